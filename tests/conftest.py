@@ -1,0 +1,28 @@
+"""What all tests share: no network, no threads to fight over, and configs composed as the entry points do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from valign import cli, config
+
+os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false", WANDB_MODE="offline")
+
+
+@pytest.fixture
+def compose_config() -> Iterator[Callable[..., DictConfig]]:
+    """A function that composes ``conf/config.yaml`` (or another file of ``conf/``) with overrides."""
+    config.register()
+    GlobalHydra.instance().clear()
+
+    def composed(*overrides: str, name: str = "config") -> DictConfig:
+        return compose(name, list(overrides))
+
+    with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
+        yield composed

@@ -1,0 +1,265 @@
+"""Names, resolvers and checks of the config: what comes before anything is loaded.
+
+The keys and their types stand in ``valign/schema.py``, the values in ``conf/``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from valign.documents.read import SUFFIXES
+from valign.documents.shipped import shipped_names
+from valign.errors import ValignError
+from valign.schema import SCHEMAS, STAGES, TrainConfig, key_type, keys, limits
+
+NOT_IN_RUN_NAME = (
+    "artifacts",
+    "experiment",
+    "experiment_name",
+    "hydra",
+    "logger",
+    "recipe",
+    "run_dir",
+    "run_name",
+    "runs",
+)
+EMBEDDED = ("embedded:smollm2-135m",)
+NEEDS = {
+    "document.path": "document={choice} needs your own copy of the document: add document.path=/path/to/file.txt",
+    "base_model.model": "base_model={choice} needs a model: add base_model.model=owner/name or a folder's path",
+    "teacher.model": "teacher={choice} needs the model's name on the server: add teacher.model=owner/name",
+    "teacher.recording": "teacher={choice} needs its recording: add teacher.recording=/path/to/file.jsonl",
+    "run": "usage: python -m valign.evaluate run=runs/udhr/sft_dpo [questions=FILE.jsonl] [output=FOLDER]",
+    "runs": "usage: python -m valign.{choice} runs=runs/udhr",
+}
+LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "above": ("above", operator.gt),
+    "at_least": ("of at least", operator.ge),
+    "below": ("below", operator.lt),
+    "at_most": ("of at most", operator.le),
+}
+
+
+def register() -> None:
+    """Make the schemas and the resolvers of ``conf/`` known to Hydra; doing it again changes nothing."""
+    for name, schema in SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{name}_schema", node=schema)
+    OmegaConf.register_new_resolver("valign.run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("valign.stem", lambda path: _slug(Path(path).stem.lower()), replace=True)
+
+
+def run_name(recipe: str, experiment: str, document: str) -> str:
+    """Name a run by its recipe and by what else was set on the command line, in alphabetical order.
+
+    Args:
+        recipe: The recipe's name, the first part.
+        experiment: The experiment's name, which is the folder that the run's folder lies in.
+        document: The document's name; where the experiment has it too, the choice of document is not repeated.
+
+    Returns:
+        For example ``sft_dpo+seed-1+sft.epochs-3``; no character in it has to be quoted for Hydra or a shell.
+    """
+    parts = []
+    for override in OverridesParser.create().parse_overrides(task_overrides()):
+        key = override.key_or_group
+        unnamed = key.partition(".")[0] in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
+        if not unnamed:
+            parts.append(f"{'no-' if override.is_delete() else ''}{key}-{_slug(override.get_value_element_as_str())}")
+    name = "+".join([recipe, *sorted(parts)])
+    return name if len(name) <= 200 else f"{name[:180]}-{_digest(name)}"
+
+
+def task_overrides() -> list[str]:
+    """Return the settings of the command line (of this job in a multirun), without Hydra's own."""
+    if not HydraConfig.initialized():
+        return []
+    return cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
+
+
+def _slug(text: str) -> str:
+    """Keep letters, digits, ``.``, ``_`` and ``-``; where others were there, a digest tells two texts apart."""
+    if re.fullmatch(r"[\w.-]+", text, re.ASCII):
+        return text
+    words = re.sub(r"[^\w.-]+", "-", text.rpartition("/")[2], flags=re.ASCII).strip("-")
+    return f"{words[:40]}-{_digest(text)}".lstrip("-")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Say that there is no such key, and which one is nearest: in the same group, or of the same name in another."""
+    options = [*known, "experiment"]
+    group, _, name = key.rpartition(".")
+    same = [option for option in options if option.rpartition(".")[2] == name]
+    hint = f" (did you mean {' or '.join(same)}?)" if same else nearest(key, options)
+    if not hint and (siblings := [option for option in options if group and option.rpartition(".")[0] == group]):
+        hint = f" ({group} has: {', '.join(option.rpartition('.')[2] for option in siblings)})"
+    return f"unknown key '{key}'{hint}; --cfg job shows every key."
+
+
+def missing(key: str) -> ValignError:
+    """Return the error for a key that has to be given and was not."""
+    text = NEEDS.get(key, f"add {key}=...")
+    if HydraConfig.initialized():
+        choices = HydraConfig.get().runtime.choices
+        text = text.format(choice=choices.get(key.partition(".")[0], HydraConfig.get().job.config_name))
+    else:
+        text = text.rpartition(": ")[2]
+    return ValignError(f"{key} is missing: {text}")
+
+
+def check(cfg: DictConfig) -> None:
+    """Check a composed config without loading anything.
+
+    Args:
+        cfg: The config of an entry point, as composed by Hydra from ``conf/``.
+
+    Raises:
+        ValignError: A value is missing or out of range, a file is not there, or two settings exclude each other.
+    """
+    schema = cast(type, OmegaConf.get_type(cfg))
+    _check_keys(cfg, schema)
+    absent = sorted(OmegaConf.missing_keys(cfg))
+    if absent:
+        raise missing(next((key for key in absent if key in NEEDS), absent[0]))
+    for key in keys(schema):
+        _check_value(key, OmegaConf.select(cfg, key), limits(schema, key))
+    if schema is TrainConfig:
+        _check_document(cfg)
+        _check_models(cfg)
+        _check_training(cfg)
+    else:
+        _check_folders(cfg)
+
+
+def _check_keys(cfg: DictConfig, schema: type) -> None:
+    """Refuse keys that were added with ``+`` or removed with ``~``."""
+    known = list(keys(schema))
+    groups = {"", *(key for key in known if dataclasses.is_dataclass(key_type(schema, key)))}
+    for group in sorted(groups):
+        node = OmegaConf.select(cfg, group) if group else cfg
+        prefix = f"{group}." if group else ""
+        present = [f"{prefix}{key!s}" for key in node]
+        for key in present:
+            if key not in known:
+                raise ValignError(unknown_key(key, known))
+        for key in known:
+            if key.rpartition(".")[0] == group and key not in present:
+                raise ValignError(f"{key} was removed; leave out ~{key}, every setting is needed.")
+
+
+def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
+    if value is None:
+        return
+    choices: Sequence[str] = limits.get("choices", ())
+    for item in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+        if choices and item not in choices:
+            near = nearest(str(item), choices)
+            raise ValignError(f"{key}={item} is unknown{near}; choose from: {', '.join(choices)}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValignError(f"{key}={value} is out of range: give a finite number.")
+    for name, (words, holds) in LIMITS.items():
+        if name in limits and not holds(value, limits[name]):
+            raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """Return `` (did you mean '...'?)`` for the option that is spelt most like a word, or nothing."""
+    found = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
+    return f" (did you mean '{found[0]}'?)" if found else ""
+
+
+def _check_document(cfg: DictConfig) -> None:
+    document = cfg.document
+    if document.path is None and document.name not in shipped_names():
+        names = ", ".join(shipped_names())
+        raise ValignError(f"document.name={document.name} needs document.path=FILE; shipped without one: {names}.")
+    if document.path is not None:
+        _check_file("document.path", document.path, tuple(f".{suffix}" for suffix in SUFFIXES))
+        if document.questions == "shipped":
+            raise ValignError(
+                "document.questions=shipped goes with a shipped document only; "
+                "give a file, document.questions=FILE.jsonl, or null to have questions made."
+            )
+    for key in ("document.questions", "evaluation.questions"):
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value != "shipped":
+            _check_file(key, value, (".jsonl",))
+
+
+def _check_file(key: str, value: str, suffixes: tuple[str, ...]) -> None:
+    path = Path(value).expanduser()
+    if path.is_dir():
+        raise ValignError(f"{key}={value} is a folder; give the path of the file itself.")
+    if not path.is_file():
+        raise ValignError(f"{key}={value} does not exist; check the path (relative to {Path.cwd()}).")
+    if path.suffix.lower() not in suffixes:
+        raise ValignError(
+            f"{key}={value}: '{path.suffix}' files are not supported; give one of: {', '.join(suffixes)}."
+        )
+
+
+def _check_models(cfg: DictConfig) -> None:
+    teacher = cfg.teacher
+    _check_model("base_model.model", cfg.base_model.model)
+    if teacher.kind == "local":
+        _check_model("teacher.model", teacher.model)
+    elif teacher.kind == "replay":
+        if teacher.recording is None:
+            raise missing("teacher.recording")
+        _check_file("teacher.recording", teacher.recording, (".jsonl",))
+    else:
+        if not teacher.base_urls:
+            raise ValignError("teacher=api needs a server: add teacher.base_urls=[http://localhost:8000/v1].")
+        for url in teacher.base_urls:
+            if not re.match(r"https?://[^/\s]", url):
+                raise ValignError(f"teacher.base_urls: {url!r} is not a URL; write it like http://localhost:8000/v1.")
+
+
+def _check_model(key: str, model: str) -> None:
+    if model.startswith("embedded:") and model not in EMBEDDED:
+        near = nearest(model, EMBEDDED)
+        raise ValignError(f"{key}={model} is not shipped{near}; choose from: {', '.join(EMBEDDED)}.")
+    path = Path(model).expanduser()
+    if model.startswith((".", "/", "~")) and not path.is_dir():
+        wrong = (
+            "is a file; give the model's folder" if path.exists() else "does not exist; check the path of the folder"
+        )
+        raise ValignError(f"{key}={model} {wrong}.")
+
+
+def _check_training(cfg: DictConfig) -> None:
+    stages = list(cfg.recipe.stages)
+    if stages != [stage for stage in STAGES if stage in stages]:
+        raise ValignError(f"recipe.stages={stages}: each stage once and in this order: [{', '.join(STAGES)}].")
+    trainer = cfg.trainer
+    if trainer.strategy == "deepspeed" and not trainer.deepspeed:
+        raise ValignError("trainer.strategy=deepspeed needs its settings: choose trainer=deepspeed_zero2 or _zero3.")
+    if trainer.strategy == "deepspeed" and trainer.accelerator == "cpu":
+        raise ValignError("trainer.strategy=deepspeed needs GPUs: choose trainer=cpu, or trainer.accelerator=gpu.")
+
+
+def _check_folders(cfg: DictConfig) -> None:
+    """Check the folder, and the file of questions, that the smaller entry points are given."""
+    for key in ("run", "runs"):
+        value = cfg.get(key)
+        if value is not None and not Path(value).expanduser().is_dir():
+            wrong = "is a file, not a folder" if Path(value).expanduser().exists() else "does not exist"
+            raise ValignError(f"{key}={value} {wrong}; {NEEDS[key].format(choice=HydraConfig.get().job.config_name)}")
+    if cfg.get("questions") is not None:
+        _check_file("questions", cfg.questions, (".jsonl",))

@@ -1,0 +1,287 @@
+"""From answers to scores.json and its tables, and the overlap of evaluation and training questions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from valign.errors import ValignError
+from valign.evaluation import metrics
+from valign.evaluation.metrics import METRICS, Embedder, MetricInfo
+from valign.evaluation.statistics import bootstrap_mean, paired_difference
+from valign.records import Answer, Passage
+
+ARM_LABELS = {
+    "base": "base",
+    "rag": "RAG",
+    "sft": "SFT",
+    "dpo": "DPO",
+    "sft_dpo": "SFT+DPO",
+    "sft_dpo_rag": "SFT+DPO+RAG",
+}
+Values = dict[str, Any]
+
+
+def question_values(
+    answers: Sequence[Answer],
+    passages: Sequence[Passage],
+    embedder: Embedder,
+    reference_nll: Sequence[float] | None = None,
+    verdict_preference: Sequence[float | None] | None = None,
+) -> list[Values]:
+    """Return the value of every metric for every answer of one arm.
+
+    Args:
+        answers: N answers.
+        passages: All passages of the document.
+        embedder: Gives unit rows for texts; the answers are embedded three times, so let it remember them.
+        reference_nll: N negative log-likelihoods of the references, in nats per token.
+        verdict_preference: N values: 1.0 where the right one of Yes and No is the more probable first token, 0.0
+            where it is not, None for a question without a verdict.
+
+    Returns:
+        N dictionaries with ``question_id``, ``clause`` and one value for each metric in ``METRICS``; None where it
+        does not apply: no facts, no verdict, not measured, or a clause that the document does not have.
+
+    Raises:
+        ValueError: A list has another length than ``answers``.
+    """
+    given: dict[str, Sequence[float | None]] = {}
+    for name, column in (("reference_nll", reference_nll), ("verdict_preference", verdict_preference)):
+        if column is not None and len(column) != len(answers):
+            raise ValueError(f"{len(answers)} answers but {len(column)} values of {name}")
+        given[name] = [None] * len(answers) if column is None else column
+    texts = [a.answer for a in answers]
+    columns: dict[str, Sequence[float | None]] = {
+        "fact_recall": [metrics.fact_recall(a.answer, a.facts) for a in answers],
+        "verdict_accuracy": [metrics.verdict_correct(a.answer, a.verdict) for a in answers],
+        "similarity": metrics.similarity(embedder, texts, [a.reference for a in answers]),
+        "rouge_l": [metrics.rouge_l(a.answer, a.reference) for a in answers],
+        "length": [float(metrics.length_words(text)) for text in texts],
+        "repetition": [metrics.repetition(text) for text in texts],
+        **given,
+        **_clause_columns(answers, passages, embedder),
+    }
+    return [
+        {"question_id": a.question_id, "clause": a.clause, **{name: columns[name][i] for name in METRICS}}
+        for i, a in enumerate(answers)
+    ]
+
+
+def _clause_columns(
+    answers: Sequence[Answer], passages: Sequence[Passage], embedder: Embedder
+) -> dict[str, list[float | None]]:
+    """Return the two metrics that compare an answer with the document."""
+    columns: dict[str, list[float | None]] = {name: [None] * len(answers) for name in ("faithfulness", "right_clause")}
+    found = [metrics.clause_passages(a.clause, passages) for a in answers]
+    known = [i for i, indices in enumerate(found) if indices]
+    texts = [answers[i].answer for i in known]
+    clause_texts = ["\n".join(passages[j].text for j in found[i]) for i in known]
+    faithful = metrics.faithfulness(embedder, texts, clause_texts)
+    right = metrics.right_clause(embedder, texts, [answers[i].clause for i in known], passages)
+    for i, cosine, hit in zip(known, faithful, right, strict=True):
+        columns["faithfulness"][i], columns["right_clause"][i] = cosine, hit
+    return columns
+
+
+def score_arm(
+    arm: str, values: Sequence[Values], base_values: Sequence[Values] | None = None, samples: int = 2000
+) -> dict[str, Any]:
+    """Return an arm's scores in the form of ``scores.json``.
+
+    Intervals are percentile bootstraps over clauses. A metric without any value is left out.
+
+    Args:
+        arm: Name of the arm.
+        values: What ``question_values`` gave for it.
+        base_values: The same for base, for the paired differences; questions are matched by id.
+        samples: Number of bootstrap samples.
+
+    Raises:
+        ValignError: A question id occurs twice, a value is not finite, or the two arms share no question.
+    """
+    _check(arm, values)
+    clauses = [str(v["clause"]) for v in values]
+    means: dict[str, dict[str, Any]] = {}
+    for name in METRICS:
+        interval = bootstrap_mean([v.get(name) for v in values], clauses, samples)
+        if interval.n:
+            means[name] = interval.to_json()
+    by_clause = {}
+    for clause in dict.fromkeys(clauses):
+        rows = [v for v in values if str(v["clause"]) == clause]
+        by_clause[clause] = {"n": len(rows), **_means(rows)}
+    versus = {} if base_values is None else {"base": difference(arm, values, base_values, samples)}
+    return {"arm": arm, "n": len(values), "metrics": means, "by_clause": by_clause, "versus": versus}
+
+
+def difference(
+    arm: str, values: Sequence[Values], other_values: Sequence[Values], samples: int = 2000
+) -> dict[str, dict[str, Any]]:
+    """Return the paired difference of an arm to another one by metric, over the questions that both have.
+
+    Raises:
+        ValignError: As in ``score_arm``.
+    """
+    _check(arm, values)
+    _check("the other arm", other_values)
+    other = {v["question_id"]: v for v in other_values}
+    shared = [v for v in values if v["question_id"] in other]
+    if values and other_values and not shared:
+        raise ValignError(f"{arm}: shares no question with the arm it is compared with; score both on one file.")
+    result = {}
+    for name in METRICS:
+        pairs = [(v.get(name), other[v["question_id"]].get(name)) for v in shared]
+        clauses = [str(v["clause"]) for v in shared]
+        interval = paired_difference([a for a, _ in pairs], [b for _, b in pairs], clauses, samples)
+        if interval.n:
+            result[name] = interval.to_json()
+    return result
+
+
+def _check(arm: str, values: Sequence[Values]) -> None:
+    """Refuse repeated question ids and values that are not finite."""
+    seen: set[str] = set()
+    for row in values:
+        question = row["question_id"]
+        if question in seen:
+            raise ValignError(f"{arm}: question '{question}' occurs twice; give each question an id of its own.")
+        seen.add(question)
+        for name in METRICS:
+            value = row.get(name)
+            if value is not None and not math.isfinite(value):
+                raise ValignError(f"{arm}, question '{question}': {name} is {value}; check the weights.")
+
+
+def _means(rows: Sequence[Values]) -> dict[str, float]:
+    """Return the mean of every metric that has a value in these rows."""
+    columns = {name: [r[name] for r in rows if r.get(name) is not None] for name in METRICS}
+    return {name: math.fsum(column) / len(column) for name, column in columns.items() if column}
+
+
+def overlap(questions: Sequence[str], training: Sequence[str], n: int = 5) -> dict[str, Any]:
+    """Measure how much of the evaluation questions the training questions give away.
+
+    Args:
+        questions: Q evaluation questions.
+        training: T training questions.
+        n: Length in words of a sequence that counts as shared; a shorter question is compared as a whole.
+
+    Returns:
+        ``rate``: share of the evaluation questions that share such a sequence with a training question; ``questions``:
+        these, each as ``{"question", "training", "shared"}`` with the first training question and the words;
+        ``max_jaccard``: Q values, the highest Jaccard similarity of a question's set of words to a training
+        question's. Words are normalised (``metrics.normalise``).
+    """
+    words = [metrics.normalise(q) for q in questions]
+    trained = [metrics.normalise(t) for t in training]
+    padded = [f" {' '.join(t)} " for t in trained]
+    trained_sets = [set(t) for t in trained]
+    source = {gram: i for i in reversed(range(len(trained))) for gram in _grams(trained[i], n)}
+    leaks, jaccard = [], []
+    for question, own in zip(questions, words, strict=True):
+        hits = [(source[gram], " ".join(gram)) for gram in _grams(own, n) if gram in source]
+        if 0 < len(own) < n:
+            whole = " ".join(own)
+            hits = [(i, whole) for i, text in enumerate(padded) if f" {whole} " in text]
+        if hits:
+            index, shared = min(hits, key=lambda hit: hit[0])
+            leaks.append({"question": question, "training": training[index], "shared": shared})
+        bag = set(own)
+        jaccard.append(max((len(bag & t) / len(bag | t) for t in trained_sets if bag | t), default=0.0))
+    return {"rate": len(leaks) / len(questions) if questions else 0.0, "questions": leaks, "max_jaccard": jaccard}
+
+
+def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
+def max_cosine(embedder: Embedder, questions: Sequence[str], training: Sequence[str]) -> list[float]:
+    """Return each question's highest cosine to a training question; 0 where there are no training questions."""
+    if not questions or not training:
+        return [0.0] * len(questions)
+    return [float(c) for c in (embedder.embed(list(questions)) @ embedder.embed(list(training)).T).max(axis=1)]
+
+
+def arm_label(arm: str) -> str:
+    """Return an arm's name for readers."""
+    return ARM_LABELS.get(arm, arm)
+
+
+def sort_scores(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the arms in the order of tables: base, RAG, SFT, DPO, SFT+DPO, SFT+DPO with RAG, then others as given."""
+    order = {arm: i for i, arm in enumerate(ARM_LABELS)}
+    return sorted(scores, key=lambda s: order.get(s["arm"], len(order)))
+
+
+def markdown_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None = None) -> str:
+    """Return arms by metrics as a Markdown table, with a line that says over how many questions.
+
+    Args:
+        scores: What ``score_arm`` gave, one for each arm.
+        metrics: Names of the columns in order; by default every metric that an arm has, facts and verdicts first.
+    """
+    header, *rows = _cells(scores, _columns(scores, metrics))
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([*table, "", _footnote(scores)]) + "\n"
+
+
+def terminal_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None = None, width: int = 120) -> str:
+    """Return arms by metrics as plain text; columns that do not fit the width go to a further block of lines."""
+    blocks: list[list[list[str]]] = []
+    used = width
+    arms, *columns = (list(column) for column in zip(*_cells(scores, _columns(scores, metrics)), strict=True))
+    margin = max(map(len, arms))
+    if not columns:
+        blocks.append([[arm.ljust(margin) for arm in arms]])
+    for column in columns:
+        size = max(map(len, column)) + 2
+        if used + size > width:
+            blocks.append([[arm.ljust(margin) for arm in arms]])
+            used = margin
+        blocks[-1].append([cell.rjust(size) for cell in column])
+        used += size
+    text = ["\n".join("".join(row) for row in zip(*block, strict=True)) for block in blocks]
+    return "\n\n".join([*text, _footnote(scores)]) + "\n"
+
+
+def _columns(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None) -> list[MetricInfo]:
+    """Choose the table's columns; a metric outside the registry gets its name as label."""
+    present = dict.fromkeys(name for s in scores for name in s["metrics"])
+    names = metrics or [*(m for m in METRICS if m in present), *(m for m in present if m not in METRICS)]
+    return [METRICS.get(name, MetricInfo(name, name, "")) for name in names]
+
+
+def _cells(scores: Sequence[dict[str, Any]], columns: Sequence[MetricInfo]) -> list[list[str]]:
+    """Return the table's cells, header first."""
+    arrow = {True: " ↑", False: " ↓", None: ""}
+    rows = [["Arm", *[c.label + arrow[c.higher_is_better] for c in columns]]]
+    for score in sort_scores(scores):
+        rows.append([arm_label(score["arm"]), *[_cell(score["metrics"].get(c.name), c.decimals) for c in columns]])
+    return rows
+
+
+def _cell(value: Mapping[str, Any] | None, decimals: int) -> str:
+    """Write ``0.54 [0.49, 0.59]``, the mean alone where there is no interval, and a dash where there is no value."""
+    if value is None or value["mean"] is None:
+        return "-"
+    low, high = value["ci95"]
+    mean = f"{value['mean']:.{decimals}f}"
+    return mean if low is None else f"{mean} [{low:.{decimals}f}, {high:.{decimals}f}]"
+
+
+def _footnote(scores: Sequence[dict[str, Any]]) -> str:
+    """Say over how many questions, and what the brackets are."""
+    counts = {arm_label(s["arm"]): s["n"] for s in sort_scores(scores)}
+    if not counts:
+        return "no arm was scored"
+    if len(set(counts.values())) == 1:
+        number = f"n = {next(iter(counts.values()))} questions"
+    else:
+        number = "questions: " + ", ".join(f"{arm} {n}" for arm, n in counts.items())
+    verdicts = {s["metrics"]["verdict_accuracy"]["n"] for s in scores if "verdict_accuracy" in s["metrics"]}
+    if len(verdicts) == 1:
+        number += f", {next(iter(verdicts))} of them with a verdict"
+    return f"{number}; brackets: 95% bootstrap interval over clauses."

@@ -1,0 +1,226 @@
+"""What the page shows, as plain data, and the words it uses for arms, metrics, stages and clauses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from valign.errors import ValignError
+from valign.evaluation.metrics import METRICS, clause_passages
+from valign.evaluation.scores import arm_label
+from valign.records import Answer, Passage
+
+BASE = "base"
+PRIMARY = ("fact_recall", "verdict_accuracy")
+SUBSTANCE = ("fact_recall", "verdict_accuracy", "verdict_preference", "right_clause", "faithfulness")
+MANNER = ("similarity", "rouge_l", "reference_nll", "length", "repetition")
+ARM_NOTES = {
+    "base": "The model as it came, which has not been shown the document.",
+    "rag": "The base model, shown passages of the document that were looked up for each question.",
+    "sft": "Fine-tuned on questions and faithful answers written from the document.",
+    "dpo": "Tuned on pairs of a faithful and an unfaithful answer.",
+    "sft_dpo": "Fine-tuned on answers first, then tuned on pairs of answers.",
+    "sft_dpo_rag": "The SFT+DPO model, shown looked-up passages as well.",
+}
+MISSING = "\u2013"
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What one arm answered and scored.
+
+    Attributes:
+        arm: The arm's name, for example ``sft_dpo``.
+        scores: The content of its ``scores.json``.
+        answers: Its answers, one a question.
+        values: Metric values by question: ``{"question_id": ..., metric: number or None, ...}``.
+    """
+
+    arm: str
+    scores: dict[str, Any]
+    answers: list[Answer]
+    values: list[dict[str, Any]]
+
+    @property
+    def label(self) -> str:
+        """The arm's name for a reader."""
+        return arm_label(self.arm)
+
+    def count(self, metric: str) -> int:
+        """Return the number of questions that a metric was measured on."""
+        return int(number(self.scores.get("metrics", {}).get(metric, {}).get("n")) or 0)
+
+    def mean(self, metric: str) -> float | None:
+        """Return the mean of a metric, or None where it was not measured."""
+        return number(self.scores.get("metrics", {}).get(metric, {}).get("mean"))
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """Return the 95% interval of a metric's mean, or None where there is none."""
+        return interval(self.scores.get("metrics", {}).get(metric, {}).get("ci95"))
+
+    def difference(self, metric: str, other: str = BASE) -> tuple[float, tuple[float, float] | None] | None:
+        """Return this arm minus another on the same questions: the mean difference and its 95% interval."""
+        entry = self.scores.get("versus", {}).get(other, {}).get(metric, {})
+        mean = number(entry.get("mean"))
+        return None if mean is None else (mean, interval(entry.get("ci95")))
+
+    def by_clause(self, clause: str, metric: str) -> float | None:
+        """Return the mean of a metric over the questions on one clause."""
+        return number(self.scores.get("by_clause", {}).get(clause, {}).get(metric))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything the page shows.
+
+    Attributes:
+        title: The document's title.
+        experiment: The experiment's name.
+        document_sha256: SHA-256 of the document's text.
+        passages: The document's clauses in reading order.
+        arms: The arms in the order of the tables' columns.
+        funnel: By kind of data (``sft``, ``preference``): ``made``, ``dropped`` by filter, ``kept``, ``per_clause``.
+        leak: Overlap of questions and training data, in the form of ``valign.evaluation.scores.overlap``.
+        curves: Points (step, value) by name, for example ``dpo/loss``.
+        timings: Seconds by stage.
+        config: The resolved configuration.
+        artifacts: Hash by artifact.
+    """
+
+    title: str
+    experiment: str
+    document_sha256: str
+    passages: list[Passage]
+    arms: list[ArmResult]
+    funnel: dict[str, dict[str, Any]] | None = None
+    leak: dict[str, Any] | None = None
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise a ValignError when there is nothing to compare or an arm appears twice."""
+        names = [result.arm for result in self.arms]
+        if not names:
+            raise ValignError("the report has no arm to show; evaluate at least one recipe first.")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValignError(f"the report was given arm '{twice[0]}' twice; give each arm once.")
+
+    @property
+    def base(self) -> ArmResult | None:
+        """The arm that the others are compared with, where it was run."""
+        return next((result for result in self.arms if result.arm == BASE), None)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics with a value in some arm: facts and verdicts first, the unknown ones last."""
+        found = [m for result in self.arms for m in result.scores.get("metrics", {}) if result.mean(m) is not None]
+        known = [*SUBSTANCE, *MANNER]
+        return [m for m in known if m in found] + [m for m in dict.fromkeys(found) if m not in known]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric in words; ``higher_is_better`` is None where neither direction is better."""
+
+    name: str
+    label: str
+    description: str
+    higher_is_better: bool | None
+
+    @classmethod
+    def named(cls, name: str) -> Metric:
+        """Return the words that the evaluation has for a metric; an unknown one is called by its name."""
+        known = METRICS.get(name)
+        if known is None:
+            return cls(name, name.replace("_", " "), "", None)
+        return cls(name, known.label, known.description, known.higher_is_better)
+
+    @property
+    def direction(self) -> str:
+        """Say which way is better."""
+        if self.higher_is_better is None:
+            return ""
+        return "higher is better" if self.higher_is_better else "lower is better"
+
+
+class Clauses:
+    """The document's clauses: their order, their short names and their text.
+
+    A question may name a clause above the passages (``udhr/article-14`` for ``udhr/article-14/1`` and ``/2``); it
+    stands for all passages below it.
+    """
+
+    def __init__(self, passages: Iterable[Passage], others: Iterable[str]) -> None:
+        """Collect the passages, and further clause ids that questions name."""
+        self.passages = list(passages)
+        self._index = {passage.clause: i for i, passage in enumerate(self.passages)}
+        ids = {*self._index, *others}
+        heads = {clause.split("/")[0] for clause in ids}
+        self._prefix = heads.pop() + "/" if len(heads) == 1 and all("/" in clause for clause in ids) else ""
+
+    def below(self, clause: str) -> list[Passage]:
+        """Return the passages that a clause id stands for, in reading order."""
+        return [self.passages[i] for i in clause_passages(clause, self.passages)]
+
+    def ordered(self, clauses: Iterable[str]) -> list[str]:
+        """Return clause ids in the document's order; those it does not have come last."""
+        end = len(self.passages)
+        rank = {c: min((self._index[p.clause] for p in self.below(c)), default=end) for c in dict.fromkeys(clauses)}
+        return sorted(rank, key=lambda clause: (rank[clause], clause))
+
+    def short(self, clause: str) -> str:
+        """Return a clause id without the document's name, where all clauses share it."""
+        return clause.removeprefix(self._prefix)
+
+    def heading(self, clause: str) -> str:
+        """Return the headings that lead to a clause."""
+        passages = self.below(clause)
+        return " \u203a ".join(passages[0].heading) if passages else ""
+
+    def text(self, clause: str) -> str:
+        """Return the clause's words, or a note that the document has no such clause."""
+        passages = self.below(clause)
+        return "\n\n".join(p.text for p in passages) if passages else "The document has no clause of this name."
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number, or None for anything else."""
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def interval(value: Any) -> tuple[float, float] | None:
+    """Return a pair of finite numbers, or None for anything else."""
+    if not isinstance(value, list | tuple) or len(value) != len(("low", "high")):
+        return None
+    low, high = number(value[0]), number(value[1])
+    return None if low is None or high is None else (low, high)
+
+
+def show(value: float | None, signed: bool = False) -> str:
+    """Write a number for a table: two decimals below 10, one below 100, none above; with a true minus sign."""
+    if value is None:
+        return MISSING
+    digits = sum(abs(value) < bound for bound in (10, 100))
+    rounded = round(value, digits) + 0.0
+    return minus(f"{rounded:{'+' if signed and rounded else ''},.{digits}f}")
+
+
+def minus(text: str) -> str:
+    """Put a true minus sign in place of the hyphen in a number."""
+    return text.replace("-", "\u2212")
+
+
+def seconds(value: float) -> str:
+    """Write a duration: ``8 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    total = round(value)
+    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,107 @@
+"""Write the comparison page: one HTML file that needs no network and runs nothing from the texts it shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from valign.errors import ValignError
+from valign.reporting import answers, figures, tables
+from valign.reporting.comparison import Clauses, Comparison, Metric, seconds
+from valign.reporting.verdict import verdict
+
+HERE = Path(__file__).parent
+TEMPLATE = "page.html.j2"
+SECRET = re.compile(r"(^|[_-])(api_?key|password|secret|token)$", re.IGNORECASE)
+
+
+def render(comparison: Comparison, output: Path) -> Path:
+    """Write the page in one step, so that a reader sees the whole file or none.
+
+    The same comparison gives the same bytes. All texts are escaped; the page's policy forbids every network request.
+
+    Args:
+        comparison: What to show.
+        output: The HTML file; its folder is made where it does not exist.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        ValignError: There is no arm, an arm appears twice, or the file cannot be written.
+    """
+    comparison.check()
+    page = _environment().get_template(TEMPLATE).render(_context(comparison))
+    if output.is_dir():
+        raise ValignError(f"report {output} is a folder; give the path of an HTML file.")
+    part = output.with_name(output.name + ".part")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(page.encode("utf-8", errors="replace"))
+        os.replace(part, output)
+    except OSError as error:
+        raise ValignError(f"report {output} cannot be written ({error.strerror}); choose another path.") from None
+    return output
+
+
+def _environment() -> Environment:
+    """Return a Jinja environment that escapes everything and fails on a name it does not know."""
+    loader = FileSystemLoader(HERE)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["seconds"] = seconds
+    return environment
+
+
+def _context(comparison: Comparison) -> dict[str, Any]:
+    """Collect what the template shows, section by section."""
+    named = [c for result in comparison.arms for c in result.scores.get("by_clause", {})]
+    named += [answer.clause for result in comparison.arms for answer in result.answers]
+    clauses = Clauses(comparison.passages, named)
+    groups = answers.by_clause(comparison, clauses)
+    examples = tables.examples(comparison, clauses)
+    anchors = {group.clause: group.anchor for group in groups}
+    return {
+        "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        "script": Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        "comparison": comparison,
+        "clauses": clauses,
+        "metrics": [Metric.named(name) for name in comparison.metrics],
+        "arm_notes": tables.arm_notes(comparison.arms),
+        "verdict": verdict(comparison),
+        "score_groups": tables.score_groups(comparison),
+        "charts": figures.dot_charts(comparison),
+        "heat": tables.heat_map(comparison, clauses, anchors),
+        "groups": groups,
+        "questions": sum(len(group.questions) for group in groups),
+        "filters": answers.filters(comparison),
+        "funnels": tables.funnels(comparison),
+        "kinds": [tables.KINDS.get(kind, kind) for kind in comparison.funnel or {}],
+        "examples": examples,
+        "covered": sum(any(counts) for _, counts in examples),
+        "leak": tables.leak_sentence(comparison),
+        "leaks": tables.leaks(comparison),
+        "curves": figures.curves(comparison),
+        "total_seconds": sum(comparison.timings.values()),
+        "config": json.dumps(_without_secrets(comparison.config), indent=2, ensure_ascii=False, default=str),
+    }
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a configuration with the values of keys that name a secret replaced."""
+    if isinstance(value, Mapping):
+        return {
+            str(key): "(not shown)" if item and SECRET.search(str(key)) else _without_secrets(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item) for item in value]
+    return value

@@ -1,0 +1,218 @@
+"""The page's tables: arms by metrics, clauses by arms, and where the training data came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from valign.evaluation.scores import arm_label
+from valign.reporting.comparison import (
+    ARM_NOTES,
+    BASE,
+    MANNER,
+    SUBSTANCE,
+    ArmResult,
+    Clauses,
+    Comparison,
+    Metric,
+    number,
+    show,
+)
+from valign.reporting.figures import level
+from valign.reporting.verdict import standing
+
+GROUPS = (("Does the answer say the right thing?", SUBSTANCE), ("How is the answer written?", MANNER))
+OTHERS = "Further measures"
+KINDS = {"sft": "Questions and answers (D_sft)", "preference": "Pairs of answers (D_pref)"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One arm minus another: mean and interval in words, and ``better``, ``worse``, ``same`` or nothing."""
+
+    other: str
+    mean: str
+    ends: str
+    standing: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm on one metric."""
+
+    mean: str
+    ends: str
+    best: bool
+    differences: list[Difference]
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric over all arms; ``questions`` says on how many it was measured."""
+
+    metric: Metric
+    questions: str
+    cells: list[Cell]
+
+
+def score_groups(comparison: Comparison) -> list[tuple[str, list[MetricRow]]]:
+    """Return the score table's rows by group: what is said, how it is said, the rest."""
+    rows = {name: _metric_row(comparison, Metric.named(name)) for name in comparison.metrics}
+    groups = [(title, [rows[name] for name in names if name in rows]) for title, names in GROUPS]
+    groups.append((OTHERS, [row for name, row in rows.items() if name not in (*SUBSTANCE, *MANNER)]))
+    return [(title, members) for title, members in groups if members]
+
+
+def _metric_row(comparison: Comparison, metric: Metric) -> MetricRow:
+    """Build one metric's row; the best arms are marked where one arm is better than another."""
+    means = [m for m in (result.mean(metric.name) for result in comparison.arms) if m is not None]
+    best = None
+    if metric.higher_is_better is not None and len({show(mean) for mean in means}) > 1:
+        best = max(means) if metric.higher_is_better else min(means)
+    cells = []
+    for result in comparison.arms:
+        mean, ends = result.mean(metric.name), result.interval(metric.name)
+        words = f"{show(ends[0])} to {show(ends[1])}" if ends else "no interval" if mean is not None else ""
+        is_best = best is not None and show(mean) == show(best)
+        cells.append(Cell(show(mean), words, is_best, _differences(result, metric)))
+    counts = sorted({result.count(metric.name) for result in comparison.arms if result.count(metric.name)})
+    words = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else ""
+    return MetricRow(metric, f"{words} question{'' if words == '1' else 's'}" if words else "", cells)
+
+
+def _differences(result: ArmResult, metric: Metric) -> list[Difference]:
+    """Return the arm's differences from base and from every other arm it was compared with; base first."""
+    others = sorted((arm for arm in result.scores.get("versus", {}) if arm != result.arm), key=lambda arm: arm != BASE)
+    found = []
+    for other in others:
+        difference = result.difference(metric.name, other)
+        if difference is not None:
+            mean, ends = difference
+            words = f"{show(ends[0], True)} to {show(ends[1], True)}" if ends else ""
+            found.append(Difference(arm_label(other), show(mean, True), words, standing(difference, metric)))
+    return found
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """One clause of the heat map."""
+
+    clause: str
+    short: str
+    heading: str
+    text: str
+    questions: int
+    anchor: str
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Clauses by arms.
+
+    ``layers`` has, for each metric, its words and by row and arm the pair (text, colour step or None); the template
+    draws the first one, and a script the one that the reader picks.
+    """
+
+    metrics: list[Metric]
+    rows: list[HeatRow]
+    layers: dict[str, dict[str, Any]]
+
+
+def heat_map(comparison: Comparison, clauses: Clauses, anchors: Mapping[str, str]) -> HeatMap:
+    """Build the heat map from the scores by clause; ``anchors`` are the answer groups' ids by clause."""
+    by_clause = [result.scores.get("by_clause", {}) for result in comparison.arms]
+    ids = clauses.ordered(clause for scores in by_clause for clause in scores)
+    rows = []
+    for clause in ids:
+        n = max(int(number(scores.get(clause, {}).get("n")) or 0) for scores in by_clause)
+        words = (clauses.short(clause), clauses.heading(clause), clauses.text(clause))
+        rows.append(HeatRow(clause, *words, n, anchors.get(clause, "")))
+    metrics = [Metric.named(name) for name in comparison.metrics]
+    layers = {metric.name: _layer(comparison, ids, metric) for metric in metrics}
+    layers = {name: layer for name, layer in layers.items() if layer["measured"]}
+    return HeatMap([metric for metric in metrics if metric.name in layers], rows, layers)
+
+
+def _layer(comparison: Comparison, ids: list[str], metric: Metric) -> dict[str, Any]:
+    """Return one metric's cells, coloured on 0 to 1 where all values lie there, else from the least to the most."""
+    values = [[result.by_clause(clause, metric.name) for result in comparison.arms] for clause in ids]
+    known = [value for row in values for value in row if value is not None]
+    low, high = min([0.0, *known]), max([1.0, *known])
+    if low < 0.0 or high > 1.0:
+        low, high = min(known), max(known)
+    side = {True: "better", False: "better (lower)", None: "more"}[metric.higher_is_better]
+    return {
+        "label": metric.label,
+        "legend": f"Stronger colour: {side}. The scale runs from {show(low)} to {show(high)}.",
+        "measured": bool(known),
+        "cells": [[(show(v), level(v, low, high, metric.higher_is_better)) for v in row] for row in values],
+    }
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of a funnel; ``share`` is the percentage of what was made."""
+
+    name: str
+    count: int
+    share: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """How many examples of one kind were made, dropped by each filter, and kept."""
+
+    title: str
+    steps: list[Step]
+
+
+def funnels(comparison: Comparison) -> list[Funnel]:
+    """Return the funnel of each kind of training data, filters in the order in which they were given."""
+    found = []
+    for kind, counts in (comparison.funnel or {}).items():
+        made = int(counts.get("made", 0))
+        steps = [("Written by the teacher", made, "made")]
+        steps += [
+            (f"Dropped by filter: {name.replace('_', ' ')}", int(n), "dropped") for name, n in counts["dropped"].items()
+        ]
+        steps.append(("Kept for training", int(counts.get("kept", 0)), "kept"))
+        rows = [Step(name, n, round(100 * n / made, 1) if made else 0.0, step) for name, n, step in steps]
+        found.append(Funnel(KINDS.get(kind, kind), rows))
+    return found
+
+
+def examples(comparison: Comparison, clauses: Clauses) -> list[tuple[str, list[int]]]:
+    """Return the number of kept examples for each clause of the document, by kind of data."""
+    counts = [kind.get("per_clause", {}) for kind in (comparison.funnel or {}).values()]
+    if not counts:
+        return []
+    ids = clauses.ordered([*(p.clause for p in clauses.passages), *(c for count in counts for c in count)])
+    return [(clause, [int(count.get(clause, 0)) for count in counts]) for clause in ids]
+
+
+def leak_sentence(comparison: Comparison) -> str:
+    """Say how many evaluation questions share a run of words with a training question."""
+    if comparison.leak is None:
+        return "The overlap of the evaluation questions with the training data was not measured."
+    rate = number(comparison.leak.get("rate")) or 0.0
+    nearest = comparison.leak.get("max_jaccard")
+    found = [number(value) for value in (nearest if isinstance(nearest, list | tuple) else [nearest])]
+    top = max((value for value in found if value is not None), default=None)
+    close = "" if top is None else f" The closest two have {100 * top:.0f}% of their words in common."
+    share = f"{100 * rate:.1f}%" if rate or leaks(comparison) else "None"
+    return f"{share} of the evaluation questions repeat a run of words of a training question.{close}"
+
+
+def leaks(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """Return the questions that leak: the question, the training question, the words they share."""
+    rows = (comparison.leak or {}).get("questions", [])
+    keys = ("question", "training", "shared")
+    found = [row if isinstance(row, Mapping) else {"question": row} for row in rows]
+    return [(str(row.get(keys[0], "")), str(row.get(keys[1], "")), str(row.get(keys[2], ""))) for row in found]
+
+
+def arm_notes(arms: Iterable[ArmResult]) -> list[tuple[str, str]]:
+    """Return each known arm's name and what it is."""
+    return [(result.label, ARM_NOTES[result.arm]) for result in arms if result.arm in ARM_NOTES]

@@ -1,0 +1,148 @@
+"""The page's first sentence: does any arm follow the document better than base, and how sure is that?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from valign.reporting.comparison import BASE, MANNER, PRIMARY, ArmResult, Comparison, Metric, minus, show
+
+SHARES = {
+    "fact_recall": "{} of the facts that right answers need",
+    "verdict_accuracy": "the right verdict on {} of the questions that have one",
+}
+VERBS = {"fact_recall": "states", "verdict_accuracy": "gives"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The finding in a word (``better``, ``worse``, ``unclear``, ``alone``), in a sentence, with notes."""
+
+    finding: str
+    badge: str
+    sentence: str
+    notes: tuple[str, ...]
+
+
+BADGES = {
+    "better": "Better than base",
+    "worse": "Worse than base",
+    "unclear": "No clear difference from base",
+    "alone": "Nothing to compare with",
+}
+
+
+def verdict(comparison: Comparison) -> Verdict:
+    """Compare the best arm with base on fact recall, or on the first metric that was measured in its place."""
+    metric = _leading(comparison)
+    if metric is None:
+        return Verdict("alone", BADGES["alone"], "No metric was measured, so nothing can be said about the arms.", ())
+    base = comparison.base
+    others = [result for result in comparison.arms if result.arm != BASE and result.mean(metric.name) is not None]
+    if base is None or base.mean(metric.name) is None or not others:
+        return _alone(metric, others or comparison.arms, base)
+    best = _best(others, metric)
+    finding = _finding(best, metric)
+    notes = []
+    trained = [result for result in others if not _looks_up(result)]
+    if _looks_up(best) and trained:
+        memory = _best(trained, metric)
+        notes.append("Of the arms that answer without looking the document up: " + _sentence(memory, base, metric))
+    if len(others) > 1:
+        notes.append(
+            f"The best of {len(others)} arms was picked by this same figure, which flatters it a little; "
+            "the table gives every arm."
+        )
+    if metric.name in MANNER:
+        notes.append(f"No facts or verdicts were scored: {metric.label} rewards the manner of an answer, true or not.")
+    return Verdict(finding, BADGES[finding], _sentence(best, base, metric), tuple(notes))
+
+
+def _leading(comparison: Comparison) -> Metric | None:
+    """Return the metric that the verdict rests on: the first that has a better direction."""
+    found = [Metric.named(name) for name in comparison.metrics]
+    return next((metric for metric in found if metric.higher_is_better is not None), None)
+
+
+def _best(arms: Sequence[ArmResult], metric: Metric) -> ArmResult:
+    """Return the arm with the best mean; the first of equals."""
+    sign = -1.0 if metric.higher_is_better is False else 1.0
+    return max(arms, key=lambda result: sign * (result.mean(metric.name) or 0.0))
+
+
+def _looks_up(result: ArmResult) -> bool:
+    return any(answer.retrieved for answer in result.answers)
+
+
+def _finding(result: ArmResult, metric: Metric) -> str:
+    """Say what the interval of the difference from base allows to say."""
+    state = standing(result.difference(metric.name), metric)
+    return state if state in ("better", "worse") else "unclear"
+
+
+def standing(difference: tuple[float, tuple[float, float] | None] | None, metric: Metric) -> str:
+    """Return ``better`` or ``worse`` where the interval leaves zero out, ``same`` where it holds it, else ``""``."""
+    if difference is None or difference[1] is None or metric.higher_is_better is None:
+        return ""
+    low, high = difference[1]
+    if low <= 0.0 <= high:
+        return "same"
+    return "better" if (low > 0.0) == metric.higher_is_better else "worse"
+
+
+def _sentence(result: ArmResult, base: ArmResult, metric: Metric) -> str:
+    """Write the comparison of one arm with base, with the interval of the difference."""
+    opening = f"{_capital(result.label)} {_states(result, metric)}, against {_amount(base, metric)} for base"
+    found = result.difference(metric.name)
+    if found is None or found[1] is None:
+        return f"{opening}; no interval of the difference was computed, so chance cannot be ruled out."
+    mean, low, high = (_signed(value, metric) for value in (found[0], *found[1]))
+    unit = " percentage points" if metric.name in PRIMARY else ""
+    gap = f"a difference of {mean}{unit} (95% interval {low} to {high})"
+    ending = {
+        "better": ".",
+        "worse": "; base does better.",
+        "same": "; this may be chance, as the interval includes zero.",
+    }
+    return f"{opening}: {gap}{ending[standing(found, metric)]}"
+
+
+def _alone(metric: Metric, arms: Sequence[ArmResult], base: ArmResult | None) -> Verdict:
+    """Describe the best arm where there is no base, or base where there is nothing else."""
+    measured = [result for result in arms if result.mean(metric.name) is not None]
+    best = _best(measured, metric)
+    ends = best.interval(metric.name)
+    sure = f" (95% interval {_plain(ends[0], metric)} to {_plain(ends[1], metric)})" if ends else ""
+    missing = "No other arm was run" if best is base else "Base was not run"
+    opening = f"{_capital(best.label)} {_states(best, metric)}{sure}"
+    return Verdict("alone", BADGES["alone"], f"{opening}. {missing}, so nothing can be said about a gain.", ())
+
+
+def _states(result: ArmResult, metric: Metric) -> str:
+    share = _plain(result.mean(metric.name), metric)
+    if metric.name in SHARES:
+        return f"{VERBS[metric.name]} {SHARES[metric.name].format(share)}"
+    return f"has the best {metric.label}, {share}" if result.arm != BASE else f"has a {metric.label} of {share}"
+
+
+def _amount(result: ArmResult, metric: Metric) -> str:
+    return _plain(result.mean(metric.name), metric)
+
+
+def _plain(value: float | None, metric: Metric) -> str:
+    """Write a share in percent and anything else as a number."""
+    if metric.name in PRIMARY and value is not None:
+        return f"{100 * round(value, 2):.0f}%"
+    return show(value)
+
+
+def _signed(value: float, metric: Metric) -> str:
+    """Write a difference with its sign: in percentage points for a share."""
+    if metric.name not in PRIMARY:
+        return show(value, signed=True)
+    points = round(100 * round(value, 2))
+    return minus(f"{points:+d}") if points else "0"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,261 @@
+"""The schemas behind ``conf/``: the keys, their types and their limits.
+
+The values, and what they mean, stand in ``conf/``. To add a key, add a field here and a commented line there. Fields
+without a default have to be set by the YAML files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast, get_type_hints
+
+from omegaconf import MISSING
+
+STAGES = ("sft", "dpo")
+PRECISIONS = ("auto", "float32", "bfloat16")
+METRICS = (
+    "fact_recall",
+    "verdict_accuracy",
+    "verdict_preference",
+    "similarity",
+    "rouge_l",
+    "reference_nll",
+    "faithfulness",
+    "right_clause",
+    "length",
+    "repetition",
+)
+
+
+def setting(default: Any = MISSING, **limits: Any) -> Any:
+    """Declare a key of a schema with its limits.
+
+    Args:
+        default: The value where no YAML file gives one; by default the YAML files must.
+        **limits: ``choices`` (a tuple), ``above``, ``at_least``, ``below``, ``at_most`` (numbers).
+    """
+    return field(default=default, metadata=limits)
+
+
+@dataclass
+class DocumentConfig:
+    """What to align to; see ``conf/document/``."""
+
+    name: str = MISSING
+    path: str | None = MISSING
+    title: str | None = None
+    questions: str | None = None
+    max_words: int = setting(160, at_least=20)
+
+
+@dataclass
+class TeacherConfig:
+    """Who writes the training data; see ``conf/teacher/``."""
+
+    kind: str = setting(choices=("local", "replay", "api"))
+    model: str = MISSING
+    precision: str = setting("auto", choices=PRECISIONS)
+    batch_tokens: int = setting(8192, above=0)
+    recording: str | None = None
+    base_urls: list[str] = field(default_factory=list)
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = setting(64, above=0)
+    timeout: float = setting(120.0, above=0)
+    max_retries: int = setting(5, at_least=0)
+
+
+@dataclass
+class BaseModelConfig:
+    """What is aligned; see ``conf/base_model/``."""
+
+    name: str = MISSING
+    model: str = MISSING
+    precision: str = setting("auto", choices=PRECISIONS)
+    trust_remote_code: bool = False
+    system_prompt: str | None = None
+
+
+@dataclass
+class RecipeConfig:
+    """Which stages and which inference; see ``conf/recipe/``."""
+
+    name: str = MISSING
+    stages: list[str] = field(default=MISSING, metadata={"choices": STAGES})
+    retrieval: bool = MISSING
+
+
+@dataclass
+class TrainerConfig:
+    """Where training runs; see ``conf/trainer/``."""
+
+    accelerator: str = setting(choices=("cpu", "gpu", "auto"))
+    devices: int = setting(at_least=1)
+    num_nodes: int = setting(1, at_least=1)
+    strategy: str = setting("auto", choices=("auto", "ddp", "deepspeed"))
+    deepspeed: dict[str, Any] | None = None
+    checkpoint_every: int = setting(at_least=1)
+    threads: int | None = setting(None, at_least=1)
+
+
+@dataclass
+class SynthesisConfig:
+    """How much the teacher writes and what the filters let pass; see ``conf/config.yaml``."""
+
+    questions_per_passage: int = setting(at_least=1)
+    recitations_per_passage: int = setting(at_least=0)
+    scenarios_per_passage: int = setting(at_least=0)
+    held_out_per_passage: int = setting(at_least=0)
+    rejected_per_pair: int = setting(at_least=1)
+    temperature: float = setting(at_least=0)
+    top_p: float = setting(above=0, at_most=1)
+    max_new_tokens: int = setting(above=0)
+    min_relevance: float = setting(at_least=0, at_most=1)
+    min_faithfulness: float = setting(at_least=0, at_most=1)
+    max_duplicate: float = setting(above=0, at_most=1)
+    max_overlap: float = setting(above=0, at_most=1)
+
+
+@dataclass
+class AdapterConfig:
+    """What is trained: a low-rank adapter or every weight; see ``conf/config.yaml``."""
+
+    kind: str = setting(choices=("lora", "none"))
+    rank: int = setting(above=0)
+    alpha: int = setting(above=0)
+    dropout: float = setting(at_least=0, below=1)
+    target_modules: str = MISSING
+
+
+@dataclass
+class SFTConfig:
+    """Supervised fine-tuning; see ``conf/config.yaml``."""
+
+    epochs: float = setting(above=0)
+    learning_rate: float = setting(above=0)
+    warmup_ratio: float = setting(at_least=0, below=1)
+    batch_size: int = setting(above=0)
+    accumulate: int = setting(above=0)
+    weight_decay: float = setting(at_least=0)
+    max_grad_norm: float = setting(above=0)
+    max_length: int = setting(above=0)
+    schedule: str = setting(choices=("linear", "cosine", "constant"))
+
+
+@dataclass
+class DPOConfig(SFTConfig):
+    """Preference optimisation; see ``conf/config.yaml``."""
+
+    beta: float = setting(above=0)
+    label_smoothing: float = setting(at_least=0, below=0.5)
+    sft_weight: float = setting(at_least=0)
+
+
+@dataclass
+class RetrievalConfig:
+    """How RAG finds passages; see ``conf/config.yaml``."""
+
+    kind: str = setting(choices=("bm25", "embedding"))
+    top_k: int = setting(above=0)
+
+
+@dataclass
+class EvaluationConfig:
+    """Questions, generation and metrics; see ``conf/evaluation/``."""
+
+    questions: str | None = None
+    max_new_tokens: int = setting(above=0)
+    batch_tokens: int = setting(above=0)
+    bootstrap: int = setting(at_least=100)
+    metrics: list[str] = field(default=MISSING, metadata={"choices": METRICS})
+
+
+@dataclass
+class LoggerConfig:
+    """Where curves and scores are logged; see ``conf/logger/``."""
+
+    kind: str = setting(choices=("wandb", "csv", "none"))
+    project: str = "valign"
+    mode: str = setting("auto", choices=("auto", "offline", "online", "disabled"))
+    entity: str | None = None
+
+
+@dataclass
+class TrainConfig:
+    """Everything that ``valign.train`` and ``valign.synthesize`` read; see ``conf/config.yaml``."""
+
+    experiment_name: str = MISSING
+    seed: int = setting(at_least=0)
+    artifacts: str = MISSING
+    runs: str = MISSING
+    run_name: str = MISSING
+    run_dir: str = MISSING
+    document: DocumentConfig = field(default_factory=DocumentConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    sft: SFTConfig = field(default_factory=SFTConfig)
+    dpo: DPOConfig = field(default_factory=DPOConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+
+@dataclass
+class EvaluateConfig:
+    """What ``valign.evaluate`` reads; see ``conf/evaluate.yaml``."""
+
+    run: str = MISSING
+    questions: str | None = None
+    output: str | None = None
+
+
+@dataclass
+class ReportConfig:
+    """What ``valign.report`` reads; see ``conf/report.yaml``."""
+
+    runs: str = MISSING
+    output: str | None = None
+
+
+@dataclass
+class ChatConfig:
+    """What ``valign.chat`` reads; see ``conf/chat.yaml``."""
+
+    runs: str = MISSING
+
+
+SCHEMAS: dict[str, type] = {
+    "config": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "report": ReportConfig,
+    "chat": ChatConfig,
+}
+
+
+def keys(schema: type) -> Iterator[str]:
+    """Yield the schema's keys in dotted form, each group before what is in it."""
+    for name, hint in get_type_hints(schema).items():
+        yield name
+        if dataclasses.is_dataclass(hint):
+            yield from (f"{name}.{key}" for key in keys(cast(type, hint)))
+
+
+def key_type(schema: type, key: str) -> Any:
+    """Return the type of a dotted key, or None where the schema has no such key."""
+    hint: Any = schema
+    for part in key.split("."):
+        hint = get_type_hints(hint).get(part) if dataclasses.is_dataclass(hint) else None
+    return hint
+
+
+def limits(schema: type, key: str) -> dict[str, Any]:
+    """Return what ``setting`` declared for a dotted key."""
+    *groups, name = key.split(".")
+    for group in groups:
+        schema = get_type_hints(schema)[group]
+    return next(dict(f.metadata) for f in dataclasses.fields(schema) if f.name == name)

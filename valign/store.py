@@ -1,0 +1,140 @@
+"""Artifacts: the output folder of a stage, named by a hash of its config and inputs, built once and shared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from valign.errors import ValignError
+
+MANIFEST = "manifest.json"
+LIBRARIES = ("torch", "transformers", "peft", "pytorch-lightning", "datasets", "sentence-transformers")
+
+
+def digest(value: Any) -> str:
+    """Return the first 16 hex digits of the SHA-256 of a JSON value in canonical form."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return the first 16 hex digits of the SHA-256 of a file's bytes."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()[:16]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON in one step, so that a reader sees the whole file or none."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def complete(folder: Path) -> bool:
+    """Tell whether a stage's folder is complete, which its manifest, written last, says."""
+    return (folder / MANIFEST).is_file()
+
+
+def stage(
+    root: Path,
+    name: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    build: Callable[[Path], Mapping[str, Any] | None],
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Return the folder of a stage's output, building it first where no complete one exists.
+
+    Two processes that need the same output wait for one another on a file lock. A build that was killed leaves its
+    folder without a manifest; the next one continues in it, so ``build`` must make do with what it finds there.
+
+    Args:
+        root: The artifact store.
+        name: The stage, for example ``sft``; the folder is ``root/name/<hash>``.
+        config: Settings that determine the output (JSON values).
+        inputs: Hashes of what goes in, by name.
+        build: Fills the folder it is given and returns counts for the manifest.
+        say: Receives one line about what happens.
+
+    Raises:
+        ValignError: The store is not writable.
+    """
+    key = digest({"stage": name, "config": config, "inputs": inputs})
+    folder = root / name / key
+    if complete(folder):
+        say(f"{name}: {folder} (already there)")
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValignError(f"artifacts={root} is not writable ({error.strerror}); choose another folder.") from None
+    lock = FileLock(str(folder) + ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{name}: another process builds {folder}; waiting for it")
+        lock.acquire()
+    try:
+        if complete(folder):
+            return folder
+        say(f"{name}: building {folder}")
+        started = time.time()
+        counts = build(folder)
+        write_json(folder / MANIFEST, _manifest(name, config, inputs, counts, time.time() - started))
+        say(f"{name}: done in {time.time() - started:.0f} s")
+    finally:
+        lock.release()
+    return folder
+
+
+def _manifest(
+    name: str, config: Mapping[str, Any], inputs: Mapping[str, str], counts: Mapping[str, Any] | None, seconds: float
+) -> dict[str, Any]:
+    """Describe how an artifact came about."""
+    return {
+        "stage": name,
+        "config": config,
+        "inputs": inputs,
+        "counts": counts or {},
+        "seconds": round(seconds, 1),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "versions": {library: _version(library) for library in LIBRARIES},
+        "git": _git_revision(),
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """Return the commit of the checkout this package runs from, with ``+`` where it has changes."""
+    here = Path(__file__).resolve().parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

@@ -1,0 +1,74 @@
+"""What every teacher does: messages and sampling settings in, completions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from valign.records import Message
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a completion is drawn.
+
+    Attributes:
+        max_new_tokens: Longest completion, in tokens.
+        temperature: 0 takes the most likely token each time.
+        top_p: Share of probability that is kept, of the 64 most likely tokens.
+        n: Completions for each prompt.
+        seed: Start of the random numbers; the same seed draws the same completions on the same machine.
+    """
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    n: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call: a conversation that ends with a user turn, and how to complete it.
+
+    ``openings``, where given, are the words with which each of the ``sampling.n`` completions begins; they are part
+    of the completion's text. Different openings make a small model's samples differ without a high temperature.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    openings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, which is also what the cache's key is made from."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came back: the text, its length in tokens, and whether it ended by itself."""
+
+    text: str
+    tokens: int
+    finished: bool
+
+
+class Teacher(Protocol):
+    """A model that writes.
+
+    ``id`` names the model with its weights' version; ``batches`` says which requests are computed together, so that
+    a cache can keep those groups; ``complete`` returns, for each request, its ``sampling.n`` completions.
+    """
+
+    id: str
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Return groups of indices into requests, each of which ``complete`` takes in one go."""
+        ...
+
+    def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Complete the requests of one group."""
+        ...

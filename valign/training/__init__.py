@@ -1,0 +1,1 @@
+"""Training: conversations as token ids, the losses, and the Lightning modules."""
