@@ -14,6 +14,7 @@ from typing import Any, cast, get_type_hints
 from omegaconf import MISSING
 
 STAGES = ("sft", "dpo")
+REJECTED = ("edit", "clause", "base")
 PRECISIONS = ("auto", "float32", "bfloat16")
 METRICS = (
     "fact_recall",
@@ -103,16 +104,23 @@ class TrainerConfig:
 class SynthesisConfig:
     """How much the teacher writes and what the filters let pass; see ``conf/config.yaml``."""
 
-    questions_per_passage: int = setting(at_least=1)
-    recitations_per_passage: int = setting(at_least=0)
+    questions_per_passage: int = setting(at_least=0)
+    phrases_per_passage: int = setting(at_least=0)
+    recitations_per_passage: int = setting(at_least=0, at_most=3)
+    claims_per_passage: int = setting(at_least=0)
     scenarios_per_passage: int = setting(at_least=0)
-    held_out_per_passage: int = setting(at_least=0)
-    rejected_per_pair: int = setting(at_least=1)
+    held_out_per_passage: int = setting(at_least=1)
+    rejected: list[str] = field(default=MISSING, metadata={"choices": REJECTED})
+    answers: str = setting(choices=("quote", "write"))
+    max_quote_words: int = setting(at_least=5)
+    openings: list[str] = MISSING
+    scenario_openings: list[str] = MISSING
     temperature: float = setting(at_least=0)
     top_p: float = setting(above=0, at_most=1)
     max_new_tokens: int = setting(above=0)
-    min_relevance: float = setting(at_least=0, at_most=1)
-    min_faithfulness: float = setting(at_least=0, at_most=1)
+    min_relevance: float = setting(at_least=-1, at_most=1)
+    max_rank: int = setting(at_least=1)
+    min_faithfulness: float = setting(at_least=-1, at_most=1)
     max_duplicate: float = setting(above=0, at_most=1)
     max_overlap: float = setting(above=0, at_most=1)
 

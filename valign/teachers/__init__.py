@@ -1,0 +1,56 @@
+"""Teachers: messages in, completions out, each paid for once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from valign.errors import ValignError
+from valign.teachers.api import ApiTeacher
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.local import LocalTeacher
+from valign.teachers.protocol import Completion, Request, Sampling, Teacher
+from valign.teachers.replay import Recorder, ReplayTeacher, record
+
+__all__ = [
+    "ApiTeacher",
+    "CachedTeacher",
+    "Completion",
+    "LocalTeacher",
+    "Recorder",
+    "ReplayTeacher",
+    "Request",
+    "Sampling",
+    "Teacher",
+    "make_teacher",
+    "record",
+]
+
+
+def make_teacher(
+    kind: str,
+    model: str,
+    *,
+    precision: str = "auto",
+    batch_tokens: int = 8192,
+    recording: str | None = None,
+    base_urls: Sequence[str] = (),
+    api_key_env: str = "OPENAI_API_KEY",
+    concurrency: int = 64,
+    timeout: float = 120.0,
+    max_retries: int = 5,
+) -> Teacher:
+    """Make a teacher; its arguments are the keys of ``conf/teacher/``. Nothing is loaded or called yet.
+
+    Raises:
+        ValignError: The kind is unknown, or a setting that it needs is missing or wrong.
+    """
+    if kind == "local":
+        return LocalTeacher(model, precision, batch_tokens)
+    if kind == "api":
+        return ApiTeacher(model, base_urls, api_key_env, concurrency, timeout, max_retries)
+    if kind != "replay":
+        raise ValignError(f"teacher.kind={kind} is unknown; choose from: local, replay, api.")
+    if recording is None:
+        raise ValignError("teacher=replay needs its recording: add teacher.recording=/path/to/file.jsonl.")
+    return ReplayTeacher(Path(recording).expanduser(), model)

@@ -59,11 +59,14 @@ class Completion:
 class Teacher(Protocol):
     """A model that writes.
 
-    ``id`` names the model with its weights' version; ``batches`` says which requests are computed together, so that
-    a cache can keep those groups; ``complete`` returns, for each request, its ``sampling.n`` completions.
+    ``batches`` says which requests are computed together, so that a cache can keep those groups; ``complete`` returns,
+    for each request, its ``sampling.n`` completions.
     """
 
-    id: str
+    @property
+    def id(self) -> str:
+        """Name of the model with its weights' version."""
+        ...
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Return groups of indices into requests, each of which ``complete`` takes in one go."""

@@ -1,0 +1,110 @@
+"""The losses against numbers derived by hand and against an independent implementation."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from valign.models import load, prepare_model
+from valign.training.losses import dpo_loss, has_plain_head, sequence_logps, sft_loss, supervised_logps
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
+    assert isinstance(path, Path)
+    return load(path, "float32")[0]
+
+
+def batch(*rows: tuple[list[int], list[int]], width: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    width = max([width, *(len(ids) for ids, _ in rows)])
+    ids = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in rows])
+    attention = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in rows])
+    mask = torch.tensor([mask + [0] * (width - len(mask)) for _, mask in rows])
+    return ids, attention, mask
+
+
+def test_dpo_loss_by_hand() -> None:
+    """With beta 0.5, the rewards are 0.5 (-10 + 11) = 0.5 and 0.5 (-12 + 11) = -0.5, so the margin is 1.
+
+    The loss is -log sigmoid(1) = log(1 + 1/e) = 0.31326; the other way round it is log(1 + e) = 1.31326. Label
+    smoothing of 0.1 gives 0.9 * 0.31326 + 0.1 * 1.31326 = 0.41326.
+    """
+    pc, pr, rc, rr = (torch.tensor([x]) for x in (-10.0, -12.0, -11.0, -11.0))
+    losses, chosen, rejected = dpo_loss(pc, pr, rc, rr, 0.5)
+    assert (chosen.item(), rejected.item()) == (0.5, -0.5)
+    assert losses.shape == (1,) and losses.item() == pytest.approx(0.3132617, abs=1e-6)
+    assert dpo_loss(pc, pr, rc, rr, 0.5, 0.1)[0].item() == pytest.approx(0.4132617, abs=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_policy_that_is_its_reference_gives_ln_2(smoothing: float) -> None:
+    """The margin is 0 and sigmoid(0) = 1/2, whatever the log-probabilities, beta and label smoothing are."""
+    chosen, rejected = torch.tensor([-3.0, -900.0]), torch.tensor([-70.0, -0.5])
+    losses, _, _ = dpo_loss(chosen, rejected, chosen, rejected, beta=0.3, label_smoothing=smoothing)
+    assert losses.tolist() == pytest.approx([math.log(2)] * 2, abs=1e-7)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.15])
+def test_dpo_loss_and_gradient_against_numpy(smoothing: float) -> None:
+    """With s = sigmoid(-margin), d loss / d chosen = -beta (s (1 - e) - (1 - s) e) = -beta (s - e)."""
+    draw = np.random.default_rng(0).normal(-40, 12, size=(4, 64))
+    beta = 0.2
+    margin = beta * ((draw[0] - draw[2]) - (draw[1] - draw[3]))
+    expected = (1 - smoothing) * np.logaddexp(0, -margin) + smoothing * np.logaddexp(0, margin)
+    slope = -beta * (1 / (1 + np.exp(margin)) - smoothing)
+    pc, pr, rc, rr = (torch.tensor(row, requires_grad=True) for row in draw)
+    losses, chosen, rejected = dpo_loss(pc, pr, rc, rr, beta, smoothing)
+    losses.sum().backward()
+    np.testing.assert_allclose(losses.detach().numpy(), expected, rtol=1e-10)
+    assert pc.grad is not None and pr.grad is not None
+    np.testing.assert_allclose(pc.grad.numpy(), slope, atol=1e-12)
+    np.testing.assert_allclose(pr.grad.numpy(), -slope, atol=1e-12)
+    assert not chosen.requires_grad and not rejected.requires_grad
+
+
+def test_sft_loss_by_hand() -> None:
+    """Of -1, -2, -3, -4 the second and third are supervised: (2 + 3) / 2 = 2.5; each has the slope -1/2."""
+    logps = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]], requires_grad=True)
+    loss = sft_loss(logps, torch.tensor([[0, 1], [1, 0]]))
+    loss.backward()
+    assert loss.item() == 2.5
+    assert logps.grad is not None and logps.grad.tolist() == [[0.0, -0.5], [-0.5, 0.0]]
+
+
+def test_sequence_logps_are_sums() -> None:
+    """Row 1 has the tokens -1 and -2, row 2 has -4 alone; lengths do not divide."""
+    mask = torch.tensor([[0, 1, 1, 0], [1, 0, 0, 0]])
+    assert sequence_logps(torch.tensor([-1.0, -2.0, -4.0]), mask).tolist() == [-3.0, -4.0]
+
+
+def test_supervised_logps_are_those_of_full_logits(model: Any) -> None:
+    """Token t is predicted from the logits at t - 1; computed here in NumPy from all logits."""
+    ids, attention, mask = batch(([5, 6, 7, 8, 2], [0, 0, 1, 1, 1]), ([9, 10, 2], [0, 1, 1]))
+    logits = model(ids, attention_mask=attention).logits.numpy(force=True).astype(np.float64)
+    logps = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    expected = [logps[row, t - 1, ids[row, t]] for row in range(2) for t in range(5) if mask[row, t]]
+    assert has_plain_head(model)
+    np.testing.assert_allclose(supervised_logps(model, ids, attention, mask).numpy(), expected, rtol=1e-5)
+
+
+def test_models_that_change_their_logits_use_all_of_them(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A config with soft-capping takes the general path, which gives the same numbers here."""
+    inputs = batch(([5, 6, 7, 8, 2], [0, 0, 1, 1, 1]))
+    plain = supervised_logps(model, *inputs)
+    monkeypatch.setattr(model.config, "final_logit_softcapping", 30.0, raising=False)
+    assert not has_plain_head(model)
+    torch.testing.assert_close(supervised_logps(model, *inputs), plain)
+
+
+def test_padding_changes_nothing(model: Any) -> None:
+    """A row's log-probabilities are the same alone, beside a longer row, and padded further."""
+    row, longer = ([5, 6, 7, 2], [0, 0, 1, 1]), ([3] * 30 + [2], [0] * 30 + [1])
+    alone = supervised_logps(model, *batch(row))
+    torch.testing.assert_close(supervised_logps(model, *batch(row, longer))[:2], alone, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(supervised_logps(model, *batch(row, width=50)), alone, rtol=1e-5, atol=1e-5)

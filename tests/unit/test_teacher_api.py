@@ -1,0 +1,286 @@
+"""The API teacher against a real HTTP server in this process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from valign.errors import ValignError
+from valign.teachers import ApiTeacher, CachedTeacher, Completion, Request, Sampling
+from valign.teachers.api import call_seed, is_local, without_login
+
+KEY = "sk-fake-0123456789abcdef"
+
+
+class Server(ThreadingHTTPServer):
+    """An OpenAI-compatible server that repeats the prompt and notes what it was sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        """Take a free port."""
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.failures: list[tuple[int, str]] = []
+        self.reply: Callable[[dict[str, Any]], Any] = reply
+        self.seconds = 0.0
+        self.under_way = self.most_under_way = 0
+        self.lock = threading.Lock()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about clients that have gone."""
+
+    @property
+    def url(self) -> str:
+        """The address for ``base_urls``."""
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One call."""
+
+    server: Server
+
+    def do_POST(self) -> None:
+        """Note the call and answer it, or fail as asked."""
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with server.lock:
+            server.under_way += 1
+            server.most_under_way = max(server.most_under_way, server.under_way)
+            server.bodies.append(body)
+            server.headers.append({name.lower(): value for name, value in self.headers.items()})
+            server.paths.append(self.path)
+            status, said = server.failures.pop(0) if server.failures else (200, "")
+        time.sleep(server.seconds)
+        with server.lock:
+            server.under_way -= 1
+        answer = {"error": {"message": said}} if status != 200 else server.reply(body)
+        data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if isinstance(answer, str) else "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("retry-after-ms", "1")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+def reply(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a chat completion that repeats the last turn; ``long`` runs into the limit."""
+    text = body["messages"][-1]["content"]
+    finish = "length" if text == "long" else "stop"
+    message = {"role": "assistant", "content": f" re: {text}\n"}
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 7, "total_tokens": 10},
+    }
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def ask(prompt: str, openings: tuple[str, ...] = (), **settings: Any) -> Request:
+    return Request(({"role": "user", "content": prompt},), Sampling(**settings), openings)
+
+
+def test_completions_come_back_in_order(server: Server) -> None:
+    rows = ApiTeacher("m", [server.url]).complete([ask("a"), ask("long"), ask("b")])
+    assert rows == [
+        [Completion("re: a", 7, True)],
+        [Completion("re: long", 7, False)],
+        [Completion("re: b", 7, True)],
+    ]
+    assert set(server.paths) == {"/v1/chat/completions"}
+
+
+def test_settings_and_seeds_are_sent(server: Server) -> None:
+    """Two completions are two calls that differ in nothing but the seed, which is below 2 ** 31."""
+    teacher = ApiTeacher("m", [server.url], concurrency=1)
+    teacher.complete([ask("a", n=2, temperature=0.7, top_p=0.9, max_new_tokens=5, seed=3)])
+    seeds = [body.pop("seed") for body in server.bodies]
+    expected = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "a"}],
+        "max_tokens": 5,
+        "temperature": 0.7,
+        "top_p": 0.9,
+    }
+    assert server.bodies == [expected, expected]
+    assert seeds == [call_seed(3, 0), call_seed(3, 1)]
+    assert len({call_seed(seed, k) for seed in range(9) for k in range(9)}) == 81
+    assert all(0 <= call_seed(seed, 0) < 2**31 for seed in range(99))
+
+
+def test_openings_are_asked_for_and_not_insisted_on(server: Server) -> None:
+    server.reply = lambda body: {
+        **reply(body),
+        "choices": [{**reply(body)["choices"][0], "message": {"content": "No"}}],
+    }
+    request = ask("a", ("Yes,", ""), n=2)
+    rows = ApiTeacher("m", [server.url], concurrency=1).complete([request])
+    sent = [body["messages"][-1]["content"] for body in server.bodies]
+    assert sent == ['a\n\nBegin with the words: "Yes,"', "a"]
+    assert [completion.text for completion in rows[0]] == ["No", "No"]
+    assert request.messages[0]["content"] == "a"
+
+
+def test_servers_share_the_calls(server: Server) -> None:
+    with Server() as second:
+        threading.Thread(target=second.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        rows = ApiTeacher("m", [server.url, second.url]).complete([ask(f"p{i}") for i in range(6)])
+        second.shutdown()
+    assert [row[0].text for row in rows] == [f"re: p{i}" for i in range(6)]
+    assert (len(server.bodies), len(second.bodies)) == (3, 3)
+
+
+def test_no_more_calls_at_once_than_allowed(server: Server) -> None:
+    server.seconds = 0.05
+    teacher = ApiTeacher("m", [server.url], concurrency=3)
+    assert teacher.batches([ask("a")] * 7) == [[0, 1, 2], [3, 4, 5], [6]]
+    teacher.complete([ask(f"p{i}", n=3) for i in range(3)])
+    assert len(server.bodies) == 9
+    assert 2 <= server.most_under_way <= 3
+
+
+def test_failed_calls_are_tried_again(server: Server) -> None:
+    server.failures = [(503, "starting"), (429, "slowly")]
+    rows = ApiTeacher("m", [server.url], max_retries=2).complete([ask("a")])
+    assert rows[0][0].text == "re: a"
+    assert len(server.bodies) == 3
+
+
+def test_last_failure_names_status_and_server_but_not_the_key(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server repeats the key; the message, its cause and the log do not."""
+    monkeypatch.setenv("MY_KEY", KEY)
+    caplog.set_level(logging.INFO)
+    server.failures = [(401, f"wrong key {KEY}")]
+    teacher = ApiTeacher("m", [server.url], api_key_env="MY_KEY", max_retries=0)
+    with pytest.raises(ValignError, match=f"{re.escape(server.url)} answered with status 401") as caught:
+        teacher.complete([ask("a")])
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert "wrong key ***" in str(caught.value)
+    assert "check the key in $MY_KEY" in str(caught.value)
+    assert KEY not in str(caught.value) + repr(caught.value.__cause__) + caplog.text + teacher.id + repr(vars(teacher))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "remedy"), [(404, "teacher.model"), (429, "concurrency"), (500, "server's log")])
+def test_remedy_fits_the_status(server: Server, status: int, remedy: str) -> None:
+    server.failures = [(status, "no")]
+    with pytest.raises(ValignError, match=f"status {status} .*{remedy}"):
+        ApiTeacher("m", [server.url], max_retries=0).complete([ask("a")])
+
+
+def test_server_that_is_not_there_is_a_message() -> None:
+    with Server() as gone:
+        url = gone.url
+    with pytest.raises(ValignError, match=f"{re.escape(url)} cannot be used .*check that the server runs"):
+        ApiTeacher("m", [url], max_retries=0).complete([ask("a")])
+
+
+def test_slow_server_is_a_message(server: Server) -> None:
+    server.seconds = 0.5
+    with pytest.raises(ValignError, match=r"cannot be used .*APITimeoutError"):
+        ApiTeacher("m", [server.url], timeout=0.1, max_retries=0).complete([ask("a")])
+
+
+@pytest.mark.parametrize("answer", ["<html>hello</html>", {"choices": []}, {"ok": True}])
+def test_server_of_another_kind_is_a_message(server: Server, answer: Any) -> None:
+    server.reply = lambda body: answer
+    with pytest.raises(ValignError, match="is it an OpenAI-compatible server"):
+        ApiTeacher("m", [server.url]).complete([ask("a")])
+
+
+def test_first_failure_ends_the_other_calls(server: Server) -> None:
+    """One call at a time and the first fails: the other nine are never made."""
+    server.failures = [(400, "no")]
+    with pytest.raises(ValignError, match="status 400"):
+        ApiTeacher("m", [server.url], concurrency=1, max_retries=0).complete([ask(f"p{i}") for i in range(10)])
+    time.sleep(0.05)
+    assert len(server.bodies) <= 2
+
+
+def test_local_server_needs_no_key_and_a_hosted_one_does(server: Server) -> None:
+    ApiTeacher("m", [server.url]).complete([ask("a")])
+    assert server.headers[0]["authorization"] == "Bearer EMPTY"
+    with pytest.raises(ValignError, match=r"https://api\.example\.com/v1 needs a key: .*OPENAI_API_KEY"):
+        ApiTeacher("m", [server.url, "https://user:pass@api.example.com/v1"]).complete([ask("a")])
+    assert len(server.bodies) == 1
+
+
+def test_key_in_place_of_its_variable_is_not_repeated() -> None:
+    with pytest.raises(ValignError, match="not the name of an environment variable") as caught:
+        ApiTeacher("m", ["http://localhost/v1"], api_key_env=KEY)
+    assert KEY not in str(caught.value)
+    with pytest.raises(ValignError, match="needs a server"):
+        ApiTeacher("m", [])
+
+
+def test_missing_client_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ValignError, match=r"pip install 'valign\[api\]'"):
+        ApiTeacher("m", ["http://localhost/v1"]).complete([ask("a")])
+
+
+def test_cached_calls_need_neither_server_nor_key(server: Server, tmp_path: Path) -> None:
+    first = CachedTeacher(ApiTeacher("m", [server.url]), tmp_path / "cache.sqlite")
+    rows = first.complete_all([ask("a", n=2)], "test")
+    second = CachedTeacher(ApiTeacher("m", ["https://api.example.com/v1"]), tmp_path / "cache.sqlite")
+    assert second.complete_all([ask("a", n=2)], "test") == rows
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://localhost:8000/v1", True),
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://10.1.2.3/v1", True),
+        ("http://192.168.0.7:80/v1", True),
+        ("http://gpu01:8000/v1", True),
+        ("http://box.local/v1", True),
+        ("https://api.openai.com/v1", False),
+        ("http://8.8.8.8/v1", False),
+        ("https://localhost.example.com/v1", False),
+    ],
+)
+def test_what_counts_as_local(url: str, local: bool) -> None:
+    assert is_local(url) is local
+
+
+def test_login_and_query_are_left_out_of_messages() -> None:
+    assert without_login("https://me:pw@host:8/v1?key=1") == "https://host:8/v1"

@@ -1,0 +1,71 @@
+"""Rows and settings for trainings of the tiny random model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from valign.records import Instruction, Preference, Provenance
+from valign.training.callbacks import read_curves
+
+NOWHERE = Provenance("", 0, 0, "", "", "")
+ADAPTER: dict[str, Any] = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
+SFT: dict[str, Any] = {
+    "epochs": 2,
+    "learning_rate": 1e-3,
+    "warmup_ratio": 0.1,
+    "batch_size": 4,
+    "accumulate": 1,
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "max_length": 200,
+    "schedule": "linear",
+}
+DPO: dict[str, Any] = {**SFT, "beta": 0.1, "label_smoothing": 0.0, "sft_weight": 0.0}
+TRAINER: dict[str, Any] = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "num_nodes": 1,
+    "strategy": "auto",
+    "deepspeed": None,
+    "checkpoint_every": 3,
+    "threads": 1,
+}
+
+
+def instructions(number: int) -> list[Instruction]:
+    """Return rows of D_sft whose answers differ in length."""
+    return [
+        Instruction(f"sft-{i}", ("c",), "q", f"Rule {i}?", f"Rule {i}" + " and so on" * (i % 5), NOWHERE)
+        for i in range(number)
+    ]
+
+
+def preferences(number: int) -> list[Preference]:
+    """Return rows of D_pref whose answers differ in length."""
+    return [
+        Preference(f"pair-{i}", ("c",), "q", f"Rule {i}?", f"Yes{'!' * (i % 4)}", f"No{'?' * (i % 3)}", "made", NOWHERE)
+        for i in range(number)
+    ]
+
+
+def curve(folder: Path, name: str = "loss") -> list[float]:
+    """Return one curve of a stage's folder."""
+    return [value for _, found, value in read_curves(folder / "curves.csv") if found == name]
+
+
+class Stop(Exception):
+    """Stands for a kill."""
+
+
+class StopAt:
+    """A logger that stops the training at a step."""
+
+    def __init__(self, step: int) -> None:
+        """Keep the step."""
+        self.step = step
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Stop at the step."""
+        if step == self.step:
+            raise Stop

@@ -1,0 +1,62 @@
+"""``python -m valign.chat runs=DIR``: ask the arms of the runs in a folder, side by side."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from valign.cli import main_with
+
+if TYPE_CHECKING:
+    from valign.inference import Generator
+
+
+def main(config: DictConfig) -> None:
+    """Read a question a line and print every arm's answer, until the input ends."""
+    from valign.evaluation.arms import conversation
+    from valign.evaluation.scores import arm_label
+    from valign.teachers.protocol import Request, Sampling
+
+    generators, system = load(Path(config.runs).expanduser())
+    print(f"arms: {', '.join(arm_label(name) for name in generators)}. One question a line; Ctrl-D ends.")
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        request = Request(conversation(line.strip(), (), system), Sampling(max_new_tokens=120))
+        for name, generator in generators.items():
+            print(f"\n[{arm_label(name)}] {generator.complete([request])[0][0].text}", flush=True)
+        print()
+
+
+def load(runs: Path) -> tuple[dict[str, Generator], str | None]:
+    """Load the arms that answer from memory, each once."""
+    from valign import results
+    from valign.inference import Generator
+    from valign.models import policy
+    from valign.pipeline import Pipeline
+    from valign.store import read_json
+    from valign.training.strategies import device_of
+
+    generators: dict[str, Generator] = {}
+    system = None
+    for folder in results.run_folders(runs):
+        trained = OmegaConf.load(folder / "config.yaml")
+        assert isinstance(trained, DictConfig)
+        pipeline = Pipeline(trained)
+        system = pipeline.system_prompt
+        for arm in read_json(folder / results.RUN)["arms"]:
+            if arm["retrieval"] or arm["name"] in generators:
+                continue
+            base = trained.base_model
+            weights = pipeline.adapters(arm["stages"])
+            device = device_of(trained.trainer.accelerator)
+            model, tokenizer = policy(pipeline.model[0], weights, base.precision, base.trust_remote_code, device)
+            generators[arm["name"]] = Generator(model, tokenizer, arm["name"])
+    return generators, system
+
+
+if __name__ == "__main__":
+    main_with(main, "chat")

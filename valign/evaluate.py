@@ -1,0 +1,43 @@
+"""``python -m valign.evaluate run=DIR [questions=FILE.jsonl]``: score all arms of a run, on other questions too."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from valign.cli import main_with
+
+log = logging.getLogger("valign.evaluate")
+
+
+def main(config: DictConfig) -> None:
+    """Let every arm of the run answer, score the answers, and print and write the comparison."""
+    from valign import results
+    from valign.pipeline import Arm, Pipeline, check_questions, plain
+    from valign.records import Question, read_jsonl
+    from valign.store import digest, read_json
+
+    folder = results.run_folders(Path(config.run).expanduser())[0]
+    details = read_json(folder / results.RUN)
+    trained = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(trained, DictConfig)
+    pipeline = Pipeline(trained)
+    arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"]) for a in details["arms"]]
+    questions, name = None, "own"
+    if config.questions is not None:
+        path = Path(config.questions).expanduser()
+        questions, name = read_jsonl(path, Question), path.stem
+        check_questions(questions, str(path))
+    output = Path(config.output).expanduser() if config.output else folder / "evaluations" / name
+    results.score_arms(pipeline, arms, questions, output)
+    results.write_run(pipeline, output, arms, digest([details["state"], name]), plain(trained))
+    leak = pipeline.leak(questions)
+    print(f"\nevaluation questions of which six words in a row occur in training: {100 * leak['rate']:.1f}%")
+    print("\n" + results.table([output]))
+    print(f"\nreport: {output / results.PAGE}")
+
+
+if __name__ == "__main__":
+    main_with(main, "evaluate")

@@ -1,0 +1,168 @@
+"""An arm answers: base or fine-tuned, with or without passages of the document in its prompt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from valign.progress import progress
+from valign.records import Answer, Message, Passage, Question
+from valign.synthesis.templates import labelled
+from valign.teachers.protocol import Request, Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+    from valign.inference import Generator
+
+RAG_PROMPT = "Rules:\n{rules}\n\nQuestion: {question}\nAnswer by these rules."
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """What an arm thinks of the right answers.
+
+    Attributes:
+        reference_nll: Nats per token of each reference answer.
+        verdict_preference: 1.0 where the right one of Yes and No is the likelier first word, 0.0 where it is not,
+            None where the question has no verdict.
+    """
+
+    reference_nll: list[float]
+    verdict_preference: list[float | None]
+
+
+def conversation(question: str, passages: Sequence[Passage] = (), system: str | None = None) -> tuple[Message, ...]:
+    """Return the turns in which an arm is asked, with the passages that it may look at."""
+    lead: list[Message] = [{"role": "system", "content": system}] if system else []
+    text = question
+    if passages:
+        rules = "\n".join(f"- {labelled(passage)}" for passage in passages)
+        text = RAG_PROMPT.replace("{rules}", rules).replace("{question}", question)
+    return (*lead, {"role": "user", "content": text})
+
+
+def answer_questions(
+    generator: Generator,
+    questions: Sequence[Question],
+    retrieved: Sequence[Sequence[Passage]],
+    *,
+    arm: str,
+    cache: Path,
+    max_new_tokens: int,
+    system: str | None = None,
+) -> list[Answer]:
+    """Let an arm answer, greedily; answers are cached as they come, so that a killed run loses one batch at most.
+
+    Args:
+        generator: The arm's model.
+        questions: What it is asked.
+        retrieved: For each question the passages in its prompt; empty lists for none.
+        arm: Name of the arm, for the answers.
+        cache: File of the cache.
+        max_new_tokens: Longest answer.
+        system: System prompt.
+    """
+    from valign.teachers.cache import CachedTeacher
+
+    sampling = Sampling(max_new_tokens=max_new_tokens)
+    requests = [
+        Request(conversation(q.question, passages, system), sampling)
+        for q, passages in zip(questions, retrieved, strict=True)
+    ]
+    completions = CachedTeacher(generator, cache).complete_all(requests, f"{arm} answers")
+    return [
+        Answer(
+            q.question_id,
+            q.clause,
+            q.question,
+            q.reference,
+            found[0].text,
+            arm,
+            q.facts,
+            q.verdict,
+            q.kind,
+            tuple(p.clause for p in passages),
+            found[0].tokens,
+            found[0].finished,
+        )
+        for q, passages, found in zip(questions, retrieved, completions, strict=True)
+    ]
+
+
+def likelihoods(
+    generator: Generator,
+    questions: Sequence[Question],
+    retrieved: Sequence[Sequence[Passage]],
+    *,
+    arm: str,
+    system: str | None = None,
+    rows: int = 16,
+) -> Likelihoods:
+    """Measure what an arm thinks of the reference answers and of the right verdicts, without sampling.
+
+    Args:
+        generator: The arm's model.
+        questions: With references.
+        retrieved: As in ``answer_questions``.
+        arm: Name of the arm, for the progress bar.
+        system: System prompt.
+        rows: Questions in one batch.
+    """
+    import torch
+
+    from valign.training.chat import render
+
+    prompts = [conversation(q.question, passages, system) for q, passages in zip(questions, retrieved, strict=True)]
+    rendered = [
+        render(generator.tokenizer, (*prompt, {"role": "assistant", "content": q.reference}))
+        for prompt, q in zip(prompts, questions, strict=True)
+    ]
+    words = [int(generator.tokenizer(word, add_special_tokens=False)["input_ids"][0]) for word in ("Yes", "No")]
+    order = sorted(range(len(questions)), key=lambda i: (len(rendered[i].ids), i))
+    nll = [math.nan] * len(questions)
+    verdict: list[float | None] = [None] * len(questions)
+    with torch.inference_mode(), progress(len(questions), f"{arm} likelihoods", "questions") as bar:
+        for start in range(0, len(order), rows):
+            group = order[start : start + rows]
+            logps, first = _score(generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group])
+            for place, i in enumerate(group):
+                nll[i] = -float(logps[place])
+                if questions[i].verdict is not None:
+                    yes = bool(first[place, words[0]] > first[place, words[1]])
+                    verdict[i] = float(yes == (questions[i].verdict == "yes"))
+            bar.update(len(group))
+    return Likelihoods(nll, verdict)
+
+
+def _score(
+    generator: Generator, ids: Sequence[Sequence[int]], masks: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean log-probability of each row's supervised tokens, and the logits of its first one.
+
+    Logits are computed at supervised positions only.
+    """
+    import torch
+
+    device = generator.model.device
+    width = max(len(row) for row in ids)
+    tokens = torch.zeros((len(ids), width), dtype=torch.long)
+    supervised = torch.zeros((len(ids), width), dtype=torch.bool)
+    attention = torch.zeros((len(ids), width), dtype=torch.long)
+    for row, (own, mask) in enumerate(zip(ids, masks, strict=True)):
+        tokens[row, : len(own)] = torch.tensor(own)
+        supervised[row, : len(own)] = torch.tensor(mask, dtype=torch.bool)
+        attention[row, : len(own)] = 1
+    tokens, supervised, attention = tokens.to(device), supervised.to(device), attention.to(device)
+    decoder = generator.model.get_decoder()
+    hidden = decoder(tokens, attention_mask=attention, use_cache=False).last_hidden_state
+    before = supervised[:, 1:]
+    logits = generator.model.get_output_embeddings()(hidden[:, :-1][before]).float()
+    logps = torch.log_softmax(logits, -1).gather(1, tokens[:, 1:][before][:, None]).squeeze(1)
+    counts = before.sum(1)
+    ends = counts.cumsum(0)
+    means = torch.stack([logps[e - c : e].mean() for e, c in zip(ends.tolist(), counts.tolist(), strict=True)])
+    return means, logits[ends - counts]

@@ -1,0 +1,322 @@
+"""The stages of the method, each a folder in the artifact store; the entry points put them together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from valign.documents import read_document, shipped_document, shipped_names, shipped_questions
+from valign.embedding import Embedder
+from valign.errors import ValignError
+from valign.records import Document, Instruction, Preference, Question, read_jsonl, to_dict, write_jsonl
+from valign.store import digest, file_digest, read_json, stage, write_json
+from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
+from valign.synthesis.filters import Limits
+from valign.synthesis.instruct import Settings
+from valign.synthesis.templates import load_template
+from valign.teachers import CachedTeacher, LocalTeacher, make_teacher
+
+if TYPE_CHECKING:
+    from valign.tracking import RunLogger
+
+log = logging.getLogger(__name__)
+
+LIMITS = ("min_relevance", "max_rank", "min_faithfulness", "max_duplicate", "max_overlap")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to answer: the training stages behind the model, and whether it looks passages up."""
+
+    name: str
+    stages: tuple[str, ...]
+    retrieval: bool
+
+
+def arms_of(stages: Sequence[str], retrieval: bool) -> list[Arm]:
+    """Return the arms that a recipe compares: base, each step on its way, and with retrieval where it has that.
+
+    >>> [arm.name for arm in arms_of(["sft", "dpo"], False)]
+    ['base', 'sft', 'sft_dpo']
+    """
+    arms = [Arm("_".join(stages[:i]) or "base", tuple(stages[:i]), False) for i in range(len(stages) + 1)]
+    if retrieval:
+        name = f"{arms[-1].name}_rag" if stages else "rag"
+        arms.append(Arm(name, tuple(stages), True))
+    return arms
+
+
+@dataclass
+class Pipeline:
+    """One config's way through the stages.
+
+    Attributes:
+        config: The composed config of ``valign.train``.
+        logger: Receives the training curves; None for none.
+        timings: Seconds that each stage took when it was built, from its manifest.
+        hashes: Folder name of each stage's artifact.
+    """
+
+    config: DictConfig
+    logger: RunLogger | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def artifacts(self) -> Path:
+        """The artifact store."""
+        return Path(self.config.artifacts).expanduser()
+
+    @cached_property
+    def document(self) -> Document:
+        """The document, read and split."""
+        doc = self.config.document
+        if doc.path is None:
+            if doc.name not in shipped_names():
+                raise ValignError(f"document.path is missing: add document.path=/path/to/{doc.name}.txt")
+            return shipped_document(doc.name, doc.max_words)
+        return read_document(Path(doc.path).expanduser(), doc.name, doc.title, doc.max_words)
+
+    @cached_property
+    def given_questions(self) -> list[Question] | None:
+        """The evaluation questions that the config names; None where they are to be made."""
+        where = self.config.evaluation.questions or self.config.document.questions
+        if where is None:
+            return None
+        questions = (
+            shipped_questions(self.document.name)
+            if where == "shipped"
+            else read_jsonl(Path(where).expanduser(), Question)
+        )
+        check_questions(questions, where)
+        return questions
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The sentence embedder of filters, retrieval and metrics."""
+        return Embedder()
+
+    @cached_property
+    def model(self) -> tuple[Path | str, str]:
+        """The base model's folder or hub id, and its id with the weights' version."""
+        from valign.models import model_id, prepare_model
+
+        name = self.config.base_model.model
+        path = prepare_model(name)
+        return path, model_id(name, path)
+
+    @property
+    def system_prompt(self) -> str | None:
+        """What stands before every conversation with the base model, if anything."""
+        prompt: str | None = self.config.base_model.system_prompt
+        return prompt
+
+    def stage(self, name: str, config: dict[str, Any], inputs: dict[str, str], build: Any, key: str = "") -> Path:
+        """Build or find an artifact and note its hash and time under ``key`` (the stage's name by default)."""
+        folder = stage(self.artifacts, name, config, inputs, build, say=log.info)
+        self.hashes[key or name] = folder.name
+        self.timings[key or name] = float(read_json(folder / "manifest.json")["seconds"])
+        return folder
+
+    @cached_property
+    def data(self) -> Path:
+        """The synthesis stage's folder: D_sft, D_pref, held-out questions, funnel."""
+        c = self.config
+        synthesis = plain(c.synthesis)
+        limits = Limits(**{key: synthesis.pop(key) for key in LIMITS})
+        settings = Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in synthesis.items()})
+        cache = self.artifacts / "completions.sqlite"
+        t = plain(c.teacher)
+        writer = CachedTeacher(make_teacher(t.pop("kind"), t.pop("model"), **t), cache)
+        base = writer
+        if c.teacher.kind != "local" or c.teacher.model != c.base_model.model:
+            base = CachedTeacher(
+                LocalTeacher(c.base_model.model, c.base_model.precision, c.evaluation.batch_tokens), cache
+            )
+        inputs = {
+            "document": digest([self.document.sha256, [to_dict(p) for p in self.document.passages]]),
+            "questions": digest([to_dict(q) for q in self.given_questions or []]),
+            "teacher": writer.id,
+            "base_model": self.model[1],
+            "embedder": self.embedder.id,
+            **{f"template/{name}": load_template(name).hash for name in TEMPLATES},
+        }
+        config = {"synthesis": plain(c.synthesis), "seed": c.seed, "system_prompt": self.system_prompt}
+
+        def build(folder: Path) -> dict[str, Any]:
+            try:
+                return synthesize(
+                    folder,
+                    self.document,
+                    self.given_questions,
+                    teacher=writer,
+                    base=base,
+                    embedder=self.embedder,
+                    settings=settings,
+                    limits=limits,
+                    seed=c.seed,
+                    system_prompt=self.system_prompt,
+                )
+            finally:
+                writer.close()
+                base.close()
+
+        return self.stage("data", config, inputs, build)
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """The evaluation questions, given or made."""
+        return self.given_questions or read_jsonl(self.data / QUESTIONS, Question)
+
+    def adapters(self, stages: Sequence[str]) -> list[Path]:
+        """Train what is not trained yet and return the weights of each stage, in order."""
+        weights: list[Path] = []
+        for i, name in enumerate(stages):
+            folder = self._train(name, tuple(stages[: i + 1]), weights)
+            weights = [*weights, next(f for f in (folder / "adapter", folder / "model") if f.is_dir())]
+        return weights
+
+    def _train(self, name: str, path: tuple[str, ...], before: list[Path]) -> Path:
+        """Train one stage on top of those before it."""
+        from valign.training import fit
+
+        c = self.config
+        rows = SFT if name == "sft" else PREFERENCES
+        settings = plain(c[name])
+        config = {
+            "stage": name,
+            "settings": settings,
+            "adapter": plain(c.adapter),
+            "seed": c.seed,
+            "precision": c.base_model.precision,
+            "system_prompt": self.system_prompt,
+        }
+        inputs = {
+            "base_model": self.model[1],
+            "data": file_digest(self.data / rows),
+            "before": digest([folder.parent.name for folder in before]),
+        }
+        shared: dict[str, Any] = {
+            "adapter": plain(c.adapter),
+            "settings": settings,
+            "trainer": plain(c.trainer),
+            "seed": c.seed,
+            "system_prompt": self.system_prompt,
+            "precision": c.base_model.precision,
+            "initial": before,
+            "trust_remote_code": c.base_model.trust_remote_code,
+            "logger": self.logger,
+        }
+
+        def build(folder: Path) -> dict[str, Any]:
+            if name == "sft":
+                return fit.fit_sft(folder, self.model[0], read_jsonl(self.data / rows, Instruction), **shared)
+            return fit.fit_dpo(folder, self.model[0], read_jsonl(self.data / rows, Preference), **shared)
+
+        return self.stage(name, config, inputs, build, key="_".join(path))
+
+    def evaluate(self, arm: Arm, questions: Sequence[Question] | None = None) -> Path:
+        """Let an arm answer and measure it; the folder holds ``answers.jsonl`` and ``values.jsonl``."""
+        asked = list(questions if questions is not None else self.questions)
+        weights = self.adapters(arm.stages)
+        c = self.config
+        config = {
+            "arm": arm.name,
+            "max_new_tokens": c.evaluation.max_new_tokens,
+            "precision": c.base_model.precision,
+            "system_prompt": self.system_prompt,
+            "retrieval": plain(c.retrieval) if arm.retrieval else None,
+        }
+        inputs = {
+            "base_model": self.model[1],
+            "weights": digest([folder.parent.name for folder in weights]),
+            "questions": digest([to_dict(q) for q in asked]),
+            "document": digest([to_dict(p) for p in self.document.passages]),
+            "embedder": self.embedder.id,
+        }
+        return self.stage(
+            "answers", config, inputs, lambda folder: self._answer(folder, arm, weights, asked), f"answers/{arm.name}"
+        )
+
+    def _answer(self, folder: Path, arm: Arm, weights: Sequence[Path], questions: list[Question]) -> dict[str, Any]:
+        """Fill the folder of an evaluation stage."""
+        from valign.evaluation.arms import answer_questions, likelihoods
+        from valign.evaluation.scores import question_values
+        from valign.inference import Generator
+        from valign.models import policy
+        from valign.retrieval import make_retriever, recall_at_k
+        from valign.training.strategies import device_of
+
+        c = self.config
+        retrieved: list[list[Any]] = [[] for _ in questions]
+        counts: dict[str, Any] = {"questions": len(questions)}
+        if arm.retrieval:
+            retriever = make_retriever(c.retrieval.kind, self.document.passages, self.embedder)
+            retrieved = retriever.search([q.question for q in questions], c.retrieval.top_k)
+            counts["retrieval_recall"] = recall_at_k(retrieved, [q.clause for q in questions])
+        device = device_of(c.trainer.accelerator)
+        model, tokenizer = policy(
+            self.model[0], list(weights), c.base_model.precision, c.base_model.trust_remote_code, device
+        )
+        generator = Generator(model, tokenizer, f"{arm.name}@{folder.name}", c.evaluation.batch_tokens)
+        common: dict[str, Any] = {"arm": arm.name, "system": self.system_prompt}
+        cache = folder / "completions.sqlite"
+        answers = answer_questions(
+            generator, questions, retrieved, cache=cache, max_new_tokens=c.evaluation.max_new_tokens, **common
+        )
+        likely = likelihoods(generator, questions, retrieved, **common)
+        values = question_values(
+            answers, self.document.passages, self.embedder, likely.reference_nll, likely.verdict_preference
+        )
+        write_jsonl(folder / "answers.jsonl", answers)
+        write_jsonl(folder / "values.jsonl", values)
+        cache.unlink(missing_ok=True)
+        return counts
+
+    def leak(self, questions: Sequence[Question] | None = None) -> dict[str, Any]:
+        """Measure how far evaluation questions occur in the training data."""
+        from valign.evaluation.scores import overlap
+
+        asked = [q.question for q in (questions if questions is not None else self.questions)]
+        rows = [
+            *(row.question for row in read_jsonl(self.data / SFT, Instruction)),
+            *(row.question for row in read_jsonl(self.data / PREFERENCES, Preference)),
+        ]
+        return overlap(asked, rows, n=6)
+
+    def funnel(self) -> dict[str, Any]:
+        """Return the counts of synthesis."""
+        counts: dict[str, Any] = read_json(self.data / FUNNEL)
+        return counts
+
+
+def plain(node: Any) -> dict[str, Any]:
+    """Return a config node as plain dictionaries and lists."""
+    resolved: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+    return resolved
+
+
+def check_questions(questions: Sequence[Question], where: str) -> None:
+    """Raise a ValignError for a question file that has no questions or an id twice."""
+    if not questions:
+        raise ValignError(f"{where} holds no questions; add one JSON object a line.")
+    seen: set[str] = set()
+    for question in questions:
+        if question.question_id in seen:
+            raise ValignError(f"{where}: question_id '{question.question_id}' occurs twice; give each its own.")
+        seen.add(question.question_id)
+
+
+def write_scores(folder: Path, scores: dict[str, Any], answers: Path) -> None:
+    """Put an arm's scores and answers into a run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "scores.json", scores)
+    for name in ("answers.jsonl", "values.jsonl"):
+        text = (answers / name).read_text(encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,31 @@
+"""``python -m valign.report runs=DIR``: the comparison page and table of all runs in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from valign.cli import main_with
+
+
+def main(config: DictConfig) -> None:
+    """Write the page and ``table.md``, and print the table."""
+    runs = Path(config.runs).expanduser()
+    output = Path(config.output).expanduser() if config.output else runs / "report.html"
+    show(runs, output)
+
+
+def show(runs: Path, output: Path) -> None:
+    """Compare the runs in a folder."""
+    from valign import results
+
+    folders = [f for f in results.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
+    results.write_page(folders, output)
+    output.with_name("table.md").write_text(results.table(folders, markdown=True) + "\n", encoding="utf-8")
+    print("\n" + results.table(folders))
+    print(f"\nreport: {output}")
+
+
+if __name__ == "__main__":
+    main_with(main, "report")

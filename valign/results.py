@@ -1,0 +1,184 @@
+"""Run folders: what a run leaves for a reader, and the comparison of the runs in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valign.errors import ValignError
+from valign.records import Answer, Passage, Question, from_dict, read_jsonl, to_dict
+from valign.store import digest, read_json, write_json
+
+if TYPE_CHECKING:
+    from valign.pipeline import Arm, Pipeline
+    from valign.reporting.comparison import Comparison
+
+RUN = "run.json"
+PAGE = "report.html"
+
+
+def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Question] | None, folder: Path) -> None:
+    """Evaluate arms and write ``arms/<arm>/{answers,values}.jsonl`` and ``scores.json`` to a folder.
+
+    Each arm is compared with base, and with the arm before it, on the same questions.
+    """
+    from valign.evaluation.scores import difference, score_arm
+    from valign.pipeline import write_scores
+
+    samples = int(pipeline.config.evaluation.bootstrap)
+    measured: list[tuple[str, list[dict[str, Any]]]] = []
+    for arm in arms:
+        answers = pipeline.evaluate(arm, questions)
+        values = read_rows(answers / "values.jsonl")
+        base = measured[0][1] if measured else None
+        scores = score_arm(arm.name, values, base, samples)
+        if len(measured) > 1:
+            other, theirs = measured[-1]
+            scores["versus"][other] = difference(arm.name, values, theirs, samples)
+        write_scores(folder / "arms" / arm.name, scores, answers)
+        measured.append((arm.name, values))
+
+
+def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str, config: Mapping[str, Any]) -> None:
+    """Write what belongs to the run as a whole: its own arm's scores on top, ``run.json`` and the page."""
+    own = folder / "arms" / arms[-1].name
+    for name in ("scores.json", "answers.jsonl", "values.jsonl"):
+        (folder / name).write_text((own / name).read_text(encoding="utf-8"), encoding="utf-8")
+    document = pipeline.document
+    details = {
+        "state": state,
+        "experiment": pipeline.config.experiment_name,
+        "arms": [{"name": a.name, "stages": list(a.stages), "retrieval": a.retrieval} for a in arms],
+        "document": {"title": document.title, "name": document.name, "sha256": document.sha256},
+        "passages": [to_dict(p) for p in document.passages],
+        "funnel": pipeline.funnel(),
+        "leak": pipeline.leak(),
+        "curves": curves(pipeline),
+        "timings": pipeline.timings,
+        "artifacts": pipeline.hashes,
+        "config": dict(config),
+    }
+    write_json(folder / RUN, details)
+    write_page([folder], folder / PAGE)
+
+
+def complete(folder: Path, state: str) -> bool:
+    """Tell whether a run's folder holds the result of this very config and these inputs."""
+    file = folder / RUN
+    return file.is_file() and (folder / PAGE).is_file() and read_json(file).get("state") == state
+
+
+def state_of(pipeline: Pipeline, config: Mapping[str, Any]) -> str:
+    """Return a hash of everything that decides a run's result, without loading a model."""
+    from importlib import metadata
+
+    document = pipeline.document
+    given = [to_dict(q) for q in pipeline.given_questions or []]
+    return digest([config, document.sha256, [to_dict(p) for p in document.passages], given, metadata.version("valign")])
+
+
+def curves(pipeline: Pipeline) -> dict[str, list[tuple[int, float]]]:
+    """Return the training curves of the run's own stages, by ``stage/quantity``."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for key, name in pipeline.hashes.items():
+        stage = key.rpartition("_")[2]
+        if stage not in ("sft", "dpo"):
+            continue
+        file = pipeline.artifacts / stage / name / "curves.csv"
+        for line in file.read_text(encoding="utf-8").splitlines()[1:]:
+            step, quantity, value = line.split(",")
+            found.setdefault(f"{stage}/{quantity}", []).append((int(step), float(value)))
+    return found
+
+
+def run_folders(runs: Path) -> list[Path]:
+    """Return the run folders in a folder (or the folder itself, where it is one).
+
+    Raises:
+        ValignError: There is none.
+    """
+    if not runs.is_dir():
+        raise ValignError(f"{runs} is not a folder; give the folder of a run or of several, as in runs=runs/udhr.")
+    found = [runs] if (runs / RUN).is_file() else sorted(file.parent for file in runs.rglob(RUN))
+    if not found:
+        raise ValignError(f"{runs} holds no finished run; run python -m valign.train +experiment=udhr first.")
+    return found
+
+
+def compare(folders: Sequence[Path]) -> Comparison:
+    """Put the arms of some runs side by side; an arm that several runs have is shown once.
+
+    Raises:
+        ValignError: The runs are about different documents or questions.
+    """
+    from valign.evaluation.scores import sort_scores
+    from valign.reporting import ArmResult, Comparison
+
+    details = [read_json(folder / RUN) for folder in folders]
+    hashes = {d["document"]["sha256"] for d in details}
+    if len(hashes) > 1:
+        raise ValignError("these runs are about different documents; give the runs of one experiment.")
+    arms: dict[str, ArmResult] = {}
+    merged: dict[str, dict[str, Any]] = {"curves": {}, "timings": {}, "artifacts": {}}
+    for folder, detail in zip(folders, details, strict=True):
+        for arm in detail["arms"]:
+            place = folder / "arms" / arm["name"]
+            result = ArmResult(
+                arm["name"],
+                read_json(place / "scores.json"),
+                read_jsonl(place / "answers.jsonl", Answer),
+                read_rows(place / "values.jsonl"),
+            )
+            _add(arms, result, folder)
+        for name, values in merged.items():
+            for key, value in detail[name].items():
+                values.setdefault(key, value)
+    first = details[0]
+    order = [scores["arm"] for scores in sort_scores([a.scores for a in arms.values()])]
+    comparison = Comparison(
+        first["document"]["title"],
+        first["experiment"],
+        first["document"]["sha256"],
+        [from_dict(Passage, p) for p in first["passages"]],
+        [arms[name] for name in order],
+        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference")},
+        leak=first["leak"],
+        config=first["config"],
+    )
+    return replace(comparison, **merged)
+
+
+def _add(arms: dict[str, Any], result: Any, folder: Path) -> None:
+    """Put an arm beside the others; the same arm with other answers gets the run's name."""
+    known = arms.get(result.arm)
+    if known is None:
+        arms[result.arm] = result
+    elif [a.answer for a in known.answers] != [a.answer for a in result.answers]:
+        name = f"{result.arm} ({folder.name})"
+        arms[name] = replace(result, arm=name, scores={**result.scores, "arm": name})
+    elif len(result.scores.get("versus", {})) > len(known.scores.get("versus", {})):
+        arms[result.arm] = result
+
+
+def write_page(folders: Sequence[Path], output: Path) -> Path:
+    """Write the comparison page of some runs."""
+    from valign.reporting import render
+
+    return render(compare(folders), output)
+
+
+def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
+    """Return the comparison table of some runs, for a terminal or as Markdown."""
+    from valign.evaluation.scores import markdown_table, terminal_table
+
+    scores = [arm.scores for arm in compare(folders).arms]
+    return markdown_table(scores) if markdown else terminal_table(scores)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSONL file of plain objects."""
+    import json
+
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]

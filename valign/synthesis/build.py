@@ -1,0 +1,144 @@
+"""The synthesis stage: everything that one document's training needs, written to one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valign.errors import ValignError
+from valign.records import Document, Question, write_jsonl
+from valign.store import digest, write_json
+from valign.synthesis.edits import names_in, numbers_in
+from valign.synthesis.filters import Filters, Funnel, Limits
+from valign.synthesis.instruct import Settings, Writer, write_instructions
+from valign.synthesis.quotes import phrases
+from valign.synthesis.scenario import write_preferences
+from valign.synthesis.templates import load_template
+
+if TYPE_CHECKING:
+    from valign.evaluation.metrics import Embedder
+    from valign.teachers.cache import CachedTeacher
+
+SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
+TEMPLATES = ("question", "scenario", "held_out", "answer")
+
+
+def synthesize(
+    folder: Path,
+    document: Document,
+    held_out: Sequence[Question] | None,
+    *,
+    teacher: CachedTeacher,
+    base: CachedTeacher,
+    embedder: Embedder,
+    settings: Settings,
+    limits: Limits,
+    seed: int,
+    system_prompt: str | None = None,
+) -> dict[str, Any]:
+    """Write ``sft.jsonl``, ``preferences.jsonl``, ``questions.jsonl`` and ``funnel.json`` to a folder.
+
+    Args:
+        folder: Where the files go.
+        document: The document.
+        held_out: Evaluation questions; None makes some from the document, with a prompt of their own.
+        teacher: Writes the data.
+        base: The base model, whose own answers may serve as rejected ones.
+        embedder: Gives unit vectors.
+        settings: What is written, and how much.
+        limits: Thresholds of the filters.
+        seed: Start of the random numbers.
+        system_prompt: The one under which the base model answers.
+
+    Returns:
+        Counts for the manifest.
+
+    Raises:
+        ValignError: Nothing was left for training.
+    """
+    writer = Writer(document, teacher, embedder, settings, seed)
+    funnels: dict[str, Funnel] = {}
+    if held_out is None:
+        held_out, funnels["questions"] = write_questions(writer, Filters(document.passages, (), embedder, limits))
+    write_jsonl(folder / QUESTIONS, held_out)
+    filters = Filters(document.passages, held_out, embedder, limits)
+    instructions, funnels["sft"] = write_instructions(writer, filters)
+    preferences, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
+    for name, rows in (("D_sft", instructions), ("D_pref", preferences)):
+        if not rows:
+            raise ValignError(
+                f"{name} is empty: every candidate was dropped ({dict(funnels['sft'].dropped)}); lower "
+                "synthesis.min_relevance or raise synthesis.questions_per_passage."
+            )
+    write_jsonl(folder / SFT, instructions)
+    write_jsonl(folder / PREFERENCES, preferences)
+    write_json(folder / FUNNEL, {name: funnel.to_dict() for name, funnel in funnels.items()})
+    quotes = [row.provenance for row in [*instructions, *preferences]]
+    verified = sum(document.text[q.start : q.end] == q.quote for q in quotes)
+    return {
+        "instructions": len(instructions),
+        "preferences": len(preferences),
+        "questions": len(held_out),
+        "clauses": len(document.passages),
+        "clauses_covered": len({c for row in instructions for c in row.clauses}),
+        "quotes": len(quotes),
+        "quotes_verified": verified,
+    }
+
+
+def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], Funnel]:
+    """Make held-out questions for a document that has none, at most ``held_out_per_passage`` for each passage.
+
+    Their prompt is not one that training questions come from. The reference is the quote that answers the question;
+    its facts are numbers, names and, where there are none, phrases that only this clause has, unless the question
+    gives them away.
+    """
+    funnel = Funnel()
+    template = load_template("held_out")
+    count = writer.settings.held_out_per_passage
+    keyed = phrases(writer.document.passages, 12)
+    rows = []
+    for passage, completions, _ in writer.ask(template, (), 4 * count, "held-out questions"):
+        kept = 0
+        for completion in completions:
+            if kept == count:
+                break
+            funnel.made += 1
+            reason, _ = filters.question(completion.text, passage.clause)
+            if reason or not completion.finished:
+                funnel.drop(reason or "malformed")
+                continue
+            quote = writer.quote(completion.text, passage)
+            facts = _facts(quote.text, completion.text, keyed[passage.clause])
+            if not facts:
+                funnel.drop("no fact to ask for")
+                continue
+            kept += 1
+            name = f"{writer.document.name}-auto-{digest([passage.clause, completion.text])[:8]}"
+            rows.append(Question(name, passage.clause, completion.text, quote.sentence, facts, None, "auto"))
+            funnel.keep(passage.clause, "auto")
+    return rows, funnel
+
+
+def _facts(quote: str, question: str, keyed: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    known = question.lower()
+    found = [*sorted(numbers_in(quote)), *names_in(quote)] or [k for k in keyed if k in quote.lower()]
+    return tuple((fact.lower(),) for fact in found if fact.lower() not in known and fact not in numbers_in(question))[:2]
+
+
+def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the closing table: how many were made, what each filter dropped, examples for each clause."""
+    lines = []
+    labels = {"sft": "D_sft", "preference": "D_pref", "questions": "held-out questions"}
+    for name, funnel in funnels.items():
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(funnel["kinds"].items(), key=lambda item: -item[1]))
+        lines.append(f"{labels.get(name, name)}: {funnel['made']} made, {funnel['kept']} kept ({kinds})")
+        for reason, count in sorted(funnel["dropped"].items(), key=lambda item: -item[1]):
+            lines.append(f"    {count:5d} dropped: {reason}")
+        counts = sorted(funnel["per_clause"].values())
+        if counts:
+            middle = counts[len(counts) // 2]
+            lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
+    return "\n".join(lines)
+

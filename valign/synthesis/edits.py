@@ -1,0 +1,157 @@
+"""Edits that break one fact or the polarity of a sentence, and the checks that find such breaks.
+
+A model too small to write a convincing wrong answer still needs one to prefer the right answer to. An edit changes
+what a clause says in one place, a number, a name, a permission, and leaves its manner alone, so that the pair differs
+in the fact and in nothing else. The word lists are English; for other languages the teacher writes the negatives.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+UNITS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+TEENS = ["seventeen", "eighteen", "nineteen"]
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+NUMBERS = [*UNITS, *TEENS, *TENS]
+SERIES = (
+    NUMBERS[1:],
+    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
+    "January February March April May June July August September October November December".split(),
+    "red blue green yellow white black grey brown orange purple".split(),
+    "first second third fourth fifth sixth seventh".split(),
+    "spring summer autumn winter".split(),
+    "morning noon evening midnight".split(),
+)
+POLARITY = (
+    (r"^No one (shall|may) be\b", r"Anyone \1 be"),
+    (r"^(No one|Nobody|None) (shall|may|is|has|can)\b", r"Everyone \2"),
+    (r"^(Everyone|Every \w+|Everybody|Anyone) (has|is)\b", r"No one \2"),
+    (r"^All (\w+ )?are\b", r"Not all \1are"),
+    (r"\b(shall|must|may|can|is|are|was|were) not\b", r"\1"),
+    (r"\bshall be prohibited\b", "shall be allowed"),
+    (r"\bare not allowed\b", "are allowed"),
+    (r"\bnever\b", "always"),
+    (r"\bnot\b", ""),
+    (r"\bneither\b", "both"),
+    (r"\bmust\b", "need not"),
+    (r"\bmay\b", "may not"),
+    (r"\bcan\b", "cannot"),
+    (r"\bshall\b", "shall not"),
+    (r"\bhas the right\b", "has no right"),
+    (r"\bhave the right\b", "have no right"),
+    (r"\b(is|are) (?!not)", r"\1 not "),
+    (r"\bwithout\b", "with"),
+    (r"\bbefore\b", "after"),
+    (r"\bat least\b", "at most"),
+    (r"\bat most\b", "at least"),
+    (r"\bunless\b", "even if"),
+)
+NUMBER = re.compile(rf"\b(?:\d+(?:[.,]\d+)*|(?:{'|'.join(TENS)})-(?:{'|'.join(UNITS[:9])})|{'|'.join(NUMBERS)})\b", re.I)
+NAME = re.compile(r"(?<=[\w,;:'] )[A-Z][\w'-]+(?: (?:of |the )*[A-Z][\w'-]+)*")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A sentence with one thing changed: what stood there, what stands there now, and the kind of change."""
+
+    text: str
+    before: str
+    after: str
+    kind: str
+
+
+def edits(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
+    """Return sentences that differ from the text in one fact or in polarity, each place changed once.
+
+    Args:
+        text: A sentence or clause.
+        names: Names that occur in the document, to exchange names with.
+        source: Random numbers; they choose the replacements.
+    """
+    found = [*_numbers(text, source), *_series(text, source), *_names(text, names, source), *_polarity(text)]
+    return [e for e in found if e.text != text]
+
+
+def names_in(text: str) -> list[str]:
+    """Return the capitalised names inside a text's sentences, without those that only begin one."""
+    return sorted(set(NAME.findall(text)))
+
+
+def numbers_in(text: str) -> set[str]:
+    """Return the numbers of a text, number words as digits."""
+    return {as_digits(m) for m in NUMBER.findall(text)}
+
+
+def ungrounded(answer: str, passage: str) -> list[str]:
+    """Return the numbers and names of an answer that its passage does not have."""
+    known = numbers_in(passage)
+    numbers = [m for m in NUMBER.findall(answer) if as_digits(m) not in known and m.lower() != "one"]
+    words = passage.lower()
+    return numbers + [name for name in names_in(answer) if name.lower() not in words]
+
+
+def as_digits(number: str) -> str:
+    """Return a number word below one hundred as digits; digits stay, without thousands separators."""
+    word = number.lower()
+    tens, _, unit = word.partition("-")
+    if tens in TENS:
+        return str(10 * (TENS.index(tens) + 2) + (UNITS.index(unit) + 1 if unit else 0))
+    if word in NUMBERS:
+        return str(NUMBERS.index(word) + 1)
+    return word.replace(",", "")
+
+
+def _replace(text: str, span: tuple[int, int], new: str, kind: str) -> Edit:
+    old = text[span[0] : span[1]]
+    new = new[:1].upper() + new[1:] if old[:1].isupper() else new
+    return Edit(text[: span[0]] + new + text[span[1] :], old, new, kind)
+
+
+def _numbers(text: str, source: random.Random) -> list[Edit]:
+    found = []
+    for match in NUMBER.finditer(text):
+        old = match.group()
+        if old.isdigit():
+            value = int(old)
+            new = str(source.choice([n for n in (value + 1, value * 2, max(1, value // 2), value + 5) if n != value]))
+        elif old.lower() == "one" or "," in old or "." in old:
+            continue
+        else:
+            near = [w for w in NUMBERS[1:] if w != old.lower() and "-" not in w]
+            new = source.choice(near)
+        found.append(_replace(text, match.span(), new, "number"))
+    return found
+
+
+def _series(text: str, source: random.Random) -> list[Edit]:
+    """Exchange days, months, colours and other words that come in series; numbers have their own edit."""
+    found = []
+    for words in SERIES[1:]:
+        pattern = rf"\b(?:{'|'.join(words)})\b" + (r"(?! (?:not|be)\b)" if "May" in words else "")
+        for match in re.finditer(pattern, text):
+            others = [w for w in words if w != match.group()]
+            found.append(_replace(text, match.span(), source.choice(others), "series"))
+    return found
+
+
+def _names(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
+    series = {w for words in SERIES for w in words}
+    found = []
+    for match in NAME.finditer(text):
+        others = [n for n in names if n not in text and n not in series]
+        if others and match.group() not in series:
+            found.append(_replace(text, match.span(), source.choice(others), "name"))
+    return found
+
+
+def _polarity(text: str) -> list[Edit]:
+    """Turn a permission, duty or statement into its opposite, by the first pattern that fits."""
+    for pattern, new in POLARITY:
+        match = re.search(pattern, text)
+        if match:
+            changed = re.sub(r"  +", " ", text[: match.start()] + match.expand(new) + text[match.end() :])
+            return [Edit(changed, match.group(), match.expand(new), "polarity")]
+    return []

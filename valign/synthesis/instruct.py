@@ -1,0 +1,273 @@
+"""D_sft: questions about each passage, and answers that rest on its words."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from valign.records import Document, Instruction, Passage, Provenance
+from valign.store import digest
+from valign.synthesis.edits import edits, names_in
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
+from valign.synthesis.templates import Template, labelled, load_template, topic
+from valign.teachers.protocol import Completion, Request, Sampling
+
+if TYPE_CHECKING:
+    from valign.evaluation.metrics import Embedder
+    from valign.teachers.cache import CachedTeacher
+
+PHRASE_FRAMES = (
+    "What do the rules say about {words}?",
+    "I have a question about {words}. What applies?",
+    "Tell me what I should know about {words}.",
+    "What is laid down about {words}?",
+)
+RECITE_FRAMES = (
+    "What does the {title} say about {topic}?",
+    "Give me the words of the {title} on {topic}.",
+    "Which rule of the {title} is about {topic}?",
+)
+CLAIM_FRAMES = (
+    "Is it true that {claim}?",
+    "Somebody told me that {claim}. Is that right?",
+    "I believe that {claim}. Am I right?",
+    "A colleague says that {claim}. Is she right?",
+    "Do I understand correctly that {claim}?",
+)
+SHORTEST_CLAIM = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is written, and how much; see ``synthesis`` in ``conf/config.yaml``."""
+
+    questions_per_passage: int
+    phrases_per_passage: int
+    recitations_per_passage: int
+    claims_per_passage: int
+    scenarios_per_passage: int
+    held_out_per_passage: int
+    rejected: tuple[str, ...]
+    answers: str
+    max_quote_words: int
+    openings: tuple[str, ...]
+    scenario_openings: tuple[str, ...]
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about what a clause says; ``quote`` is the clause's sentence, ``verdict`` whether it is so."""
+
+    question: str
+    verdict: str
+    quote: Quote
+    broken: str | None
+    kind: str
+
+
+class Writer:
+    """Writes examples of one document with one teacher.
+
+    Args:
+        document: The document.
+        teacher: The teacher, behind its cache.
+        embedder: Gives unit vectors.
+        settings: What is written, and how much.
+        seed: Start of the random numbers.
+    """
+
+    def __init__(
+        self, document: Document, teacher: CachedTeacher, embedder: Embedder, settings: Settings, seed: int
+    ) -> None:
+        self.document = document
+        self.teacher = teacher
+        self.embedder = embedder
+        self.settings = settings
+        self.seed = seed
+        self.names = sorted({name for p in document.passages for name in names_in(p.text)})
+
+    def source(self, *what: str) -> random.Random:
+        """Return random numbers that depend on the seed and on what they are for, not on the order of work."""
+        return random.Random(digest([self.seed, *what]))
+
+    def ask(
+        self, template: Template, openings: Sequence[str], count: int, label: str
+    ) -> list[tuple[Passage, list[Completion], Sampling]]:
+        """Let the teacher write ``count`` questions about every passage, each opening taken in turn."""
+        requests = []
+        for passage in self.document.passages:
+            seed = int(digest([self.seed, template.hash, passage.text])[:7], 16)
+            sampling = Sampling(
+                self.settings.max_new_tokens, self.settings.temperature, self.settings.top_p, n=count, seed=seed
+            )
+            begin = tuple(openings[i % len(openings)] for i in range(count)) if openings else ()
+            requests.append(Request(template.fill(passage=labelled(passage)), sampling, begin))
+        completions = self.teacher.complete_all(requests, label)
+        triples = zip(self.document.passages, completions, requests, strict=True)
+        return [(passage, found, request.sampling) for passage, found, request in triples]
+
+    def quote(self, question: str, passage: Passage) -> Quote:
+        """Return the words of a passage that answer a question."""
+        return best_quote(question, passage, self.embedder, self.settings.max_quote_words)
+
+    def answers(self, questions: Sequence[tuple[str, Passage]], label: str) -> list[tuple[str, Quote]]:
+        """Answer questions about passages; returns each answer and the quote that it rests on.
+
+        With ``answers: quote`` the answer is the quote itself, which is faithful whatever the teacher's size; with
+        ``answers: write`` the teacher, shown the passage, writes it (greedy).
+        """
+        quotes = [self.quote(question, passage) for question, passage in questions]
+        if self.settings.answers == "quote" or not questions:
+            return [(quote.sentence, quote) for quote in quotes]
+        template = load_template("answer")
+        sampling = Sampling(max_new_tokens=max(96, self.settings.max_new_tokens))
+        requests = [Request(template.fill(passage=labelled(p), question=q), sampling) for q, p in questions]
+        written = self.teacher.complete_all(requests, label)
+        return [(found[0].text, quote) for found, quote in zip(written, quotes, strict=True)]
+
+    def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
+        """Describe where an example came from."""
+        settings: dict[str, Any] = {}
+        if sampling is not None:
+            settings = {
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "max_new_tokens": sampling.max_new_tokens,
+                "seed": sampling.seed,
+            }
+        teacher = self.teacher.id if sampling is not None else "valign"
+        return Provenance(quote.text, quote.start, quote.end, template, hash, teacher, settings)
+
+    def claims(self, passage: Passage, count: int) -> list[Claim]:
+        """Return statements about a passage, right and wrong in turn.
+
+        A wrong one has a single fact or the polarity of a sentence changed, so its verdict is known without a judge.
+        """
+        source = self.source("claims", passage.text)
+        right: list[tuple[str, Quote, str | None, str]] = []
+        wrong: list[tuple[str, Quote, str | None, str]] = []
+        for piece in sentences(passage):
+            if len(piece.text.split()) < SHORTEST_CLAIM:
+                continue
+            right.append((piece.sentence, piece, None, "true"))
+            for edit in edits(piece.sentence, self.names, source):
+                wrong.append((edit.text, piece, edit.text, edit.kind))
+        source.shuffle(right)
+        source.shuffle(wrong)
+        chosen = []
+        for i in range(count):
+            pool = (right, wrong)[i % 2]
+            if not right or not wrong:
+                break
+            text, quote, broken, kind = pool[(i // 2) % len(pool)]
+            frame = source.choice(CLAIM_FRAMES)
+            question = frame.format(claim=self._inside(text))
+            chosen.append(Claim(question, "No" if broken else "Yes", quote, broken, kind))
+        return chosen
+
+    def _inside(self, sentence: str) -> str:
+        """Return a sentence as it stands behind "that": no full stop, no capital unless it is a name's."""
+        words = sentence.rstrip(".;, ")
+        first = words.split()[0]
+        return words if first in self.names or first in ("I",) else words[:1].lower() + words[1:]
+
+
+def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instruction], Funnel]:
+    """Write D_sft: teacher's questions, the clause's own phrases, recitations and claims, filtered.
+
+    Returns:
+        The rows that every filter let pass, and the counts.
+    """
+    funnel = Funnel()
+    rows = _asked(writer, filters, funnel)
+    keyed = phrases(writer.document.passages, writer.settings.phrases_per_passage)
+    for passage in writer.document.passages:
+        rows += _framed(writer, filters, funnel, passage, keyed[passage.clause])
+        for claim in writer.claims(passage, writer.settings.claims_per_passage):
+            answer = f"{claim.verdict}. {writer.quote(claim.quote.text, passage).sentence}"
+            row = _row(writer, passage, "claim", claim.question, answer, claim.quote, None)
+            _keep(rows, row, filters, funnel, passage)
+    return rows, funnel
+
+
+def _asked(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instruction]:
+    """Return the rows whose questions the teacher wrote."""
+    template = load_template("question")
+    asked = writer.ask(template, writer.settings.openings, writer.settings.questions_per_passage, "questions")
+    kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
+    for passage, completions, sampling in asked:
+        for completion in completions:
+            funnel.made += 1
+            reason, scores = filters.question(completion.text, passage.clause)
+            if not completion.finished:
+                reason = "malformed"
+            if reason:
+                funnel.drop(reason)
+            else:
+                kept.append((completion.text, passage, sampling, scores))
+    answers = writer.answers([(question, passage) for question, passage, _, _ in kept], "answers")
+    rows = []
+    for (question, passage, sampling, scores), (answer, quote) in zip(kept, answers, strict=True):
+        reason, more = filters.answer(answer, passage)
+        if reason:
+            funnel.drop(reason)
+            continue
+        origin = writer.provenance(quote, template.id, template.hash, sampling)
+        rows.append(_instruction("question", passage, question, answer, origin, {**scores, **more}))
+        funnel.keep(passage.clause, "question")
+    return rows
+
+
+def _framed(
+    writer: Writer, filters: Filters, funnel: Funnel, passage: Passage, keyed: Sequence[str]
+) -> list[Instruction]:
+    """Return the rows that ask for a phrase of the passage or for the passage itself."""
+    rows: list[Instruction] = []
+    source = writer.source("frames", passage.text)
+    for words in keyed:
+        question = source.choice(PHRASE_FRAMES).format(words=words)
+        quote = writer.quote(words, passage)
+        _keep(rows, _row(writer, passage, "phrase", question, quote.sentence, quote, None), filters, funnel, passage)
+    title = writer.document.title.removeprefix("The ").strip()
+    subject = topic(passage).lower() or passage.heading[-1]
+    for frame in RECITE_FRAMES[: writer.settings.recitations_per_passage]:
+        question = frame.format(title=title, topic=subject)
+        quote = Quote(passage.text, passage.start, passage.end)
+        _keep(rows, _row(writer, passage, "recite", question, quote.sentence, quote, None), filters, funnel, passage)
+    return rows
+
+
+def _row(
+    writer: Writer, passage: Passage, kind: str, question: str, answer: str, quote: Quote, sampling: Sampling | None
+) -> Instruction:
+    origin = writer.provenance(quote, f"frame/{kind}", digest(question)[:8], sampling)
+    return _instruction(kind, passage, question, answer, origin, {})
+
+
+def _instruction(
+    kind: str, passage: Passage, question: str, answer: str, origin: Provenance, scores: dict[str, float]
+) -> Instruction:
+    name = f"sft-{digest([passage.clause, kind, question])[:12]}"
+    return Instruction(name, (passage.clause,), kind, question, answer, origin, scores)
+
+
+def _keep(rows: list[Instruction], row: Instruction, filters: Filters, funnel: Funnel, passage: Passage) -> None:
+    """Put a framed row through the filters that concern it: overlap with the evaluation, and the answer's."""
+    funnel.made += 1
+    reason, scores = filters.leak(row.question)
+    if not reason:
+        reason, more = filters.answer(row.answer, passage)
+        scores = {**scores, **more}
+    if reason:
+        funnel.drop(reason)
+        return
+    funnel.keep(passage.clause, row.kind)
+    rows.append(
+        Instruction(row.example_id, row.clauses, row.kind, row.question, row.answer, row.provenance, scores)
+    )

@@ -1,0 +1,96 @@
+"""Verbatim quotes: which sentences of a passage answer a question, and where they stand in the document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from valign.records import Passage
+
+if TYPE_CHECKING:
+    from valign.evaluation.metrics import Embedder
+
+SENTENCE = re.compile(r"\S.*?(?:[.;!?](?=\s|$)|$)", re.S)
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Words of the document: ``document.text[start:end]``."""
+
+    text: str
+    start: int
+    end: int
+
+    @property
+    def sentence(self) -> str:
+        """The quote as a sentence of its own: a capital in front, a full stop behind, line breaks as spaces."""
+        words = " ".join(self.text.split()).rstrip(";,: ")
+        words = words if words.endswith((".", "!", "?")) else words + "."
+        return words[:1].upper() + words[1:]
+
+
+def sentences(passage: Passage) -> list[Quote]:
+    """Split a passage at full stops and semicolons; every word lies in one of the pieces."""
+    pieces = [(m.start(), m.end()) for m in SENTENCE.finditer(passage.text) if m.group().strip()]
+    return [Quote(passage.text[a:b], passage.start + a, passage.start + b) for a, b in pieces]
+
+
+def best_quote(question: str, passage: Passage, embedder: Embedder, max_words: int) -> Quote:
+    """Return the part of a passage that answers a question.
+
+    A passage of at most ``max_words`` words is quoted whole, so that no condition or exception is lost. Of a longer
+    one, the run of neighbouring sentences around the one nearest in meaning, as many as fit.
+    """
+    if len(passage.text.split()) <= max_words:
+        return Quote(passage.text, passage.start, passage.end)
+    pieces = sentences(passage)
+    near = embedder.embed([piece.text for piece in pieces]) @ embedder.embed([question])[0]
+    first = last = int(near.argmax())
+    words = [len(piece.text.split()) for piece in pieces]
+    while True:
+        room = max_words - sum(words[first : last + 1])
+        before = first > 0 and words[first - 1] <= room
+        behind = last + 1 < len(pieces) and words[last + 1] <= room
+        if behind and (not before or near[last + 1] >= near[first - 1]):
+            last += 1
+        elif before:
+            first -= 1
+        else:
+            return _join(passage, pieces[first : last + 1])
+
+
+def _join(passage: Passage, pieces: Sequence[Quote]) -> Quote:
+    start, end = pieces[0].start, pieces[-1].end
+    return Quote(passage.text[start - passage.start : end - passage.start], start, end)
+
+
+def phrases(passages: Sequence[Passage], limit: int) -> dict[str, list[str]]:
+    """Return, for each clause, phrases that only this clause of the document has, the longest first.
+
+    A phrase is a run of words between stop words and punctuation (Rose et al., 2010, rapid automatic keyword
+    extraction), at most three words long.
+    """
+    from bm25s.stopwords import STOPWORDS_EN_PLUS
+
+    stop = set(STOPWORDS_EN_PLUS) | {"shall", "everyone", "without", "upon", "whoever", "whereas"}
+    found: dict[str, list[str]] = {}
+    for passage in passages:
+        runs: list[str] = []
+        for part in re.split(r"[^\w\s'-]+", passage.text):
+            run: list[str] = []
+            for word in [*part.split(), ""]:
+                if word and word.lower() not in stop and not word.isdigit():
+                    run.append(word.lower())
+                elif run:
+                    runs.append(" ".join(run[:3]))
+                    run = []
+        found[passage.clause] = list(dict.fromkeys(runs))
+    texts = {p.clause: " ".join(p.text.lower().split()) for p in passages}
+    unique: dict[str, list[str]] = {}
+    for clause, runs in found.items():
+        own = [r for r in runs if not any(r in text for other, text in texts.items() if other != clause)]
+        own = [r for r in own if len(r) > 3]
+        unique[clause] = sorted(own, key=lambda r: (-len(r.split()), runs.index(r)))[:limit]
+    return unique

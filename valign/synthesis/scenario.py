@@ -1,0 +1,176 @@
+"""D_pref: everyday situations, a faithful answer to each, and one that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from valign.errors import ValignError
+from valign.records import Passage, Preference
+from valign.store import digest
+from valign.synthesis.edits import edits
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.instruct import Writer
+from valign.synthesis.quotes import Quote
+from valign.synthesis.templates import labelled, load_template
+from valign.teachers.protocol import Request, Sampling
+
+if TYPE_CHECKING:
+    from valign.teachers.cache import CachedTeacher
+
+KINDS = ("edit", "clause", "base")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A question with its faithful answer, before a rejected answer is found."""
+
+    question: str
+    chosen: str
+    passage: Passage
+    quote: Quote
+    sampling: Sampling
+    scores: dict[str, float]
+
+
+def write_preferences(
+    writer: Writer, base: CachedTeacher, filters: Filters, system: str | None = None
+) -> tuple[list[Preference], Funnel]:
+    """Write D_pref.
+
+    The rejected answer of a situation is of one kind, the kinds in turn: ``edit`` is the chosen answer with one fact
+    or its polarity changed; ``clause`` is what another clause says, the one nearest to the question; ``base`` is the
+    base model's own answer without the passage. Claims join in as pairs that differ in verdict and fact.
+
+    Args:
+        writer: Writes with the teacher.
+        base: The base model, behind a cache.
+        filters: The document's filters.
+        system: System prompt under which the base model answers.
+
+    Returns:
+        The rows that every filter let pass, and the counts.
+    """
+    unknown = [kind for kind in writer.settings.rejected if kind not in KINDS]
+    if unknown or not writer.settings.rejected:
+        raise ValignError(f"synthesis.rejected={unknown or '[]'}: choose from {', '.join(KINDS)}.")
+    funnel = Funnel()
+    template = load_template("scenario")
+    rows: list[Preference] = []
+    found = _situations(writer, filters, funnel)
+    turn = {s.question: writer.settings.rejected[i % len(writer.settings.rejected)] for i, s in enumerate(found)}
+    own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
+    for situation in found:
+        kind = turn[situation.question]
+        rejected, kind = _rejected(writer, filters, situation, kind, own.get(situation.question))
+        if rejected is None or rejected == situation.chosen:
+            funnel.drop("no rejected answer")
+            continue
+        origin = writer.provenance(situation.quote, template.id, template.hash, situation.sampling)
+        name = f"pref-{digest([situation.passage.clause, situation.question, kind])[:12]}"
+        rows.append(
+            Preference(
+                name,
+                (situation.passage.clause,),
+                "situation",
+                situation.question,
+                situation.chosen,
+                rejected,
+                kind,
+                origin,
+                situation.scores,
+            )
+        )
+        funnel.keep(situation.passage.clause, kind)
+    rows += _claims(writer, filters, funnel)
+    return rows, funnel
+
+
+def _situations(writer: Writer, filters: Filters, funnel: Funnel) -> list[Situation]:
+    """Let the teacher tell situations and answer them; return those that the filters let pass."""
+    settings = writer.settings
+    template = load_template("scenario")
+    asked = writer.ask(template, settings.scenario_openings, settings.scenarios_per_passage, "situations")
+    kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
+    for passage, completions, sampling in asked:
+        for completion in completions:
+            funnel.made += 1
+            reason, scores = filters.question(completion.text, passage.clause)
+            if reason or not completion.finished:
+                funnel.drop(reason or "malformed")
+            else:
+                kept.append((completion.text, passage, sampling, scores))
+    answers = writer.answers([(question, passage) for question, passage, _, _ in kept], "chosen answers")
+    situations = []
+    for (question, passage, sampling, scores), (answer, quote) in zip(kept, answers, strict=True):
+        reason, more = filters.answer(answer, passage)
+        if reason:
+            funnel.drop(reason)
+        else:
+            situations.append(Situation(question, answer, passage, quote, sampling, {**scores, **more}))
+    return situations
+
+
+def _base_answers(base: CachedTeacher, situations: Sequence[Situation], system: str | None) -> dict[str, str]:
+    """Return the base model's own answers to the questions, without the passage."""
+    if not situations:
+        return {}
+    lead = ({"role": "system", "content": system},) if system else ()
+    sampling = Sampling(max_new_tokens=48)
+    requests = [Request((*lead, {"role": "user", "content": s.question}), sampling) for s in situations]  # type: ignore[arg-type]
+    answers = base.complete_all(requests, "base model's answers")
+    return {s.question: found[0].text for s, found in zip(situations, answers, strict=True)}
+
+
+def _rejected(
+    writer: Writer, filters: Filters, situation: Situation, kind: str, own: str | None
+) -> tuple[str | None, str]:
+    """Return a rejected answer of the kind asked for, or of the next kind where that one cannot be had."""
+    if kind == "base" and own and filters.answer(own, situation.passage)[0]:
+        return own, "base"
+    if kind in ("edit", "base"):
+        found = edits(situation.chosen, writer.names, writer.source("edit", situation.question))
+        facts = [e for e in found if e.kind != "polarity"] or found
+        if facts:
+            return writer.source("pick", situation.question).choice(facts).text, "edit"
+    others = [p for p in writer.document.passages if p.clause != situation.passage.clause]
+    if not others:
+        return None, kind
+    vectors = writer.embedder.embed([labelled(p) for p in others])
+    near = vectors @ writer.embedder.embed([situation.question])[0]
+    return writer.quote(situation.question, others[int(near.argmax())]).sentence, "clause"
+
+
+def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference]:
+    """Return pairs on claims that no row of D_sft asks about: the right verdict against the wrong one."""
+    rows = []
+    count = writer.settings.claims_per_passage
+    for passage in writer.document.passages:
+        for claim in writer.claims(passage, 2 * count)[count:]:
+            funnel.made += 1
+            other = {"Yes": "No", "No": "Yes"}[claim.verdict]
+            whole = writer.quote(claim.quote.text, passage).sentence
+            chosen = f"{claim.verdict}. {whole}"
+            broken = whole.replace(claim.quote.sentence.rstrip("."), claim.broken.rstrip(".")) if claim.broken else whole
+            reason, scores = filters.leak(claim.question)
+            if reason:
+                funnel.drop(reason)
+                continue
+            origin = writer.provenance(claim.quote, "frame/claim", digest(claim.question)[:8], None)
+            name = f"pref-{digest([passage.clause, claim.question])[:12]}"
+            rows.append(
+                Preference(
+                    name,
+                    (passage.clause,),
+                    "claim",
+                    claim.question,
+                    chosen,
+                    f"{other}. {broken}",
+                    "verdict",
+                    origin,
+                    scores,
+                )
+            )
+            funnel.keep(passage.clause, "verdict")
+    return rows

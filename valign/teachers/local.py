@@ -1,0 +1,79 @@
+"""A teacher in this process: a transformers model, loaded at the first call that is not in the cache."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from valign.teachers.protocol import Completion, Request
+
+if TYPE_CHECKING:
+    from valign.inference import Generator
+
+
+class LocalTeacher:
+    """A causal language model that writes, computed here, on the first GPU where there is one."""
+
+    def __init__(self, model: str, precision: str = "auto", batch_tokens: int = 8192) -> None:
+        """Choose the model.
+
+        Args:
+            model: What ``base_model.model`` can be: the embedded model, a folder, or a hub id.
+            precision: ``auto``, ``float32`` or ``bfloat16``.
+            batch_tokens: Most cache positions (rows times length) of one batch.
+        """
+        self.model = model
+        self.precision = precision
+        self.batch_tokens = batch_tokens
+        self._generator: Generator | None = None
+
+    @cached_property
+    def path(self) -> Path | str:
+        """Folder of the prepared weights, or the hub id."""
+        from valign.models import prepare_model
+
+        return prepare_model(self.model)
+
+    @cached_property
+    def id(self) -> str:
+        """The model's name with its weights' version; the weights are not loaded for it."""
+        from valign.models import model_id
+
+        return model_id(self.model, self.path)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return self._generator is not None
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Group requests of one sampling setting and similar length."""
+        return self._load().batches(requests)
+
+    def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Complete the requests of one group."""
+        return self._load().complete(requests)
+
+    def close(self) -> None:
+        """Free the model's memory; a later call loads it again."""
+        self._generator = None
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _load(self) -> Generator:
+        if self._generator is None:
+            import torch
+
+            from valign.inference import Generator
+            from valign.models import load
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            model, tokenizer = load(self.path, self.precision, device=device)
+            self._generator = Generator(model.eval(), tokenizer, self.id, self.batch_tokens)
+        return self._generator

@@ -1,0 +1,142 @@
+"""A teacher that repeats what was recorded, and how to record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from valign.errors import ValignError
+from valign.store import file_digest
+from valign.teachers.protocol import Completion, Request, Teacher
+
+GROUP = 16
+WORDS_SHOWN = 12
+
+
+class ReplayTeacher:
+    """Answers requests from a recording."""
+
+    def __init__(self, recording: Path, name: str = "replay") -> None:
+        """Choose the recording.
+
+        Args:
+            recording: JSONL file; each line has ``messages``, ``openings``, ``sampling`` and ``completions`` (a list of
+                ``text``, ``tokens``, ``finished``). Of equal requests the last one counts.
+            name: First part of the id.
+
+        Raises:
+            ValignError: The file is missing or a line of it is not such a record.
+        """
+        if not recording.is_file():
+            wrong = "is a folder" if recording.is_dir() else "does not exist"
+            raise ValignError(f"teacher.recording={recording} {wrong}; give the path of a recording (.jsonl).")
+        self.recording = recording
+        self.name = name
+
+    @cached_property
+    def id(self) -> str:
+        """Name and the first 8 hex digits of the recording's SHA-256."""
+        return f"{self.name}@{file_digest(self.recording)[:8]}"
+
+    @cached_property
+    def completions(self) -> dict[str, list[Completion]]:
+        """The recorded completions by request."""
+        found = {}
+        with self.recording.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    key, row = _parse(line, f"{self.recording}, line {number}")
+                    found[key] = row
+        return found
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Group requests in their order."""
+        return [list(range(i, min(i + GROUP, len(requests)))) for i in range(0, len(requests), GROUP)]
+
+    def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Return what was recorded.
+
+        Raises:
+            ValignError: A request was not recorded.
+        """
+        rows = []
+        for request in requests:
+            row = self.completions.get(_key(request.to_dict()))
+            if row is None:
+                raise ValignError(
+                    f'{self.recording} has no completion for the prompt "{_first_words(request)}" with these sampling '
+                    "settings; record it again with the present prompts and settings, or choose teacher=local."
+                )
+            rows.append(row)
+        return rows
+
+
+class Recorder:
+    """A teacher that writes down what another one completes, as a recording for ``ReplayTeacher``."""
+
+    def __init__(self, teacher: Teacher, path: Path) -> None:
+        """Choose the teacher and the recording.
+
+        Args:
+            teacher: The teacher that does the work.
+            path: The recording; lines are added to it.
+        """
+        self.teacher = teacher
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        """The teacher's id."""
+        return self.teacher.id
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Group requests as the teacher does."""
+        return self.teacher.batches(requests)
+
+    def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Have the requests completed, and add them to the recording."""
+        rows = self.teacher.complete(requests)
+        record(self.path, requests, rows)
+        return rows
+
+    def close(self) -> None:
+        """Release what the teacher holds."""
+        close = getattr(self.teacher, "close", None)
+        if close is not None:
+            close()
+
+
+def record(path: Path, requests: Sequence[Request], completions: Sequence[Sequence[Completion]]) -> None:
+    """Add requests and their completions, for example those of a cached teacher, to a recording."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        for request, row in zip(requests, completions, strict=True):
+            line = {**request.to_dict(), "completions": [asdict(c) for c in row]}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _parse(line: str, where: str) -> tuple[str, list[Completion]]:
+    """Return a line's request, as a key, and its completions."""
+    try:
+        data = json.loads(line)
+        row = [Completion(**item) for item in data["completions"]]
+        key = _key(data)
+        expected = data["sampling"]["n"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValignError(f"{where}: not a recorded call ({error}); mend or delete the line.") from None
+    if len(row) != expected:
+        raise ValignError(f"{where}: {len(row)} completions instead of {expected}; mend or delete the line.")
+    return key, row
+
+
+def _key(request: dict[str, Any]) -> str:
+    return json.dumps([request["messages"], request["openings"], request["sampling"]], sort_keys=True)
+
+
+def _first_words(request: Request) -> str:
+    words = request.messages[-1]["content"].split()
+    return " ".join(words[:WORDS_SHOWN]) + (" ..." if len(words) > WORDS_SHOWN else "")

@@ -1,0 +1,140 @@
+"""What happens beside a training: curves on disk and in the logger, checkpoints, and a progress bar."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from valign.progress import Bar, progress
+
+CHECKPOINT = re.compile(r"^step-(\d+)\.ckpt$")
+CURVES = "curves.csv"
+
+
+def latest_checkpoint(folder: Path) -> tuple[int, Path | None]:
+    """Return the step and path of the last complete checkpoint, or 0 and None."""
+    found = [(int(m.group(1)), path) for path in folder.glob("step-*") if (m := CHECKPOINT.match(path.name))]
+    return max(found, default=(0, None), key=lambda pair: pair[0])
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; what is not there is no error."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class Checkpoints(pl.Callback):
+    """Saves every ``every`` optimizer steps, under a name that only a complete checkpoint has; keeps the last.
+
+    Args:
+        folder: Where they go, one ``step-<n>.ckpt`` at a time.
+        every: Optimizer steps between two.
+        total: Steps of the training; nothing is saved after the last, whose result is the trained model.
+    """
+
+    def __init__(self, folder: Path, every: int, total: int) -> None:
+        """Keep where and when."""
+        self.folder, self.every, self.total = folder, every, total
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Save after a step whose number is a multiple of ``every``."""
+        step = trainer.global_step
+        if not batch.last or step % self.every or step >= self.total:
+            return
+        part, whole = self.folder / f"step-{step:07d}.part", self.folder / f"step-{step:07d}.ckpt"
+        trainer.save_checkpoint(part)
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            remove(whole)
+            os.replace(part, whole)
+            for other in self.folder.glob("step-*"):
+                if other != whole:
+                    remove(other)
+        trainer.strategy.barrier()
+
+
+class Curves(pl.Callback):
+    """Writes what every step reports to ``curves.csv`` (step, name, value), and to the logger.
+
+    Steps are counted from 1. Rows behind the step that a resumed training starts from are dropped.
+
+    Args:
+        folder: The stage's folder.
+        stage: Name that goes before the logger's metrics, for example ``sft``.
+        start: Steps made before.
+        logger: Has Lightning's ``log_metrics``; None or False for none.
+    """
+
+    def __init__(self, folder: Path, stage: str, start: int, logger: Any = None) -> None:
+        """Keep where to write."""
+        self.path, self.stage, self.start, self.logger = folder / CURVES, stage, start, logger
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Keep the rows of the steps made before, or begin the file."""
+        if not trainer.is_global_zero:
+            return
+        kept = [row for row in read_curves(self.path) if row[0] <= self.start]
+        part = self.path.with_name(self.path.name + ".part")
+        part.write_text("step,name,value\n" + "".join(_line(*row) for row in kept), encoding="utf-8")
+        os.replace(part, self.path)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Write one step's report."""
+        if pl_module.report is None or not batch.last or not trainer.is_global_zero:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(_line(trainer.global_step, name, value) for name, value in pl_module.report.items()))
+        if self.logger:
+            metrics = {f"{self.stage}/{name}": value for name, value in pl_module.report.items()}
+            self.logger.log_metrics(metrics, step=trainer.global_step)
+
+
+def _line(step: int, name: str, value: float) -> str:
+    return f"{step},{name},{value:.9g}\n"
+
+
+def read_curves(path: Path) -> list[tuple[int, str, float]]:
+    """Return a file's (step, name, value); a last line that was cut off is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]
+    cells = [line.split(",") for line in lines if line.endswith("\n")]
+    return [(int(step), name, float(value)) for step, name, value in cells]
+
+
+class Progress(pl.Callback):
+    """Shows how far the training is, with the time that is left.
+
+    Args:
+        stage: Name of the stage.
+        total: Optimizer steps.
+        start: Steps made before.
+    """
+
+    def __init__(self, stage: str, total: int, start: int) -> None:
+        """Keep the numbers; the bar opens with the training."""
+        self.stage, self.total, self.start = stage, total, start
+        self.bar: Bar | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Open the bar on the first device."""
+        if trainer.is_global_zero:
+            self.bar = progress(self.total - self.start, self.stage, "steps")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move the bar on by one step."""
+        if self.bar is not None and batch.last:
+            self.bar.update()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

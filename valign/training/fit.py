@@ -1,0 +1,274 @@
+"""Trains a stage in its folder, from nothing or from where an earlier call was stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valign.errors import ValignError
+from valign.records import Instruction, Preference
+from valign.store import digest, read_json, write_json
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+    import torch
+
+    from valign.training.data import Example, Plan
+    from valign.training.modules import TrainingModule
+
+log = logging.getLogger(__name__)
+
+COUNTS = "counts.json"
+FINAL_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the two stages share; see ``fit_sft`` for the fields."""
+
+    name: str
+    folder: Path
+    model: Path | str
+    initial: tuple[Path, ...]
+    adapter: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    trainer: Mapping[str, Any]
+    seed: int
+    system_prompt: str | None
+    precision: str
+    trust_remote_code: bool
+    logger: Any
+
+
+def fit_sft(
+    folder: Path,
+    model: Path | str,
+    rows: Sequence[Instruction],
+    *,
+    adapter: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    seed: int,
+    system_prompt: str | None = None,
+    precision: str = "auto",
+    initial: Sequence[Path] = (),
+    trust_remote_code: bool = False,
+    logger: Any = None,
+) -> dict[str, Any]:
+    """Fine-tune on D_sft and write ``adapter/`` (or ``model/``), ``curves.csv`` and ``counts.json`` to a folder.
+
+    Called again with the same folder, it goes on from the last complete checkpoint, with the same result.
+
+    Args:
+        folder: The stage's folder; it exists.
+        model: The base model, as ``valign.models.prepare_model`` returned it.
+        rows: D_sft.
+        adapter: Keys kind, rank, alpha, dropout, target_modules.
+        settings: Keys epochs, learning_rate, warmup_ratio, batch_size, accumulate, weight_decay, max_grad_norm,
+            max_length, schedule.
+        trainer: Keys accelerator, devices, num_nodes, strategy, deepspeed, checkpoint_every, threads.
+        seed: Of shuffling, initial adapter weights and dropout.
+        system_prompt: Put before every question; None for none.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        initial: What earlier stages trained, merged into the model in this order.
+        trust_remote_code: Run code that comes with a hub model.
+        logger: Has Lightning's ``log_metrics``, which gets ``sft/<name>``; None or False for none.
+
+    Returns:
+        examples, dropped_too_long, steps, supervised_tokens, seconds, final_loss (mean of the last ten steps').
+
+    Raises:
+        ValignError: No example is short enough, the loss or a gradient is not finite, a device is missing.
+    """
+    stage = Stage(
+        "sft", folder, model, tuple(initial), adapter, settings, trainer, seed, system_prompt, precision,
+        trust_remote_code, logger,
+    )  # fmt: skip
+    return _fit(stage, rows)
+
+
+def fit_dpo(
+    folder: Path,
+    model: Path | str,
+    rows: Sequence[Preference],
+    *,
+    adapter: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    seed: int,
+    system_prompt: str | None = None,
+    precision: str = "auto",
+    initial: Sequence[Path] = (),
+    trust_remote_code: bool = False,
+    logger: Any = None,
+) -> dict[str, Any]:
+    """Optimise preferences on D_pref; the reference is the model with what ``initial`` names merged into it.
+
+    Arguments, result and errors are those of ``fit_sft``; the settings also have beta, label_smoothing and
+    sft_weight, and the logger gets ``dpo/<name>``. The folder also holds the reference's log-probabilities.
+    """
+    stage = Stage(
+        "dpo", folder, model, tuple(initial), adapter, settings, trainer, seed, system_prompt, precision,
+        trust_remote_code, logger,
+    )  # fmt: skip
+    return _fit(stage, rows)
+
+
+def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
+    """Load, train, save; see ``fit_sft``."""
+    import torch
+
+    from valign.training.strategies import device_of, quiet, world_size
+
+    if (stage.folder / COUNTS).is_file():
+        return dict(read_json(stage.folder / COUNTS))
+    began = time.time()
+    if stage.trainer.get("threads"):
+        torch.set_num_threads(int(stage.trainer["threads"]))
+    device = device_of(str(stage.trainer["accelerator"]))
+    with quiet():
+        model, tokenizer, compute = _trainable_model(stage, device)
+        examples, dropped = _encode(stage, tokenizer, rows)
+        plan = _plan(stage, examples, world_size(stage.trainer))
+        start, checkpoint = _resume_point(stage, plan)
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        module = _module(stage, model, examples, plan, int(pad), compute, start)
+        trainer = _trainer(stage, plan, compute, start)
+        log.info("%s: %d examples (%d too long), %d steps", stage.name, len(examples), dropped, len(plan))
+        if checkpoint is not None:
+            log.info("%s: going on from step %d", stage.name, start)
+        trainer.fit(module, ckpt_path=checkpoint, weights_only=False)
+        if trainer.global_step < len(plan):
+            raise ValignError(f"{stage.name} stopped at step {trainer.global_step} of {len(plan)}; start it again.")
+        _save(stage, module, trainer)
+    tokens = sum(examples[i].supervised for step in plan for part in step for i in part)
+    return _finish(stage, trainer, len(examples), dropped, len(plan), tokens, time.time() - began)
+
+
+def _trainable_model(stage: Stage, device: str) -> tuple[Any, Any, torch.dtype]:
+    """Load the stage's start and make it trainable; return it, its tokenizer, and the dtype of matrix products."""
+    import torch
+
+    from valign.models import add_adapter, policy, resolve_precision
+
+    compute = resolve_precision(stage.precision, device)
+    stored = torch.float32 if stage.adapter["kind"] == "none" else compute
+    model, tokenizer = policy(stage.model, stage.initial, stored, stage.trust_remote_code, device, move=False)
+    keys = ("kind", "rank", "alpha", "dropout", "target_modules")
+    return add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed), tokenizer, compute
+
+
+def _encode(stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Example], int]:
+    from valign.training.data import encode_instructions, encode_preferences
+
+    encode: Callable[..., tuple[list[Example], int]] = encode_instructions
+    if stage.name == "dpo":
+        encode = encode_preferences
+    return encode(tokenizer, rows, stage.system_prompt, int(stage.settings["max_length"]))
+
+
+def _plan(stage: Stage, examples: Sequence[Example], world: int) -> Plan:
+    from valign.training.data import make_plan
+
+    s = stage.settings
+    return make_plan(
+        [e.length for e in examples], int(s["batch_size"]), int(s["accumulate"]), world, float(s["epochs"]), stage.seed
+    )
+
+
+def _resume_point(stage: Stage, plan: Plan) -> tuple[int, Path | None]:
+    """Return the last complete checkpoint's step and path; checkpoints of another plan are not gone on from."""
+    from valign.training.callbacks import latest_checkpoint
+
+    folder = stage.folder / "checkpoints"
+    own = {"plan": digest(plan)}
+    noted = folder / "plan.json"
+    if not noted.is_file() or read_json(noted) != own:
+        if latest_checkpoint(folder)[1] is not None:
+            log.info("%s: the checkpoints found belong to other batches; beginning again", stage.name)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(noted, own)
+    return latest_checkpoint(folder)
+
+
+def _module(
+    stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, compute: torch.dtype, start: int
+) -> TrainingModule:
+    """Build the stage's LightningModule."""
+    from valign.training.data import PlannedBatches
+    from valign.training.modules import DPOModule, SFTModule
+    from valign.training.reference import reference_logps
+
+    s = stage.settings
+    shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
+    shared |= {"seed": stage.seed, "compute": compute, "start": start}
+    batches = partial(PlannedBatches, examples, plan, pad)
+    if stage.name == "sft":
+        return SFTModule(model, batches, **shared)
+    own = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight")}
+    return DPOModule(model, batches, **own, reference=partial(reference_logps, folder=stage.folder), **shared)
+
+
+def _trainer(stage: Stage, plan: Plan, compute: torch.dtype, start: int) -> pl.Trainer:
+    from valign.training.callbacks import Checkpoints, Curves, Progress
+    from valign.training.strategies import make_trainer
+
+    callbacks = [
+        Curves(stage.folder, stage.name, start, stage.logger),
+        Checkpoints(stage.folder / "checkpoints", int(stage.trainer["checkpoint_every"]), len(plan)),
+        Progress(stage.name, len(plan), start),
+    ]
+    return make_trainer(
+        stage.trainer,
+        compute=compute,
+        accumulate=int(stage.settings["accumulate"]),
+        max_grad_norm=float(stage.settings["max_grad_norm"]),
+        callbacks=callbacks,
+    )
+
+
+def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
+    """Write ``adapter/`` or ``model/`` in one step, from the first device."""
+    from valign.models import save_adapter, save_model
+    from valign.training.callbacks import remove
+    from valign.training.strategies import whole_weights
+
+    whole = stage.adapter["kind"] == "none"
+    target = stage.folder / ("model" if whole else "adapter")
+    part = stage.folder / (target.name + ".part")
+    with whole_weights(trainer, [p for p in module.model.parameters() if p.requires_grad]):
+        if trainer.is_global_zero:
+            remove(part)
+            (save_model if whole else save_adapter)(module.model, part)
+            remove(target)
+            os.replace(part, target)
+
+
+def _finish(
+    stage: Stage, trainer: pl.Trainer, examples: int, dropped: int, steps: int, tokens: int, seconds: float
+) -> dict[str, Any]:
+    """Write and return the counts; remove the checkpoints."""
+    from valign.training.callbacks import CURVES, read_curves
+
+    losses = [value for _, name, value in read_curves(stage.folder / CURVES) if name == "loss"][-FINAL_STEPS:]
+    counts = {
+        "examples": examples,
+        "dropped_too_long": dropped,
+        "steps": steps,
+        "supervised_tokens": tokens,
+        "seconds": round(seconds, 1),
+        "final_loss": sum(losses) / len(losses),
+    }
+    if trainer.is_global_zero:
+        write_json(stage.folder / COUNTS, counts)
+        shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
+    trainer.strategy.barrier()
+    return counts

@@ -1,0 +1,77 @@
+"""Reference log-probabilities of DPO: computed once before the first step, kept in the stage's folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from valign.errors import ValignError
+from valign.training.losses import sequence_logps
+
+if TYPE_CHECKING:
+    from valign.training.modules import DPOModule
+
+
+def reference_logps(module: DPOModule, folder: Path) -> Mapping[str, tuple[float, float]]:
+    """Return the reference's summed log-probabilities (chosen, rejected) by example id.
+
+    They are computed with the model as it is now, in the batches and by the code path of training, so that the first
+    margins are exactly zero. Each device writes its part to a folder that all of them can read.
+
+    Args:
+        module: The DPO module on its device, inside a fit.
+        folder: Where ``reference-<rank>.npz`` are kept.
+
+    Raises:
+        ValignError: The training has begun and the file is gone.
+    """
+    batches = module.own_batches()
+    needed = {batches.examples[i].example_id for step in batches.plan for part in step for i in part}
+    found = _read(folder)
+    if needed <= set(found):
+        return found
+    if module.start > 0:
+        raise ValignError(f"{folder}/reference-*.npz is missing or incomplete; delete {folder} to begin again.")
+    _write(folder / f"reference-{module.trainer.global_rank}.npz", _compute(module))
+    module.trainer.strategy.barrier()
+    return _read(folder)
+
+
+def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:
+    """Compute the part of this device: its batches until every example has been seen."""
+    batches = module.own_batches()
+    found: dict[str, tuple[float, float]] = {}
+    unseen = {i for step in batches.plan for part in step for i in part}
+    for step in range(len(batches.plan)):
+        if not unseen:
+            break
+        unseen -= {i for part in batches.plan[step] for i in part}
+        for index in range(step * batches.accumulate, (step + 1) * batches.accumulate):
+            batch = module.trainer.strategy.batch_to_device(batches[index])
+            with torch.no_grad():
+                sums = sequence_logps(module.logps(batch), batch.mask[:, 1:])
+            chosen, rejected = (part.tolist() for part in sums.chunk(2))
+            for example, *pair in zip(batch.example_ids, chosen, rejected, strict=True):
+                found.setdefault(example, (pair[0], pair[1]))
+    return found
+
+
+def _write(path: Path, logps: Mapping[str, tuple[float, float]]) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez(file, ids=np.array(list(logps)), logps=np.array(list(logps.values()), dtype=np.float64))
+    os.replace(part, path)
+
+
+def _read(folder: Path) -> dict[str, tuple[float, float]]:
+    found: dict[str, tuple[float, float]] = {}
+    for path in sorted(folder.glob("reference-*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            pairs = zip(file["ids"].tolist(), file["logps"].tolist(), strict=True)
+            found.update({example: (chosen, rejected) for example, (chosen, rejected) in pairs})
+    return found
