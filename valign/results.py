@@ -84,7 +84,7 @@ def curves(pipeline: Pipeline) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {}
     for key, name in pipeline.hashes.items():
         stage = key.rpartition("_")[2]
-        if stage not in ("sft", "dpo"):
+        if "/" in key or stage not in ("sft", "dpo"):
             continue
         file = pipeline.artifacts / stage / name / "curves.csv"
         for line in file.read_text(encoding="utf-8").splitlines()[1:]:
