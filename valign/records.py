@@ -194,7 +194,7 @@ def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
             raise ValignError(f"{where}: '{name}' must be a list of lists of accepted wordings.")
         return tuple(tuple(str(w) for w in v) for v in value)
     if name == "verdict" and value not in ("yes", "no", None):
-        raise ValignError(f"{where}: 'verdict' must be \"yes\", \"no\" or null, not {value!r}.")
+        raise ValignError(f'{where}: \'verdict\' must be "yes", "no" or null, not {value!r}.')
     return value
 
 

@@ -90,7 +90,8 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
 
 
 def _template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], *, opened: bool) -> str:
-    return str(tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=opened))
+    conversation: Any = list(turns)
+    return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=opened))
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> Any:

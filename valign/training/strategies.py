@@ -115,14 +115,7 @@ def quiet() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            for part in (
-                "num_workers",
-                "eval mode",
-                "not resumable",
-                "is_gradient_checkpointing",
-                "srun",
-                "isinstance",
-            ):
+            for part in UNNEEDED_WARNINGS:
                 warnings.filterwarnings("ignore", message=f"(?s).*{part}.*")
             yield
     finally:
