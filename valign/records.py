@@ -147,7 +147,7 @@ class Answer:
     finished: bool = True
 
 
-Row = TypeVar("Row", Passage, Instruction, Preference, Question, Answer)
+Row = TypeVar("Row", Passage, Provenance, Instruction, Preference, Question, Answer)
 
 
 def to_dict(row: Any) -> dict[str, Any]:
@@ -182,7 +182,11 @@ def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
     """Check one JSON value against the field's annotation and return it in the record's type."""
     expected = str(annotation)
     if expected == "Provenance":
-        return Provenance(**value)
+        if not isinstance(value, Mapping):
+            raise ValignError(f"{where}: '{name}' must be a JSON object, not {type(value).__name__}.")
+        return from_dict(Provenance, value, f"{where}, {name}")
+    if expected == "int" and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValignError(f"{where}: '{name}' must be a whole number, not {type(value).__name__}.")
     if expected == "str" and not isinstance(value, str):
         raise ValignError(f"{where}: '{name}' must be text, not {type(value).__name__}; put it in quotes.")
     if expected == "tuple[str, ...]":
