@@ -1,0 +1,125 @@
+"""Arms with the tiny model: likelihoods against a naive computation, and what stands in the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from valign.evaluation.arms import answer_questions, conversation, likelihoods
+from valign.inference import Generator
+from valign.models import load, prepare_model
+from valign.pipeline import arms_of
+from valign.records import Passage, Question
+from valign.teachers.protocol import Completion, Request
+from valign.training.chat import render
+
+FOG = Passage("d/1", ("Code", "Section 1. Fog"), "The horn sounds {twice} in fog.", 0, 31)
+OIL = Passage("d/2", ("Code",), "Oil is kept below.", 31, 49)
+QUESTIONS = [
+    Question("q1", "d/1", "Does the horn sound?", "Yes. It sounds twice.", (("twice",),), "yes"),
+    Question("q2", "d/2", "Is oil kept on deck, where everyone can see it?", "No.", (), "no"),
+    Question("q3", "d/2", "Where?", "Below."),
+]
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    model, tokenizer = load(prepare_model("tiny"), "float32")
+    return Generator(model, tokenizer, "tiny@1")
+
+
+class Echo:
+    """A generator that answers with its prompt and counts the requests."""
+
+    id = "echo@1"
+
+    def __init__(self) -> None:
+        """Nothing was asked."""
+        self.requests: list[Request] = []
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Group all requests."""
+        return [list(range(len(requests)))]
+
+    def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Answer with the last turn."""
+        self.requests += requests
+        return [[Completion(r.messages[-1]["content"], 7, True)] for r in requests]
+
+
+def naive(generator: Generator, question: Question, shown: Sequence[Passage], system: str | None) -> tuple[float, bool]:
+    """Compute one row with all logits: nats per token of the reference, and whether Yes is likelier than No."""
+    prompt = conversation(question.question, shown, system)
+    row = render(generator.tokenizer, (*prompt, {"role": "assistant", "content": question.reference}))
+    with torch.inference_mode():
+        logps = generator.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+    places = [i for i, on in enumerate(row.mask) if on]
+    nll = -sum(float(logps[i - 1, row.ids[i]]) for i in places) / len(places)
+    yes, no = (generator.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Yes", "No"))
+    return nll, bool(logps[places[0] - 1, yes] > logps[places[0] - 1, no])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 16])
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_likelihoods_equal_the_naive_computation(generator: Generator, rows: int, system: str | None) -> None:
+    """Whatever is batched together; one question is shown a passage."""
+    shown = [[FOG, OIL], [], []]
+    found = likelihoods(generator, QUESTIONS, shown, arm="x", system=system, rows=rows)
+    expected = [naive(generator, q, p, system) for q, p in zip(QUESTIONS, shown, strict=True)]
+    assert found.reference_nll == pytest.approx([nll for nll, _ in expected], abs=1e-5)
+    assert found.verdict_preference == [float(expected[0][1]), float(not expected[1][1]), None]
+
+
+def test_retrieved_passages_are_in_the_prompt() -> None:
+    """By hand: the passage with its topic, braces as they are, then the question."""
+    (turn,) = conversation("Does the {question} horn sound?", [FOG, OIL])
+    assert turn["content"] == (
+        "Rules:\n- Fog. The horn sounds {twice} in fog.\n- Oil is kept below.\n\n"
+        "Question: Does the {question} horn sound?\nAnswer by these rules."
+    )
+
+
+def test_without_passages_the_question_stands_alone_behind_the_system_prompt() -> None:
+    assert conversation("Why?") == ({"role": "user", "content": "Why?"},)
+    assert conversation("Why?", system="Be brief.") == (
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Why?"},
+    )
+
+
+def test_answers_carry_the_question_and_what_was_shown_and_are_cached(tmp_path: Path) -> None:
+    echo: Any = Echo()
+    shown = [[FOG], [OIL, FOG], []]
+    ask = partial(answer_questions, echo, QUESTIONS, shown, arm="rag", cache=tmp_path / "c.sqlite", max_new_tokens=9)
+    answers = ask()
+    assert [a.retrieved for a in answers] == [("d/1",), ("d/2", "d/1"), ()]
+    assert FOG.text in answers[0].answer
+    assert answers[2].answer == "Where?"
+    for answer, question in zip(answers, QUESTIONS, strict=True):
+        copied = ("question_id", "clause", "question", "reference", "facts", "verdict", "kind")
+        assert all(getattr(answer, name) == getattr(question, name) for name in copied)
+    assert {(a.arm, a.tokens, a.finished) for a in answers} == {("rag", 7, True)}
+    assert {(r.sampling.max_new_tokens, r.sampling.temperature) for r in echo.requests} == {(9, 0.0)}
+    assert ask() == answers
+    assert len(echo.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("stages", "retrieval", "names"),
+    [
+        ((), False, ["base"]),
+        ((), True, ["base", "rag"]),
+        (("dpo",), False, ["base", "dpo"]),
+        (("sft", "dpo"), False, ["base", "sft", "sft_dpo"]),
+        (("sft", "dpo"), True, ["base", "sft", "sft_dpo", "sft_dpo_rag"]),
+    ],
+)
+def test_a_recipe_compares_every_step_on_its_way(stages: tuple[str, ...], retrieval: bool, names: list[str]) -> None:
+    arms = arms_of(stages, retrieval)
+    assert [arm.name for arm in arms] == names
+    assert [arm.retrieval for arm in arms] == [name.endswith("rag") for name in names]
