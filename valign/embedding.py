@@ -67,7 +67,9 @@ class Embedder:
             ValignError: The folder or hub id holds no such model.
         """
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         try:
             return SentenceTransformer(self.source, device="cpu", local_files_only=True)
         except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ from valign.documents import read_document, shipped_document, shipped_names, shi
 from valign.embedding import Embedder
 from valign.errors import ValignError
 from valign.records import Document, Instruction, Preference, Question, read_jsonl, to_dict, write_jsonl
-from valign.store import digest, file_digest, read_json, stage, write_json
+from valign.store import code_digest, digest, file_digest, read_json, stage, write_json
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
 from valign.synthesis.filters import Limits
 from valign.synthesis.instruct import Settings
@@ -67,6 +67,7 @@ class Pipeline:
     logger: RunLogger | None = None
     timings: dict[str, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    _replayed: set[Path] = field(default_factory=set)
 
     @cached_property
     def artifacts(self) -> Path:
@@ -145,6 +146,7 @@ class Pipeline:
             "teacher": writer.id,
             "base_model": self.model[1],
             "embedder": self.embedder.id,
+            "code": code_digest("synthesis"),
             **{f"template/{name}": load_template(name).hash for name in TEMPLATES},
         }
         config = {"synthesis": plain(c.synthesis), "seed": c.seed, "system_prompt": self.system_prompt}
@@ -201,6 +203,7 @@ class Pipeline:
             "base_model": self.model[1],
             "data": file_digest(self.data / rows),
             "before": digest([folder.parent.name for folder in before]),
+            "code": code_digest("training", "models.py"),
         }
         shared: dict[str, Any] = {
             "adapter": plain(c.adapter),
@@ -214,12 +217,20 @@ class Pipeline:
             "logger": self.logger,
         }
 
+        fresh = []
+
         def build(folder: Path) -> dict[str, Any]:
+            fresh.append(folder)
             if name == "sft":
                 return fit.fit_sft(folder, self.model[0], read_jsonl(self.data / rows, Instruction), **shared)
             return fit.fit_dpo(folder, self.model[0], read_jsonl(self.data / rows, Preference), **shared)
 
-        return self.stage(name, config, inputs, build, key="_".join(path))
+        folder = self.stage(name, config, inputs, build, key="_".join(path))
+        if self.logger and not fresh and folder not in self._replayed:
+            for step, values in curves_by_step(folder):
+                self.logger.log_metrics({f"{name}/{key}": value for key, value in values.items()}, step)
+        self._replayed.add(folder)
+        return folder
 
     def evaluate(self, arm: Arm, questions: Sequence[Question] | None = None) -> Path:
         """Let an arm answer and measure it; the folder holds ``answers.jsonl`` and ``values.jsonl``."""
@@ -239,6 +250,7 @@ class Pipeline:
             "questions": digest([to_dict(q) for q in asked]),
             "document": digest([to_dict(p) for p in self.document.passages]),
             "embedder": self.embedder.id,
+            "code": code_digest("evaluation", "inference.py", "retrieval.py", "models.py"),
         }
         return self.stage(
             "answers", config, inputs, lambda folder: self._answer(folder, arm, weights, asked), f"answers/{arm.name}"
@@ -294,6 +306,15 @@ class Pipeline:
         """Return the counts of synthesis."""
         counts: dict[str, Any] = read_json(self.data / FUNNEL)
         return counts
+
+
+def curves_by_step(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """Return a training stage's curves, from its ``curves.csv``: the quantities of each step."""
+    steps: dict[int, dict[str, float]] = {}
+    for line in (folder / "curves.csv").read_text(encoding="utf-8").splitlines()[1:]:
+        step, quantity, value = line.split(",")
+        steps.setdefault(int(step), {})[quantity] = float(value)
+    return sorted(steps.items())
 
 
 def plain(node: Any) -> dict[str, Any]:

@@ -72,24 +72,25 @@ def complete(folder: Path, state: str) -> bool:
 
 def state_of(pipeline: Pipeline, config: Mapping[str, Any]) -> str:
     """Return a hash of everything that decides a run's result, without loading a model."""
-    from importlib import metadata
+    from valign.store import code_digest
 
     document = pipeline.document
     given = [to_dict(q) for q in pipeline.given_questions or []]
-    return digest([config, document.sha256, [to_dict(p) for p in document.passages], given, metadata.version("valign")])
+    return digest([config, document.sha256, [to_dict(p) for p in document.passages], given, code_digest(".")])
 
 
 def curves(pipeline: Pipeline) -> dict[str, list[tuple[int, float]]]:
     """Return the training curves of the run's own stages, by ``stage/quantity``."""
+    from valign.pipeline import curves_by_step
+
     found: dict[str, list[tuple[int, float]]] = {}
     for key, name in pipeline.hashes.items():
         stage = key.rpartition("_")[2]
         if "/" in key or stage not in ("sft", "dpo"):
             continue
-        file = pipeline.artifacts / stage / name / "curves.csv"
-        for line in file.read_text(encoding="utf-8").splitlines()[1:]:
-            step, quantity, value = line.split(",")
-            found.setdefault(f"{stage}/{quantity}", []).append((int(step), float(value)))
+        for step, values in curves_by_step(pipeline.artifacts / stage / name):
+            for quantity, value in values.items():
+                found.setdefault(f"{stage}/{quantity}", []).append((step, value))
     return found
 
 

@@ -108,6 +108,7 @@ class SynthesisConfig:
     phrases_per_passage: int = setting(at_least=0)
     recitations_per_passage: int = setting(at_least=0, at_most=3)
     claims_per_passage: int = setting(at_least=0)
+    claim_pairs_per_passage: int = setting(at_least=0)
     scenarios_per_passage: int = setting(at_least=0)
     held_out_per_passage: int = setting(at_least=1)
     rejected: list[str] = field(default=MISSING, metadata={"choices": REJECTED})

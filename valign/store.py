@@ -36,6 +36,17 @@ def file_digest(path: Path) -> str:
     return sha.hexdigest()[:16]
 
 
+def code_digest(*parts: str) -> str:
+    """Return a hash of the package's own source files, so that other code builds its artifacts anew.
+
+    Args:
+        *parts: Folders or files below ``valign/``, for example ``synthesis`` or ``models.py``.
+    """
+    root = Path(__file__).resolve().parent
+    files = [file for part in parts for file in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))]
+    return digest(sorted(f"{file.relative_to(root)} {file_digest(file)}" for file in files))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON in one step, so that a reader sees the whole file or none."""
     part = path.with_name(path.name + ".part")

@@ -49,6 +49,8 @@ POLARITY = (
     (r"\bat most\b", "at least"),
     (r"\bunless\b", "even if"),
 )
+AUXILIARIES = {"may": "May", "must": "Must", "can": "Can", "cannot": "Can", "is": "Is", "are": "Are", "shall": "Must"}
+LONGEST_SUBJECT = 6
 NUMBER = re.compile(rf"\b(?:\d+(?:[.,]\d+)*|(?:{'|'.join(TENS)})-(?:{'|'.join(UNITS[:9])})|{'|'.join(NUMBERS)})\b", re.I)
 NAME = re.compile(r"(?<=[\w,;:'] )[A-Z][\w'-]+(?: (?:of |the )*[A-Z][\w'-]+)*")
 
@@ -73,6 +75,35 @@ def edits(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
     """
     found = [*_numbers(text, source), *_series(text, source), *_names(text, names, source), *_polarity(text)]
     return [e for e in found if e.text != text]
+
+
+def as_question(sentence: str) -> str | None:
+    """Turn a statement into a yes/no question by putting its auxiliary in front; None where that is not plain.
+
+    "No one" and "nobody" become "anyone", so that "No one may be held" asks "May anyone be held?".
+
+    >>> as_question("Everyone has the right to a nationality.")
+    'Does everyone have the right to a nationality?'
+    """
+    words = sentence.rstrip(".;, ").split()
+    for place, word in enumerate(words[1 : LONGEST_SUBJECT + 1], start=1):
+        if word in AUXILIARIES or word in ("has", "have"):
+            break
+        if word.endswith((",", ";")) or word in ("who", "that", "which", "when", "if"):
+            return None
+    else:
+        return None
+    subject, rest = words[:place], words[place + 1 :]
+    nobody = 2 if [w.lower() for w in subject[:2]] == ["no", "one"] else int(subject[0].lower() == "nobody")
+    if nobody:
+        subject, word = ["anyone", *subject[nobody:]], "may" if word == "shall" else word
+    elif subject[0].lower() in ("no", "not", "none"):
+        return None
+    else:
+        subject = [subject[0][:1].lower() + subject[0][1:], *subject[1:]]
+    if word in ("has", "have"):
+        return " ".join([{"has": "Does", "have": "Do"}[word], *subject, "have", *rest]) + "?"
+    return " ".join([AUXILIARIES[word], *subject, *rest]) + "?"
 
 
 def names_in(text: str) -> list[str]:

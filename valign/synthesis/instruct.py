@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from valign.records import Document, Instruction, Passage, Provenance
 from valign.store import digest
-from valign.synthesis.edits import edits, names_in
+from valign.synthesis.edits import as_question, edits, names_in
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
 from valign.synthesis.templates import Template, labelled, load_template, topic
@@ -37,7 +38,10 @@ CLAIM_FRAMES = (
     "A colleague says that {claim}. Is she right?",
     "Do I understand correctly that {claim}?",
 )
-SHORTEST_CLAIM = 5
+OPEN_TAILS = ("What do the rules say?", "Which rule applies?", "What applies here?")
+YES_NO = re.compile(r"^(?:can|may|could|is|are|am|was|were|do|does|did|must|shall|should|has|have|will|would)\b", re.I)
+SHORTEST_CLAIM, LONGEST_CLAIM = 5, 24
+DIRECT_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Settings:
     phrases_per_passage: int
     recitations_per_passage: int
     claims_per_passage: int
+    claim_pairs_per_passage: int
     scenarios_per_passage: int
     held_out_per_passage: int
     rejected: tuple[str, ...]
@@ -112,6 +117,17 @@ class Writer:
         triples = zip(self.document.passages, completions, requests, strict=True)
         return [(passage, found, request.sampling) for passage, found, request in triples]
 
+    def open_ended(self, question: str) -> str:
+        """Ask an open question where a quote cannot give the verdict that a yes/no question wants.
+
+        The quote says what the document says and leaves the verdict to the reader, so the question must not ask for
+        more: "May I enter?" becomes "May I enter? What do the rules say?".
+        """
+        last = re.split(r"(?<=[.!?])\s+", question)[-1]
+        if self.settings.answers != "quote" or not YES_NO.match(last):
+            return question
+        return f"{question} {self.source('tail', question).choice(OPEN_TAILS)}"
+
     def quote(self, question: str, passage: Passage) -> Quote:
         """Return the words of a passage that answer a question."""
         return best_quote(question, passage, self.embedder, self.settings.max_quote_words)
@@ -153,23 +169,31 @@ class Writer:
         right: list[tuple[str, Quote, str | None, str]] = []
         wrong: list[tuple[str, Quote, str | None, str]] = []
         for piece in sentences(passage):
-            if len(piece.text.split()) < SHORTEST_CLAIM:
+            if not SHORTEST_CLAIM <= len(piece.text.split()) <= LONGEST_CLAIM:
                 continue
             right.append((piece.sentence, piece, None, "true"))
             for edit in edits(piece.sentence, self.names, source):
                 wrong.append((edit.text, piece, edit.text, edit.kind))
         source.shuffle(right)
         source.shuffle(wrong)
-        chosen = []
-        for i in range(count):
-            pool = (right, wrong)[i % 2]
-            if not right or not wrong:
+        chosen: dict[str, Claim] = {}
+        pools = [pool for pool in (right, wrong) if pool]
+        for i in range(4 * count if len(pools) == 2 else 0):
+            pool = pools[i % 2]
+            claim = self._claim(*pool[(i // 2) % len(pool)], source)
+            chosen.setdefault(claim.question, claim)
+            if len(chosen) == count:
                 break
-            text, quote, broken, kind = pool[(i // 2) % len(pool)]
-            frame = source.choice(CLAIM_FRAMES)
-            question = frame.format(claim=self._inside(text))
-            chosen.append(Claim(question, "No" if broken else "Yes", quote, broken, kind))
-        return chosen
+        return list(chosen.values())
+
+    def _claim(self, text: str, quote: Quote, broken: str | None, kind: str, source: random.Random) -> Claim:
+        """Ask whether a statement is so, directly or as hearsay."""
+        nobody = text.lower().startswith(("no one ", "nobody "))
+        direct = None if broken and nobody else as_question(text)
+        if direct and source.random() < DIRECT_SHARE:
+            return Claim(direct, "No" if broken or nobody else "Yes", quote, broken, kind)
+        question = source.choice(CLAIM_FRAMES).format(claim=self._inside(text))
+        return Claim(question, "No" if broken else "Yes", quote, broken, kind)
 
     def _inside(self, sentence: str) -> str:
         """Return a sentence as it stands behind "that": no full stop, no capital unless it is a name's."""
@@ -219,7 +243,8 @@ def _asked(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instruction
             funnel.drop(reason)
             continue
         origin = writer.provenance(quote, template.id, template.hash, sampling)
-        rows.append(_instruction("question", passage, question, answer, origin, {**scores, **more}))
+        asked_for = writer.open_ended(question)
+        rows.append(_instruction("question", passage, asked_for, answer, origin, {**scores, **more}))
         funnel.keep(passage.clause, "question")
     return rows
 
@@ -258,8 +283,11 @@ def _instruction(
 
 
 def _keep(rows: list[Instruction], row: Instruction, filters: Filters, funnel: Funnel, passage: Passage) -> None:
-    """Put a framed row through the filters that concern it: overlap with the evaluation, and the answer's."""
+    """Put a framed row through the filters that concern it: repetition, overlap with the evaluation, the answer's."""
     funnel.made += 1
+    if any(row.example_id == other.example_id for other in rows):
+        funnel.drop("duplicate")
+        return
     reason, scores = filters.leak(row.question)
     if not reason:
         reason, more = filters.answer(row.answer, passage)

@@ -11,7 +11,7 @@ from valign.records import Passage, Preference
 from valign.store import digest
 from valign.synthesis.edits import edits
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.instruct import Writer
+from valign.synthesis.instruct import Claim, Writer
 from valign.synthesis.quotes import Quote
 from valign.synthesis.templates import labelled, load_template
 from valign.teachers.protocol import Request, Sampling
@@ -108,7 +108,8 @@ def _situations(writer: Writer, filters: Filters, funnel: Funnel) -> list[Situat
         if reason:
             funnel.drop(reason)
         else:
-            situations.append(Situation(question, answer, passage, quote, sampling, {**scores, **more}))
+            asked_for = writer.open_ended(question)
+            situations.append(Situation(asked_for, answer, passage, quote, sampling, {**scores, **more}))
     return situations
 
 
@@ -142,17 +143,30 @@ def _rejected(
     return writer.quote(situation.question, others[int(near.argmax())]).sentence, "clause"
 
 
+def _balanced(claims: Sequence[Claim], count: int) -> list[Claim]:
+    """Take claims with both verdicts in turn, as far as there are any."""
+    sides = {verdict: [c for c in claims if c.verdict == verdict] for verdict in ("No", "Yes")}
+    longest = max(len(side) for side in sides.values())
+    turns = [side[i] for i in range(longest) for side in sides.values() if i < len(side)]
+    return turns[:count]
+
+
 def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference]:
     """Return pairs on claims that no row of D_sft asks about: the right verdict against the wrong one."""
     rows = []
-    count = writer.settings.claims_per_passage
+    taken, wanted = writer.settings.claims_per_passage, writer.settings.claim_pairs_per_passage
     for passage in writer.document.passages:
-        for claim in writer.claims(passage, 2 * count)[count:]:
+        claims = writer.claims(passage, 3 * taken + 4 * wanted)
+        known = {claim.question for claim in claims[:taken]}
+        fresh = {claim.question: claim for claim in claims[taken:] if claim.question not in known}
+        for claim in _balanced(list(fresh.values()), wanted):
             funnel.made += 1
             other = {"Yes": "No", "No": "Yes"}[claim.verdict]
             whole = writer.quote(claim.quote.text, passage).sentence
             chosen = f"{claim.verdict}. {whole}"
-            broken = whole.replace(claim.quote.sentence.rstrip("."), claim.broken.rstrip(".")) if claim.broken else whole
+            broken = whole
+            if claim.broken:
+                broken = whole.replace(claim.quote.sentence.rstrip("."), claim.broken.rstrip("."))
             reason, scores = filters.leak(claim.question)
             if reason:
                 funnel.drop(reason)
