@@ -131,7 +131,8 @@ class Pipeline:
         c = self.config
         synthesis = plain(c.synthesis)
         limits = Limits(**{key: synthesis.pop(key) for key in LIMITS})
-        settings = Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in synthesis.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in synthesis.items()}
+        settings = Settings(**values)
         cache = self.artifacts / "completions.sqlite"
         t = plain(c.teacher)
         writer = CachedTeacher(make_teacher(t.pop("kind"), t.pop("model"), **t), cache)

@@ -43,7 +43,8 @@ def code_digest(*parts: str) -> str:
         *parts: Folders or files below ``valign/``, for example ``synthesis`` or ``models.py``.
     """
     root = Path(__file__).resolve().parent
-    files = [file for part in parts for file in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))]
+    found = [[root / part] if part.endswith(".py") else (root / part).rglob("*.py") for part in parts]
+    files = [file for group in found for file in group]
     return digest(sorted(f"{file.relative_to(root)} {file_digest(file)}" for file in files))
 
 

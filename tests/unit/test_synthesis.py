@@ -53,7 +53,7 @@ class Table:
 
     def embed(self, texts: list[str], /) -> np.ndarray:
         """Look the texts up."""
-        return np.array([self.vectors[text.split()[0].strip(".")] for text in texts], np.float32)
+        return np.array([self.vectors[text.split()[0].strip(".:")] for text in texts], np.float32)
 
 
 class Parrot:
@@ -153,7 +153,7 @@ def test_edits_of_the_shipped_documents_change_one_place(name: str) -> None:
 
 def test_numbers_and_names_by_hand() -> None:
     assert numbers_in("Twenty-one days, 3 hours, 1,500 francs, sixty") == {"21", "3", "1500", "60"}
-    assert names_in("Ask Mill Lane, or the Keeper of the Gate. The rest is free.") == [
+    assert names_in("Ask Mill Lane or the Keeper of the Gate. All is free.") == [
         "Keeper of the Gate",
         "Mill Lane",
     ]
@@ -213,7 +213,7 @@ def test_quotes_of_the_shipped_documents_are_verbatim(name: str) -> None:
 
 
 def test_phrases_are_those_that_no_other_clause_has() -> None:
-    """ "the lamp oil" and "eel soup" stand in one clause; "the gate" in both; numbers and stop words do not count."""
+    """The lamp oil and "eel soup" stand in one clause; "the gate" in both; numbers and stop words do not count."""
     found = phrases(passages("The lamp oil is at the gate for 12 days.", "Eel soup is at the gate."), 5)
     assert found["d/1"][0] == "lamp oil"
     assert "eel soup" in found["d/2"]
@@ -297,7 +297,7 @@ HELD_OUT = Question("q", "d/1", "Test whether a guest may swim here?", "No.")
 @pytest.mark.parametrize(
     ("text", "reason", "scores"),
     [
-        ("Near the pier, is there fog?", None, {"relevance": 0.8, "rank": 1.0, "overlap": 0.0833, "nearest": 0.0}),
+        ("Near the pier, is there fog?", None, {"relevance": 0.8, "rank": 1.0, "overlap": 0.0, "nearest": 0.0}),
         ("Near.", "malformed", {}),
         ("Far away, is there fog?", "irrelevant", {"relevance": 0.28, "rank": 1.0}),
         ("Oily as it is, may I?", "irrelevant", {"relevance": 0.6, "rank": 2.0}),
@@ -311,7 +311,6 @@ def test_reasons_to_drop_a_question(text: str, reason: str | None, scores: dict[
     "Near the pier, is there fog" shares none of 13: 0; "near whether a guest may swim" shares 5 of 8: 0.625; the last
     one has six words in a row in common: 1.
     """
-    scores = {**scores, **({"overlap": 0.0} if reason is None else {})}
     found, measured = fog_and_oil([HELD_OUT]).question(text, "d/1")
     assert found == reason
     assert {name: measured[name] for name in scores} == pytest.approx(scores, abs=1e-4)
@@ -409,8 +408,8 @@ def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Pa
     for key, funnel in funnels.items():
         assert funnel["made"] == funnel["kept"] + sum(funnel["dropped"].values())
         assert funnel["kept"] == len(rows[key]) == sum(funnel["per_clause"].values()) == sum(funnel["kinds"].values())
-        assert funnel["dropped"]["malformed"] > 0
-    both = [*sft, *preferences]
+    assert funnels["sft"]["dropped"]["malformed"] > 0
+    both: list[Instruction | Preference] = [*sft, *preferences]
     for row in both:
         origin = row.provenance
         assert document.text[origin.start : origin.end] == origin.quote
