@@ -138,7 +138,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
                 values.setdefault(key, value)
     first = details[0]
     order = [scores["arm"] for scores in sort_scores([a.scores for a in arms.values()])]
-    comparison = Comparison(
+    return Comparison(
         first["document"]["title"],
         first["experiment"],
         first["document"]["sha256"],
@@ -146,9 +146,11 @@ def compare(folders: Sequence[Path]) -> Comparison:
         [arms[name] for name in order],
         funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference")},
         leak=first["leak"],
+        curves=merged["curves"],
+        timings=merged["timings"],
+        artifacts=merged["artifacts"],
         config=first["config"],
     )
-    return replace(comparison, **merged)
 
 
 def _add(arms: dict[str, Any], result: Any, folder: Path) -> None:

@@ -74,7 +74,7 @@ def synthesize(
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
     write_json(folder / FUNNEL, {name: funnel.to_dict() for name, funnel in funnels.items()})
-    quotes = [row.provenance for row in [*instructions, *preferences]]
+    quotes = [*(row.provenance for row in instructions), *(row.provenance for row in preferences)]
     verified = sum(document.text[q.start : q.end] == q.quote for q in quotes)
     return {
         "instructions": len(instructions),
@@ -124,7 +124,8 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
 def _facts(quote: str, question: str, keyed: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     known = question.lower()
     found = [*sorted(numbers_in(quote)), *names_in(quote)] or [k for k in keyed if k in quote.lower()]
-    return tuple((fact.lower(),) for fact in found if fact.lower() not in known and fact not in numbers_in(question))[:2]
+    given = numbers_in(question)
+    return tuple((fact.lower(),) for fact in found if fact.lower() not in known and fact not in given)[:2]
 
 
 def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
@@ -141,4 +142,3 @@ def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
             middle = counts[len(counts) // 2]
             lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
     return "\n".join(lines)
-

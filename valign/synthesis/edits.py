@@ -51,7 +51,8 @@ POLARITY = (
 )
 AUXILIARIES = {"may": "May", "must": "Must", "can": "Can", "cannot": "Can", "is": "Is", "are": "Are", "shall": "Must"}
 LONGEST_SUBJECT = 6
-NUMBER = re.compile(rf"\b(?:\d+(?:[.,]\d+)*|(?:{'|'.join(TENS)})-(?:{'|'.join(UNITS[:9])})|{'|'.join(NUMBERS)})\b", re.I)
+COMPOUND = rf"(?:{'|'.join(TENS)})-(?:{'|'.join(UNITS[:9])})"
+NUMBER = re.compile(rf"\b(?:\d+(?:[.,]\d+)*|{COMPOUND}|{'|'.join(NUMBERS)})\b", re.I)
 NAME = re.compile(r"(?<=[\w,;:'] )[A-Z][\w'-]+(?: (?:of |the )*[A-Z][\w'-]+)*")
 
 
@@ -86,12 +87,12 @@ def as_question(sentence: str) -> str | None:
     'Does everyone have the right to a nationality?'
     """
     words = sentence.rstrip(".;, ").split()
-    for place, word in enumerate(words[1 : LONGEST_SUBJECT + 1], start=1):
-        if word in AUXILIARIES or word in ("has", "have"):
-            break
-        if word.endswith((",", ";")) or word in ("who", "that", "which", "when", "if"):
-            return None
-    else:
+    before = words[: LONGEST_SUBJECT + 1]
+    place = next((i for i, word in enumerate(before) if i and (word in AUXILIARIES or word in ("has", "have"))), 0)
+    if not place or any(w.endswith((",", ";")) or w in ("who", "that", "which", "when", "if") for w in words[1:place]):
+        return None
+    word = words[place]
+    if words[place + 1 : place + 2] == ["not"]:
         return None
     subject, rest = words[:place], words[place + 1 :]
     nobody = 2 if [w.lower() for w in subject[:2]] == ["no", "one"] else int(subject[0].lower() == "nobody")

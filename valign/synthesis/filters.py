@@ -139,8 +139,10 @@ class Filters:
         return None, scores
 
     def _overlap(self, text: str, vector: np.ndarray) -> float:
-        """Return the largest overlap with an evaluation question: 1 for six words in a row or nearly the same meaning,
-        else the Jaccard similarity of the words."""
+        """Return the largest overlap with an evaluation question.
+
+        It is 1 for six words in a row or nearly the same meaning, else the Jaccard similarity of the words.
+        """
         if not self.held_out:
             return 0.0
         if float((self.held_out_vectors @ vector).max()) > self.limits.max_duplicate:

@@ -296,6 +296,4 @@ def _keep(rows: list[Instruction], row: Instruction, filters: Filters, funnel: F
         funnel.drop(reason)
         return
     funnel.keep(passage.clause, row.kind)
-    rows.append(
-        Instruction(row.example_id, row.clauses, row.kind, row.question, row.answer, row.provenance, scores)
-    )
+    rows.append(Instruction(row.example_id, row.clauses, row.kind, row.question, row.answer, row.provenance, scores))

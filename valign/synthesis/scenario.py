@@ -119,7 +119,7 @@ def _base_answers(base: CachedTeacher, situations: Sequence[Situation], system: 
         return {}
     lead = ({"role": "system", "content": system},) if system else ()
     sampling = Sampling(max_new_tokens=48)
-    requests = [Request((*lead, {"role": "user", "content": s.question}), sampling) for s in situations]  # type: ignore[arg-type]
+    requests = [Request((*lead, {"role": "user", "content": s.question}), sampling) for s in situations]
     answers = base.complete_all(requests, "base model's answers")
     return {s.question: found[0].text for s, found in zip(situations, answers, strict=True)}
 
