@@ -143,9 +143,13 @@ def _rejected(
     return writer.quote(situation.question, others[int(near.argmax())]).sentence, "clause"
 
 
-def _balanced(claims: Sequence[Claim], count: int) -> list[Claim]:
-    """Take claims with both verdicts in turn, as far as there are any."""
-    sides = {verdict: [c for c in claims if c.verdict == verdict] for verdict in ("No", "Yes")}
+def _balanced(claims: Sequence[Claim], count: int, first: str) -> list[Claim]:
+    """Take claims with both verdicts in turn, as far as there are any, beginning with one of them.
+
+    Pairs of one verdict alone would teach the model to shun the other word, whatever it is asked.
+    """
+    order = ("No", "Yes") if first == "No" else ("Yes", "No")
+    sides = {verdict: [c for c in claims if c.verdict == verdict] for verdict in order}
     longest = max(len(side) for side in sides.values())
     turns = [side[i] for i in range(longest) for side in sides.values() if i < len(side)]
     return turns[:count]
@@ -155,11 +159,12 @@ def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference
     """Return pairs on claims that no row of D_sft asks about: the right verdict against the wrong one."""
     rows = []
     taken, wanted = writer.settings.claims_per_passage, writer.settings.claim_pairs_per_passage
-    for passage in writer.document.passages:
+    for place, passage in enumerate(writer.document.passages):
+        first = ("No", "Yes")[place % 2]
         claims = writer.claims(passage, 3 * taken + 4 * wanted)
         known = {claim.question for claim in claims[:taken]}
         fresh = {claim.question: claim for claim in claims[taken:] if claim.question not in known}
-        for claim in _balanced(list(fresh.values()), wanted):
+        for claim in _balanced(list(fresh.values()), wanted, first):
             funnel.made += 1
             other = {"Yes": "No", "No": "Yes"}[claim.verdict]
             whole = writer.quote(claim.quote.text, passage).sentence
