@@ -122,6 +122,10 @@ def _check_options(arguments: list[str]) -> None:
     parser = get_args_parser()
     parser.error = _refuse_option  # type: ignore[method-assign]
     unknown = parser.parse_known_args(arguments)[1]
+    if unknown and not unknown[0].startswith("-"):
+        raise ValignError(
+            f"{unknown[0]} stands behind an option; put options such as -m before or behind all settings."
+        )
     if unknown:
         name = unknown[0].lstrip("-").partition("=")[0]
         raise ValignError(f"unknown option {unknown[0]}; settings are written without dashes: {name or 'key'}=value.")

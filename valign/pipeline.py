@@ -175,7 +175,15 @@ class Pipeline:
     @cached_property
     def questions(self) -> list[Question]:
         """The evaluation questions, given or made."""
-        return self.given_questions or read_jsonl(self.data / QUESTIONS, Question)
+        if self.given_questions:
+            return self.given_questions
+        made = read_jsonl(self.data / QUESTIONS, Question)
+        if not made:
+            raise ValignError(
+                f"the teacher made no held-out question about {self.document.name} that passed the filters; add "
+                "evaluation.questions=FILE.jsonl, or choose a larger teacher."
+            )
+        return made
 
     def adapters(self, stages: Sequence[str]) -> list[Path]:
         """Train what is not trained yet and return the weights of each stage, in order."""

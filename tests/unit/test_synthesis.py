@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import Bag, Parrot
 from omegaconf import DictConfig
 
 from valign.documents import shipped_document, shipped_names, shipped_questions
@@ -25,23 +25,9 @@ from valign.synthesis.filters import Filters, Funnel, Limits, well_formed
 from valign.synthesis.instruct import CLAIM_FRAMES, Settings, Writer
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
 from valign.synthesis.templates import Template, labelled, load_template, topic
-from valign.teachers import CachedTeacher, Completion, Request
+from valign.teachers import CachedTeacher
 
 LOOSE = Limits(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
-
-
-class Bag:
-    """Embeds a text as its counted words, so that cosines follow from common words."""
-
-    id = "bag@1"
-
-    def embed(self, texts: Sequence[str], /) -> np.ndarray:
-        """Return one unit row for each text."""
-        rows = np.zeros((len(texts), 1024), np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for word in re.findall(r"\w+", text.lower()):
-                row[zlib.crc32(word.encode()) % 1024] += 1
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
 
 class Table:
@@ -54,27 +40,6 @@ class Table:
     def embed(self, texts: list[str], /) -> np.ndarray:
         """Look the texts up."""
         return np.array([self.vectors[text.split()[0].strip(".:")] for text in texts], np.float32)
-
-
-class Parrot:
-    """A teacher that asks about words of the passage; each fourth of its completions is no question."""
-
-    id = "parrot@1"
-
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Group all requests."""
-        return [list(range(len(requests)))]
-
-    def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Return as many completions as are asked for."""
-        return [[self._one(request, i) for i in range(request.sampling.n)] for request in requests]
-
-    def _one(self, request: Request, i: int) -> Completion:
-        opening = request.openings[i] if request.openings else "What about"
-        words = re.findall(r"[\w'-]+", request.messages[-1]["content"])
-        begin = (5 * i) % max(1, len(words) - 9)
-        text = f"{opening} {' '.join(dict.fromkeys(w.lower() for w in words[begin : begin + 9]))}"
-        return Completion(text if i % 4 == 3 else f"{text}?", 20, i % 7 != 6)
 
 
 def passages(*texts: str) -> tuple[Passage, ...]:

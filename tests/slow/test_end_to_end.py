@@ -1,0 +1,302 @@
+"""The whole method as a user runs it, in processes of its own, with the tiny model and a recorded teacher."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import Parrot
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from valign import cli, config
+from valign.embedding import Embedder
+from valign.pipeline import LIMITS, plain
+from valign.records import Answer, Question, read_jsonl, write_jsonl
+from valign.synthesis.build import synthesize
+from valign.synthesis.filters import Limits
+from valign.synthesis.instruct import Settings
+from valign.teachers import CachedTeacher, LocalTeacher, Recorder
+
+pytestmark = pytest.mark.slow
+
+HARBOUR = """# Code of the Harbour
+
+## 1. Helmets
+Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for the first nine days.
+
+## 2. Umbrellas
+A found umbrella is kept for twelve days. After that the purser may give it to the shelter in Mill Lane.
+
+## 3. Geese
+Nobody may feed the geese at the north gate. The keeper puts each fine of six pence into the fog chest.
+"""
+QUESTIONS = [
+    Question("own-1", "harbour/2", "What if I find an umbrella?", "It is kept for twelve days.", (("12 days",),)),
+    Question("own-2", "harbour/3", "Can I throw bread to a goose?", "No, nobody may.", (), "no"),
+]
+SETTINGS = (
+    "document=file",
+    "document.path=harbour.md",
+    "teacher=replay",
+    "teacher.recording=recording.jsonl",
+    "base_model=tiny",
+    "synthesis.questions_per_passage=6",
+    "synthesis.scenarios_per_passage=6",
+    "synthesis.max_rank=3",
+    "synthesis.min_relevance=0.1",
+    "synthesis.min_faithfulness=0.1",
+    "sft.epochs=2",
+    "sft.batch_size=4",
+    "dpo.epochs=2",
+    "dpo.batch_size=2",
+    "trainer.checkpoint_every=1",
+    "evaluation.max_new_tokens=8",
+    "evaluation.bootstrap=100",
+    "run_name=${recipe.name}",
+    "trainer.threads=1",
+)
+FAKE_KEY = "0123456789abcdef" * 2 + "feedf00d"
+
+
+@dataclass
+class Place:
+    """A folder with a document, a recording of its teacher, and what runs leave there."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def artifacts(self) -> Path:
+        """The artifact store."""
+        return self.folder / "artifacts"
+
+    def run(self, *arguments: str, module: str = "train", settings: Sequence[str] = SETTINGS) -> str:
+        """Run an entry point to its end and return what it printed."""
+        command = [sys.executable, "-m", f"valign.{module}", *settings, *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self._environment(), capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start a training that counts its completions, in a process group of its own."""
+        command = [sys.executable, str(Path(__file__).with_name("counted.py")), *SETTINGS, "logger=none"]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self._environment(),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    def stages(self) -> Counter[str]:
+        """Count the complete artifacts of each stage."""
+        return Counter(file.parent.parent.name for file in self.artifacts.glob("*/*/manifest.json"))
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """Return time and size of every file of the store."""
+        found = [file for file in self.artifacts.rglob("*") if file.is_file() and file.suffix != ".lock"]
+        return {str(f.relative_to(self.folder)): (f.stat().st_mtime_ns, f.stat().st_size) for f in found}
+
+    def results(self) -> dict[str, bytes]:
+        """Return the bytes of what must not depend on interruptions."""
+        patterns = ("runs/**/scores.json", "runs/**/answers.jsonl", "artifacts/**/*.safetensors", "artifacts/data/*/*l")
+        found = [file for pattern in patterns for file in self.folder.glob(pattern)]
+        return {str(file.relative_to(self.folder)): file.read_bytes() for file in found}
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "COUNTED": str(self.folder / "counted.txt"), "OMP_NUM_THREADS": "1", **self.environment}
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the parrot says to everything that the stage asks."""
+    folder = tmp_path_factory.mktemp("recording")
+    (folder / "harbour.md").write_text(HARBOUR)
+    config.register()
+    GlobalHydra.instance().clear()
+    path = f"document.path={folder / 'harbour.md'}"
+    with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
+        composed = compose("config", [s for s in SETTINGS if not s.startswith(("document.path", "run_name"))] + [path])
+    from valign.pipeline import Pipeline
+
+    synthesis = plain(composed.synthesis)
+    limits = Limits(**{key: synthesis.pop(key) for key in LIMITS})
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in synthesis.items()}
+    synthesize(
+        folder,
+        Pipeline(composed).document,
+        None,
+        teacher=CachedTeacher(Recorder(Parrot(), folder / "recording.jsonl"), folder / "completions.sqlite"),
+        base=CachedTeacher(LocalTeacher("tiny", "float32"), folder / "completions.sqlite"),
+        embedder=Embedder(),
+        settings=Settings(**options),
+        limits=limits,
+        seed=composed.seed,
+    )
+    return folder / "recording.jsonl"
+
+
+@pytest.fixture(scope="module")
+def make_place(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Place]:
+    """A function that makes another fresh place."""
+
+    def make(name: str, **environment: str) -> Place:
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "harbour.md").write_text(HARBOUR)
+        (folder / "recording.jsonl").write_bytes(recording.read_bytes())
+        write_jsonl(folder / "own.jsonl", QUESTIONS)
+        return Place(folder, environment)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def swept(make_place: Callable[..., Place]) -> Iterator[tuple[Place, str]]:
+    """A place in which every recipe has run, and what that printed."""
+    place = make_place("swept")
+    yield place, place.run("logger=none", "recipe=base,rag,sft,dpo,sft_dpo", "-m")
+
+
+def test_a_sweep_shares_its_stages_and_ends_with_one_table(swept: tuple[Place, str]) -> None:
+    """One data set; one SFT; DPO on the base and on the SFT; answers of base, rag, sft, dpo and sft_dpo."""
+    place, printed = swept
+    assert place.stages() == {"data": 1, "sft": 1, "dpo": 2, "answers": 5}
+    last = printed[printed.rindex("n = ") :]
+    table = printed[: printed.rindex("n = ")].rpartition("\nArm")[2]
+    assert [line.split()[0] for line in table.splitlines()[1:] if line.strip()] == [
+        "base",
+        "RAG",
+        "SFT",
+        "DPO",
+        "SFT+DPO",
+    ]
+    assert "report: runs/harbour/report.html" in last
+    assert (place.folder / "runs" / "harbour" / "report.html").stat().st_size > 10_000
+    assert {f.parent.name for f in (place.folder / "runs" / "harbour").glob("*/run.json")} == {
+        "base", "rag", "sft", "dpo", "sft_dpo",
+    }  # fmt: skip
+
+
+def test_a_run_leaves_scores_answers_and_page(swept: tuple[Place, str]) -> None:
+    run = swept[0].folder / "runs" / "harbour" / "sft_dpo"
+    questions = read_jsonl(next(swept[0].artifacts.glob("data/*/questions.jsonl")), Question)
+    assert len(questions) >= 3
+    for arm in ("base", "sft", "sft_dpo"):
+        scores = json.loads((run / "arms" / arm / "scores.json").read_text())
+        answers = read_jsonl(run / "arms" / arm / "answers.jsonl", Answer)
+        assert (scores["arm"], scores["n"]) == (arm, len(questions))
+        assert set(scores["metrics"]["similarity"]) >= {"mean", "ci95"}
+        assert [(a.question_id, a.arm) for a in answers] == [(q.question_id, arm) for q in questions]
+        assert all(0 < a.tokens <= 8 for a in answers)
+    assert json.loads((run / "scores.json").read_text())["arm"] == "sft_dpo"
+    assert set(json.loads((run / "scores.json").read_text())["versus"]) >= {"base", "sft"}
+    assert (run / "answers.jsonl").read_bytes() == (run / "arms" / "sft_dpo" / "answers.jsonl").read_bytes()
+    page = (run / "report.html").read_text()
+    assert "Code of the Harbour" in page
+    assert 'src="http' not in page
+    rag = read_jsonl(swept[0].folder / "runs" / "harbour" / "rag" / "answers.jsonl", Answer)
+    assert all(len(a.retrieved) == 2 for a in rag)
+
+
+def test_the_second_time_only_prints(swept: tuple[Place, str]) -> None:
+    place = swept[0]
+    before = place.files()
+    began = time.monotonic()
+    printed = place.run("logger=none")
+    assert time.monotonic() - began < 20
+    assert "nothing to do" in printed
+    assert place.files() == before
+    again = place.run("logger=none")
+    assert again == printed
+
+
+def test_other_questions_are_scored_by_evaluate(swept: tuple[Place, str]) -> None:
+    """All arms answer the two questions of the file; no stage but the answers is built."""
+    place = swept[0]
+    before = place.stages()
+    printed = place.run("run=runs/harbour/sft_dpo", "questions=own.jsonl", module="evaluate", settings=())
+    folder = place.folder / "runs" / "harbour" / "sft_dpo" / "evaluations" / "own"
+    for arm in ("base", "sft", "sft_dpo"):
+        answers = read_jsonl(folder / "arms" / arm / "answers.jsonl", Answer)
+        assert [a.question_id for a in answers] == ["own-1", "own-2"]
+    assert json.loads((folder / "scores.json").read_text())["n"] == 2
+    assert "n = 2 questions" in printed
+    assert place.stages() - before == {"answers": 3}
+
+
+MIDDLE: dict[str, str] = {
+    "data": "data/*/questions.jsonl",
+    "sft": "sft/*/checkpoints/step-*.ckpt",
+    "dpo": "dpo/*/checkpoints/step-*.ckpt",
+    "answers": "answers/*/completions.sqlite",
+}
+
+
+def kill_in_the_middle(place: Place, stage: str) -> None:
+    """Run until a stage has begun to leave something and is not complete; then kill the whole process group."""
+    process = place.start()
+    found: list[Path] = []
+    while not found:
+        assert process.poll() is None, process.communicate()[1].decode()
+        begun = [file.relative_to(place.artifacts).parts for file in place.artifacts.glob(MIDDLE[stage])]
+        found = [place.artifacts / b[0] / b[1] for b in begun]
+        found = [folder for folder in found if not (folder / "manifest.json").is_file()]
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (found[0] / "manifest.json").is_file(), f"{stage} was complete before it was killed"
+
+
+def test_killed_in_each_stage_and_run_again(make_place: Callable[..., Place]) -> None:
+    """The final files are those of an uninterrupted run, and nothing that was kept is computed again."""
+    whole, killed = make_place("whole"), make_place("killed")
+    for place in (whole, killed):
+        if place is killed:
+            for stage in MIDDLE:
+                kill_in_the_middle(place, stage)
+        process = place.start()
+        errors = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, errors.decode()
+    assert killed.results().keys() == whole.results().keys()
+    assert killed.results() == whole.results()
+    assert not list(killed.artifacts.rglob("*.part"))
+    notes = [Counter(p.folder.joinpath("counted.txt").read_text().splitlines()) for p in (whole, killed)]
+    for count in notes:
+        assert {n for note, n in count.items() if note.startswith("kept")} == {1}
+    assert {note for note in notes[0] if note.startswith("kept")} == {n for n in notes[1] if n.startswith("kept")}
+
+
+def test_a_teacher_that_asks_nothing_useful_is_named(make_place: Callable[..., Place]) -> None:
+    """Random weights ask no question: the run stops before any training, and says what to do."""
+    place = make_place("silent")
+    settings = [s for s in SETTINGS if not s.startswith("teacher")]
+    command = [sys.executable, "-m", "valign.train", *settings, "logger=none"]
+    done = subprocess.run(command, cwd=place.folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert "no held-out question" in done.stderr.replace("\n", " ")
+    assert "evaluation.questions=" in done.stderr
+    assert place.stages()["sft"] == 0
+
+
+def test_no_key_is_written_anywhere(make_place: Callable[..., Place]) -> None:
+    """W&B offline, with keys in the environment: no file of the place holds one of them."""
+    place = make_place("keys", WANDB_API_KEY=FAKE_KEY, OPENAI_API_KEY=f"sk-{FAKE_KEY}", WANDB_MODE="offline")
+    place.run("logger=wandb", "logger.mode=offline", "recipe=sft")
+    assert list(place.folder.glob("runs/harbour/sft/wandb/offline-run-*/*.wandb"))
+    files = [file for file in place.folder.rglob("*") if file.is_file()]
+    assert len(files) > 20
+    assert not [file for file in files if FAKE_KEY.encode() in file.read_bytes()]
