@@ -194,7 +194,10 @@ def test_a_document_is_named_after_its_file(compose_config: Compose, tmp_path: P
         (["document.path=nowhere.txt"], ["document.path=nowhere.txt does not exist"]),
         (["run_name=${nothing}"], ["run_name", "'nothing' not found"]),
         (["--epochs=3"], ["unknown option --epochs=3", "epochs=value"]),
-        (["seed=1", "-m", "recipe=sft"], ["recipe=sft stands behind an option", "put options such as -m before or behind all settings"]),
+        (
+            ["seed=1", "-m", "recipe=sft"],
+            ["recipe=sft stands behind an option", "put options such as -m before or behind"],
+        ),
         (["--config-name=nowhere"], ["'nowhere'", "check the name"]),
         (["experiment_name=mistake"], ["the passage is empty; add text."]),
     ],
