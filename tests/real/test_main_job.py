@@ -1,0 +1,80 @@
+"""The main job on three short clauses with the embedded weights as teacher and student."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from valign.records import Answer, Instruction, Preference, Question, read_jsonl, write_jsonl
+from valign.training.callbacks import read_curves
+
+pytestmark = pytest.mark.real
+
+HARBOUR = """# Code of the Harbour
+
+## 1. Helmets
+Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for the first nine days.
+
+## 2. Umbrellas
+A found umbrella is kept for twelve days. After that the purser gives it to the shelter in Mill Lane.
+
+## 3. Geese
+Nobody may feed the geese at the north gate. The keeper puts each fine of six pence into the fog chest.
+"""
+QUESTIONS = [
+    Question("q1", "harbour/2", "My brolly got lost, when is it given away?", "After twelve days.", (("12 days",),)),
+    Question("q2", "harbour/3", "Could I throw some bread to the birds?", "No, nobody may.", (), "no"),
+]
+SETTINGS = (
+    "document=file",
+    "document.path=harbour.md",
+    "document.questions=own.jsonl",
+    "run_name=run",
+    "logger=none",
+    "synthesis.questions_per_passage=4",
+    "synthesis.scenarios_per_passage=3",
+    "sft.epochs=1",
+    "sft.batch_size=4",
+    "dpo.batch_size=2",
+    "evaluation.max_new_tokens=24",
+    "evaluation.bootstrap=100",
+)
+
+
+def test_three_clauses_from_document_to_scores(tmp_path: Path) -> None:
+    """Rows, verbatim quotes, a loss that falls, answers of every arm, and scores."""
+    (tmp_path / "harbour.md").write_text(HARBOUR)
+    write_jsonl(tmp_path / "own.jsonl", QUESTIONS)
+    command = [sys.executable, "-m", "valign.train", *SETTINGS]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (data,) = (tmp_path / "artifacts" / "data").glob("*/manifest.json")
+    counts = json.loads(data.read_text())["counts"]
+    assert counts["quotes"] == counts["quotes_verified"] > 0
+    assert counts["clauses_covered"] == counts["clauses"] >= 3
+    sft = read_jsonl(data.parent / "sft.jsonl", Instruction)
+    preferences = read_jsonl(data.parent / "preferences.jsonl", Preference)
+    assert "question" in {row.kind for row in sft}
+    assert {row.provenance.teacher.partition("@")[0] for row in sft if row.kind == "question"} == {"smollm2-135m"}
+    assert all(row.chosen != row.rejected for row in preferences)
+    (curves,) = (tmp_path / "artifacts" / "sft").glob("*/curves.csv")
+    losses = [value for _, name, value in read_curves(curves) if name == "loss"]
+    assert sum(losses[-3:]) < sum(losses[:3])
+    run = tmp_path / "runs" / "harbour" / "run"
+    for arm in ("base", "sft", "sft_dpo"):
+        answers = read_jsonl(run / "arms" / arm / "answers.jsonl", Answer)
+        assert [a.question_id for a in answers] == ["q1", "q2"]
+        assert all(a.answer.strip() for a in answers)
+    nll = {
+        arm: json.loads((run / "arms" / arm / "scores.json").read_text())["metrics"]["reference_nll"]["mean"]
+        for arm in ("base", "sft")
+    }
+    assert nll["sft"] < nll["base"]
+    assert (run / "report.html").is_file()
