@@ -15,8 +15,10 @@ from valign.documents import read_document, shipped_document, shipped_names, shi
 from valign.embedding import Embedder
 from valign.errors import ValignError
 from valign.records import Document, Instruction, Preference, Question, read_jsonl, to_dict, write_jsonl
+from valign.source import latest_source, write_source
 from valign.store import code_digest, digest, file_digest, read_json, stage, write_json
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
+from valign.synthesis.diff import compare
 from valign.synthesis.filters import Limits
 from valign.synthesis.instruct import Settings
 from valign.synthesis.templates import load_template
@@ -153,8 +155,9 @@ class Pipeline:
         config = {"synthesis": plain(c.synthesis), "seed": c.seed, "system_prompt": self.system_prompt}
 
         def build(folder: Path) -> dict[str, Any]:
+            write_source(folder, self.document, c.document.path, [load_template(name) for name in TEMPLATES])
             try:
-                return synthesize(
+                counts = synthesize(
                     folder,
                     self.document,
                     self.given_questions,
@@ -169,8 +172,19 @@ class Pipeline:
             finally:
                 writer.close()
                 base.close()
+            new, cached = (sum(counter) for counter in zip(*((t.calls, t.hits) for t in {writer, base}), strict=True))
+            log.info("%s; teacher calls: %d from the cache, %d new", self._changes(), cached, new)
+            return {**counts, "calls": new, "calls_cached": cached}
 
         return self.stage("data", config, inputs, build)
+
+    def _changes(self) -> str:
+        """Say what changed in the document since the store's last data about it."""
+        last = latest_source(self.artifacts, self.document.name)
+        if last is None:
+            return f"document: no earlier data about {self.document.name}"
+        folder, source = last
+        return f"document, against {folder}: {compare(source.passages, self.document.passages).line()}"
 
     @cached_property
     def questions(self) -> list[Question]:

@@ -39,9 +39,10 @@ def write_preferences(
 ) -> tuple[list[Preference], Funnel]:
     """Write D_pref.
 
-    The rejected answer of a situation is of one kind, the kinds in turn: ``edit`` is the chosen answer with one fact
-    or its polarity changed; ``clause`` is what another clause says, the one nearest to the question; ``base`` is the
-    base model's own answer without the passage. Claims join in as pairs that differ in verdict and fact.
+    The rejected answer of a situation is of one kind, drawn by the question alone, so that other clauses have no say in
+    it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, the
+    one nearest to the question; ``base`` is the base model's own answer without the passage. Claims join in as pairs
+    that differ in verdict and fact.
 
     Args:
         writer: Writes with the teacher.
@@ -59,7 +60,7 @@ def write_preferences(
     template = load_template("scenario")
     rows: list[Preference] = []
     found = _situations(writer, filters, funnel)
-    turn = {s.question: writer.settings.rejected[i % len(writer.settings.rejected)] for i, s in enumerate(found)}
+    turn = {s.question: writer.source("kind", s.question).choice(writer.settings.rejected) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
     for situation in found:
         kind = turn[situation.question]
