@@ -48,7 +48,7 @@ def clauses(**texts: str) -> list[Passage]:
 
 
 def test_each_kind_of_change_by_hand() -> None:
-    """Clause a stays; b has other words; c's words stand under d, whose own are gone; so c is new, as e is; f is gone."""
+    """Clause a stays; b has other words; c's words stand under d, whose own are gone; so c and e are new; f is gone."""
     before = clauses(a="one", b="two", c="three", d="four", f="six")
     after = clauses(a="one", b="2", c="new", d="three", e="five")
     assert compare(before, after) == Changes(
