@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
 from valign.errors import ValignError
-from valign.schema import SCHEMAS, STAGES, TrainConfig, key_type, keys, limits
+from valign.schema import SCHEMAS, STAGES, ExportConfig, TraceConfig, TrainConfig, key_type, keys, limits
 
 NOT_IN_RUN_NAME = (
     "artifacts",
@@ -42,6 +42,7 @@ NEEDS = {
     "base_model.model": "base_model={choice} needs a model: add base_model.model=owner/name or a folder's path",
     "teacher.model": "teacher={choice} needs the model's name on the server: add teacher.model=owner/name",
     "teacher.recording": "teacher={choice} needs its recording: add teacher.recording=/path/to/file.jsonl",
+    "output": "usage: python -m valign.export run=runs/udhr/sft_dpo output=FOLDER",
     "run": "usage: python -m valign.evaluate run=runs/udhr/sft_dpo [questions=FILE.jsonl] [output=FOLDER]",
     "runs": "usage: python -m valign.{choice} runs=runs/udhr",
 }
@@ -143,6 +144,10 @@ def check(cfg: DictConfig) -> None:
         _check_document(cfg)
         _check_models(cfg)
         _check_training(cfg)
+    elif schema is TraceConfig:
+        _check_one_of(cfg, "id", "clause", "python -m valign.trace id=sft-0123456789ab, or clause=udhr/article-14/2")
+    elif schema is ExportConfig:
+        _check_one_of(cfg, "run", "artifact", "python -m valign.export run=runs/udhr/sft_dpo output=FOLDER")
     else:
         _check_folders(cfg)
 
@@ -252,6 +257,13 @@ def _check_training(cfg: DictConfig) -> None:
         raise ValignError("trainer.strategy=deepspeed needs its settings: choose trainer=deepspeed_zero2 or _zero3.")
     if trainer.strategy == "deepspeed" and trainer.accelerator == "cpu":
         raise ValignError("trainer.strategy=deepspeed needs GPUs: choose trainer=cpu, or trainer.accelerator=gpu.")
+
+
+def _check_one_of(cfg: DictConfig, first: str, second: str, usage: str) -> None:
+    """Check that one of two keys is given, and not both."""
+    if (cfg[first] is None) == (cfg[second] is None):
+        wrong = "are missing" if cfg[first] is None else "exclude each other"
+        raise ValignError(f"{first} and {second} {wrong}; give one of them: {usage}.")
 
 
 def _check_folders(cfg: DictConfig) -> None:

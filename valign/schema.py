@@ -238,11 +238,33 @@ class ChatConfig:
     runs: str = MISSING
 
 
+@dataclass
+class TraceConfig:
+    """What ``valign.trace`` reads; see ``conf/trace.yaml``."""
+
+    id: str | None = None
+    clause: str | None = None
+    artifacts: str = MISSING
+    runs: str = MISSING
+
+
+@dataclass
+class ExportConfig:
+    """What ``valign.export`` reads; see ``conf/export.yaml``."""
+
+    run: str | None = None
+    artifact: str | None = None
+    output: str = MISSING
+    license: str = MISSING
+
+
 SCHEMAS: dict[str, type] = {
     "config": TrainConfig,
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
     "chat": ChatConfig,
+    "trace": TraceConfig,
+    "export": ExportConfig,
 }
 
 

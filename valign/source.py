@@ -1,4 +1,4 @@
-"""What a data set was written from: the document's clauses and the prompts, kept in ``source.json`` beside it."""
+"""Data sets in the store, and what each was written from: the document's clauses and the prompts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from valign.records import Document, Passage, from_dict
-from valign.store import complete, read_json, write_json
+from valign.errors import ValignError
+from valign.records import Document, Instruction, Passage, Preference, Question, from_dict, read_jsonl
+from valign.results import RUN
+from valign.store import MANIFEST, complete, read_json, write_json
+from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT
 from valign.synthesis.templates import Template
 
 SOURCE = "source.json"
@@ -67,3 +70,75 @@ def latest_source(artifacts: Path, name: str) -> tuple[Path, Source] | None:
 def template_text(template: Template) -> str:
     """Return a template's turns as its file has them."""
     return "\n\n".join(f"### {turn['role']}\n{turn['content']}" for turn in template.turns)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The data of one synthesis, as they lie in the store.
+
+    Attributes:
+        folder: The stage's folder; its name is the data's hash.
+        manifest: How the stage was run.
+        source: What the data were written from; None where nothing says so.
+        sft: D_sft.
+        preferences: D_pref.
+        questions: The evaluation questions, which are not for training.
+        funnel: What the filters dropped.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    source: Source | None
+    sft: list[Instruction]
+    preferences: list[Preference]
+    questions: list[Question]
+    funnel: dict[str, Any]
+
+
+def read_data(folder: Path, run: Mapping[str, Any] | None = None) -> DataSet:
+    """Read a data set.
+
+    Args:
+        folder: The synthesis stage's folder.
+        run: The ``run.json`` of a run that used it, which knows the document where the folder itself does not.
+
+    Raises:
+        ValignError: The folder does not hold a complete data set, or a row of it is damaged.
+    """
+    if not complete(folder) or not (folder / SFT).is_file():
+        raise ValignError(f"{folder} holds no complete data set; give a folder such as artifacts/data/<hash>.")
+    return DataSet(
+        folder,
+        read_json(folder / MANIFEST),
+        read_source(folder) or (source_of_run(run) if run else None),
+        read_jsonl(folder / SFT, Instruction),
+        read_jsonl(folder / PREFERENCES, Preference),
+        read_jsonl(folder / QUESTIONS, Question),
+        read_json(folder / FUNNEL),
+    )
+
+
+def source_of_run(details: Mapping[str, Any]) -> Source:
+    """Return what a run's ``run.json`` says about its document; the prompts are not in it."""
+    document = details["document"]
+    passages = tuple(from_dict(Passage, passage, "run.json") for passage in details["passages"])
+    path = details["config"]["document"]["path"]
+    return Source(document["name"], document["title"], document["sha256"], path, passages)
+
+
+def data_of_run(folder: Path) -> DataSet:
+    """Read the data set that a run trained on.
+
+    Raises:
+        ValignError: The folder is not a finished run's, or its data are not in the store any more.
+    """
+    if not (folder / RUN).is_file():
+        raise ValignError(f"{folder} is not the folder of a finished run; give one such as runs/udhr/sft_dpo.")
+    details = read_json(folder / RUN)
+    data = Path(details["config"]["artifacts"]).expanduser() / DATA / details["artifacts"]["data"]
+    if not complete(data):
+        raise ValignError(
+            f"{data}, the data of {folder}, is not there; start from the folder that the run was started from, "
+            "or give the data's folder instead: artifact=FOLDER."
+        )
+    return read_data(data, details)

@@ -82,10 +82,18 @@ def test_every_group_of_the_design_has_its_options() -> None:
     assert {f"document/{name}" for name in shipped_names()} <= set(OPTIONS)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "report", "chat"])
-def test_the_small_configs_compose(name: str, compose_config: Compose, tmp_path: Path) -> None:
-    given = f"{'run' if name == 'evaluate' else 'runs'}={tmp_path}"
-    cfg = compose_config(given, name=name)
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("evaluate", ["run={}"]),
+        ("report", ["runs={}"]),
+        ("chat", ["runs={}"]),
+        ("trace", ["clause=udhr/article-14/2"]),
+        ("export", ["run={}", "output={}"]),
+    ],
+)
+def test_the_small_configs_compose(name: str, given: list[str], compose_config: Compose, tmp_path: Path) -> None:
+    cfg = compose_config(*(setting.format(tmp_path) for setting in given), name=name)
     config.check(cfg)
     assert OmegaConf.get_type(cfg) is SCHEMAS[name]
 
@@ -231,6 +239,29 @@ def test_the_small_entry_points_show_their_usage(entry: str, tmp_path: Path) -> 
         assert (code, len(stderr.splitlines())) == (2, 1), stderr
         assert wrong in stderr
         assert f"usage: python -m valign.{entry} {key}=runs/udhr" in stderr
+
+
+@pytest.mark.parametrize(
+    ("entry", "arguments", "expected"),
+    [
+        ("trace", [], "id and clause are missing; give one of them: python -m valign.trace id=sft-"),
+        ("trace", ["id=sft-1", "clause=udhr/preamble"], "id and clause exclude each other; give one of them"),
+        ("trace", ["claus=udhr"], "unknown key 'claus' (did you mean 'clause'?)"),
+        (
+            "export",
+            ["run=runs/udhr"],
+            "output is missing: usage: python -m valign.export run=runs/udhr/sft_dpo output=",
+        ),
+        ("export", ["output=x"], "run and artifact are missing; give one of them: python -m valign.export run="),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_the_ledgers_entry_points_say_what_they_need(
+    entry: str, arguments: list[str], expected: str, tmp_path: Path
+) -> None:
+    code, _, stderr, _ = run_cli(*arguments, cwd=tmp_path, entry=entry)
+    assert (code, len(stderr.splitlines())) == (2, 1), stderr
+    assert expected in stderr
 
 
 def test_an_interrupt_is_one_line(tmp_path: Path) -> None:

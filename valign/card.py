@@ -1,0 +1,168 @@
+"""The dataset card: what the data are about, how they were made, how good they are, and how to load them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from typing import Any
+
+import yaml
+
+from valign.printable import markdown, one_line
+from valign.source import DataSet
+from valign.synthesis.build import funnel_table
+from valign.synthesis.filters import Limits
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+LARGEST = "n>1M"
+UNKNOWN = "unknown"
+TEXT = """# {title}
+
+Training data written by valign from one document that states values, to align a language model to it (method: Padhi et
+al., "Value Alignment from Unstructured Text", EMNLP 2024): questions with answers that are faithful to the document
+(`sft`), and situations with a faithful and an unfaithful answer (`preference`). Every row names its clause and the
+words of the document that it rests on. The questions of the evaluation are not in here.
+
+| | |
+| --- | --- |
+{facts}
+
+Clauses covered: those with a row in `sft`. Quotes verified: share that stands word for word at its offsets. Leak rate:
+share of the evaluation questions of which six words in a row occur in training.
+
+## What the filters did
+
+```text
+{funnel}
+```
+
+Thresholds: {thresholds}. Each row's scores are in its column `filters`.
+
+## Columns
+
+| column | meaning |
+| --- | --- |
+| `messages` | `sft`: the conversation, a user turn and an assistant turn |
+| `prompt`, `chosen`, `rejected` | `preference`: the user turn, the faithful answer, the other one |
+| `rejected_kind` | `preference`: how the rejected answer came about |
+| `example_id`, `clauses`, `kind` | the row's name, the clauses it is about, the kind of row |
+| `quote`, `quote_start`, `quote_end` | the document's words behind the answer, and their offsets in its text |
+| `template`, `template_hash` | the prompt, and the hash of its words; `frame/...`: a fixed sentence, no teacher |
+| `teacher`, `sampling` | who wrote the question, and how it was drawn (JSON) |
+| `filters` | the filters' scores (JSON) |
+
+## Loading
+
+`datasets` and TRL (`SFTTrainer` and `DPOTrainer` take the rows as they are):
+
+```python
+from datasets import load_dataset
+
+sft = load_dataset("path/of/this/folder", "sft", split="train")
+preference = load_dataset("path/of/this/folder", "preference", split="train")
+```
+
+Axolotl, for SFT:
+
+```yaml
+datasets:
+  - {{path: sft.jsonl, ds_type: json, type: chat_template, field_messages: messages}}
+```
+
+and for DPO:
+
+```yaml
+rl: dpo
+datasets:
+  - {{path: preference_single.jsonl, ds_type: json, split: train, type: chat_template.default}}
+```
+
+LLaMA-Factory: `dataset_dir` is this folder, `dataset` is `{name}_sft` or `{name}_preference`.
+"""
+
+
+def card(data: DataSet, license: str) -> str:
+    """Return ``README.md``: YAML front matter for machines, and text for people."""
+    facts = measures(data)
+    front = {
+        "license": license,
+        "pretty_name": _title(data),
+        "task_categories": ["text-generation"],
+        "size_categories": [size(len(data.sft) + len(data.preferences))],
+        "tags": ["alignment", "instruction-tuning", "preference", "dpo", "synthetic"],
+        "configs": [_config("sft", default=True), _config("preference")],
+        "valign": facts,
+    }
+    synthesis = data.manifest["config"]["synthesis"]
+    limits = [f"{field.name} {synthesis[field.name]}" for field in dataclasses.fields(Limits)]
+    text = TEXT.format(
+        title=markdown(_title(data)),
+        facts="\n".join(f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in facts.items()),
+        funnel=funnel_table(data.funnel),
+        thresholds=", ".join(limits),
+        name=dataset_name(data),
+    )
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{text}"
+
+
+def measures(data: DataSet) -> dict[str, Any]:
+    """Return counts, origin and quality of a data set."""
+    from valign.evaluation.scores import overlap
+
+    counts, source = data.manifest["counts"], data.source
+    trained = [*(row.question for row in data.sft), *(row.question for row in data.preferences)]
+    leak = overlap([q.question for q in data.questions], trained, n=6)
+    return {
+        "document": one_line(document_name(data)),
+        "document_sha256": source.sha256 if source else UNKNOWN,
+        "examples": len(data.sft),
+        "example_kinds": dict(Counter(row.kind for row in data.sft)),
+        "pairs": len(data.preferences),
+        "rejected_kinds": dict(Counter(row.rejected_kind for row in data.preferences)),
+        "clauses": counts["clauses"],
+        "clauses_covered": len({clause for row in data.sft for clause in row.clauses}),
+        "quotes_verified": round(counts["quotes_verified"] / max(1, counts["quotes"]), 4),
+        "leak_rate": round(leak["rate"], 4),
+        "evaluation_questions": len(data.questions),
+        "teacher": one_line(data.manifest["inputs"]["teacher"]),
+        "base_model": one_line(data.manifest["inputs"]["base_model"]),
+        "answers": data.manifest["config"]["synthesis"]["answers"],
+        "system_prompt": one_line(data.manifest["config"]["system_prompt"] or "none"),
+        "seed": data.manifest["config"]["seed"],
+        "data": data.folder.name,
+    }
+
+
+def dataset_name(data: DataSet) -> str:
+    """Return the name from which LLaMA-Factory's names are made: letters, digits, ``_`` and ``-``."""
+    return re.sub(r"[^\w-]+", "_", document_name(data))
+
+
+def size(rows: int) -> str:
+    """Return the hub's name for a number of rows.
+
+    >>> size(999), size(1000), size(10**7)
+    ('n<1K', '1K<n<10K', 'n>1M')
+    """
+    return next((name for limit, name in SIZES if rows < limit), LARGEST)
+
+
+def document_name(data: DataSet) -> str:
+    """Return the document's name, which starts every clause id."""
+    return data.source.name if data.source else data.sft[0].clauses[0].partition("/")[0]
+
+
+def _title(data: DataSet) -> str:
+    return f"{one_line(data.source.title if data.source else document_name(data))}: alignment data"
+
+
+def _config(name: str, *, default: bool = False) -> dict[str, Any]:
+    files = [{"split": "train", "path": f"data/{name}.parquet"}]
+    return {"config_name": name, **({"default": True} if default else {}), "data_files": files}
+
+
+def _cell(value: Any) -> str:
+    """Return a value as a cell of a Markdown table."""
+    text = ", ".join(f"{n} {kind}" for kind, n in value.items()) if isinstance(value, dict) else str(value)
+    return markdown(text)

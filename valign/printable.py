@@ -1,0 +1,28 @@
+"""Texts of unknown origin, made fit for a terminal and for Markdown."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters, marks that reorder it, and halves of characters; line breaks stay."""
+    spaced = re.sub(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]", "\n", text).replace("\t", "    ")
+    return "".join(c for c in spaced if c == "\n" or _shown(c))
+
+
+def one_line(text: str) -> str:
+    """Return a printable text on one line."""
+    return " ".join(printable(text).split())
+
+
+def markdown(text: str) -> str:
+    """Return a text on one line in which Markdown's marks and HTML's brackets mean themselves."""
+    return re.sub(r"([\\`*_\[\]<>|#!~])", r"\\\1", one_line(text))
+
+
+def _shown(character: str) -> bool:
+    return character not in REORDERING and unicodedata.category(character) not in ("Cc", "Cs")
