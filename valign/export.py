@@ -11,8 +11,8 @@ from valign.cli import main_with
 
 def main(config: DictConfig) -> None:
     """Write Parquet files with a dataset card, and JSON lines for TRL, Axolotl and LLaMA-Factory."""
-    from valign.portable import write_portable
-    from valign.source import data_of_run, read_data
+    from valign.ledger.portable import write_portable
+    from valign.ledger.source import data_of_run, read_data
 
     data = data_of_run(Path(config.run).expanduser()) if config.run else read_data(Path(config.artifact).expanduser())
     output = Path(config.output).expanduser()

@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from valign.documents import read_document, shipped_document, shipped_names, shipped_questions
 from valign.embedding import Embedder
 from valign.errors import ValignError
+from valign.ledger.source import latest_source, write_source
 from valign.records import Document, Instruction, Preference, Question, read_jsonl, to_dict, write_jsonl
-from valign.source import latest_source, write_source
 from valign.store import code_digest, digest, file_digest, read_json, stage, write_json
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
 from valign.synthesis.diff import compare

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from valign.documents.read import parse_document
+from valign.ledger.source import write_source
 from valign.records import Answer, Document, Instruction, Preference, Provenance, Question, to_dict, write_jsonl
-from valign.source import write_source
 from valign.store import write_json
 from valign.synthesis.templates import load_template
 

@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 
 from valign import pipeline as pipelines
 from valign.documents.read import parse_document
+from valign.ledger.source import Source, latest_source, read_source
 from valign.pipeline import Pipeline
 from valign.records import Document, Passage, Preference, read_jsonl
-from valign.source import Source, latest_source, read_source
 from valign.store import read_json
 from valign.synthesis.diff import Changes, compare
 from valign.teachers import Completion, Request

@@ -12,9 +12,9 @@ import yaml
 from stored import ANSWER, RULES, write_data, write_run
 
 from valign.errors import ValignError
-from valign.portable import write_portable
-from valign.printable import markdown, one_line, printable
-from valign.source import data_of_run, read_data
+from valign.ledger.portable import write_portable
+from valign.ledger.printable import markdown, one_line, printable
+from valign.ledger.source import data_of_run, read_data
 
 ORIGIN = [
     "example_id", "clauses", "kind", "quote", "quote_start", "quote_end", "template", "template_hash", "teacher",

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from valign.printable import markdown, one_line
-from valign.source import DataSet
+from valign.ledger.printable import markdown, one_line
+from valign.ledger.source import DataSet
 from valign.synthesis.build import funnel_table
 from valign.synthesis.filters import Limits
 

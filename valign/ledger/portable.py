@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from valign.card import card, dataset_name
 from valign.errors import ValignError
+from valign.ledger.card import card, dataset_name
+from valign.ledger.source import DataSet
 from valign.records import Instruction, Message, Preference, write_jsonl
-from valign.source import DataSet
 from valign.store import write_json
 
 Row = dict[str, Any]

@@ -1,0 +1,1 @@
+"""The ledger: where every example came from, and the data in the forms that other trainers read."""

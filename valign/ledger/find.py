@@ -1,0 +1,149 @@
+"""What the store and the runs know: examples, answers and clauses by their ids."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from valign.errors import ValignError
+from valign.ledger.printable import one_line
+from valign.ledger.source import DATA, DataSet, Source, read_data, source_of_run
+from valign.records import Answer, Instruction, Passage, Preference, read_jsonl
+from valign.results import RUN
+from valign.store import complete, read_json
+
+log = logging.getLogger(__name__)
+
+Example = Instruction | Preference
+NEAREST = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run or evaluation.
+
+    Attributes:
+        folder: Its folder.
+        data: Hash of the data that it used.
+        source: Its document.
+        answers: What each arm answered.
+    """
+
+    folder: Path
+    data: str
+    source: Source
+    answers: list[Answer]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All data sets of a store, the newest first, and all runs of a folder."""
+
+    data: list[DataSet]
+    runs: list[Run]
+
+    @cached_property
+    def examples(self) -> dict[str, list[tuple[Example, DataSet]]]:
+        """Every version of an example, with a data set that has it, by the example's id."""
+        found: dict[str, list[tuple[Example, DataSet]]] = {}
+        for data in self.data:
+            for row in rows_of(data):
+                found.setdefault(row.example_id, []).append((row, data))
+        return found
+
+    @cached_property
+    def answers(self) -> dict[str, list[tuple[Answer, Run]]]:
+        """Every answer to an evaluation question, with its run, by the question's id."""
+        found: dict[str, list[tuple[Answer, Run]]] = {}
+        for run in self.runs:
+            for answer in run.answers:
+                found.setdefault(answer.question_id, []).append((answer, run))
+        return found
+
+    @cached_property
+    def clauses(self) -> set[str]:
+        """The ids of all clauses that a document, an example or a question names."""
+        sources = [*(data.source for data in self.data), *(run.source for run in self.runs)]
+        named = {passage.clause for source in sources if source for passage in source.passages}
+        named |= {clause for data in self.data for row in rows_of(data) for clause in row.clauses}
+        return named | {answer.clause for run in self.runs for answer in run.answers}
+
+
+def read_ledger(artifacts: Path, runs: Path) -> Ledger:
+    """Read the store and the runs; what is damaged or of another version is named in the log and left out.
+
+    Raises:
+        ValignError: There is nothing in either.
+    """
+    details = {file.parent: read_json(file) for file in sorted(runs.rglob(RUN))} if runs.is_dir() else {}
+    by_data: dict[str, Mapping[str, Any]] = {run["artifacts"].get("data", ""): run for run in details.values()}
+    folders = [folder for folder in (artifacts / DATA).glob("*") if complete(folder)]
+    folders.sort(key=lambda folder: (folder / "manifest.json").stat().st_mtime_ns, reverse=True)
+    data = [found for folder in folders if (found := _data(folder, by_data.get(folder.name)))]
+    finished = [run for folder, values in details.items() if (run := _run(folder, values))]
+    if not data and not finished:
+        raise ValignError(
+            f"artifacts={artifacts} and runs={runs} hold no data and no finished run; "
+            "run python -m valign.synthesize +experiment=udhr first, or name other folders."
+        )
+    return Ledger(data, finished)
+
+
+def _data(folder: Path, run: Mapping[str, Any] | None) -> DataSet | None:
+    try:
+        return read_data(folder, run)
+    except ValignError as error:
+        log.warning("left out: %s", error)
+        return None
+
+
+def _run(folder: Path, details: Mapping[str, Any]) -> Run | None:
+    try:
+        files = sorted((folder / "arms").glob("*/answers.jsonl"))
+        names = [arm["name"] for arm in details["arms"]]
+        files.sort(key=lambda file: names.index(file.parent.name) if file.parent.name in names else len(names))
+        answers = [answer for file in files for answer in read_jsonl(file, Answer)]
+        return Run(folder, details["artifacts"].get("data", ""), source_of_run(details), answers)
+    except ValignError as error:
+        log.warning("left out: %s", error)
+        return None
+
+
+def rows_of(data: DataSet) -> list[Example]:
+    """Return both kinds of rows of a data set."""
+    return [*data.sft, *data.preferences]
+
+
+def passage_of(source: Source | None, clause: str) -> Passage | None:
+    """Return a clause of a document, or None where the document or the clause is not known."""
+    passages = source.passages if source else ()
+    return next((passage for passage in passages if passage.clause == clause), None)
+
+
+def resolve(wanted: str, known: Iterable[str], key: str = "id") -> str:
+    """Return the id that was meant: written out, or its beginning where only one id begins so.
+
+    Args:
+        wanted: What was asked for.
+        known: All ids.
+        key: The setting, for the message.
+
+    Raises:
+        ValignError: No id or several begin so; the message names the nearest.
+    """
+    ids = sorted(set(known))
+    if wanted in ids:
+        return wanted
+    begin = [one for one in ids if wanted and one.startswith(wanted)]
+    if len(begin) == 1:
+        return begin[0]
+    near = begin or difflib.get_close_matches(wanted, ids, NEAREST, 0.0)
+    named = ", ".join(one_line(one) for one in near[:NEAREST]) + (", ..." if len(near) > NEAREST else "")
+    if begin:
+        raise ValignError(f"{key}={wanted} is the beginning of {len(begin)} ids; write one out: {named}")
+    raise ValignError(f"{key}={wanted} is unknown; the nearest ids: {named or 'none'}")
