@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 
 from valign import pipeline as pipelines
 from valign.documents.read import parse_document
-from valign.ledger.source import Source, latest_source, read_source
+from valign.errors import ValignError
+from valign.ledger.source import Source, latest_source, read_source, write_source
 from valign.pipeline import Pipeline
 from valign.records import Document, Passage, Preference, read_jsonl
 from valign.store import read_json
@@ -173,6 +174,12 @@ def test_data_keep_their_source(write: Callable[[Document], tuple[Path, list[Req
     assert source.templates["question"][1].startswith("### user\n")
     assert latest_source(tmp_path, "harbour") == (folder, source)
     assert latest_source(tmp_path, "other") is None
+    (folder / "source.json").write_text("{}")
+    assert latest_source(tmp_path, "harbour") is None
+    with pytest.raises(ValignError, match=r"source\.json is damaged .* delete its folder"):
+        read_source(folder)
+    write_source(folder, version, None, [])
+    assert latest_source(tmp_path, "harbour") is not None
     (folder / "manifest.json").unlink()
     assert latest_source(tmp_path, "harbour") is None
     assert read_source(tmp_path) is None

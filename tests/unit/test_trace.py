@@ -202,9 +202,12 @@ def test_damaged_data_are_left_out_and_an_empty_store_is_named(
 ) -> None:
     folder = write_data(place / "artifacts", "00000000000000bb")
     (folder / "sft.jsonl").write_text("{}\n")
+    (place / "runs" / "harbour" / "sft" / "run.json").write_text('{"artifacts": {}}')
+    (place / "runs" / "harbour" / "sft_dpo" / "run.json").write_text("{")
     with caplog.at_level(logging.WARNING):
         assert [data.folder.name for data in ledger(place).data] == [HASH]
-    assert "left out: " in caplog.text and "sft.jsonl, line 1" in caplog.text
+    assert caplog.text.count("left out: ") == 3
+    assert "sft.jsonl, line 1" in caplog.text
     with pytest.raises(ValignError, match=r"hold no data and no finished run; run python -m valign\.synthesize"):
         read_ledger(tmp_path / "a", tmp_path / "b")
 

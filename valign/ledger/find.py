@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 Example = Instruction | Preference
 NEAREST = 3
+DAMAGE = (ValignError, OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ def read_ledger(artifacts: Path, runs: Path) -> Ledger:
     Raises:
         ValignError: There is nothing in either.
     """
-    details = {file.parent: read_json(file) for file in sorted(runs.rglob(RUN))} if runs.is_dir() else {}
-    by_data: dict[str, Mapping[str, Any]] = {run["artifacts"].get("data", ""): run for run in details.values()}
+    files = sorted(runs.rglob(RUN)) if runs.is_dir() else []
+    details = {file.parent: values for file in files if (values := _details(file))}
+    by_data = {values["artifacts"]["data"]: values for values in details.values()}
     folders = [folder for folder in (artifacts / DATA).glob("*") if complete(folder)]
     folders.sort(key=lambda folder: (folder / "manifest.json").stat().st_mtime_ns, reverse=True)
     data = [found for folder in folders if (found := _data(folder, by_data.get(folder.name)))]
@@ -94,11 +96,24 @@ def read_ledger(artifacts: Path, runs: Path) -> Ledger:
     return Ledger(data, finished)
 
 
+def _details(file: Path) -> dict[str, Any] | None:
+    """Read a ``run.json``, as far as it is one."""
+    try:
+        values: dict[str, Any] = read_json(file)
+        missing = [key for key in ("arms", "document", "passages", "config") if key not in values]
+        if missing or not values["artifacts"]["data"]:
+            raise KeyError(*missing)
+        return values
+    except DAMAGE as error:
+        log.warning("left out: %s (%r)", file, error)
+        return None
+
+
 def _data(folder: Path, run: Mapping[str, Any] | None) -> DataSet | None:
     try:
         return read_data(folder, run)
-    except ValignError as error:
-        log.warning("left out: %s", error)
+    except DAMAGE as error:
+        log.warning("left out: %s (%s)", folder, error)
         return None
 
 
@@ -108,9 +123,9 @@ def _run(folder: Path, details: Mapping[str, Any]) -> Run | None:
         names = [arm["name"] for arm in details["arms"]]
         files.sort(key=lambda file: names.index(file.parent.name) if file.parent.name in names else len(names))
         answers = [answer for file in files for answer in read_jsonl(file, Answer)]
-        return Run(folder, details["artifacts"].get("data", ""), source_of_run(details), answers)
-    except ValignError as error:
-        log.warning("left out: %s", error)
+        return Run(folder, details["artifacts"]["data"], source_of_run(details), answers)
+    except DAMAGE as error:
+        log.warning("left out: %s (%s)", folder, error)
         return None
 
 

@@ -47,21 +47,31 @@ def write_source(folder: Path, document: Document, path: str | None, templates: 
 
 
 def read_source(folder: Path) -> Source | None:
-    """Read the source of a data set; None where it was written without one."""
+    """Read the source of a data set; None where it was written without one.
+
+    Raises:
+        ValignError: It is damaged, or of another version.
+    """
     file = folder / SOURCE
     if not file.is_file():
         return None
-    data: dict[str, Any] = read_json(file)
-    data["passages"] = tuple(from_dict(Passage, passage, str(file)) for passage in data["passages"])
-    data["templates"] = {name: (pair[0], pair[1]) for name, pair in data["templates"].items()}
-    return Source(**data)
+    try:
+        data: dict[str, Any] = read_json(file)
+        data["passages"] = tuple(from_dict(Passage, passage, str(file)) for passage in data["passages"])
+        data["templates"] = {name: (pair[0], pair[1]) for name, pair in data["templates"].items()}
+        return Source(**data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValignError(f"{file} is damaged ({error}); delete its folder and have the data made again.") from None
 
 
 def latest_source(artifacts: Path, name: str) -> tuple[Path, Source] | None:
-    """Return the newest complete data set of a document in the store, and its source."""
+    """Return the newest complete data set of a document in the store, and its source; damaged ones do not count."""
     folders = [file.parent for file in (artifacts / DATA).glob(f"*/{SOURCE}") if complete(file.parent)]
     for folder in sorted(folders, key=lambda f: (f / SOURCE).stat().st_mtime_ns, reverse=True):
-        source = read_source(folder)
+        try:
+            source = read_source(folder)
+        except ValignError:
+            continue
         if source is not None and source.name == name:
             return folder, source
     return None
