@@ -71,7 +71,7 @@ def question_entry(ledger: Ledger, name: str) -> str:
         for answer, by in found:
             said.setdefault((arm_label(answer.arm), answer.answer), []).append(str(by.folder))
         for (arm, text), folders in said.items():
-            lines += _field(f"[{arm}]", f"{text}\n({', '.join(folders)})")
+            lines += _field(f"[{arm}]", f"{text or '(nothing)'}\n({', '.join(folders)})")
         used = {run.data for _, run in found}
         data = [one for one in ledger.data if one.folder.name in used]
         lines += _examples(data, clause) if data else _field("examples", "the run's data are not in the store")
