@@ -1,10 +1,10 @@
 """An OpenAI-compatible server that misbehaves as told: ``python fault_server.py PORT LOG LATENCY FAULT...``.
 
 It answers with the prompt turned round and writes one line to LOG for each call that it answered well, so that a test
-can count what was paid. Faults are given as ``kind:first:last`` (calls of that number, from 0, in the order in which they
-come): ``429``, ``429s`` (asks for 0.2 s), ``500``, ``503``, ``401``, ``cut`` (half of the JSON), ``empty``, ``html``,
-``hang`` (never answers), ``drop`` (closes the connection), ``none`` (no choices). LATENCY is in seconds. Port 0 takes a
-free one; the first line on stdout names it.
+can count what was paid. Faults are given as ``kind:first:last`` (calls of that number, from 0, in the order in which
+they come): ``429``, ``429s`` (asks for 0.2 s), ``500``, ``503``, ``401``, ``cut`` (half of the JSON), ``empty``,
+``html``, ``hang`` (never answers), ``drop`` (closes the connection), ``none`` (no choices). LATENCY is in seconds. Port
+0 takes a free one; the first line on stdout names it.
 """
 
 from __future__ import annotations

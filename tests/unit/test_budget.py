@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def ask(prompt: str, openings: tuple[str, ...] = (), **settings: int) -> Request:
-    return Request(({"role": "user", "content": prompt},), Sampling(**settings), openings)  # type: ignore[arg-type]
+    return Request(({"role": "user", "content": prompt},), Sampling(**settings), openings)
 
 
 def test_estimates_by_hand() -> None:

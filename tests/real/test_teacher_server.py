@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 pytest.importorskip("uvicorn")
 pytest.importorskip("fastapi")
 
+MODEL = "embedded:smollm2-135m"
 PASSAGE = "Lost things are kept at the ferry office for nine days. After that they are given to the school."
 
 
@@ -48,9 +49,6 @@ def url() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=20)
-
-
-MODEL = "embedded:smollm2-135m"
 
 
 def ask(question: str, **settings: float) -> Request:
