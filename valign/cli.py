@@ -38,8 +38,9 @@ def config_folder() -> Path:
 def main_with(task: Callable[[DictConfig], None], config_name: str = "config") -> None:
     """Run an entry point's task with the config that the command line asks for.
 
-    Exits with code 2 and one line on stderr after a mistake in the config or a ``ValignError``, and with 130 when it is
-    interrupted. Any other exception is a bug and keeps its traceback. In a multirun the other jobs still run.
+    Exits with one line on stderr: with code 2 after a mistake in the config or a ``ValignError``, with 3 where a limit
+    on the teacher's tokens or cost is reached, and with 130 when it is interrupted. Any other exception is a bug and
+    keeps its traceback. In a multirun the other jobs still run.
 
     Args:
         task: Receives the composed and checked config.
@@ -57,8 +58,8 @@ def main_with(task: Callable[[DictConfig], None], config_name: str = "config") -
         if error in job.bugs or (job.started and isinstance(error, ValueError)):
             raise
         _stop(str(error if isinstance(error, ValignError) else explain(error, config_name)))
-    if job.failed:
-        sys.exit(USER_ERROR)
+    if job.exit_code:
+        sys.exit(job.exit_code)
 
 
 class Job:
@@ -66,7 +67,7 @@ class Job:
 
     Attributes:
         started: Whether a job began, so that what goes wrong is no longer the command line's fault.
-        failed: Whether a job ended with a user's mistake, which has been printed.
+        exit_code: 0, or that of the first job that ended with a ``ValignError``, which has been printed.
         bugs: The other exceptions that jobs raised.
     """
 
@@ -75,7 +76,7 @@ class Job:
         self.task = task
         self.process = os.getpid()
         self.started = False
-        self.failed = False
+        self.exit_code = 0
         self.bugs: list[Exception] = []
 
     def run(self, cfg: DictConfig) -> None:
@@ -89,7 +90,7 @@ class Job:
                 raise
             sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
             _say(f"{error} [job: {' '.join(config.task_overrides())}]" if sweeping else str(error))
-            self.failed = True
+            self.exit_code = self.exit_code or error.exit_code
         except Exception as error:
             self.bugs.append(error)
             raise

@@ -24,9 +24,11 @@ from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
 from valign.errors import ValignError
 from valign.schema import SCHEMAS, STAGES, ExportConfig, TraceConfig, TrainConfig, key_type, keys, limits
+from valign.teachers.servers import without_login
 
 NOT_IN_RUN_NAME = (
     "artifacts",
+    "budget_only",
     "experiment",
     "experiment_name",
     "hydra",
@@ -35,6 +37,17 @@ NOT_IN_RUN_NAME = (
     "run_dir",
     "run_name",
     "runs",
+)
+HOW_THE_TEACHER_IS_ASKED = (
+    "base_urls",
+    "api_key_env",
+    "concurrency",
+    "timeout",
+    "max_retries",
+    "price_in",
+    "price_out",
+    "max_cost",
+    "max_tokens",
 )
 EMBEDDED = ("embedded:smollm2-135m",)
 NEEDS = {
@@ -76,7 +89,9 @@ def run_name(recipe: str, experiment: str, document: str) -> str:
     parts = []
     for override in OverridesParser.create().parse_overrides(task_overrides()):
         key = override.key_or_group
-        unnamed = key.partition(".")[0] in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
+        group, _, rest = key.partition(".")
+        unnamed = group in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
+        unnamed = unnamed or (group == "teacher" and rest in HOW_THE_TEACHER_IS_ASKED)
         if not unnamed:
             parts.append(f"{'no-' if override.is_delete() else ''}{key}-{_slug(override.get_value_element_as_str())}")
     name = "+".join([recipe, *sorted(parts)])
@@ -88,6 +103,16 @@ def task_overrides() -> list[str]:
     if not HydraConfig.initialized():
         return []
     return cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
+
+
+def shareable(cfg: DictConfig) -> DictConfig:
+    """Return a resolved copy of a config that may be written to files: no login is left in the teacher's URLs."""
+    copy = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    assert isinstance(copy, DictConfig)
+    teacher = copy.get("teacher")
+    if teacher is not None and teacher.get("base_urls"):
+        teacher.base_urls = [without_login(url) for url in teacher.base_urls]
+    return copy
 
 
 def _slug(text: str) -> str:
@@ -233,7 +258,14 @@ def _check_models(cfg: DictConfig) -> None:
             raise ValignError("teacher=api needs a server: add teacher.base_urls=[http://localhost:8000/v1].")
         for url in teacher.base_urls:
             if not re.match(r"https?://[^/\s]", url):
-                raise ValignError(f"teacher.base_urls: {url!r} is not a URL; write it like http://localhost:8000/v1.")
+                raise ValignError(
+                    f"teacher.base_urls: {without_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
+                )
+        if teacher.max_cost is not None and None in (teacher.price_in, teacher.price_out):
+            raise ValignError(
+                f"teacher.max_cost={teacher.max_cost} needs prices: add teacher.price_in=... and "
+                "teacher.price_out=... (per million tokens)."
+            )
 
 
 def _check_model(key: str, model: str) -> None:

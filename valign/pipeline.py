@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from valign.budget import Budget, DryTeacher, dry_pass
 from valign.documents import read_document, shipped_document, shipped_names, shipped_questions
 from valign.embedding import Embedder
 from valign.errors import ValignError
@@ -22,13 +23,15 @@ from valign.synthesis.diff import compare
 from valign.synthesis.filters import Limits
 from valign.synthesis.instruct import Settings
 from valign.synthesis.templates import load_template
-from valign.teachers import CachedTeacher, LocalTeacher, make_teacher
+from valign.teachers import CachedTeacher, LocalTeacher, Teacher, make_teacher
+from valign.teachers.completions import CompletionStore
 
 if TYPE_CHECKING:
     from valign.tracking import RunLogger
 
 log = logging.getLogger(__name__)
 
+CACHE = "completions.sqlite"
 LIMITS = ("min_relevance", "max_rank", "min_faithfulness", "max_duplicate", "max_overlap")
 
 
@@ -128,18 +131,37 @@ class Pipeline:
         return folder
 
     @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, not loaded and not asked yet."""
+        settings = plain(self.config.teacher)
+        return make_teacher(settings.pop("kind"), settings.pop("model"), **settings)
+
+    @property
+    def base_teaches(self) -> bool:
+        """Whether the teacher is the base model itself."""
+        return bool(self.config.teacher.kind == "local" and self.config.teacher.model == self.config.base_model.model)
+
+    def budget(self) -> Budget:
+        """Say what the teacher's calls for the data would take, without making one."""
+        c = self.config
+        store = CompletionStore(self.artifacts / CACHE)
+        tokens = self.teacher.prompt_tokens if isinstance(self.teacher, LocalTeacher) else None
+        writer = DryTeacher(self.teacher.id, store, tokens)
+        base = writer if self.base_teaches else DryTeacher("base model", None)
+        settings, _ = synthesis_settings(c.synthesis)
+        steps = dry_pass(self.document, self.given_questions, settings, c.seed, self.system_prompt, writer, base)
+        at_once = c.teacher.concurrency if c.teacher.kind == "api" else 1
+        return Budget(tuple(steps), store.spent_by(writer.id), at_once, c.teacher.price_in, c.teacher.price_out)
+
+    @cached_property
     def data(self) -> Path:
         """The synthesis stage's folder: D_sft, D_pref, held-out questions, funnel."""
         c = self.config
-        synthesis = plain(c.synthesis)
-        limits = Limits(**{key: synthesis.pop(key) for key in LIMITS})
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in synthesis.items()}
-        settings = Settings(**values)
-        cache = self.artifacts / "completions.sqlite"
-        t = plain(c.teacher)
-        writer = CachedTeacher(make_teacher(t.pop("kind"), t.pop("model"), **t), cache)
+        settings, limits = synthesis_settings(c.synthesis)
+        cache = self.artifacts / CACHE
+        writer = CachedTeacher(self.teacher, cache)
         base = writer
-        if c.teacher.kind != "local" or c.teacher.model != c.base_model.model:
+        if not self.base_teaches:
             base = CachedTeacher(
                 LocalTeacher(c.base_model.model, c.base_model.precision, c.evaluation.batch_tokens), cache
             )
@@ -329,6 +351,13 @@ class Pipeline:
         """Return the counts of synthesis."""
         counts: dict[str, Any] = read_json(self.data / FUNNEL)
         return counts
+
+
+def synthesis_settings(node: Any) -> tuple[Settings, Limits]:
+    """Divide the config's ``synthesis`` into what is written and what the filters let pass."""
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain(node).items()}
+    limits = Limits(**{key: values.pop(key) for key in LIMITS})
+    return Settings(**values), limits
 
 
 def curves_by_step(folder: Path) -> list[tuple[int, dict[str, float]]]:

@@ -64,7 +64,11 @@ class TeacherConfig:
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: int = setting(64, above=0)
     timeout: float = setting(120.0, above=0)
-    max_retries: int = setting(5, at_least=0)
+    max_retries: int = setting(8, at_least=0)
+    price_in: float | None = setting(None, at_least=0)
+    price_out: float | None = setting(None, at_least=0)
+    max_cost: float | None = setting(None, above=0)
+    max_tokens: int | None = setting(None, above=0)
 
 
 @dataclass
@@ -200,6 +204,7 @@ class TrainConfig:
     runs: str = MISSING
     run_name: str = MISSING
     run_dir: str = MISSING
+    budget_only: bool = False
     document: DocumentConfig = field(default_factory=DocumentConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     base_model: BaseModelConfig = field(default_factory=BaseModelConfig)

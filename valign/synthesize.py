@@ -12,7 +12,13 @@ log = logging.getLogger("valign.synthesize")
 
 
 def main(config: DictConfig) -> None:
-    """Write the data, and print what was made, what the filters dropped, and how well it covers the document."""
+    """Write the data, and print what was made, what the filters dropped, and how well it covers the document.
+
+    With ``budget_only=true`` the teacher is not asked: what its calls would take is printed instead.
+    """
+    if config.budget_only:
+        show_budget(config)
+        return
     from valign.pipeline import Pipeline
     from valign.store import read_json
     from valign.synthesis.build import funnel_table
@@ -25,6 +31,19 @@ def main(config: DictConfig) -> None:
     print(f"clauses covered: {100 * counts['clauses_covered'] / counts['clauses']:.1f}%")
     print(f"quotes verified: {100 * counts['quotes_verified'] / counts['quotes']:.1f}%")
     print(f"leak rate: {100 * pipeline.leak()['rate']:.1f}%")
+
+
+def show_budget(config: DictConfig) -> None:
+    """Print what the teacher's calls would take, and which limit would stop them."""
+    from valign.budget import table
+    from valign.pipeline import Pipeline
+
+    pipeline = Pipeline(config)
+    budget = pipeline.budget()
+    kind = "its own tokenizer" if config.teacher.kind == "local" else "an estimate: one for four characters"
+    print(f"\nbudget of {pipeline.document.name}, teacher {pipeline.teacher.id} (nothing was asked)")
+    print(f"prompt tokens: {kind}\n")
+    print(table(budget))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from valign.cli import main_with
+from valign.config import HOW_THE_TEACHER_IS_ASKED, shareable
+from valign.errors import ValignError
 
 log = logging.getLogger("valign.train")
 
-NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger")
+NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "budget_only")
 
 
 def main(config: DictConfig) -> None:
@@ -21,8 +23,12 @@ def main(config: DictConfig) -> None:
     from valign.store import write_json
     from valign.tracking import log_answers, log_config, log_scores, make_logger, tracked
 
-    resolved = plain(config)
+    if config.budget_only:
+        raise ValignError("budget_only=true goes with python -m valign.synthesize, which takes the same settings.")
+    shared = shareable(config)
+    resolved = plain(shared)
     decides = {key: value for key, value in resolved.items() if key not in NOT_RESULTS}
+    decides["teacher"] = {k: v for k, v in resolved["teacher"].items() if k not in HOW_THE_TEACHER_IS_ASKED}
     folder = Path(config.run_dir).expanduser()
     pipeline = Pipeline(config)
     state = results.state_of(pipeline, decides)
@@ -32,7 +38,7 @@ def main(config: DictConfig) -> None:
         show(folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    OmegaConf.save(shared, folder / "config.yaml", resolve=True)
     settings = plain(config.logger)
     logger = make_logger(
         settings.pop("kind"),

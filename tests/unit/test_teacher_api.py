@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from valign.errors import ValignError
-from valign.teachers import ApiTeacher, CachedTeacher, Completion, Request, Sampling
-from valign.teachers.api import call_seed, is_local, without_login
+from valign.teachers import ApiTeacher, CachedTeacher, Completion, Request, Sampling, servers
+from valign.teachers.calls import call_seed
+from valign.teachers.servers import is_local, without_login
 
 KEY = "sk-fake-0123456789abcdef"
 
@@ -84,14 +85,17 @@ def reply(body: dict[str, Any]) -> dict[str, Any]:
     """Return a chat completion that repeats the last turn; ``long`` runs into the limit."""
     text = body["messages"][-1]["content"]
     finish = "length" if text == "long" else "stop"
-    message = {"role": "assistant", "content": f" re: {text}\n"}
+    choices = [
+        {"index": k, "message": {"role": "assistant", "content": f" re: {text}\n"}, "finish_reason": finish}
+        for k in range(body.get("n", 1))
+    ]
     return {
         "id": "1",
         "object": "chat.completion",
         "created": 1,
         "model": body["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-        "usage": {"prompt_tokens": 3, "completion_tokens": 7, "total_tokens": 10},
+        "choices": choices,
+        "usage": {"prompt_tokens": 3, "completion_tokens": 7 * len(choices), "total_tokens": 10},
     }
 
 
@@ -108,6 +112,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(servers, "FIRST_WAIT", 0.01)
 
 
 def ask(prompt: str, openings: tuple[str, ...] = (), **settings: Any) -> Request:
@@ -125,10 +130,9 @@ def test_completions_come_back_in_order(server: Server) -> None:
 
 
 def test_settings_and_seeds_are_sent(server: Server) -> None:
-    """Two completions are two calls that differ in nothing but the seed, which is below 2 ** 31."""
+    """Two completions are one call; where the server gives one for it, the other is asked for with its own seed."""
     teacher = ApiTeacher("m", [server.url], concurrency=1)
-    teacher.complete([ask("a", n=2, temperature=0.7, top_p=0.9, max_new_tokens=5, seed=3)])
-    seeds = [body.pop("seed") for body in server.bodies]
+    request = ask("a", n=2, temperature=0.7, top_p=0.9, max_new_tokens=5, seed=3)
     expected = {
         "model": "m",
         "messages": [{"role": "user", "content": "a"}],
@@ -136,10 +140,38 @@ def test_settings_and_seeds_are_sent(server: Server) -> None:
         "temperature": 0.7,
         "top_p": 0.9,
     }
-    assert server.bodies == [expected, expected]
-    assert seeds == [call_seed(3, 0), call_seed(3, 1)]
+    both = [[Completion("re: a", 7, True), Completion("re: a", 7, True)]]
+    assert teacher.complete([request]) == both
+    assert server.bodies == [{**expected, "n": 2, "seed": call_seed(3, 0)}]
+    server.bodies.clear()
+    server.reply = lambda body: reply({**body, "n": 1})
+    assert teacher.complete([request, request]) == both * 2
+    seeds = [call_seed(3, 0), call_seed(3, 1)]
+    assert server.bodies == [
+        {**expected, "n": 2, "seed": seeds[0]},
+        *({**expected, "seed": seed} for seed in (seeds[1], seeds[0], seeds[1])),
+    ]
     assert len({call_seed(seed, k) for seed in range(9) for k in range(9)}) == 81
     assert all(0 <= call_seed(seed, 0) < 2**31 for seed in range(99))
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_server_that_refuses_several_completions_is_asked_one_by_one(server: Server, status: int) -> None:
+    server.failures = [(status, "n must be 1")]
+    rows = ApiTeacher("m", [server.url], concurrency=1).complete([ask("a", n=3)])
+    assert [completion.text for completion in rows[0]] == ["re: a"] * 3
+    assert [body.get("n") for body in server.bodies] == [3, None, None, None]
+
+
+def test_newer_name_of_the_longest_completion(server: Server) -> None:
+    """Both of the first calls are refused; neither is lost."""
+    said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    server.failures = [(400, said), (400, said)]
+    server.seconds = 0.05
+    rows = ApiTeacher("m", [server.url], concurrency=2).complete([ask("a"), ask("b")])
+    assert [row[0].text for row in rows] == ["re: a", "re: b"]
+    assert ["max_tokens" in body for body in server.bodies] == [True, True, False, False]
+    assert server.bodies[3]["max_completion_tokens"] == 64
 
 
 def test_openings_are_asked_for_and_not_insisted_on(server: Server) -> None:
@@ -168,7 +200,7 @@ def test_no_more_calls_at_once_than_allowed(server: Server) -> None:
     server.seconds = 0.05
     teacher = ApiTeacher("m", [server.url], concurrency=3)
     assert teacher.batches([ask("a")] * 7) == [[0, 1, 2], [3, 4, 5], [6]]
-    teacher.complete([ask(f"p{i}", n=3) for i in range(3)])
+    teacher.complete([ask(f"p{i}") for i in range(9)])
     assert len(server.bodies) == 9
     assert 2 <= server.most_under_way <= 3
 
@@ -188,7 +220,7 @@ def test_last_failure_names_status_and_server_but_not_the_key(
     caplog.set_level(logging.INFO)
     server.failures = [(401, f"wrong key {KEY}")]
     teacher = ApiTeacher("m", [server.url], api_key_env="MY_KEY", max_retries=0)
-    with pytest.raises(ValignError, match=f"{re.escape(server.url)} answered with status 401") as caught:
+    with pytest.raises(ValignError, match=rf"{re.escape(server.url)} \(model m\) answered with status 401") as caught:
         teacher.complete([ask("a")])
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
     assert "wrong key ***" in str(caught.value)
@@ -207,13 +239,13 @@ def test_remedy_fits_the_status(server: Server, status: int, remedy: str) -> Non
 def test_server_that_is_not_there_is_a_message() -> None:
     with Server() as gone:
         url = gone.url
-    with pytest.raises(ValignError, match=f"{re.escape(url)} cannot be used .*check that the server runs"):
+    with pytest.raises(ValignError, match=rf"{re.escape(url)} \(model m\) cannot be reached .*server runs"):
         ApiTeacher("m", [url], max_retries=0).complete([ask("a")])
 
 
 def test_slow_server_is_a_message(server: Server) -> None:
     server.seconds = 0.5
-    with pytest.raises(ValignError, match=r"cannot be used .*APITimeoutError"):
+    with pytest.raises(ValignError, match=r"did not answer in time; check"):
         ApiTeacher("m", [server.url], timeout=0.1, max_retries=0).complete([ask("a")])
 
 
@@ -221,7 +253,8 @@ def test_slow_server_is_a_message(server: Server) -> None:
 def test_server_of_another_kind_is_a_message(server: Server, answer: Any) -> None:
     server.reply = lambda body: answer
     with pytest.raises(ValignError, match="is it an OpenAI-compatible server"):
-        ApiTeacher("m", [server.url]).complete([ask("a")])
+        ApiTeacher("m", [server.url], max_retries=1).complete([ask("a")])
+    assert len(server.bodies) == 2
 
 
 def test_first_failure_ends_the_other_calls(server: Server) -> None:
@@ -237,8 +270,20 @@ def test_local_server_needs_no_key_and_a_hosted_one_does(server: Server) -> None
     ApiTeacher("m", [server.url]).complete([ask("a")])
     assert server.headers[0]["authorization"] == "Bearer EMPTY"
     with pytest.raises(ValignError, match=r"https://api\.example\.com/v1 needs a key: .*OPENAI_API_KEY"):
-        ApiTeacher("m", [server.url, "https://user:pass@api.example.com/v1"]).complete([ask("a")])
+        ApiTeacher("m", [server.url, "https://api.example.com/v1"]).complete([ask("a")])
     assert len(server.bodies) == 1
+
+
+def test_login_in_the_url_is_sent_and_not_shown(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """``me:p@w`` in base 64 is bWU6cEB3; it takes the key's place."""
+    caplog.set_level(logging.DEBUG)
+    url = server.url.replace("http://", "http://me:p%40w@")
+    assert ApiTeacher("m", [url]).complete([ask("a")])[0][0].text == "re: a"
+    assert server.headers[0]["authorization"] == "Basic bWU6cEB3"
+    server.failures = [(403, f"{url} is not for you")]
+    with pytest.raises(ValignError, match="status 403") as caught:
+        ApiTeacher("m", [url]).complete([ask("a")])
+    assert not re.search("p%40w|p@w|bWU6cEB3", str(caught.value) + caplog.text)
 
 
 def test_key_in_place_of_its_variable_is_not_repeated() -> None:
@@ -260,7 +305,7 @@ def test_cached_calls_need_neither_server_nor_key(server: Server, tmp_path: Path
     rows = first.complete_all([ask("a", n=2)], "test")
     second = CachedTeacher(ApiTeacher("m", ["https://api.example.com/v1"]), tmp_path / "cache.sqlite")
     assert second.complete_all([ask("a", n=2)], "test") == rows
-    assert len(server.bodies) == 2
+    assert len(server.bodies) == 1
 
 
 @pytest.mark.parametrize(

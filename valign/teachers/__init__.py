@@ -11,6 +11,7 @@ from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Completion, Request, Sampling, Teacher
 from valign.teachers.replay import Recorder, ReplayTeacher, record
+from valign.teachers.spending import Meter
 
 __all__ = [
     "ApiTeacher",
@@ -38,7 +39,11 @@ def make_teacher(
     api_key_env: str = "OPENAI_API_KEY",
     concurrency: int = 64,
     timeout: float = 120.0,
-    max_retries: int = 5,
+    max_retries: int = 8,
+    price_in: float | None = None,
+    price_out: float | None = None,
+    max_cost: float | None = None,
+    max_tokens: int | None = None,
 ) -> Teacher:
     """Make a teacher; its arguments are the keys of ``conf/teacher/``. Nothing is loaded or called yet.
 
@@ -48,7 +53,8 @@ def make_teacher(
     if kind == "local":
         return LocalTeacher(model, precision, batch_tokens)
     if kind == "api":
-        return ApiTeacher(model, base_urls, api_key_env, concurrency, timeout, max_retries)
+        meter = Meter(price_in, price_out, max_cost, max_tokens)
+        return ApiTeacher(model, base_urls, api_key_env, concurrency, timeout, max_retries, meter)
     if kind != "replay":
         raise ValignError(f"teacher.kind={kind} is unknown; choose from: local, replay, api.")
     if recording is None:

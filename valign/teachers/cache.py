@@ -4,105 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
-from valign.errors import ValignError
 from valign.progress import Bar, progress
-from valign.teachers.protocol import Completion, Request, Teacher
+from valign.teachers.completions import BackgroundWriter, Completions, CompletionStore, Row
+from valign.teachers.protocol import Completion, Job, Part, Request, StreamingTeacher, Teacher, Usage
+from valign.teachers.spending import Meter, prompt_tokens
 
-Completions = list[Completion]
-SCHEMA = "CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, value TEXT NOT NULL, created_at REAL NOT NULL)"
-WAIT = 60.0
-KEYS_PER_QUERY = 500
+CHUNK = 256
 
 
 def request_key(teacher: str, request: Request) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of a teacher's id and a request."""
     canonical = json.dumps({"teacher": teacher, "request": request.to_dict()}, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-class CompletionStore:
-    """Completions by key in one SQLite file, which several processes may use at once.
-
-    Each call opens the file anew. The rollback journal is kept, because a write-ahead log needs memory that is shared,
-    which network file systems do not have.
-    """
-
-    def __init__(self, path: Path, wait: float = WAIT) -> None:
-        """Choose the file.
-
-        Args:
-            path: The file; it and its folder are made at the first write.
-            wait: Seconds to wait for another process that writes.
-        """
-        self.path = path
-        self.wait = wait
-
-    def read(self, keys: Sequence[str]) -> dict[str, Completions]:
-        """Return the completions of the keys that are there.
-
-        Raises:
-            ValignError: The file is damaged, locked for too long, or not a cache.
-        """
-        if not self.path.exists():
-            return {}
-        found: dict[str, Completions] = {}
-        with self._open() as connection:
-            for start in range(0, len(keys), KEYS_PER_QUERY):
-                part = keys[start : start + KEYS_PER_QUERY]
-                marks = ",".join("?" * len(part))
-                rows = connection.execute(f"SELECT key, value FROM completions WHERE key IN ({marks})", list(part))
-                found.update((key, self._decode(value)) for key, value in rows)
-        return found
-
-    def write(self, rows: Mapping[str, Completions]) -> None:
-        """Add completions in one transaction; a key that is there already keeps its value.
-
-        Raises:
-            ValignError: The file is damaged, locked for too long, not a cache, or not writable.
-        """
-        now = time.time()
-        values = [(key, json.dumps([asdict(c) for c in row], ensure_ascii=False), now) for key, row in rows.items()]
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT OR IGNORE INTO completions VALUES (?, ?, ?)", values)
-            connection.execute("COMMIT")
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=self.wait, isolation_level=None)) as connection:
-                connection.execute(SCHEMA)
-                yield connection
-        except OSError as error:
-            raise ValignError(
-                f"The teacher's cache {self.path} is not writable ({error.strerror}); choose another folder."
-            ) from None
-        except sqlite3.Error as error:
-            raise ValignError(f"The teacher's cache {self.path}: {error}; {self._remedy(error)}.") from None
-
-    def _remedy(self, error: sqlite3.Error) -> str:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return "another process holds it: end that one, or start again when it is done"
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return "make it writable, or choose another folder"
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            return "free some disk space and start again"
-        return "restore it, or delete it and have its completions computed again"
-
-    def _decode(self, value: str) -> Completions:
-        try:
-            return [Completion(**item) for item in json.loads(value)]
-        except (TypeError, ValueError):
-            raise sqlite3.DatabaseError("a row is not a list of completions") from None
 
 
 class CachedTeacher:
@@ -128,6 +45,7 @@ class CachedTeacher:
         self.progress = progress
         self.calls = 0
         self.hits = 0
+        self._counted: set[str] = set()
 
     @property
     def id(self) -> str:
@@ -139,7 +57,8 @@ class CachedTeacher:
 
         What is computed together follows from the whole list of requests and not from what is in the cache, so that a
         run that was killed and started again forms the same groups, and gets the same completions, as one that was
-        not. After each group its completions are on disk.
+        not. After each group its completions are on disk. A teacher that hands over single calls has no groups: each
+        finished call is written at once, and only the calls that are missing are made.
 
         Args:
             requests: Any number; equal ones are completed once.
@@ -157,7 +76,11 @@ class CachedTeacher:
         known = self.store.read(list(by_key))
         before = self.calls
         if len(known) < len(by_key):
-            self._compute(by_key, known, label)
+            self.store.write({})  # before anything is paid for: is the file writable?
+            if isinstance(self.teacher, StreamingTeacher):
+                self._stream(self.teacher, by_key, known, label)
+            else:
+                self._compute(by_key, known, label)
         self.hits += len(requests) - (self.calls - before)
         return [known[key] for key in keys]
 
@@ -169,7 +92,6 @@ class CachedTeacher:
 
     def _compute(self, by_key: Mapping[str, Request], known: dict[str, Completions], label: str) -> None:
         """Complete what is not known, group by group, and add it."""
-        self.store.write({})  # before anything is paid for: is the file writable?
         keys, requests = list(by_key), list(by_key.values())
         groups = [[keys[i] for i in group] for group in self.teacher.batches(requests)]
         todo = [group for group in groups if any(key not in known for key in group)]
@@ -188,10 +110,78 @@ class CachedTeacher:
 
         Where another process was quicker with one of them, its completions count, as they will the next time.
         """
+        began = time.monotonic()
         rows = self.teacher.complete(list(group.values()))
+        seconds = (time.monotonic() - began) / len(rows)
         for request, row in zip(group.values(), rows, strict=True):
             if len(row) != request.sampling.n:
                 raise RuntimeError(f"{self.teacher.id} returned {len(row)} completions instead of {request.sampling.n}")
-        self.store.write(dict(zip(group, rows, strict=True)))
+        kept = []
+        for (key, request), row in zip(group.items(), rows, strict=True):
+            usage = Usage(prompt_tokens(request.messages), sum(completion.tokens for completion in row), seconds)
+            kept.append(Row(key, row, teacher=self.id, usage=usage, count=len(row)))
+        self.store.keep(kept)
         self.calls += len(rows)
         known.update(self.store.read(list(group)))
+
+    def _stream(
+        self, teacher: StreamingTeacher, by_key: Mapping[str, Request], known: dict[str, Completions], label: str
+    ) -> None:
+        """Make the calls that are missing, keep each as it finishes, and add all to what is known."""
+        missing = [key for key in by_key if key not in known]
+        self._count(teacher.meter, by_key)
+        open_: dict[str, dict[int, Completion]] = {}
+        total = sum(by_key[key].sampling.n for key in missing)
+        with self.progress(total, label, "completions") as bar, BackgroundWriter(self.store) as writer:
+
+            def done(part: Part) -> None:
+                found = open_[part.key]
+                found.update(part.completions)
+                whole = _whole(found, by_key[part.key])
+                parts = None if whole else part.completions
+                writer.put(Row(part.key, whole, parts, self.id, part.usage, len(part.completions)))
+                bar.update(len(part.completions))
+                if whole:
+                    del open_[part.key]
+                    self.calls += 1
+
+            teacher.complete_each(self._jobs(by_key, missing, open_, writer, bar), done)
+        for start in range(0, len(missing), CHUNK):
+            known.update(self.store.read(missing[start : start + CHUNK]))
+
+    def _jobs(
+        self,
+        by_key: Mapping[str, Request],
+        missing: Sequence[str],
+        open_: dict[str, dict[int, Completion]],
+        writer: BackgroundWriter,
+        bar: Bar,
+    ) -> Iterator[Job]:
+        """Yield what is to be done, looking shortly before whether another process has done it meanwhile."""
+        for start in range(0, len(missing), CHUNK):
+            keys = missing[start : start + CHUNK]
+            there, parts = self.store.read(keys), self.store.read_parts(keys)
+            for key in keys:
+                request, found = by_key[key], parts.get(key, {})
+                bar.update(request.sampling.n if key in there else len(found))
+                if key in there:
+                    continue
+                if whole := _whole(found, request):
+                    writer.put(Row(key, whole))
+                    continue
+                open_[key] = found
+                yield Job(key, request, tuple(k for k in range(request.sampling.n) if k not in found))
+
+    def _count(self, meter: Meter, by_key: Mapping[str, Request]) -> None:
+        """Let calls of earlier runs count towards the limits of this one, each once."""
+        if meter.limited:
+            spent = self.store.spent_on([key for key in by_key if key not in self._counted])
+            meter.add(Usage(spent.prompt_tokens, spent.completion_tokens, spent.seconds))
+            self._counted.update(by_key)
+
+
+def _whole(found: Mapping[int, Completion], request: Request) -> Completions | None:
+    """Return a request's completions in order, or None where some are missing."""
+    if len(found) < request.sampling.n:
+        return None
+    return [found[k] for k in range(request.sampling.n)]

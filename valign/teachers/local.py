@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from valign.teachers.protocol import Completion, Request
 
@@ -57,6 +57,19 @@ class LocalTeacher:
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """Complete the requests of one group."""
         return self._load().complete(requests)
+
+    def prompt_tokens(self, request: Request) -> int:
+        """Count a prompt's tokens with the model's own tokenizer and chat template; the weights are not loaded."""
+        text = self._tokenizer.apply_chat_template(
+            [dict(message) for message in request.messages], add_generation_prompt=True, tokenize=False
+        )
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.path)
 
     def close(self) -> None:
         """Free the model's memory; a later call loads it again."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from valign.records import Message
+
+if TYPE_CHECKING:
+    from valign.teachers.spending import Meter
 
 Progress = Callable[[int], None]
 
@@ -36,6 +39,7 @@ class Request:
 
     ``openings``, where given, are the words with which each of the ``sampling.n`` completions begins; they are part
     of the completion's text. Different openings make a small model's samples differ without a high temperature.
+    They are for models in this process, where they are forced; behind a chat API they are only asked for in the prompt.
     """
 
     messages: tuple[Message, ...]
@@ -56,6 +60,33 @@ class Completion:
     finished: bool
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What one call took: tokens of prompt and completions, and seconds from sending to the whole reply."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request with those of its completions (their numbers, from 0) that are not there yet."""
+
+    key: str
+    request: Request
+    missing: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one finished call brought: some of a job's completions, by their numbers."""
+
+    key: str
+    completions: dict[int, Completion]
+    usage: Usage
+
+
 class Teacher(Protocol):
     """A model that writes.
 
@@ -74,4 +105,26 @@ class Teacher(Protocol):
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """Complete the requests of one group."""
+        ...
+
+
+@runtime_checkable
+class StreamingTeacher(Teacher, Protocol):
+    """A teacher that hands over each call as it finishes, so that a cache can keep it at once.
+
+    ``meter`` counts what its calls take; a cache adds what earlier runs spent on the same requests.
+    """
+
+    meter: Meter
+
+    def complete_each(self, jobs: Iterator[Job], done: Callable[[Part], None]) -> None:
+        """Do jobs, taken one by one as there is room for them, and report every finished call.
+
+        Args:
+            jobs: Any number; those not yet needed are not drawn.
+            done: Called in this thread for each finished call, in the order in which they finish.
+
+        Raises:
+            ValignError: A call failed for good; what finished before, and what was under way, has been reported.
+        """
         ...

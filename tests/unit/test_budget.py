@@ -1,0 +1,143 @@
+"""The budget: counts of a dry pass by hand, what is in the cache, and an entry point that loads no model for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from valign.budget import Budget, DryTeacher, Step, placeholder, table
+from valign.pipeline import Pipeline
+from valign.synthesis.filters import well_formed
+from valign.teachers import Completion, Request, Sampling
+from valign.teachers.cache import request_key
+from valign.teachers.completions import CompletionStore, Row, Spent
+from valign.teachers.protocol import Usage
+from valign.teachers.spending import cost, estimate_tokens
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def ask(prompt: str, openings: tuple[str, ...] = (), **settings: int) -> Request:
+    return Request(({"role": "user", "content": prompt},), Sampling(**settings), openings)
+
+
+def test_estimates_by_hand() -> None:
+    """Nine characters are three tokens of four; a million in and half a million out at 3 and 8 cost 3 + 4."""
+    assert [estimate_tokens(text) for text in ("", "a", "abcd", "abcdefghi")] == [0, 1, 1, 3]
+    assert cost(1e6, 5e5, 3.0, 8.0) == 7.0
+    assert cost(1e6, 5e5, None, 8.0) is None
+
+
+def test_dry_teacher_counts_what_is_not_in_the_cache(tmp_path: Path) -> None:
+    """Of three requests one is whole in the cache, of one with three completions the second is there.
+
+    The third has two openings, so it is two calls; their prompts have eight characters more than nothing: ``Begin...``.
+    Prompts of 8 characters are 2 + 4 tokens. Missing are 2 + 2 completions of at most 10 tokens.
+    """
+    store = CompletionStore(tmp_path / "c.sqlite")
+    done, partly, opened = ask("finished"), ask("one of 3", n=3, max_new_tokens=10), ask("x", ("A", "B"), n=2)
+    opened = ask("x", ("A", "B"), n=2, max_new_tokens=10)
+    there = Completion("There?", 4, True)
+    store.keep([Row(request_key("m", done), whole=[there]), Row(request_key("m", partly), parts={1: there})])
+    teacher = DryTeacher("m", store)
+    rows = teacher.complete_all([done, partly, opened, done], "questions")
+    assert rows[0] == rows[3] == [there]
+    assert len({completion.text for completion in rows[1]}) == 3
+    (step,) = teacher.steps
+    asked = estimate_tokens('x\n\nBegin with the words: "A"') + 4
+    assert step == Step("questions", False, cached=2, calls=3, completions=4, prompt=6 + 2 * asked, most=40)
+    teacher.complete_all([ask(rows[1][0].text)], "answers")
+    assert teacher.steps[1].estimated
+
+
+def test_placeholders_are_questions() -> None:
+    request = ask("Lost things are kept at the ferry office for nine days.", n=30)
+    texts = [placeholder(request, k).text for k in range(30)]
+    assert len(set(texts)) == 30
+    assert all(well_formed(text) for text in texts)
+
+
+def test_time_and_cost_by_hand() -> None:
+    """So far 100 completions had 2000 tokens, 20 each, in 400 s: 0.2 s a token, two at once 0.1 s.
+
+    60 more completions are 1200 tokens (at most 3000), which take 120 s; with 600 prompt tokens at 1000 and 2000 a
+    million they cost 0.6 + 2.4 = 3.0, at most 0.6 + 6.0 = 6.6.
+    """
+    steps = (Step("a", False, 3, 50, 50, 500, 2500), Step("b", True, 0, 10, 10, 100, 500))
+    budget = Budget(steps, Spent(100, 100, 9000, 2000, 400.0), 2, 1000.0, 2000.0)
+    assert [budget.expected(step) for step in steps] == [1000, 200]
+    assert budget.seconds == pytest.approx(120.0)
+    assert budget.costs() == pytest.approx((3.0, 6.6))
+    text = table(budget)
+    assert "time: about 2 min 0 s" in text
+    assert "cost: 3.00 expected, 6.60 at most" in text
+    assert "b *" in text
+    fresh = Budget(steps, Spent())
+    assert [fresh.expected(step) for step in steps] == [1250, 250]
+    assert fresh.seconds is None
+    assert fresh.costs() is None
+    assert "time: unknown" in table(fresh)
+    assert "nothing to ask for" in table(Budget((Step("a", False, 3),), Spent()))
+
+
+def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    """Every passage gets two questions in one call and, all taken as kept, two answers; the same for one situation.
+
+    After the first call is in the cache, there is one call less.
+    """
+    config = compose_config(
+        *[
+            "teacher=api",
+            "teacher.model=m",
+            f"artifacts={tmp_path}",
+            "synthesis.answers=write",
+            "synthesis.openings=[]",
+        ],
+        *["synthesis.scenario_openings=[]", "synthesis.questions_per_passage=2", "synthesis.scenarios_per_passage=1"],
+    )
+    passages = len(Pipeline(config).document.passages)
+    budget = Pipeline(config).budget()
+    calls = {step.label: (step.calls, step.estimated) for step in budget.steps}
+    assert calls == {
+        "questions": (passages, False),
+        "answers": (2 * passages, True),
+        "situations": (passages, False),
+        "chosen answers": (passages, True),
+    }
+    assert not any(tmp_path.iterdir())
+    seen: list[Request] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DryTeacher, "_note", lambda self, step, job: seen.append(job.request))
+        Pipeline(config).budget()
+    two = [Completion("Which right is it that everyone has here?", 9, True), Completion("Who may rest then?", 5, True)]
+    row = Row(request_key("m", seen[0]), two, teacher="m", usage=Usage(100, 14, 2.0), count=2)
+    CompletionStore(tmp_path / "completions.sqlite").keep([row])
+    again = Pipeline(config).budget()
+    assert again.steps[0].calls == passages - 1
+    assert again.steps[0].cached == 2
+    assert again.spent == Spent(1, 2, 100, 14, 2.0)
+
+
+def test_entry_point_prints_the_budget_without_torch_and_train_refuses_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; from valign.synthesize import main, main_with\n"
+        "main_with(main)\n"
+        "assert not {'torch', 'transformers', 'openai', 'aiohttp'} & set(sys.modules)\n"
+    )
+    settings = ["teacher=api", "teacher.model=m", "budget_only=true", f"artifacts={tmp_path}", f"runs={tmp_path}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run([sys.executable, "-c", code, *settings], check=False, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stderr
+    assert "budget of udhr, teacher m (nothing was asked)" in done.stdout
+    assert "questions" in done.stdout
+    train = [sys.executable, "-m", "valign.train", *settings]
+    done = subprocess.run(train, check=False, **options)  # type: ignore[call-overload]
+    assert done.returncode == 2
+    assert "python -m valign.synthesize" in done.stderr

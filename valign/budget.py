@@ -1,0 +1,231 @@
+"""What the teacher's calls would take: a dry pass of the synthesis in which no teacher is asked."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from valign.progress import duration
+from valign.records import Document, Question
+from valign.synthesis.filters import Limits
+from valign.teachers.cache import request_key
+from valign.teachers.calls import calls_of
+from valign.teachers.completions import Completions, CompletionStore, Spent
+from valign.teachers.protocol import Completion, Job, Request
+from valign.teachers.spending import cost, prompt_tokens
+
+if TYPE_CHECKING:
+    from valign.synthesis.instruct import Settings
+
+EVERYTHING = Limits(min_relevance=-2.0, max_rank=1_000_000, min_faithfulness=-2.0, max_duplicate=2.0, max_overlap=2.0)
+ASSUMED_SHARE = 0.5
+UNWRITTEN = "asyetunwritten"
+DIMENSIONS = 64
+
+
+@dataclass
+class Step:
+    """What one step of the synthesis asks the teacher for and does not find in the cache.
+
+    Attributes:
+        label: What is written.
+        estimated: Whether its prompts depend on completions that are not there yet.
+        cached: Completions that are in the cache.
+        calls: Calls to make.
+        completions: Completions that these ask for.
+        prompt: Their prompts' tokens.
+        most: The most tokens that the completions can have.
+    """
+
+    label: str
+    estimated: bool
+    cached: int = 0
+    calls: int = 0
+    completions: int = 0
+    prompt: int = 0
+    most: int = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The steps of a dry pass, and what is known of the teacher's calls so far.
+
+    Attributes:
+        steps: In their order.
+        spent: What the teacher's calls in the cache have taken.
+        at_once: Calls under way at once.
+        price_in: Price of a million prompt tokens.
+        price_out: Price of a million completion tokens.
+    """
+
+    steps: tuple[Step, ...]
+    spent: Spent
+    at_once: int = 1
+    price_in: float | None = None
+    price_out: float | None = None
+
+    def expected(self, step: Step) -> int:
+        """Return the completions' expected tokens: as many as so far on average, else half of the most."""
+        if self.spent.completions:
+            return min(step.most, round(step.completions * self.spent.completion_tokens / self.spent.completions))
+        return round(step.most * ASSUMED_SHARE)
+
+    @property
+    def seconds(self) -> float | None:
+        """The expected time, from the seconds that a token took so far; None where no call was timed."""
+        if not self.spent.completion_tokens or not self.spent.seconds:
+            return None
+        tokens = sum(self.expected(step) for step in self.steps)
+        return tokens * self.spent.seconds / self.spent.completion_tokens / self.at_once
+
+    def costs(self) -> tuple[float, float] | None:
+        """Return the expected and the highest cost; None without prices."""
+        prompt = sum(step.prompt for step in self.steps)
+        sums = (sum(self.expected(step) for step in self.steps), sum(step.most for step in self.steps))
+        low, high = (cost(prompt, completion, self.price_in, self.price_out) for completion in sums)
+        return None if low is None or high is None else (low, high)
+
+
+class DryTeacher:
+    """Answers from the cache or, where there is nothing, with placeholders that every filter lets pass; counts."""
+
+    def __init__(
+        self,
+        name: str,
+        store: CompletionStore | None,
+        tokens: Callable[[Request], int] | None = None,
+    ) -> None:
+        """Choose whom it stands for.
+
+        Args:
+            name: The teacher's id.
+            store: What the teacher has completed so far, if that is kept.
+            tokens: Counts a prompt's tokens where one call does a whole request; by default they are estimated, and
+                requests are divided into calls as for a server.
+        """
+        self.id = name
+        self.store = store
+        self.tokens = tokens
+        self.steps: list[Step] = []
+
+    def complete_all(self, requests: Sequence[Request], label: str) -> list[Completions]:
+        """Return a row for each request and note what is not in the cache."""
+        step = Step(label, any(UNWRITTEN in request.messages[-1]["content"] for request in requests))
+        self.steps.append(step)
+        by_key = {request_key(self.id, request): request for request in requests}
+        known = self.store.read(list(by_key)) if self.store else {}
+        parts = self.store.read_parts([key for key in by_key if key not in known]) if self.store else {}
+        for key, request in by_key.items():
+            there = range(request.sampling.n) if key in known else parts.get(key, {})
+            missing = tuple(k for k in range(request.sampling.n) if k not in there)
+            step.cached += request.sampling.n - len(missing)
+            if missing:
+                self._note(step, Job(key, request, missing))
+                known[key] = [placeholder(request, k) for k in range(request.sampling.n)]
+        return [known[request_key(self.id, request)] for request in requests]
+
+    def _note(self, step: Step, job: Job) -> None:
+        step.completions += len(job.missing)
+        step.most += len(job.missing) * job.request.sampling.max_new_tokens
+        if self.tokens is not None:
+            step.calls += 1
+            step.prompt += self.tokens(job.request)
+            return
+        for call in calls_of(job):
+            step.calls += 1
+            step.prompt += prompt_tokens(call.messages)
+
+
+class WordEmbedder:
+    """Embeds a text as its words, hashed: the dry pass keeps every candidate, so what they mean does not matter."""
+
+    id = "words"
+
+    def __init__(self) -> None:
+        self._cache: dict[str, np.ndarray] = {}
+
+    def embed(self, texts: Sequence[str], /) -> np.ndarray:
+        """Return one unit row for each text."""
+        for text in texts:
+            if text not in self._cache:
+                row = np.full(DIMENSIONS, 1e-6, np.float32)
+                for word in re.findall(r"\w+", text.lower()):
+                    row[zlib.crc32(word.encode()) % DIMENSIONS] += 1
+                self._cache[text] = row / np.linalg.norm(row)
+        return np.stack([self._cache[text] for text in texts]) if texts else np.zeros((0, DIMENSIONS), np.float32)
+
+
+def placeholder(request: Request, number: int) -> Completion:
+    """Return a question that stands for a completion; no two of a request are the same."""
+    words = list(dict.fromkeys(re.findall(r"[a-z]{3,}", request.messages[-1]["content"].lower()))) or ["this"]
+    first = number % len(words)
+    letters = "".join(chr(ord("a") + int(digit)) for digit in str(number))
+    return Completion(f"Which {' '.join((words[first:] + words[:first])[:6])} {UNWRITTEN} {letters}?", 0, True)
+
+
+def dry_pass(
+    document: Document,
+    held_out: Sequence[Question] | None,
+    settings: Settings,
+    seed: int,
+    system_prompt: str | None,
+    teacher: DryTeacher,
+    base: DryTeacher,
+) -> list[Step]:
+    """Run the synthesis with a dry teacher; returns its steps. Arguments as for ``synthesize``."""
+    from valign.synthesis.build import synthesize
+
+    stand_ins: dict[str, Any] = {"teacher": teacher, "base": base, "embedder": WordEmbedder()}
+    with TemporaryDirectory() as folder:
+        synthesize(
+            Path(folder),
+            document,
+            held_out,
+            **stand_ins,
+            settings=settings,
+            limits=EVERYTHING,
+            seed=seed,
+            system_prompt=system_prompt,
+        )
+    return teacher.steps
+
+
+def table(budget: Budget) -> str:
+    """Return the budget as text: a line for each step, the sums, time, cost, and what the figures rest on."""
+    lines = [f"{'':28}{'calls':>9}{'in cache':>10}{'tokens in':>12}{'tokens out':>12}{'at most':>12}"]
+    for step in budget.steps:
+        name = f"{step.label} *" if step.estimated else step.label
+        lines.append(_line(name, step.calls, step.cached, step.prompt, budget.expected(step), step.most))
+    sums = [sum(getattr(step, key) for step in budget.steps) for key in ("calls", "cached", "prompt", "most")]
+    expected = sum(budget.expected(step) for step in budget.steps)
+    lines.append(_line("all", sums[0], sums[1], sums[2], expected, sums[3]))
+    seconds, money = budget.seconds, budget.costs()
+    if not sums[0]:
+        lines.append("nothing to ask for: every call is in the cache")
+        return "\n".join(lines)
+    lines.append(f"time: {'unknown, no call of this teacher has been timed' if seconds is None else _about(seconds)}")
+    lines.append(
+        "cost: unknown, set teacher.price_in and teacher.price_out"
+        if money is None
+        else f"cost: {money[0]:.2f} expected, {money[1]:.2f} at most"
+    )
+    measured = f"the mean of {budget.spent.completions} so far" if budget.spent.completions else "half of the most"
+    lines.append(f"expected tokens of a completion: {measured}")
+    if any(step.estimated for step in budget.steps):
+        lines.append("* estimate: these prompts hold completions still to be written, all of them taken as kept")
+    return "\n".join(lines)
+
+
+def _line(label: str, calls: int, cached: int, prompt: int, expected: int, most: int) -> str:
+    return f"{label:28}{calls:>9,}{cached:>10,}{prompt:>12,}{expected:>12,}{most:>12,}"
+
+
+def _about(seconds: float) -> str:
+    return f"about {duration(seconds)}, from the calls timed so far"
