@@ -192,7 +192,7 @@ class _Reader:
         lines = []
         for row in rows:
             cells = [" ".join(b.text.replace("\n", " ").strip() for b in self.blocks(cell, depth + 1)) for cell in row]
-            if line := " | ".join(cells).rstrip(" |"):
+            if line := clean(" | ".join(cells)).rstrip(" |"):
                 lines.append(line)
         if lines:
             yield Block("\n".join(lines))

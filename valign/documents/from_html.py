@@ -118,7 +118,7 @@ class _Page:
             self.buffer = []
             return
         if name == "tr" and self.cells is not None:
-            if row := " | ".join(self.cells).rstrip(" |"):
+            if row := clean(" | ".join(self.cells)).rstrip(" |"):
                 self.rows.append(row)
             self.cells = None
         if name in BLOCKS or name in ("td", "th"):

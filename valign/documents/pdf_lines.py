@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,13 +112,14 @@ def _gutters(words: list[Word]) -> list[tuple[float, float]]:
         for cell in range(int(word.left // CELL), int(word.right // CELL) + 1):
             crossing[cell].append(word.base)
     low, high = min(crossing), max(crossing)
-    bottom, top = min(w.base for w in words) - 1, max(w.base for w in words) + 1
+    by_base = sorted(words, key=lambda w: w.base)
+    bottom, top = by_base[0].base - 1, by_base[-1].base + 1
     edge = MIN_SHARE * (high - low)
     found: list[tuple[float, float]] = []
     start: int | None = None
     for cell in range(low, high + 2):
         inside = low + edge < cell < high - edge
-        free = inside and _parts_columns(words, cell * CELL, sorted([bottom, *crossing.get(cell, ()), top]))
+        free = inside and _parts_columns(by_base, cell * CELL, sorted([bottom, *crossing.get(cell, ()), top]))
         if free and start is None:
             start = cell
         elif not free and start is not None:
@@ -128,14 +130,18 @@ def _gutters(words: list[Word]) -> list[tuple[float, float]]:
 
 
 def _parts_columns(words: list[Word], left: float, crossed: list[float]) -> bool:
-    """Tell whether, between two words that cross a strip, there are columns of text to its left and to its right."""
+    """Tell whether there are columns of text on both sides of a strip, between two words that cross it.
+
+    ``words`` are in the order of their baselines, as are those of the crossing ones.
+    """
+    height = MIN_LINES * 1.1 * words[len(words) // 2].size
     for below, above in pairwise(crossed):
-        if above - below < MIN_LINES * 6:
+        if above - below < height:
             continue
         sides: tuple[list[Word], list[Word]] = ([], [])
-        for word in words:
-            if below < word.base < above:
-                sides[word.left >= left].append(word)
+        first = bisect_right(words, below, key=lambda w: w.base)
+        for word in words[first : bisect_left(words, above, key=lambda w: w.base)]:
+            sides[word.left >= left].append(word)
         if all(_is_column(side) for side in sides):
             return True
     return False

@@ -119,7 +119,7 @@ class _Reader:
         style = self._style(first)
         left, base = self._origin(first, style.angle)
         box = self.page.get_charbox(last, loose=True)
-        ends = (_turned(x, y, style.angle)[0] for x in (box[0], box[2]) for y in (box[1], box[3]))
+        ends = [box[2]] if not style.angle else [_turned(x, y, style.angle)[0] for x in box[::2] for y in box[1::2]]
         text = "".join(letters).encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
         return Word(text, left, max(left, *ends), base, style.size, style.bold), style
 
@@ -156,5 +156,7 @@ class _Reader:
 
 def _turned(x: float, y: float, angle: float) -> tuple[float, float]:
     """Return a point's place along, and above, text that is turned clockwise by an angle."""
+    if not angle:
+        return x, y
     cos, sin = math.cos(angle), math.sin(angle)
     return x * cos - y * sin, x * sin + y * cos
