@@ -156,18 +156,13 @@ def _pieces(row: Row, gutters: list[tuple[float, float]]) -> Iterator[Row]:
     """Part a row where a gutter lies between two of its words."""
     piece: Row = []
     for word in row:
-        if piece and any(
-            piece[-1].right <= right and word.left >= left and _between(piece[-1], word, left, right)
-            for left, right in gutters
-        ):
-            yield piece
-            piece = []
+        if piece:
+            before = piece[-1].right
+            if any(min(word.left, right) - max(before, left) >= MIN_GUTTER * CELL for left, right in gutters):
+                yield piece
+                piece = []
         piece.append(word)
     yield piece
-
-
-def _between(before: Word, after: Word, left: float, right: float) -> bool:
-    return before.right <= right and after.left >= left and after.left - before.right >= (right - left) * 0.9
 
 
 def _crosses(piece: Row, gutters: list[tuple[float, float]]) -> bool:

@@ -190,7 +190,7 @@ def _begins_column(group: list[Line], line: Line, look: Look) -> bool:
         return True
     if not TERMINAL.search(last.text):
         return bool(LABEL.match(line.text)) and _ended_early(last, line, look)
-    return bool(LABEL.match(line.text)) or _ended_early(last, line, look)
+    return line.columns != last.columns or bool(LABEL.match(line.text)) or _ended_early(last, line, look)
 
 
 def _begins_below(group: list[Line], line: Line, look: Look) -> bool:
@@ -214,7 +214,7 @@ def _begins_below(group: list[Line], line: Line, look: Look) -> bool:
 
 def _ended_early(last: Line, line: Line, look: Look) -> bool:
     """Tell whether a line was ended on purpose: the next word would have fitted, with some room to spare."""
-    return last.right + line.first + 0.8 * last.size < look.right(last)
+    return not TAIL.search(last.text) and last.right + line.first + 0.8 * last.size < look.right(last)
 
 
 def _is_label(text: str) -> bool:

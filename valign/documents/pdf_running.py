@@ -11,6 +11,8 @@ from valign.documents.pdf_lines import Line
 OUTER_ROWS = 3
 PAGES_FOR_PROOF = 3
 NUMBER = re.compile(r"\d+")
+LETTERS = re.compile(r"[^\W_]")
+TAIL = re.compile(r"\W*(?:(?:of|/)\s*\d{1,4}\W*)?")
 ROMAN = r"[ivxlc]{1,7}|[IVXLC]{1,7}"
 PAGE_NUMBER = re.compile(
     rf"[\W_]*(?:(?:page|p\.|pg\.?)\s*)?(?:\d{{1,4}}|{ROMAN})(?:\s*(?:of|/)\s*\d{{1,4}})?[\W_]*", re.IGNORECASE
@@ -72,17 +74,17 @@ def _proven(pages: dict[int, list[Row]]) -> set[tuple[str, int, int]]:
 def _keys(row: Row, page: int) -> set[tuple[str, int, int]]:
     """Return what a row has in common with its like on other pages: words, height, size.
 
-    Once the words stand as they are; once the last number stands as its distance from the page's own, so that
+    Once the words stand as they are; once a number at the edge stands as its distance from the page's own, so that
     ``Page 7`` and ``Page 8`` are the same but ``Article 7`` and ``Article 9`` on neighbouring pages are not.
     """
     text = " ".join(" ".join(line.text for line in row).casefold().split())
     height, size = round(row[0].base / 3), round(row[0].size)
     keys = {(text, height, size)}
-    numbers = [match for match in NUMBER.finditer(text) if len(match[0]) < 6]
-    if numbers and not re.match(r"(?:article|section|rule|clause|principle|chapter|§)\W*\d", text):
-        for match in (numbers[0], numbers[-1]):
-            away = int(match[0]) - page
-            keys.add((f"{text[: match.start()]}#{away}{text[match.end() :]}", height, size))
+    if not re.match(r"(?:article|section|rule|clause|principle|chapter|§)\W*\d", text):
+        for match in NUMBER.finditer(text):
+            before, after = text[: match.start()], text[match.end() :]
+            if len(match[0]) < 6 and (not LETTERS.search(before) or TAIL.fullmatch(after)):
+                keys.add((f"{before}#{int(match[0]) - page}{after}", height, size))
     return keys
 
 
