@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from valign.documents import parse_document, read_document, shipped_document, shipped_names, shipped_questions
+from valign.documents import parse_document, read, read_document, shipped_document, shipped_names, shipped_questions
 from valign.documents.split import slug
 from valign.errors import ValignError
 from valign.records import Document
@@ -276,6 +276,27 @@ def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
     assert read_document(path, "policy", title="Mine").passages[0].heading == ("Mine", "Section 1: Tea")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_with_its_mark(encoding: str) -> None:
+    raw = "\ufeffPolicy\r\n\r\nArticle 1\r\n\r\nCafés close at 9 €.".encode(encoding)
+    document = parse_document(raw, "x")
+    assert document.text == "Policy\n\nArticle 1\n\nCafés close at 9 €."
+    assert [(p.clause, p.text) for p in document.passages] == [("x/article-1", "Cafés close at 9 €.")]
+
+
+def test_a_text_beyond_the_limit_of_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "MAX_CHARS", 1000)
+    assert len(parse("ab " * 333).text) == 999
+    with pytest.raises(ValignError, match="has 1,002 characters, more than 1,000; split it into several files"):
+        parse("ab " * 334)
+
+
+def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("Rule 1\n\nBe kind.")
+    (tmp_path / "link.md").symlink_to(tmp_path / "real.txt")
+    assert [p.clause for p in read_document(tmp_path / "link.md", "x").passages] == ["x/rule-1"]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
@@ -283,8 +304,18 @@ def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
         ("empty.txt", b" \n\t\n--\n", "is empty"),
         ("latin.txt", b"caf\xe9", "is not UTF-8 text (byte 3)"),
         ("bom.md", b"\xef\xbb\xbfcaf\xe9!", "is not UTF-8 text (byte 6)"),
-        ("wide.txt", "hello".encode("utf-16"), "NUL at byte 3"),
-        ("policy.rtf", b"text", "has the suffix '.rtf', which is not supported; save it as one of: txt, md."),
+        ("wide.txt", "hello".encode("utf-16-le"), "UTF-16 without its mark (NUL at byte 1)"),
+        ("odd.txt", b"\xff\xfeh\x00e\x00l", "is broken UTF-16 (byte 6)"),
+        ("wider.txt", "hello".encode("utf-32"), "is UTF-32, which is not supported"),
+        ("image.txt", b"\x89PNG\r\n\x1a\n\x00\x00", "is binary"),
+        ("guide.txt", b"%PDF-1.7 ...", "is no text but a PDF file; rename it to end in .pdf"),
+        ("word.md", b"PK\x03\x04...", "rename a Word file to end in .docx"),
+        ("void.pdf", b"", "is empty"),
+        (
+            "policy.rtf",
+            b"text",
+            "has the suffix '.rtf', which is not supported; save it as one of: txt, md, html, htm, docx, pdf.",
+        ),
         ("title.md", b"# Only a title\n", "holds no paragraph"),
     ],
 )

@@ -3,219 +3,103 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-from valign.documents.split import Outline, Paragraph, Section, outline
+from valign.documents.from_docx import read_docx
+from valign.documents.from_html import read_html
+from valign.documents.from_pdf import read_pdf
+from valign.documents.from_text import read_text
+from valign.documents.lines import LETTER
+from valign.documents.passages import passages
+from valign.documents.source import Source
+from valign.documents.split import outline
 from valign.errors import ValignError
-from valign.records import Document, Passage
+from valign.records import Document
 
-SUFFIXES = ("txt", "md")
+SUFFIXES = ("txt", "md", "html", "htm", "docx", "pdf")
 MAX_BYTES = 50 * 1024 * 1024
+MAX_CHARS = 10_000_000
 MAX_WORDS = 160
-WORD = re.compile(r"\S+")
-SENTENCE_END = re.compile(r"[.!?;][\"')\]”’]*\s+(?=[\"“‘(\[]?[^\Wa-z_])|\n(?=\s*(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n")  # noqa: RUF001
-ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Art|Sec|Nos|vs|cf|etc|e\.g|i\.e|Inc|Ltd)|\b[A-Z])\.\s*$")
 
 
 def read_document(path: Path, name: str, title: str | None = None, max_words: int = MAX_WORDS) -> Document:
-    """Read a text or Markdown file and split it into passages.
+    """Read a file and split it into passages.
 
     Args:
-        path: The file, ``.txt`` or ``.md``, in UTF-8 with or without a byte order mark.
+        path: A text or Markdown file, a web page, a Word file or a PDF, by its suffix.
         name: First part of every clause id.
         title: The document's title; by default its first heading or title line.
         max_words: The longest passage, in words; a longer paragraph is cut into parts.
 
     Raises:
-        ValignError: The file cannot be read as text, or there is nothing in it.
+        ValignError: The file cannot be read, or there is nothing in it.
     """
     if path.is_dir():
         raise ValignError(f"{path} is a folder, not a document; give the path of the file itself.")
     if not path.is_file():
         raise ValignError(f"{path} does not exist; check the path.")
-    if path.suffix.lower().lstrip(".") not in SUFFIXES:
+    suffix = path.suffix.lower().lstrip(".")
+    if suffix not in SUFFIXES:
         raise ValignError(
             f"{path} has the suffix '{path.suffix}', which is not supported; save it as one of: {', '.join(SUFFIXES)}."
         )
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValignError(
-            f"{path} has {size / 2**20:.0f} MB, more than the 50 MB allowed; split it into several files."
+            f"{path} has {size / 2**20:.0f} MB, more than the {MAX_BYTES >> 20} MB allowed; "
+            "save it without pictures, or split it into several files."
         )
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ValignError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
-    return parse_document(raw, name, title, max_words, str(path))
+    return parse_document(raw, name, title, max_words, str(path), suffix)
 
 
 def parse_document(
-    raw: bytes, name: str, title: str | None = None, max_words: int = MAX_WORDS, where: str = "document"
+    raw: bytes,
+    name: str,
+    title: str | None = None,
+    max_words: int = MAX_WORDS,
+    where: str = "document",
+    suffix: str = "txt",
 ) -> Document:
-    """Split the bytes of a text into passages; ``where`` names their source in messages.
+    """Split the bytes of a file into passages; ``where`` names their source in messages.
 
-    The document's text has LF line ends and no byte order mark; its hash is that of the bytes as they came.
+    The document's text has LF line ends and no byte order mark; its hash is that of the bytes as they came. The text
+    of a PDF, Word or HTML file is made of its paragraphs, with blank lines between them.
 
     Raises:
-        ValignError: The bytes are not UTF-8 text, hold no words, or a setting is impossible.
+        ValignError: The bytes are not a file of this kind, hold no words, or a setting is impossible.
     """
     if max_words < 1:
         raise ValignError(f"document.max_words={max_words} must be at least 1; the default is {MAX_WORDS}.")
     if not name.strip("/ ") or "/" in name:
         raise ValignError(f"document.name='{name}' must be a word without '/'; it starts every clause id.")
-    text = _decode(raw, where)
-    if not re.search(r"[^\W_]", text):
+    source = _read(raw, where, suffix)
+    text = source.text
+    if not LETTER.search(text):
         raise ValignError(f"{where} is empty; a document needs at least one paragraph.")
-    parts = outline(text)
-    title = title or parts.title or name.replace("-", " ").replace("_", " ").capitalize()
-    passages = tuple(_passages(text, name, title, parts, max_words))
-    if not passages:
+    if len(text) > MAX_CHARS:
+        raise ValignError(
+            f"{where} has {len(text):,} characters, more than {MAX_CHARS:,}; split it into several files."
+        )
+    parts = outline(text, source.headings)
+    title = title or parts.title or source.title or name.replace("-", " ").replace("_", " ").capitalize()
+    found = tuple(passages(text, name, title, parts, max_words, source.page_of))
+    if not found:
         raise ValignError(f"{where} holds no paragraph below its title; add the text to align to.")
-    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), passages)
+    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found)
 
 
-def _decode(raw: bytes, where: str) -> str:
-    """Return the text with LF line ends and without a byte order mark."""
-    if (nul := raw.find(b"\0")) >= 0:
-        raise ValignError(f"{where} is binary or UTF-16 (NUL at byte {nul}); save it as UTF-8 text.")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValignError(f"{where} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _passages(text: str, name: str, title: str, parts: Outline, max_words: int) -> Iterator[Passage]:
-    """Give every paragraph its clause id and cut those that are too long."""
-    sections = parts.sections
-    loose = sections[0].paragraphs
-    if len(sections) == 1 and all(p.number is None for p in loose):
-        sections = [Section((), (), _merge(text, loose, max_words))]
-    for section in sections:
-        section.paragraphs = _join_lists(text, section.paragraphs, max_words)
-    for section, base in zip(sections, _section_ids(sections), strict=True):
-        heading = (title, *section.path)
-        for paragraph, key in zip(section.paragraphs, _paragraph_keys(section.paragraphs), strict=True):
-            if not section.path:
-                clause = f"{name}/paragraph-{key}"
-            else:
-                clause = f"{name}/{base}" if len(section.paragraphs) == 1 else f"{name}/{base}/{key}"
-            spans = _cut(text, paragraph.start, paragraph.end, max_words)
-            for number, (start, end) in enumerate(spans, start=1):
-                part = f"{clause}/part-{number}" if len(spans) > 1 else clause
-                yield Passage(part, heading, text[start:end], start, end)
-
-
-def _section_ids(sections: list[Section]) -> list[str]:
-    """Return one unique slug a section: its innermost heading's, after its parent's where that is repeated."""
-    filled = [section.slugs for section in sections if section.paragraphs and section.slugs]
-    repeated = Counter(slugs[-1] for slugs in filled)
-    loose = sections[0].paragraphs if not sections[0].path else []
-    taken = {f"paragraph-{key}" for key in _paragraph_keys(loose)}
-    ids = []
-    for section in sections:
-        own = section.slugs[-1] if section.slugs else ""
-        if section.paragraphs and own:
-            if repeated[own] > 1 and len(section.slugs) > 1:
-                own = f"{section.slugs[-2]}-{own}"
-            own = _free(own, taken)
-            taken.add(own)
-        ids.append(own)
-    return ids
-
-
-def _paragraph_keys(paragraphs: list[Paragraph]) -> list[str]:
-    """Return a unique key a paragraph: its own number, else its count.
-
-    Beside numbered paragraphs, one without a number takes the number above it (0 at the top): 0, 1, 2, 2-2.
-    """
-    numbered = any(paragraph.number for paragraph in paragraphs)
-    taken = {paragraph.number for paragraph in paragraphs if paragraph.number}
-    used: set[str] = set()
-    keys: list[str] = []
-    above = "0"
-    for count, paragraph in enumerate(paragraphs, start=1):
-        above = paragraph.number or above
-        wanted = above if numbered else str(count)
-        own = paragraph.number is not None and wanted not in used
-        key = wanted if own else _free(wanted, used | taken)
-        used.add(key)
-        keys.append(key)
-    return keys
-
-
-def _free(wanted: str, taken: set[str]) -> str:
-    """Return the id, with -2, -3 and so on behind it where it is taken."""
-    key, count = wanted, 1
-    while key in taken:
-        count += 1
-        key = f"{wanted}-{count}"
-    return key
-
-
-def _words(text: str) -> int:
-    return len(text.split())
-
-
-def _merge(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
-    """Merge neighbouring paragraphs of a text without structure while they fit the budget."""
-    merged: list[Paragraph] = []
-    for paragraph in paragraphs:
-        if merged and _words(text[merged[-1].start : paragraph.end]) <= max_words:
-            merged[-1] = Paragraph(merged[-1].start, paragraph.end)
-        else:
-            merged.append(paragraph)
-    return merged
-
-
-def _join_lists(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
-    """Join a numbered list to the paragraph that introduces it with a colon, where both fit the budget."""
-    joined: list[Paragraph] = []
-    index = 0
-    while index < len(paragraphs):
-        intro = paragraphs[index]
-        last, expected = index, 1
-        if text[intro.end - 1] == ":":
-            while last + 1 < len(paragraphs) and paragraphs[last + 1].number == str(expected):
-                last, expected = last + 1, expected + 1
-        if last > index and _words(text[intro.start : paragraphs[last].end]) <= max_words:
-            joined.append(Paragraph(intro.start, paragraphs[last].end, intro.number))
-            index = last + 1
-        else:
-            joined.append(intro)
-            index += 1
-    return joined
-
-
-def _cut(text: str, start: int, end: int, max_words: int) -> list[tuple[int, int]]:
-    """Cut a span into parts of about equal length at sentence ends, or between words where a sentence is too long."""
-    total = _words(text[start:end])
-    if total <= max_words:
-        return [(start, end)]
-    target = total / -(-total // max_words)
-    parts: list[list[tuple[int, int]]] = [[]]
-    for sentence in _sentences(text, start, end):
-        chunk = -(-len(sentence) // -(-len(sentence) // max_words))
-        for first in range(0, len(sentence), chunk):
-            piece = sentence[first : first + chunk]
-            if parts[-1] and (len(parts[-1]) >= target or len(parts[-1]) + len(piece) > max_words):
-                parts.append([])
-            parts[-1].extend(piece)
-    return [(part[0][0], part[-1][1]) for part in parts]
-
-
-def _sentences(text: str, start: int, end: int) -> Iterator[list[tuple[int, int]]]:
-    """Yield the words of each sentence as pairs of offsets; a list item ends a sentence too."""
-    ends = [
-        match.end()
-        for match in SENTENCE_END.finditer(text, start, end)
-        if not ABBREVIATION.search(text, max(start, match.start() - 8), match.end())
-    ]
-    left = start
-    for right in [*ends, end]:
-        if words := [match.span() for match in WORD.finditer(text, left, right)]:
-            yield words
-        left = right
+def _read(raw: bytes, where: str, suffix: str) -> Source:
+    """Return the text of a file with the reader of its kind."""
+    if not raw:
+        raise ValignError(f"{where} is empty; a document needs at least one paragraph.")
+    if suffix == "pdf":
+        return read_pdf(raw, where, MAX_CHARS)
+    if suffix == "docx":
+        return read_docx(raw, where)
+    if suffix in ("html", "htm"):
+        return read_html(raw, where)
+    return read_text(raw, where)

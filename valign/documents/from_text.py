@@ -1,0 +1,59 @@
+"""Plain text and Markdown: bytes to characters."""
+
+from __future__ import annotations
+
+import codecs
+
+from valign.documents.source import Source
+from valign.errors import ValignError
+
+MAGIC = {
+    b"%PDF-": "a PDF file; rename it to end in .pdf",
+    b"PK\x03\x04": "a ZIP or Office file; rename a Word file to end in .docx",
+    b"\xd0\xcf\x11\xe0": "an old or encrypted Office file; save it as .docx without a password",
+    b"{\\rtf": "an RTF file; save it as .docx",
+}
+UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+
+
+def read_text(raw: bytes, where: str) -> Source:
+    """Decode a text in UTF-8, with or without a byte order mark, or in UTF-16 with one.
+
+    Raises:
+        ValignError: The bytes are another encoding or no text.
+    """
+    for magic, wrong in MAGIC.items():
+        if raw.startswith(magic):
+            raise ValignError(f"{where} is no text but {wrong}.")
+    return Source(plain_lines(decode(raw, where)))
+
+
+def decode(raw: bytes, where: str, fallback: str | None = None) -> str:
+    """Return the characters, without a byte order mark.
+
+    Args:
+        raw: The file.
+        where: Its name, for messages.
+        fallback: The encoding that the file itself declares; it counts where there is no byte order mark.
+    """
+    if raw.startswith(UTF32):
+        raise ValignError(f"{where} is UTF-32, which is not supported; save it as UTF-8.")
+    if encoding := UTF16.get(raw[:2]):
+        try:
+            return raw[2:].decode(encoding)
+        except UnicodeDecodeError as error:
+            raise ValignError(f"{where} is broken UTF-16 (byte {error.start + 2}); save it as UTF-8.") from None
+    if (nul := raw.find(b"\0")) >= 0:
+        raise ValignError(f"{where} is binary or UTF-16 without its mark (NUL at byte {nul}); save it as UTF-8 text.")
+    encoding = "utf-8" if fallback is None or raw.startswith(codecs.BOM_UTF8) else fallback
+    try:
+        return raw.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        name = "UTF-8" if encoding == "utf-8" else encoding
+        raise ValignError(f"{where} is not {name} text (byte {error.start}); save it as UTF-8.") from None
+
+
+def plain_lines(text: str) -> str:
+    """Return the text with LF line ends."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

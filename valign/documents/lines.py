@@ -1,0 +1,247 @@
+"""The lines of a plain or Markdown text: which of them are headings, perhaps, and which are paragraphs or list items.
+
+Lines are gathered into blocks between blank lines, and blocks are taken apart into units. What a unit finally is, its
+neighbours decide (see ``split``). Nothing is rewritten; everything is an offset into the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+FENCE = re.compile(r"(```|~~~)")
+HASH = re.compile(r"(#{1,6})\s+(.*?)\s*#*$")
+UNDERLINE = re.compile(r"(=+|-{2,})")
+RULE = re.compile(r"(?:[-=*_~#]\s*){3,}")
+LETTER = re.compile(r"[^\W_]")
+FRONT_MATTER = re.compile(r"---\n(?:(?:[\w-]+:.*|[ \t]+.*|- .*|)\n)*?---(?=\n|$)")
+BOLD = re.compile(r"(\*\*|__)(?P<inner>[^*_]+)\1:?")
+ITEM = re.compile(r"(?:[-*+•–—]|\(?[a-z]\)|\(?[ivx]+\)|[a-z]\.)\s+\S")  # noqa: RUF001
+NUMBER = re.compile(r"(?:\((\d{1,3})\)|(\d{1,3})[.)]|(\d{1,3}(?:\.\d{1,3})+)\.?)\s+(?=\S)")
+HEADING_NUMBER = re.compile(r"(\d{1,3}(?:\.\d{1,3})*|[IVXLC]+(?=\.)|[A-Z](?=\.))\.?(?:\s+(?=\S)|$)")
+OUTER_WORDS = {"book": 1, "part": 1, "annex": 1, "appendix": 1, "schedule": 1, "title": 2, "chapter": 3}
+INNER_WORDS = (
+    "article", "section", "rule", "clause", "principle", "canon", "standard", "amendment", "paragraph", "norm",
+    "guideline", "value", "commitment", "duty", "commandment", "provision",
+)  # fmt: skip
+SPELLED = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+KEYWORD = re.compile(
+    rf"(?P<word>(?i:{'|'.join([*OUTER_WORDS, *INNER_WORDS])})(?=\s)|§+)\s*"
+    rf"(?P<number>\d+(?:\.\d+)*[a-z]?|[IVXLC]+|[A-Z]|(?i:{SPELLED}))(?=[\s.:)–—-]|$)"  # noqa: RUF001
+    r"(?P<mark>\s*[.:)]|\s*[–—-](?=\s))?\s*(?P<rest>.*)"  # noqa: RUF001
+)
+HEADING_WORDS, TITLE_WORDS = 10, 20
+HEADINGS = ("hash", "keyword", "numbered", "caps", "title")
+WIDTH = 60
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line without the space around it; ``level`` is that of a heading, 0 for any other line."""
+
+    start: int
+    end: int
+    text: str
+    indent: int
+    fenced: bool
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A heading or a paragraph. ``body`` is the offset behind its label, ``bare`` says that nothing follows it."""
+
+    kind: str
+    start: int
+    end: int
+    heading: str = ""
+    number: str | None = None
+    body: int = -1
+    word: str = ""
+    level: int = 0
+    indent: int = 0
+    bare: bool = False
+
+
+class _Place(NamedTuple):
+    """Where a line stands: at the start of a paragraph, after a line that is complete, complete itself, alone."""
+
+    fresh: bool
+    free: bool
+    stands: bool
+    alone: bool
+
+
+def read_units(text: str, headings: Mapping[int, int] | None = None) -> list[Unit]:
+    """Return the headings, paragraphs and list items of a text in reading order.
+
+    Args:
+        text: The text, with LF line ends.
+        headings: Level of each line that is known to be a heading, by the line's offset; then Markdown's ``#``, fences
+            and front matter mean nothing. By default they mark the headings.
+    """
+    blocks = _blocks(text, headings)
+    width = max([WIDTH, *(len(line.text) for block in blocks for line in block)])
+    return [unit for block in blocks for unit in _units(block, width)]
+
+
+def _blocks(text: str, headings: Mapping[int, int] | None) -> list[list[Line]]:
+    """Gather lines into blocks between blank lines; a fenced block stays whole, front matter is left out."""
+    front = FRONT_MATTER.match(text) if headings is None else None
+    position = front.end() if front else 0
+    blocks: list[list[Line]] = [[]]
+    fence: str | None = None
+    for raw in text[position:].split("\n"):
+        line = raw.strip()
+        mark = FENCE.match(line) if headings is None else None
+        fenced = fence is not None or mark is not None
+        if mark and fence is None and text.find(f"\n{mark[1]}", position + len(raw)) >= 0:
+            fence = mark[1]
+        elif mark and mark[1] == fence:
+            fence = None
+        if line:
+            start = position + raw.index(line[0])
+            hashes = HASH.match(line) if headings is None else None
+            level = len(hashes[1]) if hashes else (headings or {}).get(start, 0)
+            blocks[-1].append(Line(start, start + len(line), line, start - position, fenced, level))
+        elif fence is None:
+            blocks.append([])
+        position += len(raw) + 1
+    return [block for block in blocks if block]
+
+
+def _units(block: list[Line], width: int) -> list[Unit]:
+    """Take a block apart into headings, numbered paragraphs, list items and plain paragraphs."""
+    units: list[Unit] = []
+    skip = False
+    for index, line in enumerate(block):
+        if skip:
+            skip = False
+            continue
+        last = units[-1] if units else None
+        fresh = last is None or last.kind in HEADINGS or last.kind == "rule"
+        after = block[index + 1] if index + 1 < len(block) else None
+        if fresh and after and not line.fenced and UNDERLINE.fullmatch(after.text):
+            level = 1 if after.text[0] == "=" else 2
+            units.append(Unit("hash", line.start, after.end, _clean(line.text), level=level))
+            skip = True
+            continue
+        alone = len(block) == 1
+        before = block[index - 1] if index else None
+        free = fresh or (before is not None and (before.text[-1] in ".;:!?" or _deliberate(before, line, width)))
+        stands = after is None or _deliberate(line, after, width)
+        new = [] if line.fenced else _begin(line, after, last, _Place(fresh, free, stands, alone))
+        if not new and fresh:
+            new = [Unit("body", line.start, line.end, body=line.start, indent=line.indent)]
+        if new:
+            units.extend(new)
+        elif last is not None:
+            units[-1] = replace(last, end=line.end)
+    return units
+
+
+def _deliberate(line: Line, after: Line, width: int) -> bool:
+    """Tell whether a line was ended on purpose: the next word would have fitted, and does not go on in lower case."""
+    return len(line.text) + 1 + len(after.text.split()[0]) <= width and not after.text[0].islower()
+
+
+def _begin(line: Line, after: Line | None, last: Unit | None, place: _Place) -> list[Unit]:
+    """Return what begins at this line, or nothing where it may go on with the paragraph before."""
+    if line.level:
+        match = HASH.match(line.text)
+        heading, body = (match[2], match.start(2)) if match else (line.text, 0)
+        return [Unit("hash", line.start, line.end, _clean(heading), body=line.start + body, level=line.level)]
+    if RULE.fullmatch(line.text):
+        return [Unit("rule", line.start, line.end)]
+    found = _labelled(line, place.stands) if place.free else []
+    found = found or _numbered(line, after, last, place)
+    if found or not place.fresh:
+        return found
+    kind = "item" if ITEM.match(line.text) else _loose_kind(line, place)
+    return [Unit(kind, line.start, line.end, _clean(line.text), body=line.start, indent=line.indent)] if kind else []
+
+
+def _loose_kind(line: Line, place: _Place) -> str | None:
+    """Tell whether a line without a label may be a heading: in capitals, or short and alone."""
+    first = line.start == 0
+    titled = _titled(line.text, TITLE_WORDS if first else HEADING_WORDS)
+    if titled and place.stands and line.text.isupper() and len(LETTER.findall(line.text)) > 2:
+        return "caps"
+    if (titled or BOLD.fullmatch(line.text)) and (place.alone or (first and place.stands)):
+        return "title"
+    return None
+
+
+def _labelled(line: Line, stands: bool) -> list[Unit]:
+    """Read a line such as ``Rule 7. Night lights``; where a sentence follows the label, it becomes the body."""
+    bold = BOLD.fullmatch(line.text)
+    text = bold["inner"] if bold else line.text
+    match = KEYWORD.match(text)
+    if not match or not (text[0].isupper() or text[0] == "§"):
+        return []
+    rest, word = match["rest"], match["word"].lower()
+    if stands and (not rest or _titled(rest)) and (match["mark"] or not rest or not rest[0].islower()):
+        body = line.start if bold else line.end - len(rest)
+        return [Unit("keyword", line.start, line.end, _clean(text), body=body, word=word, bare=not rest)]
+    if not match["mark"] or not rest or bold:
+        return []
+    return run_in(Unit("keyword", line.start, line.end, _clean(text), body=line.end - len(rest), word=word))
+
+
+def run_in(unit: Unit) -> list[Unit]:
+    """Part a labelled line into its label, as the heading, and its sentence, as the body."""
+    match = KEYWORD.match(unit.heading)
+    label = unit.heading[: match.end("number")] if match else unit.heading
+    return [replace(unit, end=unit.body, heading=label, bare=True), Unit("body", unit.body, unit.end, body=unit.body)]
+
+
+def _numbered(line: Line, after: Line | None, last: Unit | None, place: _Place) -> list[Unit]:
+    """Read a line such as ``2. Scope`` (a heading, perhaps) or ``(2) No one shall ...`` (a numbered paragraph)."""
+    match = NUMBER.match(line.text)
+    title = HEADING_NUMBER.match(line.text)
+    listed = after is not None and NUMBER.match(after.text)
+    inner = title is not None and after is not None and after.text.startswith(f"{title[1]}.1")
+    if title and title.end() < len(line.text) and place.free and place.stands and (inner or not listed):
+        rest = line.text[title.end() :]
+        if _titled(rest) and rest[0].isupper():
+            body = line.start + title.end() if match else line.start
+            number = title[1]
+            return [Unit("numbered", line.start, line.end, _clean(line.text), number, body, indent=line.indent)]
+    if not match:
+        return []
+    number = match[1] or match[2] or match[3]
+    rest = line.text[match.end() :]
+    if match[3] and not (rest[0].isupper() or rest[0] in '"“(‘'):  # noqa: RUF001
+        return []
+    follows = last is not None and last.number is not None and successor(last.number) == number
+    first = number.split(".")[-1] == "1" or match[3] is not None
+    if follows or (place.free and (last is None or last.kind in HEADINGS or first)):
+        return [Unit("body", line.start, line.end, number=number, body=line.start + match.end(), indent=line.indent)]
+    return []
+
+
+def _titled(text: str, most: int = HEADING_WORDS) -> bool:
+    """Tell whether a line looks like a title: short, with a letter or digit in front, without a final stop."""
+    words = text.split()
+    opening = text.lstrip("\"“‘'([")  # noqa: RUF001
+    return (
+        0 < len(words) <= most
+        and text[-1] not in ".;:,!…|"
+        and "|" not in text
+        and bool(opening)
+        and opening[0].isalnum()
+        and not opening[0].islower()
+    )
+
+
+def _clean(text: str) -> str:
+    """Return a heading without Markdown's marks and a closing colon or stop."""
+    return re.sub(r"[*`]|(?<!\w)_+|_+(?!\w)", "", text).strip().rstrip(".:").strip()
+
+
+def successor(number: str | None) -> str | None:
+    """Return the number after ``2.3``, which is ``2.4``; None for letters and Roman numerals."""
+    head, dot, tail = (number or "").rpartition(".")
+    return f"{head}{dot}{int(tail) + 1}" if tail.isdigit() else None

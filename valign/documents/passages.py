@@ -1,0 +1,149 @@
+"""From an outline to passages: clause ids, and paragraphs cut to the budget."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from valign.documents.split import Outline, Paragraph, Section
+from valign.records import Passage
+
+WORD = re.compile(r"\S+")
+SENTENCE_END = re.compile(r"[.!?;][\"')\]”’]*\s+(?=[\"“‘(\[]?[^\Wa-z_])|\n(?=\s*(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n")  # noqa: RUF001
+ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Art|Sec|Nos|vs|cf|etc|e\.g|i\.e|Inc|Ltd)|\b[A-Z])\.\s*$")
+
+
+def passages(
+    text: str, name: str, title: str, parts: Outline, max_words: int, page_of: Callable[[int], int | None]
+) -> Iterator[Passage]:
+    """Give every paragraph its clause id and cut those that are too long; ``page_of`` tells the page of an offset."""
+    sections = parts.sections
+    loose = sections[0].paragraphs
+    if len(sections) == 1 and all(p.number is None for p in loose):
+        sections = [Section((), (), _merge(text, loose, max_words))]
+    for section in sections:
+        section.paragraphs = _join_lists(text, section.paragraphs, max_words)
+    for section, base in zip(sections, _section_ids(sections), strict=True):
+        heading = (title, *section.path)
+        for paragraph, key in zip(section.paragraphs, _paragraph_keys(section.paragraphs), strict=True):
+            if not section.path:
+                clause = f"{name}/paragraph-{key}"
+            else:
+                clause = f"{name}/{base}" if len(section.paragraphs) == 1 else f"{name}/{base}/{key}"
+            spans = _cut(text, paragraph.start, paragraph.end, max_words)
+            for number, (start, end) in enumerate(spans, start=1):
+                part = f"{clause}/part-{number}" if len(spans) > 1 else clause
+                yield Passage(part, heading, text[start:end], start, end, page_of(start))
+
+
+def _section_ids(sections: list[Section]) -> list[str]:
+    """Return one unique slug a section: its innermost heading's, after its parent's where that is repeated."""
+    filled = [section.slugs for section in sections if section.paragraphs and section.slugs]
+    repeated = Counter(slugs[-1] for slugs in filled)
+    loose = sections[0].paragraphs if not sections[0].path else []
+    taken = {f"paragraph-{key}" for key in _paragraph_keys(loose)}
+    ids = []
+    for section in sections:
+        own = section.slugs[-1] if section.slugs else ""
+        if section.paragraphs and own:
+            if repeated[own] > 1 and len(section.slugs) > 1:
+                own = f"{section.slugs[-2]}-{own}"
+            own = _free(own, taken)
+            taken.add(own)
+        ids.append(own)
+    return ids
+
+
+def _paragraph_keys(paragraphs: list[Paragraph]) -> list[str]:
+    """Return a unique key a paragraph: its own number, else its count.
+
+    Beside numbered paragraphs, one without a number takes the number above it (0 at the top): 0, 1, 2, 2-2.
+    """
+    numbered = any(paragraph.number for paragraph in paragraphs)
+    taken = {paragraph.number for paragraph in paragraphs if paragraph.number}
+    used: set[str] = set()
+    keys: list[str] = []
+    above = "0"
+    for count, paragraph in enumerate(paragraphs, start=1):
+        above = paragraph.number or above
+        wanted = above if numbered else str(count)
+        own = paragraph.number is not None and wanted not in used
+        key = wanted if own else _free(wanted, used | taken)
+        used.add(key)
+        keys.append(key)
+    return keys
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    """Return the id, with -2, -3 and so on behind it where it is taken."""
+    key, count = wanted, 1
+    while key in taken:
+        count += 1
+        key = f"{wanted}-{count}"
+    return key
+
+
+def _words(text: str) -> int:
+    return len(text.split())
+
+
+def _merge(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
+    """Merge neighbouring paragraphs of a text without structure while they fit the budget."""
+    merged: list[Paragraph] = []
+    for paragraph in paragraphs:
+        if merged and _words(text[merged[-1].start : paragraph.end]) <= max_words:
+            merged[-1] = Paragraph(merged[-1].start, paragraph.end)
+        else:
+            merged.append(paragraph)
+    return merged
+
+
+def _join_lists(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
+    """Join a numbered list to the paragraph that introduces it with a colon, where both fit the budget."""
+    joined: list[Paragraph] = []
+    index = 0
+    while index < len(paragraphs):
+        intro = paragraphs[index]
+        last, expected = index, 1
+        if text[intro.end - 1] == ":":
+            while last + 1 < len(paragraphs) and paragraphs[last + 1].number == str(expected):
+                last, expected = last + 1, expected + 1
+        if last > index and _words(text[intro.start : paragraphs[last].end]) <= max_words:
+            joined.append(Paragraph(intro.start, paragraphs[last].end, intro.number))
+            index = last + 1
+        else:
+            joined.append(intro)
+            index += 1
+    return joined
+
+
+def _cut(text: str, start: int, end: int, max_words: int) -> list[tuple[int, int]]:
+    """Cut a span into parts of about equal length at sentence ends, or between words where a sentence is too long."""
+    total = _words(text[start:end])
+    if total <= max_words:
+        return [(start, end)]
+    target = total / -(-total // max_words)
+    parts: list[list[tuple[int, int]]] = [[]]
+    for sentence in _sentences(text, start, end):
+        chunk = -(-len(sentence) // -(-len(sentence) // max_words))
+        for first in range(0, len(sentence), chunk):
+            piece = sentence[first : first + chunk]
+            if parts[-1] and (len(parts[-1]) >= target or len(parts[-1]) + len(piece) > max_words):
+                parts.append([])
+            parts[-1].extend(piece)
+    return [(part[0][0], part[-1][1]) for part in parts]
+
+
+def _sentences(text: str, start: int, end: int) -> Iterator[list[tuple[int, int]]]:
+    """Yield the words of each sentence as pairs of offsets; a list item ends a sentence too."""
+    ends = [
+        match.end()
+        for match in SENTENCE_END.finditer(text, start, end)
+        if not ABBREVIATION.search(text, max(start, match.start() - 8), match.end())
+    ]
+    left = start
+    for right in [*ends, end]:
+        if words := [match.span() for match in WORD.finditer(text, left, right)]:
+            yield words
+        left = right

@@ -1,0 +1,194 @@
+"""From the words of a PDF page to its lines in reading order, column by column."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from valign.documents.pdf_words import Word
+
+CELL = 4.0
+MIN_GUTTER = 2
+MIN_LINES = 4
+MIN_SHARE = 0.12
+MIN_WORDS = 2.0
+TABLE_GAP = 2.5
+MARKER = re.compile(
+    r"(?:[^\w\s]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivxIVX]{1,5})[.)]|\d{1,3}(?:\.\d{1,3})*|§+|\([a-z0-9]{1,4}\))"
+)
+
+
+@dataclass(slots=True)
+class Line:
+    """A line of one column.
+
+    Attributes:
+        text: Its words; cells of a table's row are parted by `` | ``.
+        left: Left end, in points.
+        right: Right end.
+        base: Baseline, counted upwards.
+        size: Size of most of its letters.
+        bold: Whether all its words are bold.
+        table: Whether it is a row of a table.
+        first: Width of its first word.
+        page: Page number.
+        flow: Number of the column on its page, in reading order.
+        columns: Number of columns side by side where it stands.
+    """
+
+    text: str
+    left: float
+    right: float
+    base: float
+    size: float
+    bold: bool
+    table: bool
+    first: float
+    page: int
+    flow: int = 0
+    columns: int = 1
+
+
+Row = list[Word]
+
+
+def page_lines(words: list[Word], page: int) -> list[Line]:
+    """Return the lines of a page: full-width lines part it into bands, in which the columns are read one by one."""
+    gutters = _gutters(words)
+    lines: list[Line] = []
+    band: dict[int, list[Line]] = defaultdict(list)
+    band_wide = False
+    for row in _rows(words):
+        pieces = list(_pieces(row, gutters))
+        wide = any(_crosses(piece, gutters) for piece in pieces)
+        if wide != band_wide:
+            _end_band(band, lines)
+            band_wide = wide
+        for piece in pieces:
+            column = 0 if wide else sum(piece[0].left > gutter[0] for gutter in gutters)
+            line = _line(piece, page)
+            line.columns = 1 if wide else len(gutters) + 1
+            band[column].append(line)
+    _end_band(band, lines)
+    return lines
+
+
+def _end_band(band: dict[int, list[Line]], lines: list[Line]) -> None:
+    """Move the lines of a band to the page, column by column."""
+    flow = lines[-1].flow + 1 if lines else 0
+    for column in sorted(band):
+        for line in band[column]:
+            line.flow = flow
+        lines.extend(band[column])
+        flow += 1
+    band.clear()
+
+
+def _rows(words: list[Word]) -> list[Row]:
+    """Gather words with the same baseline, from the top down and from left to right."""
+    rows: list[Row] = []
+    anchor = 0.0
+    for word in sorted(words, key=lambda w: -w.base):
+        if rows and anchor - word.base <= 0.35 * min(word.size, rows[-1][0].size):
+            rows[-1].append(word)
+        else:
+            rows.append([word])
+            anchor = word.base
+    for row in rows:
+        row.sort(key=lambda w: w.left)
+    return rows
+
+
+def _gutters(words: list[Word]) -> list[tuple[float, float]]:
+    """Return the spaces between columns: strips that no word crosses for some lines, with text on both sides."""
+    if not words:
+        return []
+    crossing: dict[int, list[float]] = defaultdict(list)
+    for word in words:
+        for cell in range(int(word.left // CELL), int(word.right // CELL) + 1):
+            crossing[cell].append(word.base)
+    low, high = min(crossing), max(crossing)
+    by_base = sorted(words, key=lambda w: w.base)
+    bottom, top = by_base[0].base - 1, by_base[-1].base + 1
+    edge = MIN_SHARE * (high - low)
+    found: list[tuple[float, float]] = []
+    start: int | None = None
+    for cell in range(low, high + 2):
+        inside = low + edge < cell < high - edge
+        free = inside and _parts_columns(by_base, cell * CELL, sorted([bottom, *crossing.get(cell, ()), top]))
+        if free and start is None:
+            start = cell
+        elif not free and start is not None:
+            if cell - start >= MIN_GUTTER:
+                found.append((start * CELL, cell * CELL))
+            start = None
+    return found
+
+
+def _parts_columns(words: list[Word], left: float, crossed: list[float]) -> bool:
+    """Tell whether there are columns of text on both sides of a strip, between two words that cross it.
+
+    ``words`` are in the order of their baselines, as are those of the crossing ones.
+    """
+    height = MIN_LINES * 1.1 * words[len(words) // 2].size
+    for below, above in pairwise(crossed):
+        if above - below < height:
+            continue
+        sides: tuple[list[Word], list[Word]] = ([], [])
+        first = bisect_right(words, below, key=lambda w: w.base)
+        for word in words[first : bisect_left(words, above, key=lambda w: w.base)]:
+            sides[word.left >= left].append(word)
+        if all(_is_column(side) for side in sides):
+            return True
+    return False
+
+
+def _is_column(words: list[Word]) -> bool:
+    lines = len({round(word.base) for word in words})
+    return lines >= MIN_LINES and len(words) >= MIN_WORDS * lines
+
+
+def _pieces(row: Row, gutters: list[tuple[float, float]]) -> Iterator[Row]:
+    """Part a row where a gutter lies between two of its words."""
+    piece: Row = []
+    for word in row:
+        if piece:
+            before = piece[-1].right
+            if any(min(word.left, right) - max(before, left) >= MIN_GUTTER * CELL for left, right in gutters):
+                yield piece
+                piece = []
+        piece.append(word)
+    yield piece
+
+
+def _crosses(piece: Row, gutters: list[tuple[float, float]]) -> bool:
+    return any(piece[0].left < left and piece[-1].right > right for left, right in gutters)
+
+
+def _line(words: Row, page: int) -> Line:
+    parts = [words[0].text]
+    table = False
+    for index, (before, word) in enumerate(pairwise(words)):
+        wide = word.left - before.right > TABLE_GAP * word.size and not (index == 0 and MARKER.fullmatch(before.text))
+        table = table or wide
+        parts.append(" | " if wide else " ")
+        parts.append(word.text)
+    weights: dict[float, int] = defaultdict(int)
+    for word in words:
+        weights[word.size] += len(word.text)
+    lettered = [word for word in words if any(c.isalnum() for c in word.text)]
+    return Line(
+        "".join(parts),
+        words[0].left,
+        words[-1].right,
+        words[0].base,
+        max(weights, key=lambda size: weights[size]),
+        bool(lettered) and all(word.bold for word in lettered),
+        table,
+        words[0].right - words[0].left,
+        page,
+    )

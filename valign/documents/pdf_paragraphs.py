@@ -1,0 +1,263 @@
+"""From the lines of a PDF to headings, paragraphs and list items."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from valign.documents.lines import KEYWORD
+from valign.documents.pdf_lines import Line
+from valign.documents.source import BULLET, Block, clean
+
+LABEL = re.compile(r"(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z]|[ivx]{1,4})[.)]|\d{1,3}(?:\.\d{1,3})+|[-–—*]|§+)\s+\S")  # noqa: RUF001
+NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\S")
+NOTE = re.compile(r"(?:\d{1,3}|[*†‡])[.)]?\s*\S")
+TERMINAL = re.compile(r"[.:;!?][\"'”’)\]]*$")  # noqa: RUF001
+TAIL = re.compile(r"(\w+)[-‐]$")  # noqa: RUF001
+HEAD = re.compile(r"\w+")
+WORDS = re.compile(r"[\w'’]+(?:-[\w'’]+)*")  # noqa: RUF001
+LARGER, SMALLER = 1.08, 0.92
+HEADING_WORDS, HEADING_LINES = 25, 4
+LEVELS_PER_STYLE = 5
+GAP, INDENT = 1.35, 0.8
+
+
+@dataclass(frozen=True)
+class Look:
+    """How most of a document is set: size and boldness of its text, distance of its lines, right ends of columns."""
+
+    size: float
+    bold: bool
+    leading: float
+    rights: dict[tuple[int, int], float]
+
+    def right(self, line: Line) -> float:
+        """Return the right end of the column in which a line stands."""
+        return max(self.rights[line.page, line.flow], line.right)
+
+
+def to_blocks(lines: list[Line]) -> list[Block]:
+    """Join lines to paragraphs, also over the ends of columns and pages, and find the headings by their look."""
+    look = _look(lines)
+    words = _vocabulary(lines)
+    groups = list(_groups(lines, look))
+    styles = {_style(group[0]) for group in groups if _is_heading(group, look)}
+    ranks = {style: rank for rank, style in enumerate(sorted(styles, reverse=True))}
+    blocks: list[Block] = []
+    for group in groups:
+        if group[0].table:
+            text, pages = _rows(group)
+            blocks.append(Block(text, pages=pages))
+            continue
+        text, pages = _joined(group, words)
+        if _is_heading(group, look):
+            number = NUMBERED.match(text)
+            depth = min(number[1].count(".") if number else 0, LEVELS_PER_STYLE - 1)
+            level = 1 + LEVELS_PER_STYLE * min(ranks[_style(group[0])], 5) + depth
+            blocks.append(Block(text, level, pages=pages))
+        else:
+            blocks.append(Block(text, 0, LABEL.match(text) is not None, pages))
+    return blocks
+
+
+def _look(lines: list[Line]) -> Look:
+    sizes: Counter[tuple[float, bool]] = Counter()
+    gaps: Counter[float] = Counter()
+    for line in lines:
+        sizes[round(line.size, 1), line.bold] += len(line.text)
+    size, bold = sizes.most_common(1)[0][0]
+    for line, after in zip(lines, [*lines[1:], None], strict=True):
+        if after and (after.page, after.flow) == (line.page, line.flow) and abs(line.size - size) < 0.3:
+            gaps[round((line.base - after.base) * 2) / 2] += 1
+    likely = [(gap, count) for gap, count in gaps.items() if 0.8 * size < gap < 2.5 * size]
+    leading = max(likely, key=lambda entry: (entry[1], -entry[0]))[0] if likely else 1.2 * size
+    return Look(size, bold, leading, _rights(lines))
+
+
+def _rights(lines: list[Line]) -> dict[tuple[int, int], float]:
+    """Return the right end of each column, by page and flow: the furthest among the columns in the same place."""
+    places: dict[tuple[int, int], tuple[int, float]] = {}
+    for line in lines:
+        columns, left = places.get((line.page, line.flow), (line.columns, line.left))
+        places[line.page, line.flow] = (columns, min(left, line.left))
+    rounded = {key: (columns, round(left / 12)) for key, (columns, left) in places.items()}
+    furthest: dict[tuple[int, int], float] = {}
+    for line in lines:
+        place = rounded[line.page, line.flow]
+        furthest[place] = max(furthest.get(place, line.right), line.right)
+    return {key: furthest[place] for key, place in rounded.items()}
+
+
+def _vocabulary(lines: list[Line]) -> set[str]:
+    """Return the words that stand within lines, to tell ``con-duct`` from ``co-operate`` at a line's end."""
+    words: set[str] = set()
+    for line in lines:
+        found = WORDS.findall(line.text.casefold())
+        words.update(found[1:-1])
+    return words
+
+
+def _style(line: Line) -> tuple[float, bool]:
+    return round(line.size * 2) / 2, line.bold
+
+
+def _stands_out(line: Line, look: Look) -> bool:
+    larger = line.size > LARGER * look.size
+    return not line.table and (larger or (line.bold and not look.bold and line.size > SMALLER * look.size))
+
+
+def _is_heading(group: list[Line], look: Look) -> bool:
+    """Tell whether a group of lines looks like a heading: it stands out, is short, and is no sentence in bold."""
+    if not _stands_out(group[0], look) or len(group) > HEADING_LINES:
+        return False
+    text = " ".join(line.text for line in group)
+    if len(text.split()) > HEADING_WORDS or BULLET.match(text) or not any(c.isalpha() for c in text):
+        return False
+    return text[-1] not in ".;," or len(text.split()) <= 3 or group[0].size > LARGER * look.size
+
+
+def _groups(lines: list[Line], look: Look) -> Iterator[list[Line]]:
+    """Yield the lines of each heading, paragraph, list item and table; footnotes wait for the end of a paragraph."""
+    group: list[Line] = []
+    notes: list[Line] = []
+    small = _note_lines(lines, look)
+    for line in lines:
+        if id(line) in small:
+            notes.append(line)
+            continue
+        if group and _begins(group, line, look):
+            yield group
+            group = []
+            yield from _note_groups(notes)
+            notes = []
+        group.append(line)
+    if group:
+        yield group
+    yield from _note_groups(notes)
+
+
+def _note_lines(lines: list[Line], look: Look) -> set[int]:
+    """Return the footnotes: the small lines that end a column, from the first that starts with a mark."""
+    found: set[int] = set()
+    ending: list[Line] = []
+    for line, after in zip(reversed(lines), [None, *reversed(lines[1:])], strict=True):
+        last = after is None or (after.page, after.flow) != (line.page, line.flow)
+        if last:
+            ending = []
+        if line.size < SMALLER * look.size and (last or ending):
+            ending.append(line)
+            if NOTE.match(line.text):
+                found.update(id(small) for small in ending)
+        else:
+            ending = []
+    return found
+
+
+def _note_groups(notes: Iterable[Line]) -> Iterator[list[Line]]:
+    group: list[Line] = []
+    for line in notes:
+        if group and NOTE.match(line.text):
+            yield group
+            group = []
+        group.append(line)
+    if group:
+        yield group
+
+
+def _begins(group: list[Line], line: Line, look: Look) -> bool:
+    """Tell whether a line begins something new after the lines of a group."""
+    last = group[-1]
+    if line.table or last.table:
+        return not (line.table and last.table and line.page == last.page)
+    if abs(line.size - last.size) > 0.1 * look.size or _stands_out(line, look) != _stands_out(last, look):
+        return True
+    if (line.page, line.flow) != (last.page, last.flow):
+        return _begins_column(group, line, look)
+    gap = last.base - line.base
+    if gap < 0 or gap > GAP * max(look.leading * line.size / look.size, line.size):
+        return True
+    if _stands_out(line, look):
+        return bool(LABEL.match(line.text) or NUMBERED.match(line.text) or _is_label(line.text)) and not _is_bare(last)
+    return _begins_below(group, line, look)
+
+
+def _begins_column(group: list[Line], line: Line, look: Look) -> bool:
+    """Tell the same for the first line of a column; a sentence that is not complete goes on there."""
+    last = group[-1]
+    if _stands_out(line, look) or _is_label(line.text) or BULLET.match(line.text):
+        return True
+    if not TERMINAL.search(last.text):
+        return bool(LABEL.match(line.text)) and _ended_early(last, line, look)
+    return line.columns != last.columns or bool(LABEL.match(line.text)) or _ended_early(last, line, look)
+
+
+def _begins_below(group: list[Line], line: Line, look: Look) -> bool:
+    """Tell the same for a line close below the last one: by its marker, its indent or the room that was left."""
+    last, step = group[-1], INDENT * look.size
+    early = _ended_early(last, line, look)
+    if BULLET.match(line.text) or (early and (_is_label(last.text) or _is_label(line.text))):
+        return True
+    marked = LABEL.match(line.text) is not None
+    if marked and (early or TERMINAL.search(last.text) or abs(line.left - last.left) > step):
+        return True
+    listed = LABEL.match(group[0].text) or BULLET.match(group[0].text)
+    if len(group) > 1 and line.left > last.left + step:
+        return True
+    if listed and line.left < last.left - step and len(group) > 1:
+        return True
+    if not listed and len(group) == 1 and line.left > last.left + step and TERMINAL.search(last.text):
+        return True
+    return early and (TERMINAL.search(last.text) is not None or not line.text[0].islower())
+
+
+def _ended_early(last: Line, line: Line, look: Look) -> bool:
+    """Tell whether a line was ended on purpose: the next word would have fitted, with some room to spare."""
+    return not TAIL.search(last.text) and last.right + line.first + 0.8 * last.size < look.right(last)
+
+
+def _is_label(text: str) -> bool:
+    """Tell whether a line is a label such as ``Article 5`` with a title at most."""
+    match = KEYWORD.match(text)
+    if match is None or not (text[0].isupper() or text[0] == "§"):
+        return False
+    return not match["rest"] or (len(match["rest"].split()) <= 10 and match["rest"][-1] not in ".;,")
+
+
+def _is_bare(line: Line) -> bool:
+    match = KEYWORD.match(line.text)
+    return match is not None and not match["rest"]
+
+
+def _joined(group: list[Line], words: set[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return the text of a paragraph, with the offsets at which its pages begin."""
+    text, pages = "", [(0, group[0].page)]
+    for line in group:
+        own = clean(line.text)
+        if not text:
+            own = BULLET.sub("- ", own, count=1) if BULLET.match(own) else own
+        elif TAIL.search(text) and own[:1].isalnum():
+            text = _unhyphenated(text, own, words)
+        else:
+            text += " "
+        if line.page != pages[-1][1]:
+            pages.append((len(text), line.page))
+        text += own
+    return text, tuple(pages)
+
+
+def _unhyphenated(text: str, after: str, words: set[str]) -> str:
+    """Return the text to which the next line is joined: without its last hyphen where that only parts a word."""
+    tail, head = TAIL.search(text), HEAD.match(after)
+    if tail is None or head is None or not after[0].islower() or not tail[1][-1].isalpha():
+        return text
+    left, right = tail[1].casefold(), head[0].casefold()
+    if left + right not in words and (f"{left}-{right}" in words or {left, right} <= words):
+        return text
+    return text[:-1]
+
+
+def _rows(group: list[Line]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return a table as one line a row."""
+    return "\n".join(clean(line.text) for line in group), ((0, group[0].page),)

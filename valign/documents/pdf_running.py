@@ -1,0 +1,95 @@
+"""Running headers, footers and page numbers of a PDF: what stands in the same place on page after page."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+from valign.documents.pdf_lines import Line
+
+OUTER_ROWS = 3
+PAGES_FOR_PROOF = 3
+NUMBER = re.compile(r"\d+")
+LETTERS = re.compile(r"[^\W_]")
+TAIL = re.compile(r"\W*(?:(?:of|/)\s*\d{1,4}\W*)?")
+ROMAN = r"[ivxlc]{1,7}|[IVXLC]{1,7}"
+PAGE_NUMBER = re.compile(
+    rf"[\W_]*(?:(?:page|p\.|pg\.?)\s*)?(?:\d{{1,4}}|{ROMAN})(?:\s*(?:of|/)\s*\d{{1,4}})?[\W_]*", re.IGNORECASE
+)
+LEADER = re.compile(rf"(?:\s?[.…·_]){{4,}}\s*(?:\d{{1,4}}|{ROMAN})$")
+APART = 1.6
+
+Row = list[Line]
+
+
+def without_running(lines: list[Line]) -> list[Line]:
+    """Leave out running headers and footers, page numbers, and the lines of a table of contents (``Gifts .... 7``).
+
+    A row at the top or bottom of a page is running where the same words stand at the same height on three pages (on
+    all, where there are only two), with numbers that may count the pages. Of one page, only a number that stands
+    apart at its edge is left out.
+    """
+    pages = _rows_of_pages(lines)
+    proven = _proven(pages)
+    dropped: set[int] = set()
+    for page, rows in pages.items():
+        for side in (rows, rows[::-1]):
+            for index, row in enumerate(side[:OUTER_ROWS]):
+                inner = side[index + 1][0] if index + 1 < len(side) else None
+                if not (_keys(row, page) & proven or _is_number(row, inner)):
+                    break
+                dropped.update(id(line) for line in row)
+    return [line for line in lines if id(line) not in dropped and not LEADER.search(line.text)]
+
+
+def _rows_of_pages(lines: Iterable[Line]) -> dict[int, list[Row]]:
+    """Return the rows of each page from the top down; lines of several columns may share one."""
+    pages: dict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        pages[line.page].append(line)
+    found: dict[int, list[Row]] = {}
+    for page, own in pages.items():
+        rows: list[Row] = []
+        for line in sorted(own, key=lambda li: (-li.base, li.left)):
+            if rows and rows[-1][0].base - line.base < 2.0:
+                rows[-1].append(line)
+            else:
+                rows.append([line])
+        found[page] = rows
+    return found
+
+
+def _proven(pages: dict[int, list[Row]]) -> set[tuple[str, int, int]]:
+    """Return the keys of rows that are seen at the edge of enough pages."""
+    seen: dict[tuple[str, int, int], set[int]] = defaultdict(set)
+    for page, rows in pages.items():
+        for row in [*rows[:OUTER_ROWS], *rows[OUTER_ROWS:][-OUTER_ROWS:]]:
+            for key in _keys(row, page):
+                seen[key].add(page)
+    enough = min(PAGES_FOR_PROOF, max(2, len(pages)))
+    return {key for key, where in seen.items() if len(where) >= enough}
+
+
+def _keys(row: Row, page: int) -> set[tuple[str, int, int]]:
+    """Return what a row has in common with its like on other pages: words, height, size.
+
+    Once the words stand as they are; once a number at the edge stands as its distance from the page's own, so that
+    ``Page 7`` and ``Page 8`` are the same but ``Article 7`` and ``Article 9`` on neighbouring pages are not.
+    """
+    text = " ".join(" ".join(line.text for line in row).casefold().split())
+    height, size = round(row[0].base / 3), round(row[0].size)
+    keys = {(text, height, size)}
+    if not re.match(r"(?:article|section|rule|clause|principle|chapter|§)\W*\d", text):
+        for match in NUMBER.finditer(text):
+            before, after = text[: match.start()], text[match.end() :]
+            if len(match[0]) < 6 and (not LETTERS.search(before) or TAIL.fullmatch(after)):
+                keys.add((f"{before}#{int(match[0]) - page}{after}", height, size))
+    return keys
+
+
+def _is_number(row: Row, inner: Line | None) -> bool:
+    """Tell whether a row is a page number that stands apart from the text."""
+    if len(row) > 1 or not PAGE_NUMBER.fullmatch(row[0].text) or inner is None:
+        return False
+    return abs(row[0].base - inner.base) > APART * max(row[0].size, inner.size)

@@ -1,0 +1,120 @@
+"""What the readers of files hand to the splitter: a text, the headings that the format names, and the pages."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from valign.documents.lines import KEYWORD, LETTER
+from valign.errors import ValignError
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
+SPACES = re.compile(r"[^\S\n]+")
+LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": ""})
+BULLET = re.compile(r"[•‣◦▪▫■□●○◆◇►▶✓✔➢➤·∙\uf0a7\uf0a8\uf0b7\uf0d8\uf0fc\u2043\u2219]\s*(?=\S)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A heading, a paragraph, a list item or a table; its text has no blank line in it.
+
+    Attributes:
+        text: The words, without Markdown's marks; a list item starts with its marker.
+        level: Of a heading, from 1; 0 for anything else.
+        item: Whether it belongs on the line below another item.
+        pages: Pages on which it stands: offset in the text and page number.
+    """
+
+    text: str
+    level: int = 0
+    item: bool = False
+    pages: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document's text. ``headings`` holds levels by offset; None lets Markdown's marks count instead."""
+
+    text: str
+    title: str | None = None
+    headings: Mapping[int, int] | None = None
+    pages: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+
+    def page_of(self, offset: int) -> int | None:
+        """Return the page on which the character at this offset stands, where there are pages."""
+        index = bisect_right(self.pages, offset, key=lambda entry: entry[0])
+        return self.pages[index - 1][1] if index else None
+
+
+def clean(text: str) -> str:
+    """Return the text with plain spaces, without control characters, ligatures and soft hyphens."""
+    return SPACES.sub(" ", CONTROL.sub("", text.translate(LIGATURES))).strip()
+
+
+def assemble(blocks: Iterable[Block], title: str | None = None) -> Source:
+    """Join blocks with blank lines between them.
+
+    The outermost heading is the document's title where it comes first and no other heading stands beside it.
+
+    Args:
+        blocks: The document in reading order.
+        title: Used where the document has no such heading.
+    """
+    kept = _settle_titles(_name_labels([block for block in blocks if LETTER.search(block.text)]))
+    parts: list[str] = []
+    headings: dict[int, int] = {}
+    pages: list[tuple[int, int]] = []
+    position = 0
+    for index, block in enumerate(kept):
+        if index:
+            gap = "\n" if block.item and kept[index - 1].item else "\n\n"
+            parts.append(gap)
+            position += len(gap)
+        if block.level:
+            headings[position] = block.level
+        pages.extend((position + offset, page) for offset, page in block.pages)
+        parts.append(block.text)
+        position += len(block.text)
+    own = any(level == 1 for level in headings.values())
+    return Source("".join(parts) + "\n", None if own else title, headings, tuple(pages))
+
+
+def missing_package(what: str, package: str) -> ValignError:
+    """Return the error for a format whose reader is not installed."""
+    return ValignError(f"{what} files need the package {package}: pip install 'valign[documents]'.")
+
+
+def _name_labels(blocks: list[Block]) -> list[Block]:
+    """Join a heading that is a bare label (``Article 1``) with its name, the heading of the same level below it."""
+    joined: list[Block] = []
+    for block in blocks:
+        last = joined[-1] if joined else None
+        if last and last.level and last.level == block.level and _bare(last.text) and not KEYWORD.match(block.text):
+            joined[-1] = replace(last, text=f"{last.text.rstrip('.:')}. {block.text}")
+        else:
+            joined.append(block)
+    return joined
+
+
+def _bare(heading: str) -> bool:
+    match = KEYWORD.match(heading)
+    return match is not None and not match["rest"]
+
+
+def _settle_titles(blocks: list[Block]) -> list[Block]:
+    """Give level 1 to the title alone, and larger levels to all other headings."""
+    levels = [block.level for block in blocks if block.level]
+    if not levels:
+        return blocks
+    top = min(levels)
+    tops = {block.text.casefold() for block in blocks if block.level == top}
+    first = next(index for index, block in enumerate(blocks) if block.level)
+    if len(tops) > 1 or levels[0] != top or KEYWORD.match(blocks[first].text):
+        return [replace(block, level=block.level + 2) if block.level else block for block in blocks]
+    return [
+        replace(block, level=1 if index == first else block.level + 2) if block.level else block
+        for index, block in enumerate(blocks)
+        if block.level != top or index == first
+    ]
