@@ -34,7 +34,8 @@ DETAIL = re.compile(
     rf"|the (?:{'|'.join(ORDINALS)}) [\w-]+|{'|'.join([*SERIES[5], *SERIES[6]])})\b"
 )
 CONDITION = re.compile(
-    r"\b(?:if|when|whenever|unless|until|once|provided that|as long as|in case|without|before|after|within|during)\b",
+    r"\b(?:if|when|whenever|unless|until|once|provided that|as long as|in case|without|before(?! the law\b)"
+    r"|after|within|during)\b",
     re.I,
 )
 ONLY = re.compile(r"\bonly(?: (?!(?:may|must|can|shall|is|are)\b)[\w'-]+){1,5}", re.I)
@@ -64,12 +65,14 @@ NORM = re.compile(
     r"|(?:is|are) (?:entitled|forbidden|prohibited|allowed|obliged|required))(?P<neg> not| never)? (?P<rest>\S.*)",
     re.S,
 )
-CONJUNCTION = re.compile(r"\s*(?:and|but|or|so that|so|yet|for)?\b\s*")
+CONJUNCTION = re.compile(r"\s*(?:and|but|or|yet|for)?\b\s*")
 SUBORDINATE = re.compile(r"\b(?:who\w*|that|which|when\w*|if|unless|until|because|since|as|lest|where)\b", re.I)
-PRONOUNS = ("it", "they", "he", "she", "this", "these", "there", "we", "you", "its", "their")
+PRONOUNS = ("it", "they", "he", "she", "this", "these", "there", "we", "you", "its", "their", "nor", "so")
 NOBODY = ("no", "nobody", "none", "neither", "nothing")
 PREPOSITIONS = ("before", "after", "within", "during", "until", "without")
-PHRASE_END = re.compile(r"[,;:!?]|\.(?=\s|$)|\s(?:only|may|must|shall|can|cannot|does|there)\b")
+PHRASE_END = re.compile(
+    r"[,;:!?]|\.(?=\s|$)|\s(?:only|may|must|shall|can|cannot|does|there|and (?:to|is|are|has|have))\b"
+)
 CLAUSE_END = re.compile(r"[,;:!?]|\.(?=\s|$)")
 SHORTEST_CLAUSE, SHORTEST_PHRASE, LONGEST_LEAD = 3, 2, 4
 

@@ -113,7 +113,8 @@ def _number(fact: Fact, passage: Passage, before: str, words: str, behind: str) 
 
 
 def _name(fact: Fact, passage: Passage, before: str, words: str, behind: str) -> list[str]:
-    words = f"the {words}" if before.lower().endswith("the ") else words
+    article = before.lower().split()[-1:]
+    words = f"{article[0]} {words}" if article in (["the"], ["this"]) else words
     return [frame.format(label=label(passage), words=words) for frame in NAME_FRAMES]
 
 
