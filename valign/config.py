@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
 from valign.errors import ValignError
-from valign.schema import SCHEMAS, STAGES, ExportConfig, TraceConfig, TrainConfig, key_type, keys, limits
+from valign.schema import SCHEMAS, STAGES, WRITTEN, ExportConfig, TraceConfig, TrainConfig, key_type, keys, limits
 from valign.teachers.servers import without_login
 
 NOT_IN_RUN_NAME = (
@@ -168,6 +168,7 @@ def check(cfg: DictConfig) -> None:
     if schema is TrainConfig:
         _check_document(cfg)
         _check_models(cfg)
+        _check_synthesis(cfg)
         _check_training(cfg)
     elif schema is TraceConfig:
         _check_one_of(cfg, "id", "clause", "python -m valign.trace id=sft-0123456789ab, or clause=udhr/article-14/2")
@@ -245,27 +246,47 @@ def _check_file(key: str, value: str, suffixes: tuple[str, ...]) -> None:
 
 
 def _check_models(cfg: DictConfig) -> None:
-    teacher = cfg.teacher
     _check_model("base_model.model", cfg.base_model.model)
+    _check_teacher("teacher", cfg.teacher)
+    if cfg.synthesis.question_teacher is not None:
+        _check_teacher("synthesis.question_teacher", cfg.synthesis.question_teacher)
+
+
+def _check_teacher(key: str, teacher: DictConfig) -> None:
     if teacher.kind == "local":
-        _check_model("teacher.model", teacher.model)
+        _check_model(f"{key}.model", teacher.model)
     elif teacher.kind == "replay":
         if teacher.recording is None:
-            raise missing("teacher.recording")
-        _check_file("teacher.recording", teacher.recording, (".jsonl",))
+            raise missing(f"{key}.recording")
+        _check_file(f"{key}.recording", teacher.recording, (".jsonl",))
     else:
         if not teacher.base_urls:
-            raise ValignError("teacher=api needs a server: add teacher.base_urls=[http://localhost:8000/v1].")
+            raise ValignError(f"{key}=api needs a server: add {key}.base_urls=[http://localhost:8000/v1].")
         for url in teacher.base_urls:
             if not re.match(r"https?://[^/\s]", url):
                 raise ValignError(
-                    f"teacher.base_urls: {without_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
+                    f"{key}.base_urls: {without_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
                 )
         if teacher.max_cost is not None and None in (teacher.price_in, teacher.price_out):
             raise ValignError(
-                f"teacher.max_cost={teacher.max_cost} needs prices: add teacher.price_in=... and "
-                "teacher.price_out=... (per million tokens)."
+                f"{key}.max_cost={teacher.max_cost} needs prices: add {key}.price_in=... and "
+                f"{key}.price_out=... (per million tokens)."
             )
+
+
+def _check_synthesis(cfg: DictConfig) -> None:
+    synthesis = cfg.synthesis
+    kinds = {name: synthesis.kinds[name] for name in synthesis.kinds}
+    if not sum(kinds.values()):
+        raise ValignError("synthesis.kinds gives no kind a weight; add synthesis.kinds.question=1.")
+    written = [name for name in WRITTEN if kinds[name]]
+    if written and synthesis.answers != "write":
+        raise ValignError(
+            f"synthesis.kinds.{written[0]} needs answers of a large teacher: add synthesis.answers=write, or "
+            f"synthesis.kinds.{written[0]}=0."
+        )
+    if synthesis.templates is not None and not Path(synthesis.templates).expanduser().is_dir():
+        raise ValignError(f"synthesis.templates={synthesis.templates} is not a folder; give one with your templates.")
 
 
 def _check_model(key: str, model: str) -> None:

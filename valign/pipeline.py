@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from valign.store import code_digest, digest, file_digest, read_json, stage, wri
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
 from valign.synthesis.diff import compare
 from valign.synthesis.filters import Limits
-from valign.synthesis.instruct import Settings
+from valign.synthesis.settings import Settings
 from valign.synthesis.templates import load_template
 from valign.teachers import CachedTeacher, LocalTeacher, Teacher, make_teacher
 from valign.teachers.completions import CompletionStore
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CACHE = "completions.sqlite"
+NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
 LIMITS = ("min_relevance", "max_rank", "min_faithfulness", "max_duplicate", "max_overlap")
 
 
@@ -148,7 +149,7 @@ class Pipeline:
         tokens = self.teacher.prompt_tokens if isinstance(self.teacher, LocalTeacher) else None
         writer = DryTeacher(self.teacher.id, store, tokens)
         base = writer if self.base_teaches else DryTeacher("base model", None)
-        settings, _ = synthesis_settings(c.synthesis)
+        settings = settings_of(plain(c.synthesis))
         steps = dry_pass(self.document, self.given_questions, settings, c.seed, self.system_prompt, writer, base)
         at_once = c.teacher.concurrency if c.teacher.kind == "api" else 1
         return Budget(tuple(steps), store.spent_by(writer.id), at_once, c.teacher.price_in, c.teacher.price_out)
@@ -157,7 +158,8 @@ class Pipeline:
     def data(self) -> Path:
         """The synthesis stage's folder: D_sft, D_pref, held-out questions, funnel."""
         c = self.config
-        settings, limits = synthesis_settings(c.synthesis)
+        synthesis = plain(c.synthesis)
+        settings, limits = settings_of(synthesis), limits_of(synthesis)
         cache = self.artifacts / CACHE
         writer = CachedTeacher(self.teacher, cache)
         base = writer
@@ -165,19 +167,28 @@ class Pipeline:
             base = CachedTeacher(
                 LocalTeacher(c.base_model.model, c.base_model.precision, c.evaluation.batch_tokens), cache
             )
+        asking = None
+        if c.synthesis.question_teacher is not None:
+            t = plain(c.synthesis.question_teacher)
+            asking = CachedTeacher(make_teacher(t.pop("kind"), t.pop("model"), **t), cache)
+        templates = [load_template(name, settings.templates) for name in TEMPLATES]
         inputs = {
             "document": digest([self.document.sha256, [to_dict(p) for p in self.document.passages]]),
             "questions": digest([to_dict(q) for q in self.given_questions or []]),
             "teacher": writer.id,
+            **({"question_teacher": asking.id} if asking and self.given_questions is None else {}),
             "base_model": self.model[1],
             "embedder": self.embedder.id,
             "code": code_digest("synthesis"),
-            **{f"template/{name}": load_template(name).hash for name in TEMPLATES},
+            **{f"template/{template.id}": template.hash for template in templates},
         }
-        config = {"synthesis": plain(c.synthesis), "seed": c.seed, "system_prompt": self.system_prompt}
+        chosen = {key: value for key, value in synthesis.items() if key not in NOT_HASHED}
+        config = {"synthesis": chosen, "seed": c.seed, "system_prompt": self.system_prompt}
+
+        teachers = {writer, base, *([asking] if asking else [])}
 
         def build(folder: Path) -> dict[str, Any]:
-            write_source(folder, self.document, c.document.path, [load_template(name) for name in TEMPLATES])
+            write_source(folder, self.document, c.document.path, templates)
             try:
                 counts = synthesize(
                     folder,
@@ -190,11 +201,12 @@ class Pipeline:
                     limits=limits,
                     seed=c.seed,
                     system_prompt=self.system_prompt,
+                    question_teacher=asking,
                 )
             finally:
-                writer.close()
-                base.close()
-            new, cached = (sum(counter) for counter in zip(*((t.calls, t.hits) for t in {writer, base}), strict=True))
+                for teacher in teachers:
+                    teacher.close()
+            new, cached = (sum(counter) for counter in zip(*((t.calls, t.hits) for t in teachers), strict=True))
             log.info("%s; teacher calls: %d from the cache, %d new", self._changes(), cached, new)
             return {**counts, "calls": new, "calls_cached": cached}
 
@@ -353,13 +365,6 @@ class Pipeline:
         return counts
 
 
-def synthesis_settings(node: Any) -> tuple[Settings, Limits]:
-    """Divide the config's ``synthesis`` into what is written and what the filters let pass."""
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain(node).items()}
-    limits = Limits(**{key: values.pop(key) for key in LIMITS})
-    return Settings(**values), limits
-
-
 def curves_by_step(folder: Path) -> list[tuple[int, dict[str, float]]]:
     """Return a training stage's curves, from its ``curves.csv``: the quantities of each step."""
     steps: dict[int, dict[str, float]] = {}
@@ -373,6 +378,18 @@ def plain(node: Any) -> dict[str, Any]:
     """Return a config node as plain dictionaries and lists."""
     resolved: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
     return resolved
+
+
+def settings_of(synthesis: Mapping[str, Any]) -> Settings:
+    """Return the settings of synthesis among the keys of ``synthesis``; limits and teachers are no part of them."""
+    names = {field.name for field in fields(Settings)}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in synthesis.items() if k in names}
+    return Settings(**values)
+
+
+def limits_of(synthesis: Mapping[str, Any]) -> Limits:
+    """Return the filters' thresholds among the keys of ``synthesis``."""
+    return Limits(**{key: synthesis[key] for key in LIMITS})
 
 
 def check_questions(questions: Sequence[Question], where: str) -> None:

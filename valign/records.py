@@ -76,8 +76,37 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """One thing that a clause states and an answer may get wrong.
+
+    Attributes:
+        fact_id: Follows from the clause, the kind and the words.
+        clause: Id of the clause.
+        kind: ``number``, ``name``, ``detail``, ``condition``, ``exception``, ``consequence`` or ``norm``.
+        text: The words: ``document.text[start:end]``.
+        start: Offset of the first character in the document's text.
+        end: Offset behind the last character.
+        who: Whom a norm concerns, or what brings a consequence about.
+        force: ``right``, ``duty`` or ``ban`` for a norm, else nothing.
+    """
+
+    fact_id: str
+    clause: str
+    kind: str
+    text: str
+    start: int
+    end: int
+    who: str = ""
+    force: str = ""
+
+
+@dataclass(frozen=True)
 class Instruction:
-    """A row of D_sft: a question and an answer that is faithful to its clauses."""
+    """A row of D_sft: a question and an answer that is faithful to its clauses.
+
+    ``fact`` is the id of the fact that the row teaches, if it was written for one; ``family`` names the row's scenario
+    family: clause, kind of question, and the question's first words.
+    """
 
     example_id: str
     clauses: tuple[str, ...]
@@ -86,13 +115,15 @@ class Instruction:
     answer: str
     provenance: Provenance
     filters: dict[str, float] = field(default_factory=dict)
+    fact: str = ""
+    family: str = ""
 
 
 @dataclass(frozen=True)
 class Preference:
     """A row of D_pref: a situation, a faithful answer and one that is not.
 
-    ``rejected_kind`` says how the rejected answer came about.
+    ``rejected_kind`` says how the rejected answer came about, ``family`` names the row's scenario family.
     """
 
     example_id: str
@@ -104,6 +135,7 @@ class Preference:
     rejected_kind: str
     provenance: Provenance
     filters: dict[str, float] = field(default_factory=dict)
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +150,7 @@ class Question:
         facts: What an answer must say; each fact is a tuple of accepted wordings.
         verdict: ``yes``, ``no``, or None where the question has no verdict.
         kind: Kind of question, for example ``situation``.
+        family: Scenario family of a question that was made; no training example is of the same.
     """
 
     question_id: str
@@ -127,6 +160,7 @@ class Question:
     facts: tuple[tuple[str, ...], ...] = ()
     verdict: str | None = None
     kind: str = "situation"
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +181,7 @@ class Answer:
     finished: bool = True
 
 
-Row = TypeVar("Row", Passage, Provenance, Instruction, Preference, Question, Answer)
+Row = TypeVar("Row", Passage, Provenance, Fact, Instruction, Preference, Question, Answer)
 
 
 def to_dict(row: Any) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from typing import Any, cast, get_type_hints
 from omegaconf import MISSING
 
 STAGES = ("sft", "dpo")
+EXTRACT = ("rules", "teacher")
+WRITTEN = ("conflict", "comparison", "silent")
 REJECTED = ("edit", "clause", "base")
 PRECISIONS = ("auto", "float32", "bfloat16")
 METRICS = (
@@ -105,10 +107,31 @@ class TrainerConfig:
 
 
 @dataclass
+class KindsConfig:
+    """Weights of the kinds of question; see ``synthesis.kinds`` in ``conf/config.yaml``."""
+
+    question: float = setting(at_least=0)
+    factual: float = setting(at_least=0)
+    everyday: float = setting(at_least=0)
+    edge: float = setting(at_least=0)
+    conflict: float = setting(at_least=0)
+    comparison: float = setting(at_least=0)
+    silent: float = setting(at_least=0)
+
+
+@dataclass
 class SynthesisConfig:
     """How much the teacher writes and what the filters let pass; see ``conf/config.yaml``."""
 
     questions_per_passage: int = setting(at_least=0)
+    kinds: KindsConfig = field(default_factory=KindsConfig)
+    personas: list[str] = MISSING
+    lengths: list[str] = MISSING
+    examples_per_fact: int = setting(at_least=0)
+    extract: str = setting(choices=EXTRACT)
+    cite: bool = MISSING
+    templates: str | None = MISSING
+    question_teacher: TeacherConfig | None = MISSING
     phrases_per_passage: int = setting(at_least=0)
     recitations_per_passage: int = setting(at_least=0, at_most=3)
     claims_per_passage: int = setting(at_least=0)

@@ -29,6 +29,8 @@ def main(config: DictConfig) -> None:
     print("\n" + funnel_table(pipeline.funnel()))
     print(f"data: {folder}")
     print(f"clauses covered: {100 * counts['clauses_covered'] / counts['clauses']:.1f}%")
+    if counts["facts"]:
+        print(f"facts covered: {100 * counts['facts_covered'] / counts['facts']:.1f}%")
     print(f"quotes verified: {100 * counts['quotes_verified'] / counts['quotes']:.1f}%")
     print(f"leak rate: {100 * pipeline.leak()['rate']:.1f}%")
 

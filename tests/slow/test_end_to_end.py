@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fakes import Parrot
@@ -21,11 +20,10 @@ from hydra.core.global_hydra import GlobalHydra
 
 from valign import cli, config
 from valign.embedding import Embedder
-from valign.pipeline import LIMITS, plain
+from valign.pipeline import LIMITS, plain, settings_of
 from valign.records import Answer, Question, read_jsonl, write_jsonl
 from valign.synthesis.build import synthesize
 from valign.synthesis.filters import Limits
-from valign.synthesis.instruct import Settings
 from valign.teachers import CachedTeacher, LocalTeacher, Recorder
 
 pytestmark = pytest.mark.slow
@@ -135,7 +133,6 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     synthesis = plain(composed.synthesis)
     limits = Limits(**{key: synthesis.pop(key) for key in LIMITS})
-    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in synthesis.items()}
     synthesize(
         folder,
         Pipeline(composed).document,
@@ -143,7 +140,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
         teacher=CachedTeacher(Recorder(Parrot(), folder / "recording.jsonl"), folder / "completions.sqlite"),
         base=CachedTeacher(LocalTeacher("tiny", "float32"), folder / "completions.sqlite"),
         embedder=Embedder(),
-        settings=Settings(**options),
+        settings=settings_of(synthesis),
         limits=limits,
         seed=composed.seed,
     )

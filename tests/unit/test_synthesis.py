@@ -17,13 +17,14 @@ from omegaconf import DictConfig
 
 from valign.documents import shipped_document, shipped_names, shipped_questions
 from valign.errors import ValignError
-from valign.pipeline import LIMITS, plain
-from valign.records import Document, Instruction, Passage, Preference, Question, read_jsonl
+from valign.pipeline import plain, settings_of
+from valign.records import Document, Fact, Instruction, Passage, Preference, Question, read_jsonl
 from valign.synthesis.build import TEMPLATES, funnel_table, synthesize
 from valign.synthesis.edits import NUMBERS, as_question, edits, names_in, numbers_in, ungrounded
 from valign.synthesis.filters import Filters, Funnel, Limits, well_formed
-from valign.synthesis.instruct import CLAIM_FRAMES, Settings, Writer
+from valign.synthesis.instruct import CLAIM_FRAMES, Writer
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
+from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, labelled, load_template, topic
 from valign.teachers import CachedTeacher
 
@@ -54,9 +55,7 @@ def passages(*texts: str) -> tuple[Passage, ...]:
 @pytest.fixture
 def settings(compose_config: Callable[..., DictConfig]) -> Settings:
     """What the configuration asks for by default."""
-    values = {k: v for k, v in plain(compose_config().synthesis).items() if k not in LIMITS}
-    options: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Settings(**options)
+    return settings_of(plain(compose_config().synthesis))
 
 
 @pytest.mark.parametrize(
@@ -195,12 +194,12 @@ def test_templates_keep_braces_of_a_passage() -> None:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_template_shows_the_passage_last(name: str) -> None:
     template = load_template(name)
-    words = {"passage": "PASSAGE {question}", "question": "QUESTION"}
+    words = {"passage": "PASSAGE {question}", "question": "QUESTION", "second": "SECOND", "reply": "REPLY"}
     turns = template.fill(**words)
     assert [t["role"] for t in turns][-1] == "user"
     assert sum("PASSAGE {question}" in t["content"] for t in turns) == 1
     assert "PASSAGE {question}" in turns[-1]["content"]
-    assert ("QUESTION" in turns[-1]["content"]) == (name == "answer")
+    assert ("QUESTION" in turns[-1]["content"]) == (name in ("answer", "silent_check"))
 
 
 def test_an_unknown_template() -> None:
@@ -368,8 +367,10 @@ def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Pa
     preferences = read_jsonl(tmp_path / "preferences.jsonl", Preference)
     questions = read_jsonl(tmp_path / "questions.jsonl", Question)
     funnels = json.loads((tmp_path / "funnel.json").read_text())
-    rows: dict[str, Sequence[Any]] = {"sft": sft, "preference": preferences, "questions": questions}
-    assert set(funnels) == {"sft", "preference"} | ({"questions"} if made else set())
+    facts = read_jsonl(tmp_path / "facts.jsonl", Fact)
+    taught = [fact for fact in facts if fact.fact_id in {row.fact for row in sft}]
+    rows: dict[str, Sequence[Any]] = {"sft": sft, "preference": preferences, "questions": questions, "facts": taught}
+    assert set(funnels) == {"sft", "preference", "facts"} | ({"questions"} if made else set())
     for key, funnel in funnels.items():
         assert funnel["made"] == funnel["kept"] + sum(funnel["dropped"].values())
         assert funnel["kept"] == len(rows[key]) == sum(funnel["per_clause"].values()) == sum(funnel["kinds"].values())
@@ -379,6 +380,7 @@ def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Pa
         origin = row.provenance
         assert document.text[origin.start : origin.end] == origin.quote
         assert set(row.clauses) <= {p.clause for p in document.passages}
+    assert {q.family for q in questions if made} & {row.family for row in both} == set()
     assert counts["quotes"] == counts["quotes_verified"] == len(both)
     assert len({row.example_id for row in both}) == len(both)
     assert len({q.question_id for q in questions}) == len(questions) == counts["questions"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,19 +10,24 @@ from typing import TYPE_CHECKING, Any
 from valign.errors import ValignError
 from valign.records import Document, Question, write_jsonl
 from valign.store import digest, write_json
+from valign.synthesis.citing import cited, cited_pair
 from valign.synthesis.edits import names_in, numbers_in
+from valign.synthesis.extract import list_facts
 from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.instruct import Settings, Writer, write_instructions
+from valign.synthesis.instruct import ASKED, Writer, family, write_instructions
+from valign.synthesis.kinds import KINDS
 from valign.synthesis.quotes import phrases
 from valign.synthesis.scenario import write_preferences
-from valign.synthesis.templates import load_template
+from valign.synthesis.settings import Settings
+from valign.synthesis.teaching import count_taught, teach
 
 if TYPE_CHECKING:
     from valign.evaluation.metrics import Embedder
     from valign.teachers.cache import CachedTeacher
 
 SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
-TEMPLATES = ("question", "scenario", "held_out", "answer")
+FACTS = "facts.jsonl"
+TEMPLATES = ("question", "scenario", "held_out", "answer", *KINDS[1:], "silent_check", "extract", "repair")
 
 
 def synthesize(
@@ -36,8 +42,9 @@ def synthesize(
     limits: Limits,
     seed: int,
     system_prompt: str | None = None,
+    question_teacher: CachedTeacher | None = None,
 ) -> dict[str, Any]:
-    """Write ``sft.jsonl``, ``preferences.jsonl``, ``questions.jsonl`` and ``funnel.json`` to a folder.
+    """Write ``sft.jsonl``, ``preferences.jsonl``, ``questions.jsonl``, ``facts.jsonl`` and ``funnel.json`` to a folder.
 
     Args:
         folder: Where the files go.
@@ -50,6 +57,7 @@ def synthesize(
         limits: Thresholds of the filters.
         seed: Start of the random numbers.
         system_prompt: The one under which the base model answers.
+        question_teacher: Writes the evaluation questions, where they are made; None for the teacher itself.
 
     Returns:
         Counts for the manifest.
@@ -60,10 +68,15 @@ def synthesize(
     writer = Writer(document, teacher, embedder, settings, seed)
     funnels: dict[str, Funnel] = {}
     if held_out is None:
-        held_out, funnels["questions"] = write_questions(writer, Filters(document.passages, (), embedder, limits))
+        asking = Writer(document, question_teacher or teacher, embedder, settings, seed)
+        held_out, funnels["questions"] = write_questions(asking, Filters(document.passages, (), embedder, limits))
+        writer.reserved = frozenset(question.family for question in held_out)
     write_jsonl(folder / QUESTIONS, held_out)
     filters = Filters(document.passages, held_out, embedder, limits)
     instructions, funnels["sft"] = write_instructions(writer, filters)
+    facts, failures = list_facts(writer)
+    instructions += teach(writer, filters, funnels["sft"], facts, instructions)
+    funnels["facts"] = count_taught(facts, instructions, failures)
     preferences, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
     for name, rows in (("D_sft", instructions), ("D_pref", preferences)):
         if not rows:
@@ -71,6 +84,10 @@ def synthesize(
                 f"{name} is empty: every candidate was dropped ({dict(funnels['sft'].dropped)}); lower "
                 "synthesis.min_relevance or raise synthesis.questions_per_passage."
             )
+    if settings.cite:
+        instructions = [cited(row, document.passages) for row in instructions]
+        preferences = [cited_pair(row, document.passages) for row in preferences]
+    write_jsonl(folder / FACTS, facts)
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
     write_json(folder / FUNNEL, {name: funnel.to_dict() for name, funnel in funnels.items()})
@@ -82,6 +99,8 @@ def synthesize(
         "questions": len(held_out),
         "clauses": len(document.passages),
         "clauses_covered": len({c for row in instructions for c in row.clauses}),
+        "facts": len(facts),
+        "facts_covered": funnels["facts"].kept,
         "quotes": len(quotes),
         "quotes_verified": verified,
     }
@@ -95,14 +114,14 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
     gives them away.
     """
     funnel = Funnel()
-    template = load_template("held_out")
+    template = writer.template("held_out")
     count = writer.settings.held_out_per_passage
     keyed = phrases(writer.document.passages, 12)
     rows = []
+    kept: Counter[str] = Counter()
     for passage, completions, _ in writer.ask(template, (), 4 * count, "held-out questions"):
-        kept = 0
         for completion in completions:
-            if kept == count:
+            if kept[passage.clause] == count:
                 break
             funnel.made += 1
             reason, _ = filters.question(completion.text, passage.clause)
@@ -114,9 +133,10 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
             if not facts:
                 funnel.drop("no fact to ask for")
                 continue
-            kept += 1
+            kept[passage.clause] += 1
             name = f"{writer.document.name}-auto-{digest([passage.clause, completion.text])[:8]}"
-            rows.append(Question(name, passage.clause, completion.text, quote.sentence, facts, None, "auto"))
+            group = family(passage.clause, ASKED, completion.text)
+            rows.append(Question(name, passage.clause, completion.text, quote.sentence, facts, None, "auto", group))
             funnel.keep(passage.clause, "auto")
     return rows, funnel
 
@@ -131,8 +151,15 @@ def _facts(quote: str, question: str, keyed: Sequence[str]) -> tuple[tuple[str, 
 def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the closing table: how many were made, what each filter dropped, examples for each clause."""
     lines = []
-    labels = {"sft": "D_sft", "preference": "D_pref", "questions": "held-out questions"}
+    labels = {
+        "sft": "D_sft",
+        "preference": "D_pref",
+        "questions": "held-out questions",
+        "facts": "facts",
+    }
     for name, funnel in funnels.items():
+        if name == "facts" and not funnel["kept"]:
+            continue
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(funnel["kinds"].items(), key=lambda item: -item[1]))
         lines.append(f"{labels.get(name, name)}: {funnel['made']} made, {funnel['kept']} kept ({kinds})")
         for reason, count in sorted(funnel["dropped"].items(), key=lambda item: -item[1]):

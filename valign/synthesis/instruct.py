@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from valign.records import Document, Instruction, Passage, Provenance
+from valign.records import Document, Instruction, Message, Passage, Provenance
 from valign.store import digest
 from valign.synthesis.edits import as_question, edits, names_in
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
+from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, labelled, load_template, topic
 from valign.teachers.protocol import Completion, Request, Sampling
 
@@ -42,27 +43,7 @@ OPEN_TAILS = ("What do the rules say?", "Which rule applies?", "What applies her
 YES_NO = re.compile(r"^(?:can|may|could|is|are|am|was|were|do|does|did|must|shall|should|has|have|will|would)\b", re.I)
 SHORTEST_CLAIM, LONGEST_CLAIM = 5, 24
 DIRECT_SHARE = 0.6
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is written, and how much; see ``synthesis`` in ``conf/config.yaml``."""
-
-    questions_per_passage: int
-    phrases_per_passage: int
-    recitations_per_passage: int
-    claims_per_passage: int
-    claim_pairs_per_passage: int
-    scenarios_per_passage: int
-    held_out_per_passage: int
-    rejected: tuple[str, ...]
-    answers: str
-    max_quote_words: int
-    openings: tuple[str, ...]
-    scenario_openings: tuple[str, ...]
-    temperature: float
-    top_p: float
-    max_new_tokens: int
+ASKED, FRAMED = "asked", "valign"
 
 
 @dataclass(frozen=True)
@@ -74,6 +55,15 @@ class Claim:
     quote: Quote
     broken: str | None
     kind: str
+
+
+def family(clause: str, kind: str, question: str) -> str:
+    """Name a scenario family: the clause, what wrote the question, and its first two words.
+
+    >>> family("d/1", "asked", "How many days may I stay?")
+    'd/1/asked/how-many'
+    """
+    return "/".join([clause, kind, "-".join(re.findall(r"\w+", question.lower())[:2])])
 
 
 class Writer:
@@ -96,6 +86,15 @@ class Writer:
         self.settings = settings
         self.seed = seed
         self.names = sorted({name for p in document.passages for name in names_in(p.text)})
+        self.reserved: frozenset[str] = frozenset()
+
+    def template(self, name: str) -> Template:
+        """Return a prompt template: the package's, or the one that ``synthesis.templates`` has instead."""
+        return load_template(name, self.settings.templates)
+
+    def held_out(self, clause: str, question: str) -> str | None:
+        """Return why a question is not for training, if its scenario family is one of the evaluation's."""
+        return "family of the evaluation" if family(clause, ASKED, question) in self.reserved else None
 
     def source(self, *what: str) -> random.Random:
         """Return random numbers that depend on the seed and on what they are for, not on the order of work."""
@@ -104,18 +103,45 @@ class Writer:
     def ask(
         self, template: Template, openings: Sequence[str], count: int, label: str
     ) -> list[tuple[Passage, list[Completion], Sampling]]:
-        """Let the teacher write ``count`` questions about every passage, each opening taken in turn."""
-        requests = []
-        for passage in self.document.passages:
-            seed = int(digest([self.seed, template.hash, passage.text])[:7], 16)
-            sampling = Sampling(
-                self.settings.max_new_tokens, self.settings.temperature, self.settings.top_p, n=count, seed=seed
-            )
-            begin = tuple(openings[i % len(openings)] for i in range(count)) if openings else ()
-            requests.append(Request(template.fill(passage=labelled(passage)), sampling, begin))
-        completions = self.teacher.complete_all(requests, label)
-        triples = zip(self.document.passages, completions, requests, strict=True)
-        return [(passage, found, request.sampling) for passage, found, request in triples]
+        """Let the teacher write ``count`` questions about every passage, each opening taken in turn.
+
+        Personas, where the settings name some, are drawn for each question, which is then a call of its own.
+        """
+        asked = [
+            one for passage in self.document.passages for one in self._requests(template, openings, count, passage)
+        ]
+        completions = self.teacher.complete_all([request for _, request in asked], label)
+        return [(p, found, request.sampling) for (p, request), found in zip(asked, completions, strict=True)]
+
+    def _requests(
+        self, template: Template, openings: Sequence[str], count: int, passage: Passage
+    ) -> list[tuple[Passage, Request]]:
+        messages = template.fill(passage=labelled(passage))
+        begin = tuple(openings[i % len(openings)] for i in range(count)) if openings else ()
+        if not self.settings.personas:
+            return [(passage, Request(messages, self.sampling(count, template.hash, passage.text), begin))]
+        found = []
+        for i in range(count):
+            sampling = self.sampling(1, template.hash, passage.text, str(i))
+            styled = self.styled(messages, self.settings.personas, passage, i)
+            found.append((passage, Request(styled, sampling, begin[i : i + 1])))
+        return found
+
+    def sampling(self, count: int, *what: str) -> Sampling:
+        """Return the settings for questions, with a seed that depends on what they are for."""
+        seed = int(digest([self.seed, *what])[:7], 16)
+        s = self.settings
+        return Sampling(s.max_new_tokens, s.temperature, s.top_p, n=count, seed=seed)
+
+    def styled(
+        self, messages: tuple[Message, ...], styles: Sequence[str], passage: Passage, index: int
+    ) -> tuple[Message, ...]:
+        """Add one of the styles, drawn by the passage and the index, to the last turn."""
+        if not styles:
+            return messages
+        style = self.source("style", *styles, passage.text, str(index)).choice(styles)
+        last = messages[-1]
+        return (*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n{style}"})
 
     def open_ended(self, question: str) -> str:
         """Ask an open question where a quote cannot give the verdict that a yes/no question wants.
@@ -141,11 +167,18 @@ class Writer:
         quotes = [self.quote(question, passage) for question, passage in questions]
         if self.settings.answers == "quote" or not questions:
             return [(quote.sentence, quote) for quote in quotes]
-        template = load_template("answer")
+        written = self.write([(question, passage, labelled(passage)) for question, passage in questions], label)
+        return list(zip(written, quotes, strict=True))
+
+    def write(self, questions: Sequence[tuple[str, Passage, str]], label: str) -> list[str]:
+        """Let the teacher answer questions, each with its clause and the text that the teacher is shown."""
+        template = self.template("answer")
         sampling = Sampling(max_new_tokens=max(96, self.settings.max_new_tokens))
-        requests = [Request(template.fill(passage=labelled(p), question=q), sampling) for q, p in questions]
-        written = self.teacher.complete_all(requests, label)
-        return [(found[0].text, quote) for found, quote in zip(written, quotes, strict=True)]
+        requests = []
+        for i, (question, passage, text) in enumerate(questions):
+            messages = template.fill(passage=text, question=question)
+            requests.append(Request(self.styled(messages, self.settings.lengths, passage, i), sampling))
+        return [found[0].text for found in self.teacher.complete_all(requests, label)]
 
     def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
         """Describe where an example came from."""
@@ -157,7 +190,7 @@ class Writer:
                 "max_new_tokens": sampling.max_new_tokens,
                 "seed": sampling.seed,
             }
-        teacher = self.teacher.id if sampling is not None else "valign"
+        teacher = self.teacher.id if sampling is not None else FRAMED
         return Provenance(quote.text, quote.start, quote.end, template, hash, teacher, settings)
 
     def claims(self, passage: Passage, count: int) -> list[Claim]:
@@ -208,8 +241,10 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
     Returns:
         The rows that every filter let pass, and the counts.
     """
+    from valign.synthesis.kinds import ask_all
+
     funnel = Funnel()
-    rows = _asked(writer, filters, funnel)
+    rows = ask_all(writer, filters, funnel)
     keyed = phrases(writer.document.passages, writer.settings.phrases_per_passage)
     for passage in writer.document.passages:
         rows += _framed(writer, filters, funnel, passage, keyed[passage.clause])
@@ -218,35 +253,6 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
             row = _row(writer, passage, "claim", claim.question, answer, claim.quote, None)
             _keep(rows, row, filters, funnel, passage)
     return rows, funnel
-
-
-def _asked(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instruction]:
-    """Return the rows whose questions the teacher wrote."""
-    template = load_template("question")
-    asked = writer.ask(template, writer.settings.openings, writer.settings.questions_per_passage, "questions")
-    kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
-    for passage, completions, sampling in asked:
-        for completion in completions:
-            funnel.made += 1
-            reason, scores = filters.question(completion.text, passage.clause)
-            if not completion.finished:
-                reason = "malformed"
-            if reason:
-                funnel.drop(reason)
-            else:
-                kept.append((completion.text, passage, sampling, scores))
-    answers = writer.answers([(question, passage) for question, passage, _, _ in kept], "answers")
-    rows = []
-    for (question, passage, sampling, scores), (answer, quote) in zip(kept, answers, strict=True):
-        reason, more = filters.answer(answer, passage)
-        if reason:
-            funnel.drop(reason)
-            continue
-        origin = writer.provenance(quote, template.id, template.hash, sampling)
-        asked_for = writer.open_ended(question)
-        rows.append(_instruction("question", passage, asked_for, answer, origin, {**scores, **more}))
-        funnel.keep(passage.clause, "question")
-    return rows
 
 
 def _framed(
@@ -272,14 +278,16 @@ def _row(
     writer: Writer, passage: Passage, kind: str, question: str, answer: str, quote: Quote, sampling: Sampling | None
 ) -> Instruction:
     origin = writer.provenance(quote, f"frame/{kind}", digest(question)[:8], sampling)
-    return _instruction(kind, passage, question, answer, origin, {})
+    return instruction(kind, passage, question, answer, origin, {})
 
 
-def _instruction(
+def instruction(
     kind: str, passage: Passage, question: str, answer: str, origin: Provenance, scores: dict[str, float]
 ) -> Instruction:
+    """Return a row of D_sft about a passage, with its id and its scenario family."""
     name = f"sft-{digest([passage.clause, kind, question])[:12]}"
-    return Instruction(name, (passage.clause,), kind, question, answer, origin, scores)
+    group = family(passage.clause, ASKED if origin.teacher != FRAMED else kind, question)
+    return Instruction(name, (passage.clause,), kind, question, answer, origin, scores, family=group)
 
 
 def _keep(rows: list[Instruction], row: Instruction, filters: Filters, funnel: Funnel, passage: Passage) -> None:
@@ -296,4 +304,4 @@ def _keep(rows: list[Instruction], row: Instruction, filters: Filters, funnel: F
         funnel.drop(reason)
         return
     funnel.keep(passage.clause, row.kind)
-    rows.append(Instruction(row.example_id, row.clauses, row.kind, row.question, row.answer, row.provenance, scores))
+    rows.append(replace(row, filters=scores))

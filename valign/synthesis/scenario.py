@@ -11,9 +11,9 @@ from valign.records import Passage, Preference
 from valign.store import digest
 from valign.synthesis.edits import edits
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.instruct import Claim, Writer
+from valign.synthesis.instruct import ASKED, Claim, Writer, family
 from valign.synthesis.quotes import Quote
-from valign.synthesis.templates import labelled, load_template
+from valign.synthesis.templates import labelled
 from valign.teachers.protocol import Request, Sampling
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def write_preferences(
     if unknown or not writer.settings.rejected:
         raise ValignError(f"synthesis.rejected={unknown or '[]'}: choose from {', '.join(KINDS)}.")
     funnel = Funnel()
-    template = load_template("scenario")
+    template = writer.template("scenario")
     rows: list[Preference] = []
     found = _situations(writer, filters, funnel)
     turn = {s.question: writer.source("kind", s.question).choice(writer.settings.rejected) for s in found}
@@ -81,6 +81,7 @@ def write_preferences(
                 kind,
                 origin,
                 situation.scores,
+                family(situation.passage.clause, ASKED, situation.question),
             )
         )
         funnel.keep(situation.passage.clause, kind)
@@ -91,13 +92,14 @@ def write_preferences(
 def _situations(writer: Writer, filters: Filters, funnel: Funnel) -> list[Situation]:
     """Let the teacher tell situations and answer them; return those that the filters let pass."""
     settings = writer.settings
-    template = load_template("scenario")
+    template = writer.template("scenario")
     asked = writer.ask(template, settings.scenario_openings, settings.scenarios_per_passage, "situations")
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:
         for completion in completions:
             funnel.made += 1
             reason, scores = filters.question(completion.text, passage.clause)
+            reason = reason or writer.held_out(passage.clause, completion.text)
             if reason or not completion.finished:
                 funnel.drop(reason or "malformed")
             else:
@@ -190,6 +192,7 @@ def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference
                     "verdict",
                     origin,
                     scores,
+                    family(passage.clause, "claim", claim.question),
                 )
             )
             funnel.keep(passage.clause, "verdict")

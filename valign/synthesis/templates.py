@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from valign.errors import ValignError
 from valign.records import Message, Passage
 from valign.store import digest
 
-PLACEHOLDER = re.compile(r"\{(passage|question)\}")
+PLACEHOLDER = re.compile(r"\{(passage|question|second|reply)\}")
 
 
 @dataclass(frozen=True)
 class Template:
-    """A conversation with places for a passage and a question.
+    """A conversation with places for a passage, a second one, a question, a reply.
 
     Attributes:
         id: The file's name.
         hash: Changes with every word of the file.
-        turns: The conversation; ``{passage}`` and ``{question}`` stand where the words go.
+        turns: The conversation; ``{passage}``, ``{second}``, ``{question}`` and ``{reply}`` stand
+            where the words go.
     """
 
     id: str
@@ -36,25 +38,58 @@ class Template:
         return tuple(filled)
 
 
-def load_template(name: str) -> Template:
-    """Read a template from the package.
+def load_template(name: str, folder: str | None = None) -> Template:
+    """Read a template from the package, or from a folder with the same file name where there is one.
 
     The file holds one turn after another, each under a line ``### system``, ``### user`` or ``### assistant``.
 
+    Args:
+        name: The file's name without its suffix.
+        folder: Templates that stand in for the package's; those that it does not have stay.
+
     Raises:
-        ValignError: There is no such template, or it does not end with a user turn.
+        ValignError: There is no such template or folder, or it does not end with a user turn, or lacks a placeholder.
     """
-    file = resources.files("valign.synthesis").joinpath("prompts", f"{name}.txt")
-    if not file.is_file():
+    own = resources.files("valign.synthesis").joinpath("prompts", f"{name}.txt")
+    if not own.is_file():
         raise ValignError(f"There is no prompt template '{name}'; see valign/synthesis/prompts.")
-    text = file.read_text(encoding="utf-8")
+    text = own.read_text(encoding="utf-8")
+    where = f"Prompt template '{name}'"
+    if folder is not None:
+        needed = set(PLACEHOLDER.findall(text))
+        text, where = _override(Path(folder).expanduser(), name) or (text, where)
+        for place in sorted(needed - set(PLACEHOLDER.findall(text))):
+            raise ValignError(f"{where} lacks {{{place}}}; put it where the words go.")
     parts = re.split(r"^### (system|user|assistant)\n", text, flags=re.M)[1:]
     turns: list[Message] = [
         {"role": role, "content": content.strip()} for role, content in zip(parts[::2], parts[1::2], strict=True)
     ]
     if not turns or turns[-1]["role"] != "user":
-        raise ValignError(f"Prompt template '{name}' must end with a '### user' turn.")
+        raise ValignError(f"{where} must end with a '### user' turn.")
     return Template(name, digest(text), tuple(turns))
+
+
+def template_names() -> list[str]:
+    """Return the names of the package's templates."""
+    files = resources.files("valign.synthesis").joinpath("prompts").iterdir()
+    return sorted(file.name.removesuffix(".txt") for file in files if file.name.endswith(".txt"))
+
+
+def _override(folder: Path, name: str) -> tuple[str, str] | None:
+    """Return the words of a template in the user's folder and how to name it; None where the folder has none."""
+    if not folder.is_dir():
+        raise ValignError(f"synthesis.templates={folder} is not a folder; give one with files such as {name}.txt.")
+    names = template_names()
+    for file in sorted(folder.glob("*.txt")):
+        if file.stem not in names:
+            raise ValignError(f"{file} stands in for no prompt template; call it one of: {', '.join(names)}.")
+    file = folder / f"{name}.txt"
+    if not file.is_file():
+        return None
+    try:
+        return file.read_text(encoding="utf-8"), str(file)
+    except UnicodeDecodeError as error:
+        raise ValignError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
 
 
 def topic(passage: Passage) -> str:

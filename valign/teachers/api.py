@@ -247,7 +247,7 @@ class Run:
             server = await self.servers.take()
             sent = loop.time()
             asked = call if server.several else replace(call, numbers=call.numbers[:1])
-            body = body_of(self.teacher.model, asked, server.limit_name)
+            body = body_of(self.teacher.model, asked, server.limit_name, server.structured)
             try:
                 part = await self._ask(server, asked, body)
                 break
@@ -327,6 +327,10 @@ def _adapt(server: Server, body: dict[str, Any], fault: Fault) -> bool:
     if "max_tokens" in body and "max_completion_tokens" in fault.body:
         log.info("%s wants max_completion_tokens instead of max_tokens", server.url)
         server.limit_name = "max_completion_tokens"
+        return True
+    if "response_format" in body:
+        log.info("%s takes no JSON schema; replies are parsed as they come", server.url)
+        server.structured = False
         return True
     if "n" in body:
         log.info("%s takes no call for several completions; asking for them one by one", server.url)

@@ -42,8 +42,11 @@ def calls_of(job: Job) -> Iterator[Call]:
         yield Call(job, tuple(numbers))
 
 
-def body_of(model: str, call: Call, limit_name: str) -> dict[str, Any]:
-    """Return what is sent to a server that calls the longest completion ``limit_name``."""
+def body_of(model: str, call: Call, limit_name: str, structured: bool = True) -> dict[str, Any]:
+    """Return what is sent to a server that calls the longest completion ``limit_name``.
+
+    A reply is held to its JSON schema where the server is ``structured``.
+    """
     sampling = call.job.request.sampling
     body = {
         "model": model,
@@ -53,6 +56,10 @@ def body_of(model: str, call: Call, limit_name: str) -> dict[str, Any]:
         "top_p": sampling.top_p,
         "seed": call_seed(sampling.seed, call.numbers[0]),
     }
+    schema = call.job.request.schema
+    if schema is not None and structured:
+        held = {"name": "reply", "schema": schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": held}
     return {**body, "n": len(call.numbers)} if len(call.numbers) > 1 else body
 
 

@@ -40,15 +40,21 @@ class Request:
     ``openings``, where given, are the words with which each of the ``sampling.n`` completions begins; they are part
     of the completion's text. Different openings make a small model's samples differ without a high temperature.
     They are for models in this process, where they are forced; behind a chat API they are only asked for in the prompt.
+    ``schema``, where given, is the JSON schema of the reply: a server that can holds the reply to it, others see only
+    what the prompt says.
     """
 
     messages: tuple[Message, ...]
     sampling: Sampling
     openings: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, which is also what the cache's key is made from."""
-        return asdict(self)
+        """Return the JSON form, which is also what the cache's key is made from; no schema, no such entry."""
+        data = asdict(self)
+        if self.schema is None:
+            del data["schema"]
+        return data
 
 
 @dataclass(frozen=True)

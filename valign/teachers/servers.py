@@ -55,6 +55,7 @@ class Server:
         client: Sends the calls.
         window: Calls that it may have under way; halved when it says that these are too many, raised as calls succeed.
         several: Whether it returns several completions for one call.
+        structured: Whether it holds a reply to a JSON schema.
         limit_name: What it calls the longest completion.
         under_way: Calls sent and not answered.
         used: Calls sent in all.
@@ -66,6 +67,7 @@ class Server:
     client: Any
     window: float
     several: bool = True
+    structured: bool = True
     limit_name: str = "max_tokens"
     under_way: int = 0
     used: int = 0

@@ -1,0 +1,162 @@
+"""Listing a document's facts: by rules, or by a teacher that replies in JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from valign.records import Fact, Passage
+from valign.synthesis.facts import facts_of, make_fact
+from valign.synthesis.instruct import Writer
+from valign.synthesis.templates import labelled
+from valign.teachers.protocol import Request, Sampling
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+VALUE = {
+    "who": {"type": "string"},
+    "force": {"type": "string", "enum": ["right", "duty", "ban"]},
+    "what": {"type": "string"},
+    "conditions": TEXTS,
+    "exceptions": TEXTS,
+    "consequences": TEXTS,
+}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "values": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": VALUE,
+                "required": list(VALUE),
+                "additionalProperties": False,
+            },
+        },
+        "numbers": TEXTS,
+        "names": TEXTS,
+    },
+    "required": ["values", "numbers", "names"],
+    "additionalProperties": False,
+}
+LONGEST_REPLY = 1024
+UNREADABLE, NOT_THERE = "unreadable reply", "not in the clause"
+
+
+def list_facts(writer: Writer) -> tuple[list[Fact], Counter[str]]:
+    """List the facts of every clause, in reading order.
+
+    With ``extract: teacher`` the teacher lists them; a reply that cannot be read gets one try to be repaired, and where
+    that fails, too, the rules do the clause. Words that do not stand in the clause are left out.
+
+    Returns:
+        The facts, and how often a reply was unreadable or its words were not in the clause.
+    """
+    passages = writer.document.passages
+    failures: Counter[str] = Counter()
+    if not writer.settings.examples_per_fact:
+        return [], failures
+    if writer.settings.extract == "rules":
+        return [fact for passage in passages for fact in facts_of(passage)], failures
+    facts = []
+    for passage, data in zip(passages, _replies(writer), strict=True):
+        if data is None:
+            failures[UNREADABLE] += 1
+            facts += facts_of(passage)
+        else:
+            found, missing = locate(passage, data)
+            failures[NOT_THERE] += missing
+            facts += found
+    return facts, +failures
+
+
+def _replies(writer: Writer) -> list[dict[str, Any] | None]:
+    """Return what the teacher says about each clause, None where it cannot be read even after a repair."""
+    template, again = writer.template("extract"), writer.template("repair")
+    sampling = Sampling(max_new_tokens=LONGEST_REPLY)
+    passages = writer.document.passages
+    requests = [Request(template.fill(passage=labelled(p)), sampling, schema=SCHEMA) for p in passages]
+    texts = [found[0].text for found in writer.teacher.complete_all(requests, "facts")]
+    replies = [parse(text) for text in texts]
+    broken = [i for i, reply in enumerate(replies) if reply is None]
+    requests = [
+        Request(again.fill(passage=labelled(passages[i]), reply=texts[i]), sampling, schema=SCHEMA) for i in broken
+    ]
+    if requests:
+        for i, found in zip(broken, writer.teacher.complete_all(requests, "facts, second try"), strict=True):
+            replies[i] = parse(found[0].text)
+    return replies
+
+
+def parse(text: str) -> dict[str, Any] | None:
+    r"""Read the JSON object in a reply, with prose or a code fence around it, or commas too many; None without one.
+
+    >>> parse('Here it is:\n```json\n{"values": [], "numbers": ["two",], "names": []}\n```')
+    {'values': [], 'numbers': ['two'], 'names': []}
+    """
+    decoder = json.JSONDecoder(strict=False)
+    for candidate in (text, _without_trailing_commas(text)):
+        for match in re.finditer(r"\{", candidate):
+            try:
+                data, _ = decoder.raw_decode(candidate, match.start())
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(data, dict) and set(data) & {"values", "numbers", "names"}:
+                return data
+    return None
+
+
+def _without_trailing_commas(text: str) -> str:
+    """Remove commas before a closing bracket; what stands in quotation marks stays."""
+    return re.sub(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', lambda m: m.group(1) or "", text, flags=re.S)
+
+
+def locate(passage: Passage, data: dict[str, Any]) -> tuple[list[Fact], int]:
+    """Find a reply's words in the clause.
+
+    Args:
+        passage: The clause.
+        data: The reply; entries of another form than the schema's are passed over.
+
+    Returns:
+        The facts in reading order, and the number of texts that do not stand in the clause.
+    """
+    found: dict[tuple[int, int], Fact] = {}
+    missing = 0
+    for kind, text, who, force in _entries(data):
+        span = find(text, passage)
+        if span is None:
+            missing += 1
+        else:
+            found.setdefault(span, make_fact(passage, kind, *span, who=who, force=force))
+    return sorted(found.values(), key=lambda fact: (fact.start, fact.end)), missing
+
+
+def find(text: str, passage: Passage) -> tuple[int, int] | None:
+    """Return the document offsets of words in a passage, whatever their case and the spaces between them."""
+    words = text.strip(" \n\t.;,:\"'").split()
+    if not words:
+        return None
+    pattern = r"\s+".join(map(re.escape, words))
+    match = re.search(rf"(?<!\w){pattern}(?!\w)", passage.text, re.I)
+    return (passage.start + match.start(), passage.start + match.end()) if match else None
+
+
+def _entries(data: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return kind, words, who and force of everything in a reply that has the schema's form."""
+    found = [("number", text, "", "") for text in _texts(data.get("numbers"))]
+    found += [("name", text, "", "") for text in _texts(data.get("names"))]
+    values = data.get("values")
+    for value in values if isinstance(values, list) else []:
+        if not isinstance(value, dict):
+            continue
+        who, force = (str(value.get(key) or "") for key in ("who", "force"))
+        for kind in ("condition", "exception", "consequence"):
+            found += [(kind, text, "", "") for text in _texts(value.get(f"{kind}s"))]
+        found += [("norm", text, who, force) for text in _texts([value.get("what")])]
+    return found
+
+
+def _texts(value: Any) -> list[str]:
+    return [text for text in value if isinstance(text, str) and text.strip()] if isinstance(value, list) else []

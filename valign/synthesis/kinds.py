@@ -1,0 +1,197 @@
+"""The kinds of question that the teacher writes for D_sft, each with a prompt template of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from valign.errors import ValignError
+from valign.records import Instruction, Passage
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.instruct import Writer, instruction
+from valign.synthesis.quotes import Quote
+from valign.synthesis.templates import Template, labelled
+from valign.teachers.protocol import Completion, Request, Sampling
+
+KINDS = ("question", "factual", "everyday", "edge", "conflict", "comparison", "silent")
+PAIRED = ("conflict", "comparison")
+WRITTEN = (*PAIRED, "silent")
+NEIGHBOURS = 3
+SILENT_FRAMES = (
+    "The {title} does not say. The nearest it comes to this: {quote}",
+    "The {title} leaves that open. What it does say: {quote}",
+    "That is not laid down in the {title}. Closest to it: {quote}",
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that passed the filters, before it is answered; ``second`` is the other clause of a paired kind."""
+
+    question: str
+    passage: Passage
+    second: Passage | None
+    sampling: Sampling
+    scores: dict[str, float]
+
+
+def shares(kinds: Mapping[str, float], total: int) -> dict[str, int]:
+    """Divide the questions of a passage among the kinds by weight; what rounding leaves goes to the largest rests.
+
+    >>> shares({"factual": 1.0, "edge": 0.5, "silent": 0.0}, 5)
+    {'factual': 3, 'edge': 2}
+
+    Raises:
+        ValignError: There is no such kind, or no kind has a weight.
+    """
+    unknown = sorted(set(kinds) - set(KINDS))
+    weight = sum(kinds.values())
+    if unknown or weight <= 0:
+        raise ValignError(f"synthesis.kinds={unknown or 'nothing'}: give a weight to some of {', '.join(KINDS)}.")
+    exact = {kind: total * share / weight for kind, share in kinds.items() if share > 0}
+    counts = {kind: int(share) for kind, share in exact.items()}
+    by_rest = sorted(exact, key=lambda kind: (counts[kind] - exact[kind], list(exact).index(kind)))
+    for kind in by_rest[: total - sum(counts.values())]:
+        counts[kind] += 1
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def ask_all(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instruction]:
+    """Return the rows whose questions the teacher wrote, kind by kind.
+
+    Raises:
+        ValignError: A kind needs written answers and ``answers`` is ``quote``, or there is no such kind.
+    """
+    rows = []
+    for kind, count in shares(writer.settings.kinds, writer.settings.questions_per_passage).items():
+        if kind in WRITTEN and writer.settings.answers != "write":
+            raise ValignError(f"synthesis.kinds.{kind} needs answers of a large teacher: add synthesis.answers=write.")
+        template = writer.template(kind)
+        found = [
+            one
+            for passage, second, completions, sampling in _ask(writer, template, kind, count)
+            for one in _fit(writer, filters, funnel, passage, second, completions, sampling)
+        ]
+        if kind == "silent":
+            rows += _silent(writer, funnel, template, found)
+        else:
+            rows += _answered(writer, filters, funnel, kind, template, found)
+    return rows
+
+
+def _ask(
+    writer: Writer, template: Template, kind: str, count: int
+) -> list[tuple[Passage, Passage | None, list[Completion], Sampling]]:
+    """Let the teacher write questions; those of a paired kind take a passage's nearest neighbours in turn."""
+    label = "questions" if kind == "question" else f"questions ({kind})"
+    if kind not in PAIRED:
+        asked = writer.ask(template, writer.settings.openings, count, label)
+        return [(passage, None, found, sampling) for passage, found, sampling in asked]
+    pairs, requests = [], []
+    for passage, near in zip(writer.document.passages, _neighbours(writer), strict=True):
+        for i in range(count if near else 0):
+            second = near[i % len(near)]
+            messages = template.fill(passage=labelled(passage), second=labelled(second))
+            styled = writer.styled(messages, writer.settings.personas, passage, i)
+            requests.append(Request(styled, writer.sampling(1, template.hash, passage.text, str(i))))
+            pairs.append((passage, second))
+    completions = writer.teacher.complete_all(requests, label)
+    return [(*pair, found, r.sampling) for pair, found, r in zip(pairs, completions, requests, strict=True)]
+
+
+def _neighbours(writer: Writer) -> list[list[Passage]]:
+    """Return, for each passage, the others nearest in meaning, nearest first."""
+    passages = writer.document.passages
+    vectors = writer.embedder.embed([labelled(p) for p in passages])
+    order = (-(vectors @ vectors.T)).argsort(axis=1, kind="stable")
+    return [[passages[int(j)] for j in row if int(j) != i][:NEIGHBOURS] for i, row in enumerate(order)]
+
+
+def _fit(
+    writer: Writer,
+    filters: Filters,
+    funnel: Funnel,
+    passage: Passage,
+    second: Passage | None,
+    completions: Sequence[Completion],
+    sampling: Sampling,
+) -> list[Asked]:
+    """Return the questions that the filters let pass."""
+    kept = []
+    for completion in completions:
+        funnel.made += 1
+        reason, scores = filters.question(completion.text, passage.clause)
+        if not completion.finished:
+            reason = "malformed"
+        reason = reason or writer.held_out(passage.clause, completion.text)
+        if reason:
+            funnel.drop(reason)
+        else:
+            kept.append(Asked(completion.text, passage, second, sampling, scores))
+    return kept
+
+
+def _answered(
+    writer: Writer, filters: Filters, funnel: Funnel, kind: str, template: Template, asked: Sequence[Asked]
+) -> list[Instruction]:
+    """Answer questions from their clauses, and keep the answers that rest on them."""
+    label = "answers" if kind == "question" else f"answers ({kind})"
+    if kind in PAIRED:
+        written = writer.write([(a.question, a.passage, labelled(_both(a))) for a in asked], label)
+        answers = [(text, writer.quote(a.question, a.passage)) for text, a in zip(written, asked, strict=True)]
+    else:
+        answers = writer.answers([(a.question, a.passage) for a in asked], label)
+    rows = []
+    for one, (answer, quote) in zip(asked, answers, strict=True):
+        reason, more = filters.answer(answer, _both(one))
+        if reason:
+            funnel.drop(reason)
+            continue
+        origin = writer.provenance(quote, template.id, template.hash, one.sampling)
+        scores = {**one.scores, **more}
+        row = instruction(kind, one.passage, writer.open_ended(one.question), answer, origin, scores)
+        rows.append(replace(row, clauses=(one.passage.clause, *([one.second.clause] if one.second else []))))
+        funnel.keep(one.passage.clause, kind)
+    return rows
+
+
+def _both(asked: Asked) -> Passage:
+    """Return a question's passage with the second one's words behind its own."""
+    if asked.second is None:
+        return asked.passage
+    return replace(asked.passage, text=f"{asked.passage.text}\n{labelled(asked.second)}")
+
+
+def _silent(writer: Writer, funnel: Funnel, template: Template, asked: Sequence[Asked]) -> list[Instruction]:
+    """Answer, that the document does not say, the questions that it is silent about.
+
+    The teacher is asked whether the nearest clauses answer a question after all; where it does not say no, the question
+    is dropped.
+    """
+    check = writer.template("silent_check")
+    passages = writer.document.passages
+    vectors = writer.embedder.embed([labelled(p) for p in passages])
+    requests = []
+    for one in asked:
+        order = (-(vectors @ writer.embedder.embed([one.question])[0])).argsort(kind="stable")[:NEIGHBOURS]
+        shown = {p.clause: p for p in [one.passage, *(passages[int(i)] for i in order)]}
+        text = "\n".join(labelled(p) for p in shown.values())
+        requests.append(Request(check.fill(passage=text, question=one.question), Sampling(max_new_tokens=8)))
+    replies = writer.teacher.complete_all(requests, "is the document silent?")
+    rows = []
+    for one, reply in zip(asked, replies, strict=True):
+        if not reply[0].text.strip(" \n\"'*.").lower().startswith("no"):
+            funnel.drop("not silent")
+            continue
+        quote = writer.quote(one.question, one.passage)
+        rows.append(_silence(writer, template, one, quote))
+        funnel.keep(one.passage.clause, "silent")
+    return rows
+
+
+def _silence(writer: Writer, template: Template, asked: Asked, quote: Quote) -> Instruction:
+    title = writer.document.title.removeprefix("The ").strip()
+    frame = writer.source("silent", asked.question).choice(SILENT_FRAMES)
+    origin = writer.provenance(quote, template.id, template.hash, asked.sampling)
+    answer = frame.format(title=title, quote=quote.sentence)
+    return instruction("silent", asked.passage, asked.question, answer, origin, asked.scores)

@@ -1,0 +1,34 @@
+"""What is written, and how much: the library's side of ``synthesis`` in ``conf/config.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is written, and how much; see ``synthesis`` in ``conf/config.yaml``."""
+
+    questions_per_passage: int
+    phrases_per_passage: int
+    recitations_per_passage: int
+    claims_per_passage: int
+    claim_pairs_per_passage: int
+    scenarios_per_passage: int
+    held_out_per_passage: int
+    rejected: tuple[str, ...]
+    answers: str
+    max_quote_words: int
+    openings: tuple[str, ...]
+    scenario_openings: tuple[str, ...]
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    examples_per_fact: int = 0
+    extract: str = "rules"
+    kinds: Mapping[str, float] = field(default_factory=lambda: {"question": 1.0})
+    personas: tuple[str, ...] = ()
+    lengths: tuple[str, ...] = ()
+    cite: bool = False
+    templates: str | None = None
