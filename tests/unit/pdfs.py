@@ -20,7 +20,9 @@ def pdf(*pages: Iterable[Text], **options: Any) -> bytes:
     canvas = Canvas(buffer, pagesize=(WIDTH, HEIGHT), invariant=1, **options)
     for page in pages:
         for text in page:
-            left, base, words, size, font = (*text, *(10, "")[len(text) - 3 :])
+            left, base, words = text[:3]
+            size = text[3] if len(text) > 3 else 10
+            font = text[4] if len(text) > 4 else ""
             canvas.setFont(FONTS[font], size)
             canvas.drawString(left, base, words)
         canvas.showPage()
