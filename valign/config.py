@@ -51,7 +51,7 @@ HOW_THE_TEACHER_IS_ASKED = (
 )
 EMBEDDED = ("embedded:smollm2-135m",)
 NEEDS = {
-    "document.path": "document={choice} needs your own copy of the document: add document.path=/path/to/file.txt",
+    "document.path": "document={choice} needs your own copy of the document: add document.path=/path/to/file.pdf",
     "base_model.model": "base_model={choice} needs a model: add base_model.model=owner/name or a folder's path",
     "teacher.model": "teacher={choice} needs the model's name on the server: add teacher.model=owner/name",
     "teacher.recording": "teacher={choice} needs its recording: add teacher.recording=/path/to/file.jsonl",

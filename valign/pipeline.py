@@ -86,7 +86,7 @@ class Pipeline:
         doc = self.config.document
         if doc.path is None:
             if doc.name not in shipped_names():
-                raise ValignError(f"document.path is missing: add document.path=/path/to/{doc.name}.txt")
+                raise ValignError(f"document.path is missing: add document.path=/path/to/{doc.name}.pdf")
             return shipped_document(doc.name, doc.max_words)
         return read_document(Path(doc.path).expanduser(), doc.name, doc.title, doc.max_words)
 

@@ -218,6 +218,19 @@ ENTITIES = b"""<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "aaaaaaaaaa"><!ENTIT
 <w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>&b;</w:body></w:document>"""
 
 
+def nested_tables(depth: int) -> bytes:
+    document = docx.Document()
+    table = document.add_table(1, 2)
+    for _ in range(depth - 1):
+        table = table.cell(0, 0).add_table(1, 2)
+    table.cell(0, 0).text, table.cell(0, 1).text = "in", "deep"
+    return saved(document)
+
+
+def test_tables_within_tables() -> None:
+    assert read(nested_tables(20)).text == "in | deep\n"
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
@@ -232,6 +245,7 @@ ENTITIES = b"""<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "aaaaaaaaaa"><!ENTIT
         (changed("word/document.xml", ENTITIES), "has a document type definition in word/document.xml"),
         (changed("word/document.xml", b"<w:document"), "is a damaged Word file"),
         (changed("word/numbering.xml", b"\x00"), "is a damaged Word file"),
+        (nested_tables(21), "policy.docx: a table is nested more than 20 deep"),
         (saved(docx.Document()), "is empty"),
     ],
 )

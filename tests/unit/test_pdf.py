@@ -91,6 +91,11 @@ def test_a_line_on_two_of_many_pages_is_no_header() -> None:
     assert blocks(pdf(*[[(72, 800, words)] for words in lines])) == lines
 
 
+def test_pages_that_are_all_alike_are_no_running_lines() -> None:
+    pages = [[(72, 800, "Be kind."), (72, 760, FULL), (72, 748, "it ends.")]] * 3
+    assert blocks(pdf(*pages)) == ["Be kind.", f"{FULL} it ends."] * 3
+
+
 def test_the_last_number_of_a_sentence_is_no_page_number() -> None:
     page = column([FULL, FULL, "35"], top=64)
     assert blocks(pdf(page)) == [f"{FULL} {FULL} 35"]

@@ -45,8 +45,8 @@ def read_docx(raw: bytes, where: str) -> Source:
         }
         title = clean(document.core_properties.title or "")
         return assemble(_Reader(parts).blocks(document.element.body), title or None)
-    except ValignError:
-        raise
+    except ValignError as error:
+        raise ValignError(f"{where}: {error}") from None
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValignError(
@@ -182,7 +182,7 @@ class _Reader:
     def _table(self, table: Any, depth: int) -> Iterator[Block]:
         """Yield one block with a line for each row; a table of one column is layout, and its cells are read as text."""
         if depth >= MAX_TABLE_DEPTH:
-            raise ValignError(f"A table is nested more than {MAX_TABLE_DEPTH} deep; simplify the document's layout.")
+            raise ValignError(f"a table is nested more than {MAX_TABLE_DEPTH} deep; simplify the layout.")
         rows = [list(row.iterfind(f"{W}tc")) for row in _rows(table)]
         if all(len(row) <= 1 for row in rows):
             for row in rows:

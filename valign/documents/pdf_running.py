@@ -28,7 +28,7 @@ def without_running(lines: list[Line]) -> list[Line]:
 
     A row at the top or bottom of a page is running where the same words stand at the same height on three pages (on
     all, where there are only two), with numbers that may count the pages. Of one page, only a number that stands
-    apart at its edge is left out.
+    apart at its edge is left out. Where nothing else would be left, as in a stack of the same form, all lines stay.
     """
     pages = _rows_of_pages(lines)
     proven = _proven(pages)
@@ -40,7 +40,8 @@ def without_running(lines: list[Line]) -> list[Line]:
                 if not (_keys(row, page) & proven or _is_number(row, inner)):
                     break
                 dropped.update(id(line) for line in row)
-    return [line for line in lines if id(line) not in dropped and not LEADER.search(line.text)]
+    kept = [line for line in lines if id(line) not in dropped and not LEADER.search(line.text)]
+    return kept or lines
 
 
 def _rows_of_pages(lines: Iterable[Line]) -> dict[int, list[Row]]:
