@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,21 @@ def test_server_that_refuses_several_completions_is_asked_one_by_one(server: Ser
     rows = ApiTeacher("m", [server.url], concurrency=1).complete([ask("a", n=3)])
     assert [completion.text for completion in rows[0]] == ["re: a"] * 3
     assert [body.get("n") for body in server.bodies] == [3, None, None, None]
+
+
+def test_reply_is_held_to_its_schema_where_the_server_can(server: Server) -> None:
+    """A request without a schema sends none; a server that refuses one is not sent it again."""
+    schema = {"type": "object", "properties": {"who": {"type": "string"}}}
+    request = replace(ask("a"), schema=schema)
+    teacher = ApiTeacher("m", [server.url], concurrency=1)
+    teacher.complete([request, ask("b")])
+    held = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}}
+    assert [body.get("response_format") for body in server.bodies] == [held, None]
+    server.bodies.clear()
+    server.failures = [(400, "response_format is not supported")]
+    rows = teacher.complete([request, request])
+    assert [row[0].text for row in rows] == ["re: a", "re: a"]
+    assert ["response_format" in body for body in server.bodies] == [True, False, False]
 
 
 def test_newer_name_of_the_longest_completion(server: Server) -> None:
