@@ -166,10 +166,13 @@ def _add(arms: dict[str, Any], result: Any, folder: Path) -> None:
 
 
 def write_page(folders: Sequence[Path], output: Path) -> Path:
-    """Write the comparison page of some runs."""
-    from valign.reporting import render
+    """Write the comparison page of some runs, and its leading charts as a picture beside it."""
+    from valign.reporting import render, render_picture
 
-    return render(compare(folders), output)
+    comparison = compare(folders)
+    page = render(comparison, output)
+    render_picture(comparison, output.with_suffix(".svg"))
+    return page
 
 
 def table(folders: Sequence[Path], *, markdown: bool = False) -> str:

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import re
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from valign.errors import ValignError
 from valign.records import Answer, Passage
-from valign.reporting import ArmResult, Comparison, figures, render, tables
+from valign.reporting import ArmResult, Comparison, figures, render, render_picture, tables
 from valign.reporting.answers import by_clause
 from valign.reporting.comparison import MISSING, Clauses, Metric, seconds, show
 from valign.reporting.page import HERE
@@ -335,6 +336,27 @@ def test_dot_chart_places_means_and_intervals() -> None:
     assert (chart.dots[1].x, chart.dots[1].ends) == (212.0, (168.8, 255.2))
     assert [dot.kind for dot in chart.dots] == ["base", "other", "best"]
     assert chart.reference == chart.dots[0].x == 104.0
+
+
+def test_picture_stands_alone_and_shows_every_chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four charts in two rows: the second of a row begins a chart's width and a gap to the right of the first."""
+    shown = comparison()
+    charts = 4 * figures.dot_charts(shown)
+    monkeypatch.setattr(figures, "dot_charts", lambda _: charts)
+    hostile_arm = dataclasses.replace(arm_result("sft"), arm="<b>&x")
+    root = ET.parse(render_picture(shown, tmp_path / "picture.svg")).getroot()
+    name = "{http://www.w3.org/2000/svg}"
+    groups = root.findall(f"{name}g")
+    assert len(groups) == len(charts) == 4
+    assert len(root.findall(f".//{name}circle")) == sum(len(chart.dots) for chart in charts)
+    places = [[float(part) for part in g.attrib["transform"][10:-1].split()] for g in groups]
+    assert places[1][0] - places[0][0] == charts[0].width + 32
+    assert places[0][1] == places[1][1] < places[2][1]
+    assert all(float(root.attrib["height"]) >= y + c.height for (_, y), c in zip(places, charts, strict=True))
+    assert not [e for e in root.iter() if "href" in "".join(e.attrib)]
+    monkeypatch.undo()
+    text = render_picture(comparison(hostile_arm), tmp_path / "picture.svg").read_text()
+    assert "<b>" not in text and "&lt;b&gt;&amp;x" in text
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from valign.reporting.verdict import verdict
 
 HERE = Path(__file__).parent
 TEMPLATE = "page.html.j2"
+PICTURE = "picture.svg.j2"
+MARGIN, GAP, HEADING = 16, 32, 20
 SECRET = re.compile(r"(^|[_-])(api_?key|password|secret|token)$", re.IGNORECASE)
 
 
@@ -38,13 +40,41 @@ def render(comparison: Comparison, output: Path) -> Path:
         ValignError: There is no arm, an arm appears twice, or the file cannot be written.
     """
     comparison.check()
-    page = _environment().get_template(TEMPLATE).render(_context(comparison))
+    return _write(_environment().get_template(TEMPLATE).render(_context(comparison)), output)
+
+
+def render_picture(comparison: Comparison, output: Path) -> Path:
+    """Write the leading metrics of the arms as one SVG that stands by itself, two charts in a row.
+
+    Args:
+        comparison: What to show.
+        output: The SVG file.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        ValignError: There is no arm, an arm appears twice, or the file cannot be written.
+    """
+    comparison.check()
+    charts = figures.dot_charts(comparison)
+    places, y = [], MARGIN
+    for row in (charts[i : i + 2] for i in range(0, len(charts), 2)):
+        y += HEADING
+        places += [(MARGIN + i * (chart.width + GAP), y, chart) for i, chart in enumerate(row)]
+        y += max(chart.height for chart in row)
+    width = max([x + chart.width for x, _, chart in places], default=MARGIN) + MARGIN
+    picture = _environment().get_template(PICTURE).render(places=places, width=width, height=y + MARGIN)
+    return _write(picture, output)
+
+
+def _write(text: str, output: Path) -> Path:
     if output.is_dir():
-        raise ValignError(f"report {output} is a folder; give the path of an HTML file.")
+        raise ValignError(f"report {output} is a folder; give the path of a file.")
     part = output.with_name(output.name + ".part")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(page.encode("utf-8", errors="replace"))
+        part.write_bytes(text.encode("utf-8", errors="replace"))
         os.replace(part, output)
     except OSError as error:
         raise ValignError(f"report {output} cannot be written ({error.strerror}); choose another path.") from None
