@@ -36,7 +36,7 @@ def load(runs: Path) -> tuple[dict[str, Generator], str | None]:
     from valign import results
     from valign.inference import Generator
     from valign.models import policy
-    from valign.pipeline import Pipeline
+    from valign.pipeline import Pipeline, pinned_by
     from valign.store import read_json
     from valign.training.strategies import device_of
 
@@ -45,9 +45,10 @@ def load(runs: Path) -> tuple[dict[str, Generator], str | None]:
     for folder in results.run_folders(runs):
         trained = OmegaConf.load(folder / "config.yaml")
         assert isinstance(trained, DictConfig)
-        pipeline = Pipeline(trained)
+        details = read_json(folder / results.RUN)
+        pipeline = Pipeline(trained, pinned=pinned_by(details))
         system = pipeline.system_prompt
-        for arm in read_json(folder / results.RUN)["arms"]:
+        for arm in details["arms"]:
             if arm["retrieval"] or arm["name"] in generators:
                 continue
             base = trained.base_model

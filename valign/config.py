@@ -170,6 +170,9 @@ def check(cfg: DictConfig) -> None:
         _check_models(cfg)
         _check_synthesis(cfg)
         _check_training(cfg)
+        for key in ("runs", "artifacts"):
+            if Path(cfg[key]).expanduser().exists() and not Path(cfg[key]).expanduser().is_dir():
+                raise ValignError(f"{key}={cfg[key]} is a file, not a folder; name a folder, which is made if need be.")
     elif schema is TraceConfig:
         _check_one_of(cfg, "id", "clause", "python -m valign.trace id=sft-0123456789ab, or clause=udhr/article-14/2")
     elif schema is ExportConfig:

@@ -15,7 +15,7 @@ log = logging.getLogger("valign.evaluate")
 def main(config: DictConfig) -> None:
     """Let every arm of the run answer, score the answers, and print and write the comparison."""
     from valign import results
-    from valign.pipeline import Arm, Pipeline, check_questions, plain
+    from valign.pipeline import Arm, Pipeline, check_questions, pinned_by, plain
     from valign.records import Question, read_jsonl
     from valign.store import digest, read_json
 
@@ -23,13 +23,13 @@ def main(config: DictConfig) -> None:
     details = read_json(folder / results.RUN)
     trained = OmegaConf.load(folder / "config.yaml")
     assert isinstance(trained, DictConfig)
-    pipeline = Pipeline(trained)
+    pipeline = Pipeline(trained, pinned=pinned_by(details))
     arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"]) for a in details["arms"]]
     questions, name = None, "own"
     if config.questions is not None:
         path = Path(config.questions).expanduser()
         questions, name = read_jsonl(path, Question), path.stem
-        check_questions(questions, str(path))
+        check_questions(questions, str(path), pipeline.document)
     output = Path(config.output).expanduser() if config.output else folder / "evaluations" / name
     results.score_arms(pipeline, arms, questions, output)
     results.write_run(pipeline, output, arms, digest([details["state"], name]), plain(trained))

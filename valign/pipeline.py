@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,12 +68,14 @@ class Pipeline:
         logger: Receives the training curves; None for none.
         timings: Seconds that each stage took when it was built, from its manifest.
         hashes: Folder name of each stage's artifact.
+        pinned: Folder names that a finished run noted: these artifacts are taken as they are and never built anew.
     """
 
     config: DictConfig
     logger: RunLogger | None = None
     timings: dict[str, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    pinned: Mapping[str, str] = field(default_factory=dict)
     _replayed: set[Path] = field(default_factory=set)
 
     @cached_property
@@ -101,7 +104,7 @@ class Pipeline:
             if where == "shipped"
             else read_jsonl(Path(where).expanduser(), Question)
         )
-        check_questions(questions, where)
+        check_questions(questions, where, self.document)
         return questions
 
     @cached_property
@@ -126,7 +129,12 @@ class Pipeline:
 
     def stage(self, name: str, config: dict[str, Any], inputs: dict[str, str], build: Any, key: str = "") -> Path:
         """Build or find an artifact and note its hash and time under ``key`` (the stage's name by default)."""
-        folder = stage(self.artifacts, name, config, inputs, build, say=log.info)
+        if (key or name) in self.pinned:
+            folder = self.artifacts / name / self.pinned[key or name]
+            if not (folder / "manifest.json").is_file():
+                raise ValignError(f"{folder} is not there; start from the folder that the run was started from.")
+        else:
+            folder = stage(self.artifacts, name, config, inputs, build, say=log.info)
         self.hashes[key or name] = folder.name
         self.timings[key or name] = float(read_json(folder / "manifest.json")["seconds"])
         return folder
@@ -392,8 +400,15 @@ def limits_of(synthesis: Mapping[str, Any]) -> Limits:
     return Limits(**{key: synthesis[key] for key in LIMITS})
 
 
-def check_questions(questions: Sequence[Question], where: str) -> None:
-    """Raise a ValignError for a question file that has no questions or an id twice."""
+def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
+    """Return the data and the weights that a run noted in its ``run.json``, for ``Pipeline.pinned``."""
+    return {key: name for key, name in details["artifacts"].items() if not key.startswith("answers/")}
+
+
+def check_questions(questions: Sequence[Question], where: str, document: Document) -> None:
+    """Raise a ValignError for a file without questions, an id that occurs twice, or a clause that is not there."""
+    from valign.evaluation.metrics import clause_passages
+
     if not questions:
         raise ValignError(f"{where} holds no questions; add one JSON object a line.")
     seen: set[str] = set()
@@ -401,6 +416,12 @@ def check_questions(questions: Sequence[Question], where: str) -> None:
         if question.question_id in seen:
             raise ValignError(f"{where}: question_id '{question.question_id}' occurs twice; give each its own.")
         seen.add(question.question_id)
+        if not clause_passages(question.clause, document.passages):
+            near = get_close_matches(question.clause, [p.clause for p in document.passages], 1, 0.0)
+            raise ValignError(
+                f"{where}: question '{question.question_id}' names clause '{question.clause}', which "
+                f"{document.name} does not have; the nearest is '{near[0]}'."
+            )
 
 
 def write_scores(folder: Path, scores: dict[str, Any], answers: Path) -> None:

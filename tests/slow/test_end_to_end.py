@@ -40,8 +40,10 @@ A found umbrella is kept for twelve days. After that the purser may give it to t
 Nobody may feed the geese at the north gate. The keeper puts each fine of six pence into the fog chest.
 """
 QUESTIONS = [
-    Question("own-1", "harbour/2", "What if I find an umbrella?", "It is kept for twelve days.", (("12 days",),)),
-    Question("own-2", "harbour/3", "Can I throw bread to a goose?", "No, nobody may.", (), "no"),
+    Question(
+        "own-1", "harbour/section-2", "What if I find an umbrella?", "It is kept for twelve days.", (("12 days",),)
+    ),
+    Question("own-2", "harbour/section-3", "Can I throw bread to a goose?", "No, nobody may.", (), "no"),
 ]
 SETTINGS = (
     "document=file",

@@ -134,6 +134,8 @@ def test_keys_are_dotted_and_typed() -> None:
     ("overrides", "message"),
     [
         (["document.path=nowhere.txt"], r"document\.path=nowhere\.txt does not exist; check the path"),
+        ([f"runs={__file__}"], r"runs=.*test_config\.py is a file, not a folder"),
+        ([f"artifacts={__file__}"], r"artifacts=.*test_config\.py is a file, not a folder"),
         (["document.path=/"], r"document\.path=/ is a folder; give the path of the file"),
         ([f"document.path={__file__}"], r"'\.py' files are not supported; give one of: \.txt, \.md"),
         (["document.name=magna-carta"], r"document\.name=magna-carta needs document\.path=FILE"),

@@ -1,0 +1,44 @@
+"""What the pipeline refuses, and what it takes as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from valign.documents import shipped_document
+from valign.errors import ValignError
+from valign.pipeline import Pipeline, check_questions, pinned_by
+from valign.records import Question
+
+
+def question(clause: str) -> Question:
+    return Question("q-1", clause, "May I?", "No.", ())
+
+
+def test_question_has_to_name_a_clause_of_the_document() -> None:
+    """A whole article, one of its parts and a part of a part are clauses; an article that is not there is none."""
+    document = shipped_document("udhr")
+    for clause in ("udhr/article-26", "udhr/article-26/1", "udhr/article-26/1/2"):
+        check_questions([question(clause)], "own.jsonl", document)
+    with pytest.raises(
+        ValignError, match=r"^own\.jsonl: question 'q-1' names clause 'udhr/article-261', which udhr does"
+    ):
+        check_questions([question("udhr/article-261")], "own.jsonl", document)
+
+
+def test_artifacts_of_a_finished_run_are_not_built_anew(
+    tmp_path: Path, compose_config: Callable[..., DictConfig]
+) -> None:
+    details = {"artifacts": {"data": "0" * 16, "sft": "1" * 16, "answers/sft": "2" * 16}}
+    assert pinned_by(details) == {"data": "0" * 16, "sft": "1" * 16}
+    pipeline = Pipeline(compose_config(f"artifacts={tmp_path}"), pinned=pinned_by(details))
+    with pytest.raises(ValignError, match="is not there; start from the folder that the run was started from"):
+        pipeline.stage("data", {}, {}, lambda folder: pytest.fail("built"))
+    folder = tmp_path / "data" / ("0" * 16)
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"seconds": 2}')
+    assert pipeline.stage("data", {}, {}, lambda folder: pytest.fail("built")) == folder
+    assert pipeline.timings == {"data": 2.0}
