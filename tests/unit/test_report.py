@@ -425,6 +425,18 @@ def test_data_section(tmp_path: Path) -> None:
     assert "Why so?" in page(tmp_path, leaking).text()
 
 
+def test_shortcut_audit_is_told(tmp_path: Path) -> None:
+    """A warning follows the figures; without an audit nothing is said."""
+    report = {"auc": 0.9, "length_auc": 0.85, "kinds": {"base": 0.95}, "cause": "the rejected answers are longer"}
+    shown = comparison()
+    assert tables.shortcuts(shown) == []
+    assert shown.funnel is not None
+    audited = {**shown.funnel, "preference": {**shown.funnel["preference"], "audit": report}}
+    text = render(comparison(funnel=audited), tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Shortcut audit: AUC 0.90, of the length alone 0.85 (base 0.95)</p>" in text
+    assert "The rejected answers are longer</p>" in text
+
+
 def test_page_without_optional_parts_and_secrets(tmp_path: Path) -> None:
     """The page stands with scores alone; a key in the configuration is not shown; unknown arms and metrics are."""
     result = arm_result("sft")

@@ -21,6 +21,7 @@ from valign.reporting.comparison import (
 )
 from valign.reporting.figures import level
 from valign.reporting.verdict import standing
+from valign.synthesis.audit import audit_lines
 
 GROUPS = (("Does the answer say the right thing?", SUBSTANCE), ("How is the answer written?", MANNER))
 OTHERS = "Further measures"
@@ -168,10 +169,15 @@ class Funnel:
     steps: list[Step]
 
 
+def written(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
+    """Return the counts of each kind of data of which something was written."""
+    return {kind: counts for kind, counts in (comparison.funnel or {}).items() if counts.get("made")}
+
+
 def funnels(comparison: Comparison) -> list[Funnel]:
     """Return the funnel of each kind of training data, filters in the order in which they were given."""
     found = []
-    for kind, counts in (comparison.funnel or {}).items():
+    for kind, counts in written(comparison).items():
         made = int(counts.get("made", 0))
         steps = [("Written by the teacher", made, "made")]
         steps += [
@@ -183,9 +189,15 @@ def funnels(comparison: Comparison) -> list[Funnel]:
     return found
 
 
+def shortcuts(comparison: Comparison) -> list[str]:
+    """Say how well rejected answers can be told from chosen ones without the question; nothing where not measured."""
+    report = (comparison.funnel or {}).get("preference", {}).get("audit")
+    return [line.strip().removeprefix("WARNING: ") for line in audit_lines(report)] if report else []
+
+
 def examples(comparison: Comparison, clauses: Clauses) -> list[tuple[str, list[int]]]:
     """Return the number of kept examples for each clause of the document, by kind of data."""
-    counts = [kind.get("per_clause", {}) for kind in (comparison.funnel or {}).values()]
+    counts = [kind.get("per_clause", {}) for kind in written(comparison).values()]
     if not counts:
         return []
     ids = clauses.ordered([*(p.clause for p in clauses.passages), *(c for count in counts for c in count)])

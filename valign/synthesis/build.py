@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from valign.errors import ValignError
 from valign.records import Document, Question, write_jsonl
 from valign.store import digest, write_json
+from valign.synthesis.audit import audit, audit_lines
 from valign.synthesis.citing import cited, cited_pair
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.extract import list_facts
@@ -24,6 +26,8 @@ from valign.synthesis.teaching import count_taught, teach
 if TYPE_CHECKING:
     from valign.evaluation.metrics import Embedder
     from valign.teachers.cache import CachedTeacher
+
+log = logging.getLogger(__name__)
 
 SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
 FACTS = "facts.jsonl"
@@ -90,7 +94,11 @@ def synthesize(
     write_jsonl(folder / FACTS, facts)
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
-    write_json(folder / FUNNEL, {name: funnel.to_dict() for name, funnel in funnels.items()})
+    counts = {name: funnel.to_dict() for name, funnel in funnels.items()}
+    counts["preference"]["audit"] = shortcuts = audit(preferences, seed)
+    if shortcuts["cause"]:
+        log.warning("D_pref: %s", shortcuts["cause"])
+    write_json(folder / FUNNEL, counts)
     quotes = [*(row.provenance for row in instructions), *(row.provenance for row in preferences)]
     verified = sum(document.text[q.start : q.end] == q.quote for q in quotes)
     return {
@@ -103,6 +111,7 @@ def synthesize(
         "facts_covered": funnels["facts"].kept,
         "quotes": len(quotes),
         "quotes_verified": verified,
+        "shortcut_audit": shortcuts,
     }
 
 
@@ -168,4 +177,5 @@ def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
         if counts:
             middle = counts[len(counts) // 2]
             lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
+        lines += audit_lines(funnel["audit"]) if "audit" in funnel else []
     return "\n".join(lines)
