@@ -27,8 +27,10 @@ A found umbrella is kept for twelve days. After that the purser gives it to the 
 Nobody may feed the geese at the north gate. The keeper puts each fine of six pence into the fog chest.
 """
 QUESTIONS = [
-    Question("q1", "harbour/2", "My brolly got lost, when is it given away?", "After twelve days.", (("12 days",),)),
-    Question("q2", "harbour/3", "Could I throw some bread to the birds?", "No, nobody may.", (), "no"),
+    Question(
+        "q1", "harbour/section-2", "My brolly got lost, when is it given away?", "After twelve days.", (("12 days",),)
+    ),
+    Question("q2", "harbour/section-3", "Could I throw some bread to the birds?", "No, nobody may.", (), "no"),
 ]
 SETTINGS = (
     "document=file",

@@ -20,6 +20,7 @@ ARM_LABELS = {
     "sft_dpo": "SFT+DPO",
     "sft_dpo_rag": "SFT+DPO+RAG",
 }
+DIGITS = 4
 Values = dict[str, Any]
 
 
@@ -30,7 +31,7 @@ def question_values(
     reference_nll: Sequence[float] | None = None,
     verdict_preference: Sequence[float | None] | None = None,
 ) -> list[Values]:
-    """Return the value of every metric for every answer of one arm.
+    """Return the value of every metric, to four decimals, for every answer of one arm.
 
     Args:
         answers: N answers.
@@ -64,9 +65,14 @@ def question_values(
         **_clause_columns(answers, passages, embedder),
     }
     return [
-        {"question_id": a.question_id, "clause": a.clause, **{name: columns[name][i] for name in METRICS}}
+        {"question_id": a.question_id, "clause": a.clause, **{name: _rounded(columns[name][i]) for name in METRICS}}
         for i, a in enumerate(answers)
     ]
+
+
+def _rounded(value: float | None) -> float | None:
+    """Drop the digits that depend on which texts were embedded together, so that a run gives the same file again."""
+    return None if value is None else round(value, DIGITS)
 
 
 def _clause_columns(
