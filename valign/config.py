@@ -142,6 +142,7 @@ def check(cfg: DictConfig) -> None:
         _check_value(key, OmegaConf.select(cfg, key), limits(schema, key))
     if schema is TrainConfig:
         _check_document(cfg)
+        _check_synthesis(cfg)
         _check_models(cfg)
         _check_training(cfg)
     elif schema is TraceConfig:
@@ -217,6 +218,11 @@ def _check_file(key: str, value: str, suffixes: tuple[str, ...]) -> None:
         raise ValignError(
             f"{key}={value}: '{path.suffix}' files are not supported; give one of: {', '.join(suffixes)}."
         )
+
+
+def _check_synthesis(cfg: DictConfig) -> None:
+    if not any(cfg.synthesis.rejected.values()):
+        raise ValignError("synthesis.rejected: every share is 0; give one a share, as in synthesis.rejected.edit=1.")
 
 
 def _check_models(cfg: DictConfig) -> None:

@@ -14,7 +14,6 @@ from typing import Any, cast, get_type_hints
 from omegaconf import MISSING
 
 STAGES = ("sft", "dpo")
-REJECTED = ("edit", "clause", "base")
 PRECISIONS = ("auto", "float32", "bfloat16")
 METRICS = (
     "fact_recall",
@@ -101,6 +100,16 @@ class TrainerConfig:
 
 
 @dataclass
+class RejectedConfig:
+    """Shares of the kinds of rejected answer; see ``conf/config.yaml``."""
+
+    contradiction: float = setting(at_least=0)
+    edit: float = setting(at_least=0)
+    clause: float = setting(at_least=0)
+    base: float = setting(at_least=0)
+
+
+@dataclass
 class SynthesisConfig:
     """How much the teacher writes and what the filters let pass; see ``conf/config.yaml``."""
 
@@ -111,7 +120,7 @@ class SynthesisConfig:
     claim_pairs_per_passage: int = setting(at_least=0)
     scenarios_per_passage: int = setting(at_least=0)
     held_out_per_passage: int = setting(at_least=1)
-    rejected: list[str] = field(default=MISSING, metadata={"choices": REJECTED})
+    rejected: RejectedConfig = field(default_factory=RejectedConfig)
     answers: str = setting(choices=("quote", "write"))
     max_quote_words: int = setting(at_least=5)
     openings: list[str] = MISSING

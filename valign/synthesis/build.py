@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from valign.errors import ValignError
 from valign.records import Document, Question, write_jsonl
 from valign.store import digest, write_json
+from valign.synthesis.audit import audit, audit_lines
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.filters import Filters, Funnel, Limits
 from valign.synthesis.instruct import Settings, Writer, write_instructions
@@ -19,6 +21,8 @@ from valign.synthesis.templates import load_template
 if TYPE_CHECKING:
     from valign.evaluation.metrics import Embedder
     from valign.teachers.cache import CachedTeacher
+
+log = logging.getLogger(__name__)
 
 SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
 TEMPLATES = ("question", "scenario", "held_out", "answer")
@@ -73,7 +77,11 @@ def synthesize(
             )
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
-    write_json(folder / FUNNEL, {name: funnel.to_dict() for name, funnel in funnels.items()})
+    counts = {name: funnel.to_dict() for name, funnel in funnels.items()}
+    counts["preference"]["audit"] = report = audit(preferences, seed)
+    if report["cause"]:
+        log.warning("D_pref: %s", report["cause"])
+    write_json(folder / FUNNEL, counts)
     quotes = [*(row.provenance for row in instructions), *(row.provenance for row in preferences)]
     verified = sum(document.text[q.start : q.end] == q.quote for q in quotes)
     return {
@@ -84,6 +92,7 @@ def synthesize(
         "clauses_covered": len({c for row in instructions for c in row.clauses}),
         "quotes": len(quotes),
         "quotes_verified": verified,
+        "shortcut_audit": report,
     }
 
 
@@ -141,4 +150,5 @@ def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
         if counts:
             middle = counts[len(counts) // 2]
             lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
+        lines += audit_lines(funnel["audit"]) if "audit" in funnel else []
     return "\n".join(lines)

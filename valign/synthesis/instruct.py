@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ class Settings:
     claim_pairs_per_passage: int
     scenarios_per_passage: int
     held_out_per_passage: int
-    rejected: tuple[str, ...]
+    rejected: Mapping[str, float]
     answers: str
     max_quote_words: int
     openings: tuple[str, ...]

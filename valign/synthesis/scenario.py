@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from valign.errors import ValignError
 from valign.records import Passage, Preference
 from valign.store import digest
-from valign.synthesis.edits import edits
+from valign.synthesis.edits import contradiction, edits
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instruct import Claim, Writer
 from valign.synthesis.quotes import Quote
@@ -19,7 +20,7 @@ from valign.teachers.protocol import Request, Sampling
 if TYPE_CHECKING:
     from valign.teachers.cache import CachedTeacher
 
-KINDS = ("edit", "clause", "base")
+KINDS = ("edit", "clause", "base", "contradiction")
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ def write_preferences(
 
     The rejected answer of a situation is of one kind, drawn by the question alone, so that other clauses have no say in
     it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, the
-    one nearest to the question; ``base`` is the base model's own answer without the passage. Claims join in as pairs
-    that differ in verdict and fact.
+    one nearest to the question; ``base`` is the base model's own answer without the passage, where it is unfaithful;
+    ``contradiction`` is the chosen answer with every statement turned into its opposite. Claims join in as pairs that
+    differ in verdict and fact.
 
     Args:
         writer: Writes with the teacher.
@@ -52,15 +54,16 @@ def write_preferences(
 
     Returns:
         The rows that every filter let pass, and the counts.
+
+    Raises:
+        ValignError: A share is of an unknown kind, or none is above 0.
     """
-    unknown = [kind for kind in writer.settings.rejected if kind not in KINDS]
-    if unknown or not writer.settings.rejected:
-        raise ValignError(f"synthesis.rejected={unknown or '[]'}: choose from {', '.join(KINDS)}.")
+    shares = check_shares(writer.settings.rejected)
     funnel = Funnel()
     template = load_template("scenario")
     rows: list[Preference] = []
     found = _situations(writer, filters, funnel)
-    turn = {s.question: writer.source("kind", s.question).choice(writer.settings.rejected) for s in found}
+    turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
     for situation in found:
         kind = turn[situation.question]
@@ -86,6 +89,26 @@ def write_preferences(
         funnel.keep(situation.passage.clause, kind)
     rows += _claims(writer, filters, funnel)
     return rows, funnel
+
+
+def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
+    """Return the kinds of rejected answer with a share above 0.
+
+    Raises:
+        ValignError: A kind is unknown, or there is none.
+    """
+    unknown = [kind for kind in shares if kind not in KINDS]
+    found = {kind: shares[kind] for kind in KINDS if shares.get(kind, 0) > 0}
+    if unknown or not found:
+        raise ValignError(f"synthesis.rejected={unknown or 'nothing'}: give shares to some of {', '.join(KINDS)}.")
+    return found
+
+
+def _draw(source: random.Random, shares: Mapping[str, float]) -> str:
+    """Draw a kind by the shares; equal ones are drawn as a choice among the kinds."""
+    if len(set(shares.values())) == 1:
+        return source.choice(list(shares))
+    return source.choices(list(shares), list(shares.values()))[0]
 
 
 def _situations(writer: Writer, filters: Filters, funnel: Funnel) -> list[Situation]:
@@ -131,7 +154,9 @@ def _rejected(
     """Return a rejected answer of the kind asked for, or of the next kind where that one cannot be had."""
     if kind == "base" and own and filters.answer(own, situation.passage)[0]:
         return own, "base"
-    if kind in ("edit", "base"):
+    if kind == "contradiction" and (opposite := contradiction(situation.chosen)):
+        return opposite, kind
+    if kind != "clause":
         found = edits(situation.chosen, writer.names, writer.source("edit", situation.question))
         facts = [e for e in found if e.kind != "polarity"] or found
         if facts:
