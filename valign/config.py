@@ -223,6 +223,8 @@ def _check_file(key: str, value: str, suffixes: tuple[str, ...]) -> None:
 def _check_synthesis(cfg: DictConfig) -> None:
     if not any(cfg.synthesis.rejected.values()):
         raise ValignError("synthesis.rejected: every share is 0; give one a share, as in synthesis.rejected.edit=1.")
+    if cfg.synthesis.faithfulness == "nli" and not cfg.synthesis.faithfulness_model:
+        raise ValignError("synthesis.faithfulness=nli needs a model: add synthesis.faithfulness_model=FOLDER.")
 
 
 def _check_models(cfg: DictConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LIMITS = ("min_relevance", "max_rank", "min_faithfulness", "max_duplicate", "max_overlap")
+LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
 
 
 @dataclass(frozen=True)

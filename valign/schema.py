@@ -133,6 +133,12 @@ class SynthesisConfig:
     min_faithfulness: float = setting(at_least=-1, at_most=1)
     max_duplicate: float = setting(above=0, at_most=1)
     max_overlap: float = setting(above=0, at_most=1)
+    max_evaluation: float = setting(above=0, at_most=1)
+    max_wording: float = setting(above=0, at_most=1)
+    min_language: float = setting(at_least=0, at_most=1)
+    max_repetition: float = setting(at_least=0, at_most=1)
+    faithfulness: str = setting(choices=("embedding", "judge", "nli"))
+    faithfulness_model: str | None = MISSING
 
 
 @dataclass

@@ -196,12 +196,13 @@ def test_templates_keep_braces_of_a_passage() -> None:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_template_shows_the_passage_last(name: str) -> None:
     template = load_template(name)
-    words = {"passage": "PASSAGE {question}", "question": "QUESTION"}
+    words = {"passage": "PASSAGE {question}", "question": "QUESTION", "answer": "ANSWER"}
     turns = template.fill(**words)
     assert [t["role"] for t in turns][-1] == "user"
     assert sum("PASSAGE {question}" in t["content"] for t in turns) == 1
     assert "PASSAGE {question}" in turns[-1]["content"]
     assert ("QUESTION" in turns[-1]["content"]) == (name == "answer")
+    assert ("ANSWER" in turns[-1]["content"]) == (name == "faithful")
 
 
 def test_an_unknown_template() -> None:
@@ -308,8 +309,11 @@ def test_reasons_to_drop_an_answer(text: str, reason: str | None) -> None:
 
 def test_framed_questions_are_judged_by_their_likeness_to_the_evaluation_alone() -> None:
     filters = fog_and_oil([HELD_OUT])
-    assert filters.leak("Far") == (None, {"overlap": 0.0})
-    assert filters.leak("Test something else")[0] == "overlaps evaluation"
+    assert filters.leak("Near") == (None, {"overlap": 0.0, "evaluation": 0.0})
+    assert filters.leak("Far")[1] == {"overlap": 0.0, "evaluation": 0.96}
+    assert filters.leak("Near whether a guest may swim")[0] == "overlaps evaluation"
+    assert filters.leak("Test something else") == ("near evaluation", {"overlap": 0.1111, "evaluation": 1.0})
+    assert fog_and_oil().leak("Test something else") == (None, {"overlap": 0.0, "evaluation": 0.0})
 
 
 def test_the_funnel_counts() -> None:

@@ -12,6 +12,7 @@ from valign.records import Document, Question, write_jsonl
 from valign.store import digest, write_json
 from valign.synthesis.audit import audit, audit_lines
 from valign.synthesis.edits import names_in, numbers_in
+from valign.synthesis.faithfulness import make_faithfulness
 from valign.synthesis.filters import Filters, Funnel, Limits
 from valign.synthesis.instruct import Settings, Writer, write_instructions
 from valign.synthesis.quotes import phrases
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
-TEMPLATES = ("question", "scenario", "held_out", "answer")
+TEMPLATES = ("question", "scenario", "held_out", "answer", "faithful")
 
 
 def synthesize(
@@ -66,7 +67,8 @@ def synthesize(
     if held_out is None:
         held_out, funnels["questions"] = write_questions(writer, Filters(document.passages, (), embedder, limits))
     write_jsonl(folder / QUESTIONS, held_out)
-    filters = Filters(document.passages, held_out, embedder, limits)
+    judge = make_faithfulness(settings.faithfulness, settings.faithfulness_model, embedder, teacher)
+    filters = Filters(document.passages, held_out, embedder, limits, judge)
     instructions, funnels["sft"] = write_instructions(writer, filters)
     preferences, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
     for name, rows in (("D_sft", instructions), ("D_pref", preferences)):

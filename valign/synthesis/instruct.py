@@ -63,6 +63,8 @@ class Settings:
     temperature: float
     top_p: float
     max_new_tokens: int
+    faithfulness: str = "embedding"
+    faithfulness_model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,7 @@ def _asked(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instruction
             else:
                 kept.append((completion.text, passage, sampling, scores))
     answers = writer.answers([(question, passage) for question, passage, _, _ in kept], "answers")
+    filters.read([(answer, passage) for (_, passage, _, _), (answer, _) in zip(kept, answers, strict=True)])
     rows = []
     for (question, passage, sampling, scores), (answer, quote) in zip(kept, answers, strict=True):
         reason, more = filters.answer(answer, passage)

@@ -11,7 +11,7 @@ from valign.errors import ValignError
 from valign.records import Passage, Preference
 from valign.store import digest
 from valign.synthesis.edits import contradiction, edits
-from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
 from valign.synthesis.instruct import Claim, Writer
 from valign.synthesis.quotes import Quote
 from valign.synthesis.templates import labelled, load_template
@@ -65,6 +65,7 @@ def write_preferences(
     found = _situations(writer, filters, funnel)
     turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
+    filters.read([(own[s.question], s.passage) for s in found if s.question in own])
     for situation in found:
         kind = turn[situation.question]
         rejected, kind = _rejected(writer, filters, situation, kind, own.get(situation.question))
@@ -126,6 +127,7 @@ def _situations(writer: Writer, filters: Filters, funnel: Funnel) -> list[Situat
             else:
                 kept.append((completion.text, passage, sampling, scores))
     answers = writer.answers([(question, passage) for question, passage, _, _ in kept], "chosen answers")
+    filters.read([(answer, passage) for (_, passage, _, _), (answer, _) in zip(kept, answers, strict=True)])
     situations = []
     for (question, passage, sampling, scores), (answer, quote) in zip(kept, answers, strict=True):
         reason, more = filters.answer(answer, passage)
@@ -152,7 +154,7 @@ def _rejected(
     writer: Writer, filters: Filters, situation: Situation, kind: str, own: str | None
 ) -> tuple[str | None, str]:
     """Return a rejected answer of the kind asked for, or of the next kind where that one cannot be had."""
-    if kind == "base" and own and filters.answer(own, situation.passage)[0]:
+    if kind == "base" and own and filters.answer(own, situation.passage)[0] in (UNFAITHFUL, UNGROUNDED):
         return own, "base"
     if kind == "contradiction" and (opposite := contradiction(situation.chosen)):
         return opposite, kind

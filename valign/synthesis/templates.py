@@ -10,17 +10,17 @@ from valign.errors import ValignError
 from valign.records import Message, Passage
 from valign.store import digest
 
-PLACEHOLDER = re.compile(r"\{(passage|question)\}")
+PLACEHOLDER = re.compile(r"\{(passage|question|answer)\}")
 
 
 @dataclass(frozen=True)
 class Template:
-    """A conversation with places for a passage and a question.
+    """A conversation with places for a passage, a question and an answer.
 
     Attributes:
         id: The file's name.
         hash: Changes with every word of the file.
-        turns: The conversation; ``{passage}`` and ``{question}`` stand where the words go.
+        turns: The conversation; ``{passage}``, ``{question}`` and ``{answer}`` stand where the words go.
     """
 
     id: str
