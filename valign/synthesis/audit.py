@@ -34,7 +34,8 @@ def audit(pairs: Sequence[Preference], seed: int = 0) -> dict[str, Any]:
         seed: Of the drawing of folds.
 
     Returns:
-        ``auc`` (0.5: told by chance, 1: always; None with a ``reason`` for fewer than 20 pairs or 5 situations),
+        ``auc`` (0.5: told by chance; 1: always; below 0.5: what is chosen for one clause is rejected for another; None
+        with a ``reason`` for fewer than 20 pairs or 5 situations),
         ``length_auc`` (by the word count alone), ``kinds`` (AUC for each kind of rejected answer), ``words`` (those
         that speak most for ``chosen`` and for ``rejected``), ``longer`` (which answers are longer), ``pairs``,
         ``folds_by``, ``cause`` (in words, where the AUC is above 0.8, else empty).

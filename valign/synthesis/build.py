@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.errors import ValignError
-from valign.records import Document, Question, write_jsonl
+from valign.records import Document, Instruction, Passage, Preference, Question, write_jsonl
 from valign.store import digest, write_json
 from valign.synthesis.audit import audit, audit_lines
+from valign.synthesis.coverage import check_coverage, count_questions, frame_instructions, frame_situations, top_up
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.faithfulness import make_faithfulness
 from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.instruct import Settings, Writer, write_instructions
+from valign.synthesis.instruct import Settings, Writer, ask_instructions, write_instructions
 from valign.synthesis.quotes import phrases
-from valign.synthesis.scenario import write_preferences
+from valign.synthesis.scenario import ask_situations, pairs_of, write_preferences
 from valign.synthesis.templates import load_template
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
+HELD_OUT_FRAME = "What has to be kept in mind when it comes to {words}?"
 TEMPLATES = ("question", "scenario", "held_out", "answer", "faithful")
 
 
@@ -60,23 +62,32 @@ def synthesize(
         Counts for the manifest.
 
     Raises:
-        ValignError: Nothing was left for training.
+        ValignError: Nothing was left for training, or too little for some clause.
     """
     writer = Writer(document, teacher, embedder, settings, seed)
     funnels: dict[str, Funnel] = {}
-    if held_out is None:
-        held_out, funnels["questions"] = write_questions(writer, Filters(document.passages, (), embedder, limits))
-    write_jsonl(folder / QUESTIONS, held_out)
+    made = held_out
+    if made is None:
+        made, funnels["questions"] = write_questions(writer, Filters(document.passages, (), embedder, limits))
+    write_jsonl(folder / QUESTIONS, made)
     judge = make_faithfulness(settings.faithfulness, settings.faithfulness_model, embedder, teacher)
-    filters = Filters(document.passages, held_out, embedder, limits, judge)
+    filters = Filters(document.passages, made, embedder, limits, judge)
     instructions, funnels["sft"] = write_instructions(writer, filters)
+    _cover_instructions(writer, filters, funnels["sft"], instructions)
     preferences, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
+    _cover_preferences(writer, base, filters, funnels["preference"], preferences, system_prompt)
     for name, rows in (("D_sft", instructions), ("D_pref", preferences)):
         if not rows:
             raise ValignError(
                 f"{name} is empty: every candidate was dropped ({dict(funnels['sft'].dropped)}); lower "
                 "synthesis.min_relevance or raise synthesis.questions_per_passage."
             )
+    by_clause = {
+        "instructions": funnels["sft"].per_clause,
+        "preferences": funnels["preference"].per_clause,
+        "questions": count_questions(made, document.passages),
+    }
+    coverage = check_coverage(writer, by_clause, given_questions=held_out is not None)
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
     counts = {name: funnel.to_dict() for name, funnel in funnels.items()}
@@ -89,46 +100,103 @@ def synthesize(
     return {
         "instructions": len(instructions),
         "preferences": len(preferences),
-        "questions": len(held_out),
+        "questions": len(made),
         "clauses": len(document.passages),
         "clauses_covered": len({c for row in instructions for c in row.clauses}),
         "quotes": len(quotes),
         "quotes_verified": verified,
+        "coverage": coverage,
         "shortcut_audit": report,
     }
 
 
+def _cover_instructions(writer: Writer, filters: Filters, funnel: Funnel, rows: list[Instruction]) -> None:
+    """Top D_sft up where a clause has too few."""
+    top_up(
+        writer,
+        funnel,
+        writer.settings.min_instructions,
+        lambda passages, turn: rows.extend(ask_instructions(writer, filters, funnel, passages, turn)),
+        lambda passage, count: frame_instructions(writer, filters, funnel, rows, passage, count),
+    )
+
+
+def _cover_preferences(
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    funnel: Funnel,
+    rows: list[Preference],
+    system: str | None,
+) -> None:
+    """Top D_pref up where a clause has too few."""
+
+    def ask(passages: Sequence[Passage], turn: int) -> None:
+        found = ask_situations(writer, filters, funnel, passages, turn)
+        rows.extend(pairs_of(found, writer, base, filters, funnel, system))
+
+    def frame(passage: Passage, count: int) -> None:
+        wanted = funnel.per_clause[passage.clause] + count
+        for situation in frame_situations(writer, filters, funnel, passage):
+            rows.extend(pairs_of([situation], writer, base, filters, funnel, system))
+            if funnel.per_clause[passage.clause] == wanted:
+                break
+
+    top_up(writer, funnel, writer.settings.min_preferences, ask, frame)
+
+
 def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], Funnel]:
-    """Make held-out questions for a document that has none, at most ``held_out_per_passage`` for each passage.
+    """Make held-out questions for a document that has none, ``held_out_per_passage`` for each passage.
 
     Their prompt is not one that training questions come from. The reference is the quote that answers the question;
     its facts are numbers, names and, where there are none, phrases that only this clause has, unless the question
-    gives them away.
+    gives them away. Clauses that stay short get fixed questions: for their phrases, then on the truth of a statement.
     """
     funnel = Funnel()
-    template = load_template("held_out")
-    count = writer.settings.held_out_per_passage
     keyed = phrases(writer.document.passages, 12)
-    rows = []
-    for passage, completions, _ in writer.ask(template, (), 4 * count, "held-out questions"):
-        kept = 0
-        for completion in completions:
-            if kept == count:
-                break
-            funnel.made += 1
-            reason, _ = filters.question(completion.text, passage.clause)
-            if reason or not completion.finished:
-                funnel.drop(reason or "malformed")
-                continue
-            quote = writer.quote(completion.text, passage)
-            facts = _facts(quote.text, completion.text, keyed[passage.clause])
-            if not facts:
-                funnel.drop("no fact to ask for")
-                continue
-            kept += 1
-            name = f"{writer.document.name}-auto-{digest([passage.clause, completion.text])[:8]}"
-            rows.append(Question(name, passage.clause, completion.text, quote.sentence, facts, None, "auto"))
+    rows: list[Question] = []
+    least = writer.settings.min_questions
+    count = max(writer.settings.held_out_per_passage, least)
+
+    def ask(passages: Sequence[Passage] | None, turn: int) -> None:
+        template = load_template("held_out")
+        for passage, completions, _ in writer.ask(template, (), 4 * count, "held-out questions", passages, turn):
+            for completion in completions:
+                if funnel.per_clause[passage.clause] == count:
+                    break
+                funnel.made += 1
+                reason, _ = filters.question(completion.text, passage.clause)
+                if reason or not completion.finished:
+                    funnel.drop(reason or "malformed")
+                else:
+                    add(completion.text, passage)
+
+    def add(text: str, passage: Passage) -> None:
+        quote = writer.quote(text, passage)
+        facts = _facts(quote.text, text, keyed[passage.clause])
+        name = f"{writer.document.name}-auto-{digest([passage.clause, text])[:8]}"
+        if facts:
+            rows.append(Question(name, passage.clause, text, quote.sentence, facts, None, "auto"))
             funnel.keep(passage.clause, "auto")
+        else:
+            funnel.drop("no fact to ask for")
+
+    def frame(passage: Passage, lacking: int) -> None:
+        wanted = funnel.per_clause[passage.clause] + lacking
+        for words in keyed[passage.clause]:
+            if funnel.per_clause[passage.clause] < wanted:
+                funnel.made += 1
+                add(HELD_OUT_FRAME.format(words=words), passage)
+        for claim in writer.claims(passage, wanted - funnel.per_clause[passage.clause]):
+            funnel.made += 1
+            funnel.keep(passage.clause, "claim")
+            name = f"{writer.document.name}-auto-{digest([passage.clause, claim.question])[:8]}"
+            answer = f"{claim.verdict}. {claim.quote.sentence}"
+            verdict = claim.verdict.lower()
+            rows.append(Question(name, passage.clause, claim.question, answer, (), verdict, "claim"))
+
+    ask(None, 0)
+    top_up(writer, funnel, least, ask, frame)
     return rows, funnel
 
 

@@ -65,6 +65,11 @@ class Settings:
     max_new_tokens: int
     faithfulness: str = "embedding"
     faithfulness_model: str | None = None
+    min_instructions: int = 0
+    min_preferences: int = 0
+    min_questions: int = 0
+    top_up_rounds: int = 0
+    waive_coverage: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,19 +109,29 @@ class Writer:
         return random.Random(digest([self.seed, *what]))
 
     def ask(
-        self, template: Template, openings: Sequence[str], count: int, label: str
+        self,
+        template: Template,
+        openings: Sequence[str],
+        count: int,
+        label: str,
+        passages: Sequence[Passage] | None = None,
+        turn: int = 0,
     ) -> list[tuple[Passage, list[Completion], Sampling]]:
-        """Let the teacher write ``count`` questions about every passage, each opening taken in turn."""
+        """Let the teacher write ``count`` questions about every passage, each opening taken in turn.
+
+        Only about some passages where they are given; another ``turn`` has other random numbers.
+        """
         requests = []
-        for passage in self.document.passages:
-            seed = int(digest([self.seed, template.hash, passage.text])[:7], 16)
+        asked = self.document.passages if passages is None else passages
+        for passage in asked:
+            seed = int(digest([self.seed, template.hash, passage.text, *([turn] if turn else [])])[:7], 16)
             sampling = Sampling(
                 self.settings.max_new_tokens, self.settings.temperature, self.settings.top_p, n=count, seed=seed
             )
             begin = tuple(openings[i % len(openings)] for i in range(count)) if openings else ()
             requests.append(Request(template.fill(passage=labelled(passage)), sampling, begin))
         completions = self.teacher.complete_all(requests, label)
-        triples = zip(self.document.passages, completions, requests, strict=True)
+        triples = zip(asked, completions, requests, strict=True)
         return [(passage, found, request.sampling) for passage, found, request in triples]
 
     def open_ended(self, question: str) -> str:
@@ -211,21 +226,24 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
         The rows that every filter let pass, and the counts.
     """
     funnel = Funnel()
-    rows = _asked(writer, filters, funnel)
+    rows = ask_instructions(writer, filters, funnel)
     keyed = phrases(writer.document.passages, writer.settings.phrases_per_passage)
     for passage in writer.document.passages:
         rows += _framed(writer, filters, funnel, passage, keyed[passage.clause])
         for claim in writer.claims(passage, writer.settings.claims_per_passage):
             answer = f"{claim.verdict}. {writer.quote(claim.quote.text, passage).sentence}"
-            row = _row(writer, passage, "claim", claim.question, answer, claim.quote, None)
-            _keep(rows, row, filters, funnel, passage)
+            row = row_of(writer, passage, "claim", claim.question, answer, claim.quote, None)
+            keep_framed(rows, row, filters, funnel, passage)
     return rows, funnel
 
 
-def _asked(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instruction]:
-    """Return the rows whose questions the teacher wrote."""
+def ask_instructions(
+    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
+) -> list[Instruction]:
+    """Return the rows whose questions the teacher wrote; ``passages`` and ``turn`` as in ``Writer.ask``."""
     template = load_template("question")
-    asked = writer.ask(template, writer.settings.openings, writer.settings.questions_per_passage, "questions")
+    count = writer.settings.questions_per_passage
+    asked = writer.ask(template, writer.settings.openings, count, "questions", passages, turn)
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:
         for completion in completions:
@@ -261,19 +279,29 @@ def _framed(
     for words in keyed:
         question = source.choice(PHRASE_FRAMES).format(words=words)
         quote = writer.quote(words, passage)
-        _keep(rows, _row(writer, passage, "phrase", question, quote.sentence, quote, None), filters, funnel, passage)
-    title = writer.document.title.removeprefix("The ").strip()
-    subject = topic(passage).lower() or passage.heading[-1]
+        keep_framed(
+            rows, row_of(writer, passage, "phrase", question, quote.sentence, quote, None), filters, funnel, passage
+        )
+    title, subject = frame_words(writer, passage)
     for frame in RECITE_FRAMES[: writer.settings.recitations_per_passage]:
         question = frame.format(title=title, topic=subject)
         quote = Quote(passage.text, passage.start, passage.end)
-        _keep(rows, _row(writer, passage, "recite", question, quote.sentence, quote, None), filters, funnel, passage)
+        keep_framed(
+            rows, row_of(writer, passage, "recite", question, quote.sentence, quote, None), filters, funnel, passage
+        )
     return rows
 
 
-def _row(
+def frame_words(writer: Writer, passage: Passage) -> tuple[str, str]:
+    """Return what frames call the document, and what they call the passage."""
+    title = writer.document.title.removeprefix("The ").strip()
+    return title, topic(passage).lower() or passage.heading[-1]
+
+
+def row_of(
     writer: Writer, passage: Passage, kind: str, question: str, answer: str, quote: Quote, sampling: Sampling | None
 ) -> Instruction:
+    """Return the row of a fixed sentence, before the filters have scored it."""
     origin = writer.provenance(quote, f"frame/{kind}", digest(question)[:8], sampling)
     return _instruction(kind, passage, question, answer, origin, {})
 
@@ -285,7 +313,7 @@ def _instruction(
     return Instruction(name, (passage.clause,), kind, question, answer, origin, scores)
 
 
-def _keep(rows: list[Instruction], row: Instruction, filters: Filters, funnel: Funnel, passage: Passage) -> None:
+def keep_framed(rows: list[Instruction], row: Instruction, filters: Filters, funnel: Funnel, passage: Passage) -> None:
     """Put a framed row through the filters that concern it: repetition, overlap with the evaluation, the answer's."""
     funnel.made += 1
     if any(row.example_id == other.example_id for other in rows):

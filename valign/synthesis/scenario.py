@@ -25,13 +25,13 @@ KINDS = ("edit", "clause", "base", "contradiction")
 
 @dataclass(frozen=True)
 class Situation:
-    """A question with its faithful answer, before a rejected answer is found."""
+    """A question with its faithful answer, before a rejected answer is found; a fixed sentence has no ``sampling``."""
 
     question: str
     chosen: str
     passage: Passage
     quote: Quote
-    sampling: Sampling
+    sampling: Sampling | None
     scores: dict[str, float]
 
 
@@ -58,11 +58,25 @@ def write_preferences(
     Raises:
         ValignError: A share is of an unknown kind, or none is above 0.
     """
-    shares = check_shares(writer.settings.rejected)
+    check_shares(writer.settings.rejected)
     funnel = Funnel()
+    found = ask_situations(writer, filters, funnel)
+    rows = pairs_of(found, writer, base, filters, funnel, system)
+    return rows + _claims(writer, filters, funnel), funnel
+
+
+def pairs_of(
+    found: Sequence[Situation],
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    funnel: Funnel,
+    system: str | None = None,
+) -> list[Preference]:
+    """Return situations as pairs, each with a rejected answer of a drawn kind; arguments as in write_preferences."""
+    shares = check_shares(writer.settings.rejected)
     template = load_template("scenario")
     rows: list[Preference] = []
-    found = _situations(writer, filters, funnel)
     turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
     filters.read([(own[s.question], s.passage) for s in found if s.question in own])
@@ -72,7 +86,10 @@ def write_preferences(
         if rejected is None or rejected == situation.chosen:
             funnel.drop("no rejected answer")
             continue
-        origin = writer.provenance(situation.quote, template.id, template.hash, situation.sampling)
+        source = (
+            (template.id, template.hash) if situation.sampling else ("frame/situation", digest(situation.question)[:8])
+        )
+        origin = writer.provenance(situation.quote, *source, situation.sampling)
         name = f"pref-{digest([situation.passage.clause, situation.question, kind])[:12]}"
         rows.append(
             Preference(
@@ -88,8 +105,7 @@ def write_preferences(
             )
         )
         funnel.keep(situation.passage.clause, kind)
-    rows += _claims(writer, filters, funnel)
-    return rows, funnel
+    return rows
 
 
 def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
@@ -112,11 +128,17 @@ def _draw(source: random.Random, shares: Mapping[str, float]) -> str:
     return source.choices(list(shares), list(shares.values()))[0]
 
 
-def _situations(writer: Writer, filters: Filters, funnel: Funnel) -> list[Situation]:
-    """Let the teacher tell situations and answer them; return those that the filters let pass."""
+def ask_situations(
+    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
+) -> list[Situation]:
+    """Let the teacher tell situations and answer them; return those that the filters let pass.
+
+    ``passages`` and ``turn`` as in ``Writer.ask``.
+    """
     settings = writer.settings
     template = load_template("scenario")
-    asked = writer.ask(template, settings.scenario_openings, settings.scenarios_per_passage, "situations")
+    count = settings.scenarios_per_passage
+    asked = writer.ask(template, settings.scenario_openings, count, "situations", passages, turn)
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:
         for completion in completions:

@@ -1,0 +1,215 @@
+"""The coverage contract: what is counted, who is asked again, what stands in, and when the build fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import Bag, Parrot
+from omegaconf import DictConfig
+
+from valign.documents import shipped_document, shipped_questions
+from valign.documents.read import parse_document
+from valign.errors import ValignError
+from valign.pipeline import LIMITS, plain
+from valign.records import Instruction, Passage, Preference, Question, read_jsonl
+from valign.synthesis.build import synthesize
+from valign.synthesis.coverage import check_coverage, count_questions, coverage_lines, top_up
+from valign.synthesis.filters import Funnel, Limits
+from valign.synthesis.instruct import Settings, Writer
+from valign.teachers import CachedTeacher, Completion, Request
+
+LOOSE = Limits(min_relevance=-1, max_rank=99, min_faithfulness=-1, max_duplicate=0.95, max_overlap=0.5)
+RULES = {
+    "Helmets": "Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for nine days.",
+    "Geese": "Nobody may feed the geese at the north gate. The keeper puts each fine into the fog chest.",
+    "Lamps": "A lamp must burn at every door from dusk. The warden lends oil to those who have none.",
+}
+HARBOUR = parse_document(
+    "\n".join(f"## Rule {i}. {name}\n\n{text}\n" for i, (name, text) in enumerate(RULES.items(), 1)).encode(), "harbour"
+)
+HELMETS, GEESE, LAMPS = (passage.clause for passage in HARBOUR.passages)
+GIVEN = [Question(f"q{i}", p.clause, f"Is rule {i} known to all?", "No.") for i, p in enumerate(HARBOUR.passages)]
+
+
+class Silent(Parrot):
+    """A parrot that asks nothing about geese in the first round; it notes whom it is asked about."""
+
+    def __init__(self, rounds: int) -> None:
+        """Be silent for some rounds of each prompt."""
+        self.rounds = rounds
+        self.asked: list[Request] = []
+        self.seen: dict[str, list[int]] = {}
+
+    def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Complete, with nothing where the geese come up too early."""
+        self.asked += requests
+        found = super().complete(requests)
+        for i, request in enumerate(requests):
+            seeds = self.seen.setdefault(request.messages[0]["content"] + request.messages[-1]["content"], [])
+            seeds.append(request.sampling.seed)
+            if request.sampling.n > 1 and "geese" in request.messages[-1]["content"] and len(seeds) <= self.rounds:
+                found[i] = [Completion("", 1, True)] * request.sampling.n
+        return found
+
+    def about(self, words: str) -> list[Request]:
+        """Return the requests that show a passage with these words and want several questions."""
+        return [r for r in self.asked if words in r.messages[-1]["content"] and r.sampling.n > 1]
+
+
+@pytest.fixture
+def settings(compose_config: Callable[..., DictConfig]) -> Settings:
+    """The default settings without frames and claims, so that the teacher alone fills a clause."""
+    values = {k: v for k, v in plain(compose_config().synthesis).items() if k not in LIMITS}
+    options: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    none: dict[str, Any] = {"phrases_per_passage": 0, "recitations_per_passage": 0, "claims_per_passage": 0}
+    return replace(Settings(**options), **none, claim_pairs_per_passage=0)
+
+
+def build(folder: Path, settings: Settings, teacher: Parrot, questions: Sequence[Question] | None = GIVEN) -> Any:
+    """Write the harbour's data."""
+    cached = CachedTeacher(teacher, folder / "completions.sqlite")
+    return synthesize(
+        folder, HARBOUR, questions, teacher=cached, base=cached, embedder=Bag(), settings=settings, limits=LOOSE, seed=0
+    )
+
+
+def per_clause(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the numbers of examples and pairs by clause."""
+    sft = read_jsonl(folder / "sft.jsonl", Instruction)
+    pairs = read_jsonl(folder / "preferences.jsonl", Preference)
+    return {
+        c: (sum(row.clauses == (c,) for row in sft), sum(row.clauses == (c,) for row in pairs))
+        for c in (HELMETS, GEESE, LAMPS)
+    }
+
+
+def others(folder: Path) -> list[tuple[str, str]]:
+    """Return name and question of every row that is not about the geese."""
+    sft = read_jsonl(folder / "sft.jsonl", Instruction)
+    pairs = read_jsonl(folder / "preferences.jsonl", Preference)
+    found = [(r.example_id, r.question) for r in sft if r.clauses != (GEESE,)]
+    return sorted(found + [(r.example_id, r.question) for r in pairs if r.clauses != (GEESE,)])
+
+
+def test_a_short_clause_alone_is_asked_about_again(settings: Settings, tmp_path: Path) -> None:
+    """Silent in the first round, the parrot has its say in the second: two prompts, twice for the geese alone."""
+    teacher = Silent(1)
+    counts = build(tmp_path, settings, teacher)
+    assert len(teacher.about("geese")) == 4
+    assert len(teacher.about("helmet")) == len(teacher.about("lamp")) == 2
+    assert all(len(seeds) == len(set(seeds)) for seeds in teacher.seen.values())
+    found = per_clause(tmp_path)
+    assert found[GEESE][0] >= 4 and found[GEESE][1] >= 2
+    assert all(not report["short"] for report in counts["coverage"].values())
+    rows = read_jsonl(tmp_path / "sft.jsonl", Instruction)
+    assert all(row.provenance.teacher == "parrot@1" for row in rows)
+
+
+def test_other_clauses_get_what_they_got_without_it(settings: Settings, tmp_path: Path) -> None:
+    """Whether the geese had to be topped up or not, helmets and lamps have the same rows."""
+    for name, rounds in (("a", 0), ("b", 1)):
+        build(tmp_path / name, settings, Silent(rounds))
+    assert others(tmp_path / "a") == others(tmp_path / "b")
+
+
+def test_fixed_sentences_stand_in_for_a_teacher_that_stays_silent(settings: Settings, tmp_path: Path) -> None:
+    """Two more rounds for each of two prompts bring nothing; then exactly what is lacking is framed: 4 and 2."""
+    teacher = Silent(99)
+    build(tmp_path, settings, teacher)
+    assert len(teacher.about("geese")) == 6
+    assert per_clause(tmp_path)[GEESE] == (4, 2)
+    rows = [r for r in read_jsonl(tmp_path / "sft.jsonl", Instruction) if r.clauses == (GEESE,)]
+    pairs = [r for r in read_jsonl(tmp_path / "preferences.jsonl", Preference) if r.clauses == (GEESE,)]
+    for origin in (*(r.provenance for r in rows), *(r.provenance for r in pairs)):
+        assert origin.teacher == "valign" and origin.template.startswith("frame/")
+        assert HARBOUR.text[origin.start : origin.end] == origin.quote
+    assert len({r.question for r in rows}) == 4
+    assert all(r.chosen != r.rejected for r in pairs)
+
+
+def test_held_out_questions_stand_in_too(settings: Settings, tmp_path: Path) -> None:
+    """The silent parrot leaves the geese without a question; one is framed, and its answer is in the clause."""
+    build(tmp_path, settings, Silent(99), None)
+    found = [q for q in read_jsonl(tmp_path / "questions.jsonl", Question) if q.clause == GEESE]
+    assert len(found) == 1
+    assert all(fact[0] in RULES["Geese"].lower() for fact in found[0].facts) and found[0].facts
+
+
+def test_the_build_fails_with_a_list_or_is_waived(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody can write 999 pairs about a rule."""
+    greedy = replace(settings, min_preferences=999, top_up_rounds=0)
+    with pytest.raises(ValignError) as caught:
+        build(tmp_path, greedy, Parrot())
+    message = str(caught.value)
+    assert "\n" not in message and "synthesis.waive_coverage=true" in message
+    assert all(f"{clause} (" in message for clause in (HELMETS, GEESE, LAMPS))
+    assert not (tmp_path / "sft.jsonl").exists()
+    counts = build(tmp_path, replace(greedy, waive_coverage=True), Parrot())
+    assert "short of synthesis.min_preferences=999: harbour/rule-1 (" in caplog.text
+    assert set(counts["coverage"]["preferences"]["short"]) == {HELMETS, GEESE, LAMPS}
+    assert (tmp_path / "sft.jsonl").exists()
+
+
+def writer(settings: Settings, tmp_path: Path) -> Writer:
+    """Return a writer that nobody asks."""
+    return Writer(HARBOUR, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), settings, 0)
+
+
+def test_questions_of_the_user_are_a_warning_and_made_ones_an_error(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    enough = dict.fromkeys((HELMETS, GEESE, LAMPS), 9)
+    counts = {"instructions": enough, "preferences": enough, "questions": {HELMETS: 1, LAMPS: 2}}
+    caplog.set_level(logging.WARNING)
+    report = check_coverage(writer(settings, tmp_path), counts, given_questions=True)
+    assert report["questions"] == {"least": 1, "short": {GEESE: 0}}
+    assert f"short of synthesis.min_questions=1: {GEESE} (0)" in caplog.text
+    assert coverage_lines(report) == [
+        "coverage, at least for a clause: 4 D_sft, 2 D_pref, 1 evaluation questions",
+        f"    WARNING: short of synthesis.min_questions=1: {GEESE} (0)",
+    ]
+    with pytest.raises(ValignError, match=r"min_questions=1: harbour/rule-2 \(0\)\. Let more be asked"):
+        check_coverage(writer(settings, tmp_path), counts, given_questions=False)
+
+
+def test_nothing_is_asked_where_nothing_is_short(settings: Settings, tmp_path: Path) -> None:
+    funnel = Funnel()
+    for clause in (HELMETS, GEESE, LAMPS):
+        funnel.keep(clause, "question")
+    calls: list[Any] = []
+    top_up(writer(settings, tmp_path), funnel, 1, lambda *a: calls.append(a), lambda *a: calls.append(a))
+    assert calls == []
+
+
+def test_rounds_by_hand(settings: Settings, tmp_path: Path) -> None:
+    """Least 3, rule 1 has 3. The teacher adds one for rule 2 in round 2; so 2 are framed for rule 2, 3 for rule 3."""
+    funnel = Funnel()
+    for _ in range(3):
+        funnel.keep(HELMETS, "question")
+    rounds: list[tuple[list[str], int]] = []
+    framed: list[tuple[str, int]] = []
+
+    def ask(passages: Sequence[Passage], turn: int) -> None:
+        rounds.append(([p.clause for p in passages], turn))
+        if turn == 2:
+            funnel.keep(GEESE, "question")
+
+    top_up(writer(settings, tmp_path), funnel, 3, ask, lambda p, n: framed.append((p.clause, n)))
+    assert rounds == [([GEESE, LAMPS], 1), ([GEESE, LAMPS], 2)]
+    assert framed == [(GEESE, 2), (LAMPS, 3)]
+
+
+def test_a_question_on_an_article_counts_for_its_parts() -> None:
+    parts = [Passage(f"d/{name}", ("Code",), "Text.", 0, 5) for name in ("4/1", "4/2", "40")]
+    asked = [Question(f"q{i}", clause, "Why?", "So.") for i, clause in enumerate(("d/4", "d/4/2", "d/40"))]
+    assert count_questions(asked, parts) == {"d/4/1": 1, "d/4/2": 2, "d/40": 1}
+    document = shipped_document("lanternfield")
+    counts = count_questions(shipped_questions("lanternfield"), document.passages)
+    assert sum(counts.values()) == 44 and min(counts.values()) == 2
