@@ -183,15 +183,6 @@ def funnels(comparison: Comparison) -> list[Funnel]:
     return found
 
 
-def examples(comparison: Comparison, clauses: Clauses) -> list[tuple[str, list[int]]]:
-    """Return the number of kept examples for each clause of the document, by kind of data."""
-    counts = [kind.get("per_clause", {}) for kind in (comparison.funnel or {}).values()]
-    if not counts:
-        return []
-    ids = clauses.ordered([*(p.clause for p in clauses.passages), *(c for count in counts for c in count)])
-    return [(clause, [int(count.get(clause, 0)) for count in counts]) for clause in ids]
-
-
 def leak_sentence(comparison: Comparison) -> str:
     """Say how many evaluation questions share a run of words with a training question."""
     if comparison.leak is None:

@@ -16,7 +16,7 @@ import numpy as np
 from valign.records import Preference
 
 FOLDS = 5
-FEWEST = 20
+FEWEST = 10
 WARN_ABOVE = 0.8
 SHOWN = 5
 WORD = re.compile(r"\w+")
@@ -35,7 +35,7 @@ def audit(pairs: Sequence[Preference], seed: int = 0) -> dict[str, Any]:
 
     Returns:
         ``auc`` (0.5: told by chance; 1: always; below 0.5: what is chosen for one clause is rejected for another; None
-        with a ``reason`` for fewer than 20 pairs or 5 situations),
+        with a ``reason`` for fewer than 10 pairs or 5 situations),
         ``length_auc`` (by the word count alone), ``kinds`` (AUC for each kind of rejected answer), ``words`` (those
         that speak most for ``chosen`` and for ``rejected``), ``longer`` (which answers are longer), ``pairs``,
         ``folds_by``, ``cause`` (in words, where the AUC is above 0.8, else empty).
