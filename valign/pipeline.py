@@ -18,7 +18,7 @@ from valign.errors import ValignError
 from valign.ledger.source import latest_source, write_source
 from valign.records import Document, Instruction, Preference, Question, read_jsonl, to_dict, write_jsonl
 from valign.store import code_digest, digest, file_digest, read_json, stage, write_json
-from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
+from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, no_questions, synthesize
 from valign.synthesis.diff import compare
 from valign.synthesis.filters import Limits
 from valign.synthesis.instruct import Settings
@@ -194,10 +194,7 @@ class Pipeline:
             return self.given_questions
         made = read_jsonl(self.data / QUESTIONS, Question)
         if not made:
-            raise ValignError(
-                f"the teacher made no held-out question about {self.document.name} that passed the filters; add "
-                "evaluation.questions=FILE.jsonl, or choose a larger teacher."
-            )
+            raise no_questions(self.document.name)
         return made
 
     def adapters(self, stages: Sequence[str]) -> list[Path]:

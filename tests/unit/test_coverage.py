@@ -140,6 +140,19 @@ def test_held_out_questions_stand_in_too(settings: Settings, tmp_path: Path) -> 
     assert all(fact[0] in RULES["Geese"].lower() for fact in found[0].facts) and found[0].facts
 
 
+class Mute(Parrot):
+    """Asks nothing at all."""
+
+    def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """Return empty completions."""
+        return [[Completion("", 1, True)] * request.sampling.n for request in requests]
+
+
+def test_a_teacher_without_a_single_held_out_question_is_named(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ValignError, match="no held-out question about harbour"):
+        build(tmp_path, settings, Mute(), None)
+
+
 def test_the_build_fails_with_a_list_or_is_waived(
     settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

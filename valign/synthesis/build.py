@@ -151,6 +151,9 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
     Their prompt is not one that training questions come from. The reference is the quote that answers the question;
     its facts are numbers, names and, where there are none, phrases that only this clause has, unless the question
     gives them away. Clauses that stay short get fixed questions: for their phrases, then on the truth of a statement.
+
+    Raises:
+        ValignError: The teacher's questions were all dropped, and ``min_questions`` asks for some.
     """
     funnel = Funnel()
     keyed = phrases(writer.document.passages, 12)
@@ -196,8 +199,18 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
             rows.append(Question(name, passage.clause, claim.question, answer, (), verdict, "claim"))
 
     ask(None, 0)
+    if least and not rows:
+        raise no_questions(writer.document.name)
     top_up(writer, funnel, least, ask, frame)
     return rows, funnel
+
+
+def no_questions(name: str) -> ValignError:
+    """Return the error for a document that no held-out question was made about."""
+    return ValignError(
+        f"the teacher made no held-out question about {name} that passed the filters; add "
+        "evaluation.questions=FILE.jsonl, or choose a larger teacher."
+    )
 
 
 def _facts(quote: str, question: str, keyed: Sequence[str]) -> tuple[tuple[str, ...], ...]:
