@@ -202,5 +202,5 @@ def test_a_judge_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         make_faithfulness("none", None, Bag(), teacher)
     with pytest.raises(ValignError, match="nli needs a model"):
         make_faithfulness("nli", None, Bag(), teacher)
-    with pytest.raises(ValignError, match=r"cannot be loaded \(no config.json in it\); .* faithfulness=embedding"):
+    with pytest.raises(ValignError, match=r"cannot be loaded \(no config.json in it\); .*faithfulness=embedding"):
         make_faithfulness("nli", str(tmp_path), Bag(), teacher).scores([("Feed ducks.", GEESE)])
