@@ -51,7 +51,7 @@ def test_question_values() -> None:
         "verdict_accuracy": 1.0,
         "verdict_preference": 1.0,
         "similarity": pytest.approx(1),
-        "rouge_l": pytest.approx(2 / 3, abs=5e-5),
+        "rouge_l": pytest.approx(2 / 3),
         "reference_nll": 1.5,
         "faithfulness": pytest.approx(1),
         "right_clause": 1.0,

@@ -31,7 +31,7 @@ def question_values(
     reference_nll: Sequence[float] | None = None,
     verdict_preference: Sequence[float | None] | None = None,
 ) -> list[Values]:
-    """Return the value of every metric, to four decimals, for every answer of one arm.
+    """Return the value of every metric, cosines to four decimals, for every answer of one arm.
 
     Args:
         answers: N answers.
@@ -57,7 +57,7 @@ def question_values(
     columns: dict[str, Sequence[float | None]] = {
         "fact_recall": [metrics.fact_recall(a.answer, a.facts) for a in answers],
         "verdict_accuracy": [metrics.verdict_correct(a.answer, a.verdict) for a in answers],
-        "similarity": metrics.similarity(embedder, texts, [a.reference for a in answers]),
+        "similarity": _rounded(metrics.similarity(embedder, texts, [a.reference for a in answers])),
         "rouge_l": [metrics.rouge_l(a.answer, a.reference) for a in answers],
         "length": [float(metrics.length_words(text)) for text in texts],
         "repetition": [metrics.repetition(text) for text in texts],
@@ -65,14 +65,14 @@ def question_values(
         **_clause_columns(answers, passages, embedder),
     }
     return [
-        {"question_id": a.question_id, "clause": a.clause, **{name: _rounded(columns[name][i]) for name in METRICS}}
+        {"question_id": a.question_id, "clause": a.clause, **{name: columns[name][i] for name in METRICS}}
         for i, a in enumerate(answers)
     ]
 
 
-def _rounded(value: float | None) -> float | None:
+def _rounded(cosines: Sequence[float]) -> list[float]:
     """Drop the digits that depend on which texts were embedded together, so that a run gives the same file again."""
-    return None if value is None else round(value, DIGITS)
+    return [round(cosine, DIGITS) for cosine in cosines]
 
 
 def _clause_columns(
@@ -84,7 +84,7 @@ def _clause_columns(
     known = [i for i, indices in enumerate(found) if indices]
     texts = [answers[i].answer for i in known]
     clause_texts = ["\n".join(passages[j].text for j in found[i]) for i in known]
-    faithful = metrics.faithfulness(embedder, texts, clause_texts)
+    faithful = _rounded(metrics.faithfulness(embedder, texts, clause_texts))
     right = metrics.right_clause(embedder, texts, [answers[i].clause for i in known], passages)
     for i, cosine, hit in zip(known, faithful, right, strict=True):
         columns["faithfulness"][i], columns["right_clause"][i] = cosine, hit
