@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,17 @@ from valign.teachers.protocol import Completion, Job, Request
 from valign.teachers.spending import cost, prompt_tokens
 
 if TYPE_CHECKING:
-    from valign.synthesis.instruct import Settings
+    from valign.synthesis.settings import Settings
 
-EVERYTHING = Limits(min_relevance=-2.0, max_rank=1_000_000, min_faithfulness=-2.0, max_duplicate=2.0, max_overlap=2.0)
+EVERYTHING = Limits(
+    min_relevance=-2.0,
+    max_rank=1_000_000,
+    min_faithfulness=-2.0,
+    max_duplicate=2.0,
+    max_overlap=2.0,
+    max_evaluation=2.0,
+    max_wording=2.0,
+)
 ASSUMED_SHARE = 0.5
 UNWRITTEN = "asyetunwritten"
 DIMENSIONS = 64
@@ -32,7 +40,7 @@ DIMENSIONS = 64
 
 @dataclass
 class Step:
-    """What one step of the synthesis asks the teacher for and does not find in the cache.
+    """What one step of the synthesis asks the teacher for, at once or in turns, and does not find in the cache.
 
     Attributes:
         label: What is written.
@@ -117,8 +125,10 @@ class DryTeacher:
 
     def complete_all(self, requests: Sequence[Request], label: str) -> list[Completions]:
         """Return a row for each request and note what is not in the cache."""
-        step = Step(label, any(UNWRITTEN in request.messages[-1]["content"] for request in requests))
-        self.steps.append(step)
+        step = next((step for step in self.steps if step.label == label), None)
+        if step is None:
+            self.steps.append(step := Step(label, False))
+        step.estimated |= any(UNWRITTEN in request.messages[-1]["content"] for request in requests)
         by_key = {request_key(self.id, request): request for request in requests}
         known = self.store.read(list(by_key)) if self.store else {}
         parts = self.store.read_parts([key for key in by_key if key not in known]) if self.store else {}
@@ -163,11 +173,19 @@ class WordEmbedder:
 
 
 def placeholder(request: Request, number: int) -> Completion:
-    """Return a question that stands for a completion; no two of a request are the same."""
+    """Return a question that stands for a completion; no two are the same, and other prompts have another second word.
+
+    So those of an evaluation prompt are of no family that a training prompt's are of.
+    """
     words = list(dict.fromkeys(re.findall(r"[a-z]{3,}", request.messages[-1]["content"].lower()))) or ["this"]
     first = number % len(words)
-    letters = "".join(chr(ord("a") + int(digit)) for digit in str(number))
-    return Completion(f"Which {' '.join((words[first:] + words[:first])[:6])} {UNWRITTEN} {letters}?", 0, True)
+    own = _letters(zlib.crc32("".join(turn["content"] for turn in request.messages).encode()))
+    shown = " ".join((words[first:] + words[:first])[:6])
+    return Completion(f"Which {own} {shown} {UNWRITTEN} {_letters(number)}?", 0, True)
+
+
+def _letters(number: int) -> str:
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
 
 
 def dry_pass(
@@ -182,6 +200,8 @@ def dry_pass(
     """Run the synthesis with a dry teacher; returns its steps. Arguments as for ``synthesize``."""
     from valign.synthesis.build import synthesize
 
+    if settings.faithfulness != "judge":
+        settings = replace(settings, faithfulness="embedding")
     stand_ins: dict[str, Any] = {"teacher": teacher, "base": base, "embedder": WordEmbedder()}
     with TemporaryDirectory() as folder:
         synthesize(

@@ -279,6 +279,10 @@ def _check_teacher(key: str, teacher: DictConfig) -> None:
 
 def _check_synthesis(cfg: DictConfig) -> None:
     synthesis = cfg.synthesis
+    if not any(synthesis.rejected.values()):
+        raise ValignError("synthesis.rejected: every share is 0; give one a share, as in synthesis.rejected.edit=1.")
+    if synthesis.faithfulness == "nli" and not synthesis.faithfulness_model:
+        raise ValignError("synthesis.faithfulness=nli needs a model: add synthesis.faithfulness_model=FOLDER.")
     kinds = {name: synthesis.kinds[name] for name in synthesis.kinds}
     if not sum(kinds.values()):
         raise ValignError("synthesis.kinds gives no kind a weight; add synthesis.kinds.question=1.")

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 CACHE = "completions.sqlite"
 NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
-LIMITS = ("min_relevance", "max_rank", "min_faithfulness", "max_duplicate", "max_overlap")
+LIMITS = tuple(limit.name for limit in fields(Limits))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from omegaconf import MISSING
 STAGES = ("sft", "dpo")
 EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
-REJECTED = ("edit", "clause", "base")
 PRECISIONS = ("auto", "float32", "bfloat16")
 METRICS = (
     "fact_recall",
@@ -120,6 +119,16 @@ class KindsConfig:
 
 
 @dataclass
+class RejectedConfig:
+    """Shares of the kinds of rejected answer; see ``synthesis.rejected`` in ``conf/config.yaml``."""
+
+    contradiction: float = setting(at_least=0)
+    edit: float = setting(at_least=0)
+    clause: float = setting(at_least=0)
+    base: float = setting(at_least=0)
+
+
+@dataclass
 class SynthesisConfig:
     """How much the teacher writes and what the filters let pass; see ``conf/config.yaml``."""
 
@@ -138,7 +147,7 @@ class SynthesisConfig:
     claim_pairs_per_passage: int = setting(at_least=0)
     scenarios_per_passage: int = setting(at_least=0)
     held_out_per_passage: int = setting(at_least=1)
-    rejected: list[str] = field(default=MISSING, metadata={"choices": REJECTED})
+    rejected: RejectedConfig = field(default_factory=RejectedConfig)
     answers: str = setting(choices=("quote", "write"))
     max_quote_words: int = setting(at_least=5)
     openings: list[str] = MISSING
@@ -151,6 +160,12 @@ class SynthesisConfig:
     min_faithfulness: float = setting(at_least=-1, at_most=1)
     max_duplicate: float = setting(above=0, at_most=1)
     max_overlap: float = setting(above=0, at_most=1)
+    max_evaluation: float = setting(above=0, at_most=1)
+    max_wording: float = setting(above=0, at_most=1)
+    min_language: float = setting(at_least=0, at_most=1)
+    max_repetition: float = setting(at_least=0, at_most=1)
+    faithfulness: str = setting(choices=("embedding", "judge", "nli"))
+    faithfulness_model: str | None = MISSING
 
 
 @dataclass

@@ -124,6 +124,24 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
     assert again.spent == Spent(1, 2, 100, 14, 2.0)
 
 
+def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    """Two answers and one chosen answer for each passage, none of them known yet; quotes are not asked about."""
+    common = ["teacher=api", "teacher.model=m", f"artifacts={tmp_path}", "synthesis.faithfulness=judge"]
+    common += ["synthesis.openings=[]", "synthesis.questions_per_passage=2", "synthesis.scenarios_per_passage=1"]
+    common += ["synthesis.rejected.base=0"]
+    written = Pipeline(compose_config(*common, "synthesis.answers=write"))
+    (judged,) = [step for step in written.budget().steps if step.label == "faithfulness"]
+    assert (judged.calls, judged.estimated) == (3 * len(written.document.passages), True)
+    quoted = Pipeline(compose_config(*common))
+    assert "faithfulness" not in {step.label for step in quoted.budget().steps}
+
+
+def test_the_budget_loads_no_entailment_model(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    choice = ["synthesis.faithfulness=nli", "synthesis.faithfulness_model=nowhere", "synthesis.answers=write"]
+    pipeline = Pipeline(compose_config("teacher=api", "teacher.model=m", f"artifacts={tmp_path}", *choice))
+    assert pipeline.budget().steps
+
+
 def test_entry_point_prints_the_budget_without_torch_and_train_refuses_it(tmp_path: Path) -> None:
     code = (
         "import sys; from valign.synthesize import main, main_with\n"

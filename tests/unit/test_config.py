@@ -140,6 +140,12 @@ def test_keys_are_dotted_and_typed() -> None:
         ([f"document.path={__file__}"], r"'\.py' files are not supported; give one of: \.txt, \.md"),
         (["document.name=magna-carta"], r"document\.name=magna-carta needs document\.path=FILE"),
         (["evaluation.questions=nowhere.jsonl"], r"evaluation\.questions=nowhere\.jsonl does not exist"),
+        (
+            [f"synthesis.rejected.{kind}=0" for kind in ("edit", "clause", "base")],
+            r"synthesis\.rejected: every share is 0",
+        ),
+        (["synthesis.rejected.edit=-1"], r"synthesis\.rejected\.edit=-1\.0 is out of range"),
+        (["synthesis.faithfulness=nli"], r"faithfulness=nli needs a model: add synthesis\.faithfulness_model=FOLDER"),
         (["recipe.stages=[dpo,sft]"], r"recipe\.stages.*in this order: \[sft, dpo\]"),
         (["recipe.stages=[sft,sft]"], r"recipe\.stages.*each stage once"),
         (["recipe.stages=[stf]"], r"recipe\.stages=stf is unknown \(did you mean 'sft'\?\)"),

@@ -20,10 +20,11 @@ from valign.errors import ValignError
 from valign.pipeline import plain, settings_of
 from valign.records import Document, Fact, Instruction, Passage, Preference, Question, read_jsonl
 from valign.synthesis.build import TEMPLATES, funnel_table, synthesize
-from valign.synthesis.edits import NUMBERS, as_question, edits, names_in, numbers_in, ungrounded
+from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, names_in, numbers_in, ungrounded
 from valign.synthesis.filters import Filters, Funnel, Limits, well_formed
 from valign.synthesis.instruct import CLAIM_FRAMES, Writer
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
+from valign.synthesis.scenario import _draw, check_shares
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, labelled, load_template, topic
 from valign.teachers import CachedTeacher
@@ -195,11 +196,13 @@ def test_templates_keep_braces_of_a_passage() -> None:
 def test_every_template_shows_the_passage_last(name: str) -> None:
     template = load_template(name)
     words = {"passage": "PASSAGE {question}", "question": "QUESTION", "second": "SECOND", "reply": "REPLY"}
+    words["answer"] = "ANSWER"
     turns = template.fill(**words)
     assert [t["role"] for t in turns][-1] == "user"
     assert sum("PASSAGE {question}" in t["content"] for t in turns) == 1
     assert "PASSAGE {question}" in turns[-1]["content"]
     assert ("QUESTION" in turns[-1]["content"]) == (name in ("answer", "silent_check"))
+    assert ("ANSWER" in turns[-1]["content"]) == (name == "faithful")
 
 
 def test_an_unknown_template() -> None:
@@ -306,8 +309,11 @@ def test_reasons_to_drop_an_answer(text: str, reason: str | None) -> None:
 
 def test_framed_questions_are_judged_by_their_likeness_to_the_evaluation_alone() -> None:
     filters = fog_and_oil([HELD_OUT])
-    assert filters.leak("Far") == (None, {"overlap": 0.0})
-    assert filters.leak("Test something else")[0] == "overlaps evaluation"
+    assert filters.leak("Near") == (None, {"overlap": 0.0, "evaluation": 0.0})
+    assert filters.leak("Far")[1] == {"overlap": 0.0, "evaluation": 0.96}
+    assert filters.leak("Near whether a guest may swim")[0] == "overlaps evaluation"
+    assert filters.leak("Test something else") == ("near evaluation", {"overlap": 0.1111, "evaluation": 1.0})
+    assert fog_and_oil().leak("Test something else") == (None, {"overlap": 0.0, "evaluation": 0.0})
 
 
 def test_the_funnel_counts() -> None:
@@ -406,5 +412,36 @@ def test_the_same_seed_writes_the_same_files(settings: Settings, tmp_path: Path)
 
 def test_unknown_kinds_of_rejected_answers(settings: Settings, tmp_path: Path) -> None:
     document = shipped_document(shipped_names()[0])
-    with pytest.raises(ValignError, match="choose from edit, clause, base"):
-        build(tmp_path, document, None, replace(settings, rejected=("other",)))
+    for shares, named in (({"other": 1.0}, "'other'"), ({"edit": 0.0}, "nothing")):
+        with pytest.raises(ValignError, match=rf"rejected=.*{named}.* some of edit, clause, base, contradiction"):
+            check_shares(shares)
+    with pytest.raises(ValignError, match=r"synthesis\.rejected"):
+        build(tmp_path, document, None, replace(settings, rejected={"other": 1.0}))
+
+
+def test_one_kind_alone(settings: Settings, tmp_path: Path) -> None:
+    """With every share but one at 0, situations have that kind, or the kind that stands in for it."""
+    document = shipped_document("lanternfield")
+    for kind, allowed in (("contradiction", {"contradiction", "edit", "clause"}), ("clause", {"clause"})):
+        build(tmp_path / kind, document, [], replace(settings, rejected={kind: 2.0, "base": 0.0}))
+        rows = read_jsonl(tmp_path / kind / "preferences.jsonl", Preference)
+        found = [row.rejected_kind for row in rows if row.kind == "situation"]
+        assert kind in found and set(found) <= allowed
+
+
+def test_shares_are_kept_on_the_whole() -> None:
+    """Three to one: of 400 draws 300 are expected to be the first, with a standard deviation below 9."""
+    drawn = [_draw(random.Random(i), {"edit": 3.0, "clause": 1.0}) for i in range(400)]
+    assert 270 < drawn.count("edit") < 330
+
+
+@pytest.mark.parametrize(
+    ("text", "opposite"),
+    [
+        ("Nobody may feed the geese. The gate is open.", "Everyone may feed the geese. The gate is not open."),
+        ("Keys cost eleven euros. Dogs must wait.", "Keys cost eleven euros. Dogs need not wait."),
+        ("Keys cost eleven euros.", None),
+    ],
+)
+def test_flat_contradictions_by_hand(text: str, opposite: str | None) -> None:
+    assert contradiction(text) == opposite

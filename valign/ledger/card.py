@@ -95,7 +95,7 @@ def card(data: DataSet, license: str) -> str:
         "valign": facts,
     }
     synthesis = data.manifest["config"]["synthesis"]
-    limits = [f"{field.name} {synthesis[field.name]}" for field in dataclasses.fields(Limits)]
+    limits = [f"{f.name} {synthesis[f.name]}" for f in dataclasses.fields(Limits) if f.name in synthesis]
     text = TEXT.format(
         title=markdown(_title(data)),
         facts="\n".join(f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in facts.items()),

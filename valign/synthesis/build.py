@@ -15,6 +15,7 @@ from valign.synthesis.audit import audit, audit_lines
 from valign.synthesis.citing import cited, cited_pair
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.extract import list_facts
+from valign.synthesis.faithfulness import make_faithfulness
 from valign.synthesis.filters import Filters, Funnel, Limits
 from valign.synthesis.instruct import ASKED, Writer, family, write_instructions
 from valign.synthesis.kinds import KINDS
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
 FACTS = "facts.jsonl"
-TEMPLATES = ("question", "scenario", "held_out", "answer", *KINDS[1:], "silent_check", "extract", "repair")
+TEMPLATES = ("question", "scenario", "held_out", "answer", *KINDS[1:], "silent_check", "extract", "repair", "faithful")
 
 
 def synthesize(
@@ -76,7 +77,8 @@ def synthesize(
         held_out, funnels["questions"] = write_questions(asking, Filters(document.passages, (), embedder, limits))
         writer.reserved = frozenset(question.family for question in held_out)
     write_jsonl(folder / QUESTIONS, held_out)
-    filters = Filters(document.passages, held_out, embedder, limits)
+    judge = make_faithfulness(settings.faithfulness, settings.faithfulness_model, embedder, teacher, settings.templates)
+    filters = Filters(document.passages, held_out, embedder, limits, judge)
     instructions, funnels["sft"] = write_instructions(writer, filters)
     facts, failures = list_facts(writer)
     instructions += teach(writer, filters, funnels["sft"], facts, instructions)

@@ -78,6 +78,17 @@ def edits(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
     return [e for e in found if e.text != text]
 
 
+def contradiction(text: str) -> str | None:
+    """Return a text that says the opposite in every sentence that can be turned; None where none can.
+
+    >>> contradiction("Guests may swim. Boats are not lent.")
+    'Guests may not swim. Boats are lent.'
+    """
+    parts = re.split(r"(?<=[.;!?])(\s+)", text)
+    turned = "".join(next((edit.text for edit in _polarity(part)), part) for part in parts)
+    return turned if turned != text else None
+
+
 def as_question(sentence: str) -> str | None:
     """Turn a statement into a yes/no question by putting its auxiliary in front; None where that is not plain.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from valign.records import Passage, Question
+from valign.synthesis.checks import Language, Wordings, refuses, repetition, words
 from valign.synthesis.edits import ungrounded
+from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
 from valign.synthesis.templates import labelled
 
 if TYPE_CHECKING:
     from valign.evaluation.metrics import Embedder
 
 SHORTEST, LONGEST = 3, 45
+UNFAITHFUL, UNGROUNDED = "unfaithful", "ungrounded number or name"
 
 
 @dataclass
@@ -60,6 +62,10 @@ class Limits:
     min_faithfulness: float
     max_duplicate: float
     max_overlap: float
+    max_evaluation: float = 0.95
+    max_wording: float = 1.0
+    min_language: float = 0.0
+    max_repetition: float = 1.0
 
 
 class Filters:
@@ -70,10 +76,16 @@ class Filters:
         held_out: Evaluation questions, which no training question may resemble.
         embedder: Gives unit vectors.
         limits: Thresholds.
+        faithfulness: Judges answers; by default their nearness to the passage.
     """
 
     def __init__(
-        self, passages: Sequence[Passage], held_out: Sequence[Question], embedder: Embedder, limits: Limits
+        self,
+        passages: Sequence[Passage],
+        held_out: Sequence[Question],
+        embedder: Embedder,
+        limits: Limits,
+        faithfulness: Faithfulness | None = None,
     ) -> None:
         self.embedder = embedder
         self.limits = limits
@@ -83,6 +95,10 @@ class Filters:
         texts = [q.question for q in held_out]
         self.held_out_vectors = embedder.embed(texts) if texts else np.zeros((0, self.passages.shape[1]), np.float32)
         self.seen: list[np.ndarray] = []
+        self.wordings = Wordings()
+        self.language = Language([passage.text for passage in passages])
+        self.faithfulness = faithfulness or ByEmbedding(embedder)
+        self._faithful: dict[tuple[str, str], float] = {}
 
     def question(self, text: str, clause: str) -> tuple[str | None, dict[str, float]]:
         """Judge a question.
@@ -92,61 +108,91 @@ class Filters:
             clause: The clause that it was asked about.
 
         Returns:
-            The name of the filter that drops it, or None; and the scores: ``relevance`` (cosine with its passage),
-            ``rank`` (of its passage among all, by that cosine, from 1), ``nearest`` (cosine with the nearest
-            question kept so far), ``overlap`` (share of words in common with the nearest evaluation question).
+            The name of the filter that drops it, or None; and the scores: ``language`` (see ``Language``),
+            ``relevance`` (cosine with its passage), ``rank`` (of its passage among all, by that cosine, from 1),
+            ``overlap`` and ``evaluation`` (see ``leak``), ``nearest`` (cosine with the nearest question kept so far),
+            ``wording`` (share of runs of letters in common with the nearest of those).
         """
-        if not well_formed(text):
-            return "malformed", {}
+        if not well_formed(text) or refuses(text):
+            return "malformed" if not well_formed(text) else "refusal", {}
+        language = round(self.language.score(text), 4)
+        if language < self.limits.min_language:
+            return "other language", {"language": language}
         vector = self.embedder.embed([text])[0]
         near = self.passages @ vector
         relevance = float(near[self.place[clause]])
-        scores = {"relevance": round(relevance, 4), "rank": float(1 + int((near > relevance).sum()))}
+        rank = float(1 + int((near > relevance).sum()))
+        scores = {"language": language, "relevance": round(relevance, 4), "rank": rank}
         if relevance < self.limits.min_relevance or scores["rank"] > self.limits.max_rank:
             return "irrelevant", scores
-        scores["overlap"] = round(self._overlap(text, vector), 4)
-        if scores["overlap"] > self.limits.max_overlap:
-            return "overlaps evaluation", scores
-        scores["nearest"] = round(max((float(v @ vector) for v in self.seen), default=0.0), 4)
-        if scores["nearest"] > self.limits.max_duplicate:
-            return "duplicate", scores
+        for judge in (self.leak, self._repeats):
+            reason, more = judge(text)
+            scores |= more
+            if reason:
+                return reason, scores
         self.seen.append(vector)
+        self.wordings.add(text)
         return None, scores
 
+    def _repeats(self, text: str) -> tuple[str | None, dict[str, float]]:
+        """Judge a question's likeness to those kept before."""
+        vector = self.embedder.embed([text])[0]
+        scores = {"nearest": round(max((float(v @ vector) for v in self.seen), default=0.0), 4)}
+        if scores["nearest"] > self.limits.max_duplicate:
+            return "duplicate", scores
+        scores["wording"] = round(self.wordings.nearest(text), 4)
+        return ("duplicate wording" if scores["wording"] > self.limits.max_wording else None), scores
+
     def leak(self, text: str) -> tuple[str | None, dict[str, float]]:
-        """Judge only a question's likeness to the evaluation questions; returns as ``question`` does."""
-        overlap = round(self._overlap(text, self.embedder.embed([text])[0]), 4)
-        return ("overlaps evaluation" if overlap > self.limits.max_overlap else None), {"overlap": overlap}
+        """Judge only a question's likeness to the evaluation questions.
+
+        Returns:
+            The name of the filter that drops it, or None; and the scores: ``overlap`` (1 for six words in a row in
+            common with an evaluation question, else the largest share of words in common), ``evaluation`` (cosine
+            with the nearest evaluation question).
+        """
+        if not self.held_out:
+            return None, {"overlap": 0.0, "evaluation": 0.0}
+        cosine = float((self.held_out_vectors @ self.embedder.embed([text])[0]).max())
+        scores = {"overlap": round(self._overlap(text), 4), "evaluation": round(cosine, 4)}
+        if scores["overlap"] > self.limits.max_overlap:
+            return "overlaps evaluation", scores
+        return ("near evaluation" if scores["evaluation"] > self.limits.max_evaluation else None), scores
+
+    def read(self, answers: Sequence[tuple[str, Passage]]) -> None:
+        """Have answers scored together that ``answer`` will be asked about one by one."""
+        new = {(text, passage.text): (text, passage) for text, passage in answers if text.strip()}
+        new = {key: pair for key, pair in new.items() if key not in self._faithful}
+        self._faithful.update(zip(new, self.faithfulness.scores(list(new.values())), strict=True) if new else ())
 
     def answer(self, text: str, passage: Passage) -> tuple[str | None, dict[str, float]]:
         """Judge an answer.
 
         Returns:
-            The name of the filter that drops it, or None; and the scores: ``faithfulness`` (cosine with the passage)
-            and ``ungrounded`` (numbers and names that the passage does not have).
+            The name of the filter that drops it, or None; and the scores: ``repetition`` (share of runs of three
+            words that came before), ``answer_language`` (see ``Language``; the passage's own words are 1),
+            ``faithfulness`` (see ``faithfulness.py``) and ``ungrounded`` (numbers and names that the passage lacks).
         """
-        if not text.strip():
-            return "empty answer", {}
-        vectors = self.embedder.embed([text])
-        scores = {
-            "faithfulness": round(float(vectors[0] @ self.passages[self.place[passage.clause]]), 4),
-            "ungrounded": float(len(ungrounded(text, labelled(passage)))),
-        }
+        quoted = verbatim(text, passage)
+        if not text.strip() or (refuses(text) and not quoted):
+            return "refusal" if text.strip() else "empty answer", {}
+        language = 1.0 if quoted else round(self.language.score(text), 4)
+        scores = {"repetition": round(repetition(text), 4), "answer_language": language}
+        if scores["repetition"] > self.limits.max_repetition:
+            return "repetition", scores
+        if language < self.limits.min_language:
+            return "other language", scores
+        self.read([(text, passage)])
+        scores["faithfulness"] = round(self._faithful[text, passage.text], 4)
+        scores["ungrounded"] = float(len(ungrounded(text, labelled(passage))))
         if scores["ungrounded"]:
-            return "ungrounded number or name", scores
+            return UNGROUNDED, scores
         if scores["faithfulness"] < self.limits.min_faithfulness:
-            return "unfaithful", scores
+            return UNFAITHFUL, scores
         return None, scores
 
-    def _overlap(self, text: str, vector: np.ndarray) -> float:
-        """Return the largest overlap with an evaluation question.
-
-        It is 1 for six words in a row or nearly the same meaning, else the Jaccard similarity of the words.
-        """
-        if not self.held_out:
-            return 0.0
-        if float((self.held_out_vectors @ vector).max()) > self.limits.max_duplicate:
-            return 1.0
+    def _overlap(self, text: str) -> float:
+        """Return 1 for six words in a row in common with an evaluation question, else the largest Jaccard index."""
         own = words(text)
         runs = ngrams(own, 6)
         best = 0.0
@@ -166,11 +212,6 @@ def well_formed(text: str) -> bool:
     tokens = words(text)
     runs = [tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2)]
     return len(set(runs)) == len(runs)
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Return the lower-case words of a text."""
-    return tuple(re.findall(r"\w+", text.lower()))
 
 
 def ngrams(tokens: Sequence[str], n: int) -> set[tuple[str, ...]]:

@@ -101,29 +101,44 @@ class Writer:
         return random.Random(digest([self.seed, *what]))
 
     def ask(
-        self, template: Template, openings: Sequence[str], count: int, label: str
+        self,
+        template: Template,
+        openings: Sequence[str],
+        count: int,
+        label: str,
+        passages: Sequence[Passage] | None = None,
+        turn: int = 0,
     ) -> list[tuple[Passage, list[Completion], Sampling]]:
         """Let the teacher write ``count`` questions about every passage, each opening taken in turn.
 
         Personas, where the settings name some, are drawn for each question, which is then a call of its own.
+
+        Args:
+            template: The prompt.
+            openings: First words of the questions; none leaves them to the teacher.
+            count: Questions about a passage.
+            label: What is written, for the progress bar.
+            passages: The passages; by default the document's.
+            turn: Another one has other random numbers, and so other questions.
         """
-        asked = [
-            one for passage in self.document.passages for one in self._requests(template, openings, count, passage)
-        ]
+        shown = self.document.passages if passages is None else passages
+        asked = [one for passage in shown for one in self._requests(template, openings, count, passage, turn)]
         completions = self.teacher.complete_all([request for _, request in asked], label)
         return [(p, found, request.sampling) for (p, request), found in zip(asked, completions, strict=True)]
 
     def _requests(
-        self, template: Template, openings: Sequence[str], count: int, passage: Passage
+        self, template: Template, openings: Sequence[str], count: int, passage: Passage, turn: int
     ) -> list[tuple[Passage, Request]]:
         messages = template.fill(passage=labelled(passage))
         begin = tuple(openings[i % len(openings)] for i in range(count)) if openings else ()
         if not self.settings.personas:
-            return [(passage, Request(messages, self.sampling(count, template.hash, passage.text), begin))]
+            again = (f"turn {turn}",) if turn else ()
+            return [(passage, Request(messages, self.sampling(count, template.hash, passage.text, *again), begin))]
         found = []
         for i in range(count):
-            sampling = self.sampling(1, template.hash, passage.text, str(i))
-            styled = self.styled(messages, self.settings.personas, passage, i)
+            place = turn * count + i
+            sampling = self.sampling(1, template.hash, passage.text, str(place))
+            styled = self.styled(messages, self.settings.personas, passage, place)
             found.append((passage, Request(styled, sampling, begin[i : i + 1])))
         return found
 

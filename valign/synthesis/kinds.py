@@ -141,6 +141,7 @@ def _answered(
         answers = [(text, writer.quote(a.question, a.passage)) for text, a in zip(written, asked, strict=True)]
     else:
         answers = writer.answers([(a.question, a.passage) for a in asked], label)
+    filters.read([(answer, _both(one)) for one, (answer, _) in zip(asked, answers, strict=True)])
     rows = []
     for one, (answer, quote) in zip(asked, answers, strict=True):
         reason, more = filters.answer(answer, _both(one))

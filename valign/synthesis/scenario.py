@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from valign.errors import ValignError
 from valign.records import Passage, Preference
 from valign.store import digest
-from valign.synthesis.edits import edits
-from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.edits import contradiction, edits
+from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
 from valign.synthesis.instruct import ASKED, Claim, Writer, family
 from valign.synthesis.quotes import Quote
 from valign.synthesis.templates import labelled
@@ -19,18 +20,18 @@ from valign.teachers.protocol import Request, Sampling
 if TYPE_CHECKING:
     from valign.teachers.cache import CachedTeacher
 
-KINDS = ("edit", "clause", "base")
+KINDS = ("edit", "clause", "base", "contradiction")
 
 
 @dataclass(frozen=True)
 class Situation:
-    """A question with its faithful answer, before a rejected answer is found."""
+    """A question with its faithful answer, before a rejected answer is found; a fixed sentence has no ``sampling``."""
 
     question: str
     chosen: str
     passage: Passage
     quote: Quote
-    sampling: Sampling
+    sampling: Sampling | None
     scores: dict[str, float]
 
 
@@ -41,8 +42,9 @@ def write_preferences(
 
     The rejected answer of a situation is of one kind, drawn by the question alone, so that other clauses have no say in
     it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, the
-    one nearest to the question; ``base`` is the base model's own answer without the passage. Claims join in as pairs
-    that differ in verdict and fact.
+    one nearest to the question; ``base`` is the base model's own answer without the passage, where it is unfaithful;
+    ``contradiction`` is the chosen answer with every statement turned into its opposite. Claims join in as pairs that
+    differ in verdict and fact.
 
     Args:
         writer: Writes with the teacher.
@@ -52,23 +54,42 @@ def write_preferences(
 
     Returns:
         The rows that every filter let pass, and the counts.
+
+    Raises:
+        ValignError: A share is of an unknown kind, or none is above 0.
     """
-    unknown = [kind for kind in writer.settings.rejected if kind not in KINDS]
-    if unknown or not writer.settings.rejected:
-        raise ValignError(f"synthesis.rejected={unknown or '[]'}: choose from {', '.join(KINDS)}.")
+    check_shares(writer.settings.rejected)
     funnel = Funnel()
+    found = ask_situations(writer, filters, funnel)
+    rows = pairs_of(found, writer, base, filters, funnel, system)
+    return rows + _claims(writer, filters, funnel), funnel
+
+
+def pairs_of(
+    found: Sequence[Situation],
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    funnel: Funnel,
+    system: str | None = None,
+) -> list[Preference]:
+    """Return situations as pairs, each with a rejected answer of a drawn kind; arguments as in write_preferences."""
+    shares = check_shares(writer.settings.rejected)
     template = writer.template("scenario")
     rows: list[Preference] = []
-    found = _situations(writer, filters, funnel)
-    turn = {s.question: writer.source("kind", s.question).choice(writer.settings.rejected) for s in found}
+    turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
+    filters.read([(own[s.question], s.passage) for s in found if s.question in own])
     for situation in found:
         kind = turn[situation.question]
         rejected, kind = _rejected(writer, filters, situation, kind, own.get(situation.question))
         if rejected is None or rejected == situation.chosen:
             funnel.drop("no rejected answer")
             continue
-        origin = writer.provenance(situation.quote, template.id, template.hash, situation.sampling)
+        source = (
+            (template.id, template.hash) if situation.sampling else ("frame/situation", digest(situation.question)[:8])
+        )
+        origin = writer.provenance(situation.quote, *source, situation.sampling)
         name = f"pref-{digest([situation.passage.clause, situation.question, kind])[:12]}"
         rows.append(
             Preference(
@@ -85,15 +106,40 @@ def write_preferences(
             )
         )
         funnel.keep(situation.passage.clause, kind)
-    rows += _claims(writer, filters, funnel)
-    return rows, funnel
+    return rows
 
 
-def _situations(writer: Writer, filters: Filters, funnel: Funnel) -> list[Situation]:
-    """Let the teacher tell situations and answer them; return those that the filters let pass."""
+def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
+    """Return the kinds of rejected answer with a share above 0.
+
+    Raises:
+        ValignError: A kind is unknown, or there is none.
+    """
+    unknown = [kind for kind in shares if kind not in KINDS]
+    found = {kind: shares[kind] for kind in KINDS if shares.get(kind, 0) > 0}
+    if unknown or not found:
+        raise ValignError(f"synthesis.rejected={unknown or 'nothing'}: give shares to some of {', '.join(KINDS)}.")
+    return found
+
+
+def _draw(source: random.Random, shares: Mapping[str, float]) -> str:
+    """Draw a kind by the shares; equal ones are drawn as a choice among the kinds."""
+    if len(set(shares.values())) == 1:
+        return source.choice(list(shares))
+    return source.choices(list(shares), list(shares.values()))[0]
+
+
+def ask_situations(
+    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
+) -> list[Situation]:
+    """Let the teacher tell situations and answer them; return those that the filters let pass.
+
+    ``passages`` and ``turn`` as in ``Writer.ask``.
+    """
     settings = writer.settings
     template = writer.template("scenario")
-    asked = writer.ask(template, settings.scenario_openings, settings.scenarios_per_passage, "situations")
+    count = settings.scenarios_per_passage
+    asked = writer.ask(template, settings.scenario_openings, count, "situations", passages, turn)
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:
         for completion in completions:
@@ -105,6 +151,7 @@ def _situations(writer: Writer, filters: Filters, funnel: Funnel) -> list[Situat
             else:
                 kept.append((completion.text, passage, sampling, scores))
     answers = writer.answers([(question, passage) for question, passage, _, _ in kept], "chosen answers")
+    filters.read([(answer, passage) for (_, passage, _, _), (answer, _) in zip(kept, answers, strict=True)])
     situations = []
     for (question, passage, sampling, scores), (answer, quote) in zip(kept, answers, strict=True):
         reason, more = filters.answer(answer, passage)
@@ -131,9 +178,11 @@ def _rejected(
     writer: Writer, filters: Filters, situation: Situation, kind: str, own: str | None
 ) -> tuple[str | None, str]:
     """Return a rejected answer of the kind asked for, or of the next kind where that one cannot be had."""
-    if kind == "base" and own and filters.answer(own, situation.passage)[0]:
+    if kind == "base" and own and filters.answer(own, situation.passage)[0] in (UNFAITHFUL, UNGROUNDED):
         return own, "base"
-    if kind in ("edit", "base"):
+    if kind == "contradiction" and (opposite := contradiction(situation.chosen)):
+        return opposite, kind
+    if kind != "clause":
         found = edits(situation.chosen, writer.names, writer.source("edit", situation.question))
         facts = [e for e in found if e.kind != "polarity"] or found
         if facts:

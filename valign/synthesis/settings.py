@@ -17,7 +17,7 @@ class Settings:
     claim_pairs_per_passage: int
     scenarios_per_passage: int
     held_out_per_passage: int
-    rejected: tuple[str, ...]
+    rejected: Mapping[str, float]
     answers: str
     max_quote_words: int
     openings: tuple[str, ...]
@@ -32,3 +32,5 @@ class Settings:
     lengths: tuple[str, ...] = ()
     cite: bool = False
     templates: str | None = None
+    faithfulness: str = "embedding"
+    faithfulness_model: str | None = None

@@ -11,18 +11,18 @@ from valign.errors import ValignError
 from valign.records import Message, Passage
 from valign.store import digest
 
-PLACEHOLDER = re.compile(r"\{(passage|question|second|reply)\}")
+PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer)\}")
 
 
 @dataclass(frozen=True)
 class Template:
-    """A conversation with places for a passage, a second one, a question, a reply.
+    """A conversation with places for a passage, a second one, a question, a reply, an answer.
 
     Attributes:
         id: The file's name.
         hash: Changes with every word of the file.
-        turns: The conversation; ``{passage}``, ``{second}``, ``{question}`` and ``{reply}`` stand
-            where the words go.
+        turns: The conversation; ``{passage}``, ``{second}``, ``{question}``, ``{reply}`` and ``{answer}``
+            stand where the words go.
     """
 
     id: str

@@ -1,0 +1,132 @@
+"""Checks of a text that need no model: its language, refusals, repetition, and wordings met before."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+REFUSAL = re.compile(
+    r"^\W*(?:i'm|i am) (?:sorry|afraid)\b"
+    r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    r"|\b(?:i (?:can't|cannot|can not|won't|will not)|(?:i am|i'm) (?:unable|not able) to) "
+    r"(?:help|assist|answer|provide|comply|discuss|fulfil|give (?:you )?(?:legal|medical|any) advice)",
+    re.I,
+)
+LEAST_SCRIPT = 0.05
+SHINGLE = 5
+PERMUTATIONS = 128
+CANDIDATES_FROM = 0.5
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the lower-case words of a text."""
+    return tuple(re.findall(r"\w+", text.lower()))
+
+
+def refuses(text: str) -> bool:
+    """Tell whether a text refuses to answer, in one of the usual English phrases.
+
+    >>> refuses("I'm sorry, but I can't help with that."), refuses("A guest cannot help at the counter.")
+    (True, False)
+    """
+    return REFUSAL.search(text.replace("\u2019", "'")) is not None
+
+
+def repetition(text: str) -> float:
+    """Return the share of a text's runs of three words that occurred in it before.
+
+    >>> repetition("on and on and on and on")
+    0.6
+    """
+    tokens = words(text)
+    runs = [tokens[i : i + 3] for i in range(len(tokens) - 2)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+class Language:
+    """How well a text fits the language of a document: by script, and by the stop words of some languages.
+
+    Args:
+        texts: The document's passages.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        letters = scripts(" ".join(texts))
+        self.scripts = {name for name, n in letters.items() if n >= LEAST_SCRIPT * letters.total()}
+        tokens = [word for text in texts for word in words(text)]
+        counts = {name: sum(word in stop for word in tokens) for name, stop in _stop_words().items()}
+        self.name = max(counts, key=lambda name: counts[name])
+        self.known = counts[self.name] >= 0.1 * max(1, len(tokens))
+
+    def score(self, text: str) -> float:
+        """Return a number from 0 to 1, below 0.5 for another language.
+
+        It is the share of letters in the document's scripts. Where another language has more of the text's stop words
+        than the document's own has, it is multiplied by (own + 1) / (own + other + 1). Where the document's language
+        is not among the lists, the script alone decides.
+        """
+        letters = scripts(text)
+        share = sum(n for name, n in letters.items() if name in self.scripts) / letters.total() if letters else 1.0
+        if not self.known:
+            return share
+        tokens = set(words(text))
+        own = len(tokens & _stop_words()[self.name])
+        other = max(len(tokens & stop) for name, stop in _stop_words().items() if name != self.name)
+        return share * (own + 1) / (own + other + 1) if other > own else share
+
+
+class Wordings:
+    """Texts met so far, to find those of nearly the same letters (MinHash over runs of five letters)."""
+
+    def __init__(self) -> None:
+        from datasketch import MinHashLSH
+
+        self._index = MinHashLSH(threshold=CANDIDATES_FROM, num_perm=PERMUTATIONS)
+        self._hashes: list[Any] = []
+
+    def nearest(self, text: str) -> float:
+        """Return the estimated Jaccard similarity with the nearest text, or 0 where that is below about 0.5."""
+        own = _hash(text)
+        found = [own.jaccard(self._hashes[i]) for i in self._index.query(own)]
+        return max(found, default=0.0)
+
+    def add(self, text: str) -> None:
+        """Remember a text."""
+        own = _hash(text)
+        self._index.insert(len(self._hashes), own)
+        self._hashes.append(own)
+
+
+def scripts(text: str) -> Counter[str]:
+    """Count a text's letters by script, as the first word of their Unicode name.
+
+    >>> sorted(scripts("Haus дом 12").items())
+    [('CYRILLIC', 3), ('LATIN', 4)]
+    """
+    return Counter(unicodedata.name(letter, "unknown").split()[0] for letter in text if letter.isalpha())
+
+
+@cache
+def _stop_words() -> dict[str, frozenset[str]]:
+    from bm25s import stopwords
+
+    names = "DANISH DUTCH EN_PLUS FRENCH GERMAN ITALIAN NORWEGIAN PORTUGUESE RUSSIAN SPANISH SWEDISH TURKISH".split()
+    return {name: _flat(getattr(stopwords, f"STOPWORDS_{name}")) for name in names}
+
+
+def _flat(listed: Iterable[str]) -> frozenset[str]:
+    """Return a list's words as ``words`` would find them: no apostrophes."""
+    return frozenset(part for word in listed for part in words(word) if len(part) > 1 or part in "ai")
+
+
+def _hash(text: str) -> Any:
+    from datasketch import MinHash
+
+    plain = " ".join(words(text))
+    found = MinHash(num_perm=PERMUTATIONS, seed=1)
+    found.update_batch([plain[i : i + SHINGLE].encode() for i in range(max(1, len(plain) - SHINGLE + 1))])
+    return found
