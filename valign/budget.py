@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,6 +73,7 @@ class Budget:
         at_once: Calls under way at once.
         price_in: Price of a million prompt tokens.
         price_out: Price of a million completion tokens.
+        rounds: How often clauses that turn out short are asked about again, which is not counted.
     """
 
     steps: tuple[Step, ...]
@@ -78,6 +81,7 @@ class Budget:
     at_once: int = 1
     price_in: float | None = None
     price_out: float | None = None
+    rounds: int = 0
 
     def expected(self, step: Step) -> int:
         """Return the completions' expected tokens: as many as so far on average, else half of the most."""
@@ -197,24 +201,48 @@ def dry_pass(
     teacher: DryTeacher,
     base: DryTeacher,
 ) -> list[Step]:
-    """Run the synthesis with a dry teacher; returns its steps. Arguments as for ``synthesize``."""
+    """Run the synthesis with a dry teacher; returns its steps. Arguments as for ``synthesize``.
+
+    Clauses that are short although every candidate is kept are asked about again, as they would be. Nothing is said
+    about the data's quality, and no clause that stays short is an error.
+    """
     from valign.synthesis.build import synthesize
 
-    if settings.faithfulness != "judge":
-        settings = replace(settings, faithfulness="embedding")
     stand_ins: dict[str, Any] = {"teacher": teacher, "base": base, "embedder": WordEmbedder()}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _without_warnings("valign.synthesis"):
         synthesize(
             Path(folder),
             document,
             held_out,
             **stand_ins,
-            settings=settings,
+            settings=_dry(settings),
             limits=EVERYTHING,
             seed=seed,
             system_prompt=system_prompt,
         )
     return teacher.steps
+
+
+def _dry(settings: Settings) -> Settings:
+    """Return settings under which no model is loaded, no lack is an error, and enough questions are asked at once."""
+    return replace(
+        settings,
+        faithfulness="judge" if settings.faithfulness == "judge" else "embedding",
+        held_out_per_passage=max(settings.held_out_per_passage, settings.min_questions),
+        min_questions=0,
+        waive_coverage=True,
+    )
+
+
+@contextmanager
+def _without_warnings(name: str) -> Iterator[None]:
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def table(budget: Budget) -> str:
@@ -240,6 +268,9 @@ def table(budget: Budget) -> str:
     lines.append(f"expected tokens of a completion: {measured}")
     if any(step.estimated for step in budget.steps):
         lines.append("* estimate: these prompts hold completions still to be written, all of them taken as kept")
+    if budget.rounds:
+        again = "once more" if budget.rounds == 1 else f"up to {budget.rounds} times more"
+        lines.append(f"not counted: clauses of which the filters leave too little are asked about {again}")
     return "\n".join(lines)
 
 

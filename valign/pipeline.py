@@ -22,6 +22,7 @@ from valign.store import code_digest, digest, file_digest, read_json, stage, wri
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
 from valign.synthesis.diff import compare
 from valign.synthesis.filters import Limits
+from valign.synthesis.held_out import no_questions
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import load_template
 from valign.teachers import CachedTeacher, LocalTeacher, Teacher, make_teacher
@@ -160,7 +161,8 @@ class Pipeline:
         settings = settings_of(plain(c.synthesis))
         steps = dry_pass(self.document, self.given_questions, settings, c.seed, self.system_prompt, writer, base)
         at_once = c.teacher.concurrency if c.teacher.kind == "api" else 1
-        return Budget(tuple(steps), store.spent_by(writer.id), at_once, c.teacher.price_in, c.teacher.price_out)
+        prices = c.teacher.price_in, c.teacher.price_out
+        return Budget(tuple(steps), store.spent_by(writer.id), at_once, *prices, settings.top_up_rounds)
 
     @cached_property
     def data(self) -> Path:
@@ -235,10 +237,7 @@ class Pipeline:
             return self.given_questions
         made = read_jsonl(self.data / QUESTIONS, Question)
         if not made:
-            raise ValignError(
-                f"the teacher made no held-out question about {self.document.name} that passed the filters; add "
-                "evaluation.questions=FILE.jsonl, or choose a larger teacher."
-            )
+            raise no_questions(self.document.name)
         return made
 
     def adapters(self, stages: Sequence[str]) -> list[Path]:

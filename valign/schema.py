@@ -166,6 +166,11 @@ class SynthesisConfig:
     max_repetition: float = setting(at_least=0, at_most=1)
     faithfulness: str = setting(choices=("embedding", "judge", "nli"))
     faithfulness_model: str | None = MISSING
+    min_instructions: int = setting(at_least=0)
+    min_preferences: int = setting(at_least=0)
+    min_questions: int = setting(at_least=0)
+    top_up_rounds: int = setting(at_least=0)
+    waive_coverage: bool = MISSING
 
 
 @dataclass

@@ -22,11 +22,13 @@ def main(config: DictConfig) -> None:
     from valign.pipeline import Pipeline
     from valign.store import read_json
     from valign.synthesis.build import funnel_table
+    from valign.synthesis.coverage import coverage_lines
 
     pipeline = Pipeline(config)
     folder = pipeline.data
     counts = read_json(folder / "manifest.json")["counts"]
     print("\n" + funnel_table(pipeline.funnel()))
+    print("\n".join(coverage_lines(counts["coverage"])))
     print(f"data: {folder}")
     print(f"clauses covered: {100 * counts['clauses_covered'] / counts['clauses']:.1f}%")
     if counts["facts"]:

@@ -98,6 +98,7 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
             f"artifacts={tmp_path}",
             "synthesis.answers=write",
             "synthesis.openings=[]",
+            "synthesis.min_preferences=0",
         ],
         *["synthesis.scenario_openings=[]", "synthesis.questions_per_passage=2", "synthesis.scenarios_per_passage=1"],
     )
@@ -128,12 +129,35 @@ def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..
     """Two answers and one chosen answer for each passage, none of them known yet; quotes are not asked about."""
     common = ["teacher=api", "teacher.model=m", f"artifacts={tmp_path}", "synthesis.faithfulness=judge"]
     common += ["synthesis.openings=[]", "synthesis.questions_per_passage=2", "synthesis.scenarios_per_passage=1"]
-    common += ["synthesis.rejected.base=0"]
+    common += ["synthesis.rejected.base=0", "synthesis.min_preferences=0"]
     written = Pipeline(compose_config(*common, "synthesis.answers=write"))
     (judged,) = [step for step in written.budget().steps if step.label == "faithfulness"]
     assert (judged.calls, judged.estimated) == (3 * len(written.document.passages), True)
     quoted = Pipeline(compose_config(*common))
     assert "faithfulness" not in {step.label for step in quoted.budget().steps}
+
+
+def test_clauses_that_are_short_in_any_case_are_asked_about_again(
+    compose_config: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One situation a passage, and two pairs are wanted: a second call for each, and no third.
+
+    A third pair cannot be had with one round more, and fixed sentences stand in. Four questions are wanted of the
+    teacher, and sixteen asked for at once. Whatever stays short is no error.
+    """
+    common = ["teacher=api", "teacher.model=m", f"artifacts={tmp_path}", "synthesis.scenarios_per_passage=1"]
+    common += ["synthesis.claim_pairs_per_passage=0", "document.questions=null", "synthesis.min_questions=4"]
+    for least, rounds in ((2, 2), (3, 1)):
+        settings = [f"synthesis.min_preferences={least}", f"synthesis.top_up_rounds={rounds}"]
+        pipeline = Pipeline(compose_config(*common, *settings))
+        budget = pipeline.budget()
+        steps = {step.label: step for step in budget.steps}
+        passages = len(pipeline.document.passages)
+        assert steps["situations"].calls == 2 * passages
+        assert steps["held-out questions"].completions == 16 * passages
+        assert f"asked about {'once' if rounds == 1 else 'up to 2 times'} more" in table(budget)
+    assert pipeline.config.synthesis.waive_coverage is False
+    assert not caplog.records
 
 
 def test_the_budget_loads_no_entailment_model(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.errors import ValignError
 from valign.records import Document, Question, write_jsonl
-from valign.store import digest, write_json
+from valign.store import write_json
 from valign.synthesis.audit import audit, audit_lines
 from valign.synthesis.citing import cited, cited_pair
-from valign.synthesis.edits import names_in, numbers_in
+from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
 from valign.synthesis.extract import list_facts
 from valign.synthesis.faithfulness import make_faithfulness
 from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.instruct import ASKED, Writer, family, write_instructions
+from valign.synthesis.held_out import write_questions
+from valign.synthesis.instruct import Writer, write_instructions
 from valign.synthesis.kinds import KINDS
-from valign.synthesis.quotes import phrases
 from valign.synthesis.scenario import write_preferences
 from valign.synthesis.settings import Settings
 from valign.synthesis.teaching import count_taught, teach
@@ -68,10 +67,11 @@ def synthesize(
         Counts for the manifest.
 
     Raises:
-        ValignError: Nothing was left for training.
+        ValignError: Nothing was left for training, or too little for some clause.
     """
     writer = Writer(document, teacher, embedder, settings, seed)
     funnels: dict[str, Funnel] = {}
+    given = held_out is not None
     if held_out is None:
         asking = Writer(document, question_teacher or teacher, embedder, settings, seed)
         held_out, funnels["questions"] = write_questions(asking, Filters(document.passages, (), embedder, limits))
@@ -82,14 +82,22 @@ def synthesize(
     instructions, funnels["sft"] = write_instructions(writer, filters)
     facts, failures = list_facts(writer)
     instructions += teach(writer, filters, funnels["sft"], facts, instructions)
+    cover_instructions(writer, filters, funnels["sft"], instructions)
     funnels["facts"] = count_taught(facts, instructions, failures)
     preferences, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
+    cover_preferences(writer, base, filters, funnels["preference"], preferences, system_prompt)
     for name, rows in (("D_sft", instructions), ("D_pref", preferences)):
         if not rows:
             raise ValignError(
                 f"{name} is empty: every candidate was dropped ({dict(funnels['sft'].dropped)}); lower "
                 "synthesis.min_relevance or raise synthesis.questions_per_passage."
             )
+    by_clause = {
+        "instructions": funnels["sft"].per_clause,
+        "preferences": funnels["preference"].per_clause,
+        "questions": count_questions(held_out, document.passages),
+    }
+    coverage = check_coverage(writer, by_clause, given)
     if settings.cite:
         instructions = [cited(row, document.passages) for row in instructions]
         preferences = [cited_pair(row, document.passages) for row in preferences]
@@ -113,50 +121,9 @@ def synthesize(
         "facts_covered": funnels["facts"].kept,
         "quotes": len(quotes),
         "quotes_verified": verified,
+        "coverage": coverage,
         "shortcut_audit": shortcuts,
     }
-
-
-def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], Funnel]:
-    """Make held-out questions for a document that has none, at most ``held_out_per_passage`` for each passage.
-
-    Their prompt is not one that training questions come from. The reference is the quote that answers the question;
-    its facts are numbers, names and, where there are none, phrases that only this clause has, unless the question
-    gives them away.
-    """
-    funnel = Funnel()
-    template = writer.template("held_out")
-    count = writer.settings.held_out_per_passage
-    keyed = phrases(writer.document.passages, 12)
-    rows = []
-    kept: Counter[str] = Counter()
-    for passage, completions, _ in writer.ask(template, (), 4 * count, "held-out questions"):
-        for completion in completions:
-            if kept[passage.clause] == count:
-                break
-            funnel.made += 1
-            reason, _ = filters.question(completion.text, passage.clause)
-            if reason or not completion.finished:
-                funnel.drop(reason or "malformed")
-                continue
-            quote = writer.quote(completion.text, passage)
-            facts = _facts(quote.text, completion.text, keyed[passage.clause])
-            if not facts:
-                funnel.drop("no fact to ask for")
-                continue
-            kept[passage.clause] += 1
-            name = f"{writer.document.name}-auto-{digest([passage.clause, completion.text])[:8]}"
-            group = family(passage.clause, ASKED, completion.text)
-            rows.append(Question(name, passage.clause, completion.text, quote.sentence, facts, None, "auto", group))
-            funnel.keep(passage.clause, "auto")
-    return rows, funnel
-
-
-def _facts(quote: str, question: str, keyed: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    known = question.lower()
-    found = [*sorted(numbers_in(quote)), *names_in(quote)] or [k for k in keyed if k in quote.lower()]
-    given = numbers_in(question)
-    return tuple((fact.lower(),) for fact in found if fact.lower() not in known and fact not in given)[:2]
 
 
 def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:

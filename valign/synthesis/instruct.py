@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from valign.records import Document, Instruction, Message, Passage, Provenance
@@ -88,6 +89,11 @@ class Writer:
         self.names = sorted({name for p in document.passages for name in names_in(p.text)})
         self.reserved: frozenset[str] = frozenset()
 
+    @cached_property
+    def keyed(self) -> dict[str, list[str]]:
+        """Phrases that only one clause has, by clause; up to twelve of each."""
+        return phrases(self.document.passages, 12)
+
     def template(self, name: str) -> Template:
         """Return a prompt template: the package's, or the one that ``synthesis.templates`` has instead."""
         return load_template(name, self.settings.templates)
@@ -121,7 +127,7 @@ class Writer:
             passages: The passages; by default the document's.
             turn: Another one has other random numbers, and so other questions.
         """
-        shown = self.document.passages if passages is None else passages
+        shown = (self.document.passages if passages is None else passages) if count else ()
         asked = [one for passage in shown for one in self._requests(template, openings, count, passage, turn)]
         completions = self.teacher.complete_all([request for _, request in asked], label)
         return [(p, found, request.sampling) for (p, request), found in zip(asked, completions, strict=True)]
@@ -240,10 +246,10 @@ class Writer:
         direct = None if broken and nobody else as_question(text)
         if direct and source.random() < DIRECT_SHARE:
             return Claim(direct, "No" if broken or nobody else "Yes", quote, broken, kind)
-        question = source.choice(CLAIM_FRAMES).format(claim=self._inside(text))
+        question = source.choice(CLAIM_FRAMES).format(claim=self.inside(text))
         return Claim(question, "No" if broken else "Yes", quote, broken, kind)
 
-    def _inside(self, sentence: str) -> str:
+    def inside(self, sentence: str) -> str:
         """Return a sentence as it stands behind "that": no full stop, no capital unless it is a name's."""
         words = sentence.rstrip(".;, ")
         first = words.split()[0]
@@ -265,8 +271,8 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
         rows += _framed(writer, filters, funnel, passage, keyed[passage.clause])
         for claim in writer.claims(passage, writer.settings.claims_per_passage):
             answer = f"{claim.verdict}. {writer.quote(claim.quote.text, passage).sentence}"
-            row = _row(writer, passage, "claim", claim.question, answer, claim.quote, None)
-            _keep(rows, row, filters, funnel, passage)
+            row = row_of(writer, passage, "claim", claim.question, answer, claim.quote, None)
+            keep_framed(rows, row, filters, funnel, passage)
     return rows, funnel
 
 
@@ -279,19 +285,27 @@ def _framed(
     for words in keyed:
         question = source.choice(PHRASE_FRAMES).format(words=words)
         quote = writer.quote(words, passage)
-        _keep(rows, _row(writer, passage, "phrase", question, quote.sentence, quote, None), filters, funnel, passage)
-    title = writer.document.title.removeprefix("The ").strip()
-    subject = topic(passage).lower() or passage.heading[-1]
+        row = row_of(writer, passage, "phrase", question, quote.sentence, quote, None)
+        keep_framed(rows, row, filters, funnel, passage)
+    title, subject = frame_words(writer, passage)
     for frame in RECITE_FRAMES[: writer.settings.recitations_per_passage]:
         question = frame.format(title=title, topic=subject)
         quote = Quote(passage.text, passage.start, passage.end)
-        _keep(rows, _row(writer, passage, "recite", question, quote.sentence, quote, None), filters, funnel, passage)
+        row = row_of(writer, passage, "recite", question, quote.sentence, quote, None)
+        keep_framed(rows, row, filters, funnel, passage)
     return rows
 
 
-def _row(
+def frame_words(writer: Writer, passage: Passage) -> tuple[str, str]:
+    """Return what frames call the document, and what they call the passage."""
+    title = writer.document.title.removeprefix("The ").strip()
+    return title, topic(passage).lower() or passage.heading[-1]
+
+
+def row_of(
     writer: Writer, passage: Passage, kind: str, question: str, answer: str, quote: Quote, sampling: Sampling | None
 ) -> Instruction:
+    """Return the row of a fixed sentence, before the filters have scored it."""
     origin = writer.provenance(quote, f"frame/{kind}", digest(question)[:8], sampling)
     return instruction(kind, passage, question, answer, origin, {})
 
@@ -305,7 +319,7 @@ def instruction(
     return Instruction(name, (passage.clause,), kind, question, answer, origin, scores, family=group)
 
 
-def _keep(rows: list[Instruction], row: Instruction, filters: Filters, funnel: Funnel, passage: Passage) -> None:
+def keep_framed(rows: list[Instruction], row: Instruction, filters: Filters, funnel: Funnel, passage: Passage) -> None:
     """Put a framed row through the filters that concern it: repetition, overlap with the evaluation, the answer's."""
     funnel.made += 1
     if any(row.example_id == other.example_id for other in rows):

@@ -56,8 +56,10 @@ def shares(kinds: Mapping[str, float], total: int) -> dict[str, int]:
     return {kind: count for kind, count in counts.items() if count}
 
 
-def ask_all(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instruction]:
-    """Return the rows whose questions the teacher wrote, kind by kind.
+def ask_all(
+    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
+) -> list[Instruction]:
+    """Return the rows whose questions the teacher wrote, kind by kind; ``passages`` and ``turn`` as in ``Writer.ask``.
 
     Raises:
         ValignError: A kind needs written answers and ``answers`` is ``quote``, or there is no such kind.
@@ -69,7 +71,7 @@ def ask_all(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instructio
         template = writer.template(kind)
         found = [
             one
-            for passage, second, completions, sampling in _ask(writer, template, kind, count)
+            for passage, second, completions, sampling in _ask(writer, template, kind, count, passages, turn)
             for one in _fit(writer, filters, funnel, passage, second, completions, sampling)
         ]
         if kind == "silent":
@@ -80,16 +82,17 @@ def ask_all(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instructio
 
 
 def _ask(
-    writer: Writer, template: Template, kind: str, count: int
+    writer: Writer, template: Template, kind: str, count: int, passages: Sequence[Passage] | None, turn: int
 ) -> list[tuple[Passage, Passage | None, list[Completion], Sampling]]:
     """Let the teacher write questions; those of a paired kind take a passage's nearest neighbours in turn."""
     label = "questions" if kind == "question" else f"questions ({kind})"
     if kind not in PAIRED:
-        asked = writer.ask(template, writer.settings.openings, count, label)
+        asked = writer.ask(template, writer.settings.openings, count, label, passages, turn)
         return [(passage, None, found, sampling) for passage, found, sampling in asked]
     pairs, requests = [], []
+    wanted = {passage.clause for passage in (writer.document.passages if passages is None else passages)}
     for passage, near in zip(writer.document.passages, _neighbours(writer), strict=True):
-        for i in range(count if near else 0):
+        for i in range(turn * count, (turn + 1) * count if near and passage.clause in wanted else 0):
             second = near[i % len(near)]
             messages = template.fill(passage=labelled(passage), second=labelled(second))
             styled = writer.styled(messages, writer.settings.personas, passage, i)

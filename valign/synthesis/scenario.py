@@ -102,7 +102,7 @@ def pairs_of(
                 kind,
                 origin,
                 situation.scores,
-                family(situation.passage.clause, ASKED, situation.question),
+                family(situation.passage.clause, ASKED if situation.sampling else "situation", situation.question),
             )
         )
         funnel.keep(situation.passage.clause, kind)

@@ -34,3 +34,8 @@ class Settings:
     templates: str | None = None
     faithfulness: str = "embedding"
     faithfulness_model: str | None = None
+    min_instructions: int = 0
+    min_preferences: int = 0
+    min_questions: int = 0
+    top_up_rounds: int = 0
+    waive_coverage: bool = False

@@ -1,0 +1,197 @@
+"""Coverage contract: so many examples, pairs and evaluation questions for every clause, or the build says which lack.
+
+A clause that has too few is asked about again with other random numbers; where that does not help, fixed sentences
+stand in. What is written for a clause depends on that clause alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from valign.errors import ValignError
+from valign.records import Instruction, Passage, Preference, Question
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.instruct import PHRASE_FRAMES, RECITE_FRAMES, Writer, frame_words, keep_framed, row_of
+from valign.synthesis.kinds import ask_all
+from valign.synthesis.scenario import Situation, ask_situations, pairs_of
+
+if TYPE_CHECKING:
+    from valign.teachers.cache import CachedTeacher
+
+log = logging.getLogger(__name__)
+
+NOUNS = {"instructions": "D_sft", "preferences": "D_pref", "questions": "evaluation questions"}
+
+
+def top_up(
+    writer: Writer,
+    funnel: Funnel,
+    least: int,
+    ask: Callable[[Sequence[Passage], int], None],
+    frame: Callable[[Passage, int], None],
+) -> None:
+    """Write more for the clauses that have too few.
+
+    Args:
+        writer: The document's writer; its settings say how often the teacher is asked again.
+        funnel: What is there; ``ask`` and ``frame`` count what they add.
+        least: Items that every clause is to have.
+        ask: Lets the teacher write more about some passages, in a round counted from 1.
+        frame: Adds up to so many fixed sentences about a passage.
+    """
+    for turn in range(1, writer.settings.top_up_rounds + 1):
+        short = [p for p in writer.document.passages if funnel.per_clause[p.clause] < least]
+        if not short:
+            return
+        log.info("coverage: round %d for %d clauses with fewer than %d", turn, len(short), least)
+        ask(short, turn)
+    for passage in writer.document.passages:
+        if (missing := least - funnel.per_clause[passage.clause]) > 0:
+            frame(passage, missing)
+
+
+def cover_instructions(writer: Writer, filters: Filters, funnel: Funnel, rows: list[Instruction]) -> None:
+    """Top D_sft up where a clause has fewer than ``min_instructions`` rows, of whatever kind.
+
+    Args:
+        writer: The document's writer.
+        filters: The document's filters.
+        funnel: Counts of D_sft.
+        rows: What is there; new rows are added behind.
+    """
+    top_up(
+        writer,
+        funnel,
+        writer.settings.min_instructions,
+        lambda passages, turn: rows.extend(ask_all(writer, filters, funnel, passages, turn)),
+        lambda passage, count: _frame_instructions(writer, filters, funnel, rows, passage, count),
+    )
+
+
+def cover_preferences(
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    funnel: Funnel,
+    rows: list[Preference],
+    system: str | None = None,
+) -> None:
+    """Top D_pref up where a clause has fewer than ``min_preferences`` pairs.
+
+    Args:
+        writer: The document's writer.
+        base: The base model, behind a cache.
+        filters: The document's filters.
+        funnel: Counts of D_pref.
+        rows: What is there; new pairs are added behind.
+        system: System prompt under which the base model answers.
+    """
+
+    def ask(passages: Sequence[Passage], turn: int) -> None:
+        found = ask_situations(writer, filters, funnel, passages, turn)
+        rows.extend(pairs_of(found, writer, base, filters, funnel, system))
+
+    def frame(passage: Passage, count: int) -> None:
+        wanted = funnel.per_clause[passage.clause] + count
+        for situation in _frame_situations(writer, filters, funnel, passage):
+            rows.extend(pairs_of([situation], writer, base, filters, funnel, system))
+            if funnel.per_clause[passage.clause] == wanted:
+                break
+
+    top_up(writer, funnel, writer.settings.min_preferences, ask, frame)
+
+
+def _frame_instructions(
+    writer: Writer, filters: Filters, funnel: Funnel, rows: list[Instruction], passage: Passage, count: int
+) -> None:
+    """Add up to ``count`` requests for a passage or for words that only it has, each of them new."""
+    before = len(rows)
+    taken = {row.question for row in rows if row.clauses[0] == passage.clause}
+    for kind, question, words in _framed(writer, passage):
+        if len(rows) - before == count:
+            return
+        if question not in taken:
+            quote = writer.quote(words, passage)
+            row = row_of(writer, passage, kind, question, quote.sentence, quote, None)
+            keep_framed(rows, row, filters, funnel, passage)
+
+
+def _frame_situations(writer: Writer, filters: Filters, funnel: Funnel, passage: Passage) -> Iterator[Situation]:
+    """Yield requests for a passage, with answers, as situations that only lack a rejected answer."""
+    for _, question, words in _framed(writer, passage):
+        funnel.made += 1
+        quote = writer.quote(words, passage)
+        reason, scores = filters.leak(question)
+        if not reason:
+            reason, more = filters.answer(quote.sentence, passage)
+            scores = {**scores, **more}
+        if reason:
+            funnel.drop(reason)
+        else:
+            yield Situation(question, quote.sentence, passage, quote, None, scores)
+
+
+def _framed(writer: Writer, passage: Passage) -> list[tuple[str, str, str]]:
+    """Return kind, question and what is asked for, recitations first, then phrases."""
+    title, subject = frame_words(writer, passage)
+    keyed = writer.keyed[passage.clause]
+    asked = [("phrase", frame.format(words=words), words) for words in keyed for frame in PHRASE_FRAMES]
+    recited = [("recite", frame.format(title=title, topic=subject), passage.text) for frame in RECITE_FRAMES]
+    return [*recited, *asked]
+
+
+def count_questions(questions: Sequence[Question], passages: Sequence[Passage]) -> Counter[str]:
+    """Count evaluation questions by passage; a question on ``d/4`` counts for ``d/4/1`` and ``d/4/2`` too."""
+    named = Counter(question.clause for question in questions)
+    return Counter(
+        {p.clause: sum(n for c, n in named.items() if c == p.clause or p.clause.startswith(f"{c}/")) for p in passages}
+    )
+
+
+def check_coverage(
+    writer: Writer, counts: Mapping[str, Mapping[str, int]], given_questions: bool
+) -> dict[str, dict[str, Any]]:
+    """Check that every clause has what ``synthesis.min_...`` asks for.
+
+    Args:
+        writer: The document's writer, with its settings.
+        counts: Items by clause, of ``instructions``, ``preferences`` and ``questions``.
+        given_questions: The user wrote the questions, so that a lack of them is a warning.
+
+    Returns:
+        For each of the three: ``least``, and ``short`` with the number of items of the clauses that have fewer.
+
+    Raises:
+        ValignError: A clause is short, and ``synthesis.waive_coverage`` is false.
+    """
+    settings = writer.settings
+    least = {kind: int(getattr(settings, f"min_{kind}")) for kind in NOUNS}
+    report: dict[str, dict[str, Any]] = {}
+    for kind, number in least.items():
+        found = {p.clause: counts[kind].get(p.clause, 0) for p in writer.document.passages}
+        report[kind] = {"least": number, "short": {clause: n for clause, n in found.items() if n < number}}
+    lacking = {kind: r for kind, r in report.items() if r["short"]}
+    mild = {kind for kind in lacking if settings.waive_coverage or (kind == "questions" and given_questions)}
+    if hard := {kind: r for kind, r in lacking.items() if kind not in mild}:
+        raise ValignError(
+            f"coverage: {'; '.join(_listed(kind, r) for kind, r in hard.items())}. Let more be asked (synthesis."
+            "questions_per_passage, scenarios_per_passage, top_up_rounds) or set synthesis.waive_coverage=true."
+        )
+    for kind in sorted(mild):
+        log.warning("coverage: %s", _listed(kind, lacking[kind]))
+    return report
+
+
+def coverage_lines(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the contract and what it lacks, for the closing table."""
+    asked = ", ".join(f"{r['least']} {NOUNS[kind]}" for kind, r in report.items())
+    lines = [f"coverage, at least for a clause: {asked}"]
+    return lines + [f"    WARNING: {_listed(kind, r)}" for kind, r in report.items() if r["short"]]
+
+
+def _listed(kind: str, lack: Mapping[str, Any]) -> str:
+    clauses = ", ".join(f"{clause} ({n})" for clause, n in lack["short"].items())
+    return f"short of synthesis.min_{kind}={lack['least']}: {clauses}"

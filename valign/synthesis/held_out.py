@@ -1,0 +1,118 @@
+"""Evaluation questions for a document that has none: the teacher's, with a prompt of their own, and fixed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from valign.errors import ValignError
+from valign.records import Passage, Question
+from valign.store import digest
+from valign.synthesis.coverage import top_up
+from valign.synthesis.edits import names_in, numbers_in
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.instruct import ASKED, Writer, family
+
+PHRASE_FRAME = "What has to be kept in mind when it comes to {words}?"
+CLAIM_FRAME = "Would it be right to say that {claim}?"
+
+
+def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], Funnel]:
+    """Make held-out questions for a document that has none, at most ``held_out_per_passage`` for each passage.
+
+    Their prompt is not one that training questions come from. The reference is the quote that answers the question;
+    its facts are numbers, names and, where there are none, phrases that only this clause has, unless the question
+    gives them away. A passage with fewer than ``min_questions`` is asked about again and then gets fixed questions: for
+    its phrases, and on the truth of a statement.
+
+    Returns:
+        The questions, and the counts.
+
+    Raises:
+        ValignError: The teacher's questions were all dropped, and ``min_questions`` asks for some.
+    """
+    making = _Making(writer, filters)
+    least = writer.settings.min_questions
+    making.ask(writer.document.passages, 0)
+    if least and not making.rows:
+        raise no_questions(writer.document.name)
+    top_up(writer, making.funnel, least, making.ask, making.frame)
+    return making.rows, making.funnel
+
+
+def no_questions(name: str) -> ValignError:
+    """Return the error for a document that no held-out question was made about."""
+    return ValignError(
+        f"the teacher made no held-out question about {name} that passed the filters; add "
+        "evaluation.questions=FILE.jsonl, or choose a larger teacher."
+    )
+
+
+class _Making:
+    """The questions made so far, and the counts."""
+
+    def __init__(self, writer: Writer, filters: Filters) -> None:
+        self.writer = writer
+        self.filters = filters
+        self.most = max(writer.settings.held_out_per_passage, writer.settings.min_questions)
+        self.rows: list[Question] = []
+        self.funnel = Funnel()
+
+    def ask(self, passages: Sequence[Passage], turn: int) -> None:
+        """Let the teacher ask about passages, four times as often as questions are wanted."""
+        template = self.writer.template("held_out")
+        asked = self.writer.ask(template, (), 4 * self.most, "held-out questions", passages, turn)
+        for passage, completions, _ in asked:
+            for completion in completions:
+                if self.funnel.per_clause[passage.clause] == self.most:
+                    break
+                self.funnel.made += 1
+                reason, _ = self.filters.question(completion.text, passage.clause)
+                if reason or not completion.finished:
+                    self.funnel.drop(reason or "malformed")
+                else:
+                    self._add(completion.text, passage)
+
+    def frame(self, passage: Passage, count: int) -> None:
+        """Add fixed questions about a passage."""
+        wanted = self.funnel.per_clause[passage.clause] + count
+        for words in self.writer.keyed[passage.clause]:
+            if self.funnel.per_clause[passage.clause] == wanted:
+                return
+            self.funnel.made += 1
+            self._add(PHRASE_FRAME.format(words=words), passage)
+        for claim in self.writer.claims(passage, wanted - self.funnel.per_clause[passage.clause]):
+            self.funnel.made += 1
+            question = CLAIM_FRAME.format(claim=self.writer.inside(claim.broken or claim.quote.sentence))
+            verdict = "No" if claim.broken else "Yes"
+            self._keep(question, passage, f"{verdict}. {claim.quote.sentence}", (), verdict.lower(), "claim")
+
+    def _add(self, text: str, passage: Passage) -> None:
+        """Keep a question that asks for a fact."""
+        quote = self.writer.quote(text, passage)
+        facts = _facts(quote.text, text, self.writer.keyed[passage.clause])
+        if facts:
+            self._keep(text, passage, quote.sentence, facts, None, "auto")
+        else:
+            self.funnel.drop("no fact to ask for")
+
+    def _keep(
+        self,
+        text: str,
+        passage: Passage,
+        reference: str,
+        facts: tuple[tuple[str, ...], ...],
+        verdict: str | None,
+        kind: str,
+    ) -> None:
+        """Add a question; its family is one that the teacher's training questions may not be of."""
+        name = f"{self.writer.document.name}-auto-{digest([passage.clause, text])[:8]}"
+        group = family(passage.clause, ASKED, text)
+        self.rows.append(Question(name, passage.clause, text, reference, facts, verdict, kind, group))
+        self.funnel.keep(passage.clause, kind)
+
+
+def _facts(quote: str, question: str, keyed: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    known = question.lower()
+    found = [*sorted(numbers_in(quote)), *names_in(quote)] or [k for k in keyed if k in quote.lower()]
+    given = numbers_in(question)
+    return tuple((fact.lower(),) for fact in found if fact.lower() not in known and fact not in given)[:2]
