@@ -144,7 +144,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
         first["document"]["sha256"],
         [from_dict(Passage, p) for p in first["passages"]],
         [arms[name] for name in order],
-        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference")},
+        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts")},
         leak=first["leak"],
         curves=merged["curves"],
         timings=merged["timings"],

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from stored import ANSWER, RULES, write_data, write_run
+from stored import ANSWER, HASH, RULES, write_data, write_run
 
 from valign.errors import ValignError
+from valign.ledger.card import card
 from valign.ledger.portable import write_portable
 from valign.ledger.printable import markdown, one_line, printable
 from valign.ledger.source import data_of_run, read_data
@@ -127,6 +129,22 @@ def test_the_card_counts(exported: Path) -> None:
     assert "D_sft: 3 made, 2 kept" in text
     assert "min_relevance 0.3, max_rank 2" in text
     assert "May I feed one?" not in text + (exported / "sft.jsonl").read_text()
+
+
+def test_the_card_names_the_contract_and_the_judge(tmp_path: Path) -> None:
+    """Limits, judge and contract of newer data; data that know of none of them are told by what they have."""
+    write_data(tmp_path)
+    data = read_data(tmp_path / "data" / HASH)
+    old = card(data, "unknown")
+    assert "max_overlap 0.5. Faithfulness of answers: nearness of meaning" in old and "coverage" not in old
+    synthesis = data.manifest["config"]["synthesis"] | {"max_wording": 0.85, "faithfulness": "judge"}
+    short = {"preferences": {"least": 2, "short": {"harbour/rule-1": 0}}}
+    counts = data.manifest["counts"] | {"coverage": short}
+    manifest = data.manifest | {"config": data.manifest["config"] | {"synthesis": synthesis}, "counts": counts}
+    new = card(replace(data, manifest=manifest), "unknown")
+    assert "max_overlap 0.5, max_wording 0.85. Faithfulness of answers: 1 or 0, by the teacher." in new
+    assert "coverage, at least for a clause: 2 D_pref\n" in new
+    assert "WARNING: short of synthesis.min_preferences=2: harbour/rule-1 (0)" in new
 
 
 def test_a_folder_that_holds_something_is_left_alone(exported: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from valign.records import Answer, Passage
 from valign.reporting import ArmResult, Comparison, figures, render, render_picture, tables
 from valign.reporting.answers import by_clause
 from valign.reporting.comparison import MISSING, Clauses, Metric, seconds, show
+from valign.reporting.coverage import Audit, Coverage, coverage, shortcut_audit
 from valign.reporting.page import HERE
 from valign.reporting.verdict import verdict
 
@@ -200,13 +201,15 @@ def test_no_text_comes_alive(tmp_path: Path) -> None:
         values = [{**row, "question_id": str(row["question_id"]) + HOSTILE, HOSTILE: 1.0} for row in result.values]
         arms.append(ArmResult(result.arm + HOSTILE, scores, [hostile(a) for a in result.answers], values))
     counts = {"made": 1, "dropped": {HOSTILE: 0}, "kept": 1, "per_clause": {HOSTILE: 1}}
+    words = {"chosen": [HOSTILE], "rejected": [HOSTILE]}
+    audit = {"auc": 0.9, "length_auc": 0.9, "kinds": {HOSTILE: 0.9}, "words": words, "cause": HOSTILE}
     dirty = Comparison(
         title=HOSTILE,
         experiment=HOSTILE,
         document_sha256=HOSTILE,
         passages=[hostile(p) for p in plain.passages],
         arms=arms,
-        funnel={HOSTILE: counts},
+        funnel={HOSTILE: counts, "preference": {**counts, "audit": audit}},
         leak={"rate": 1.0, "questions": [{"question": HOSTILE, "training": HOSTILE, "shared": HOSTILE}]},
         curves={HOSTILE: [(0, 1.0)], f"dpo/{HOSTILE}": [(0, 1.0)]},
         timings={HOSTILE: 1.0},
@@ -417,24 +420,12 @@ def test_data_section(tmp_path: Path) -> None:
     shown = comparison()
     assert [(s.count, s.share) for s in tables.funnels(shown)[0].steps] == [(10, 100.0), (4, 40.0), (6, 60.0)]
     text = page(tmp_path, shown).text()
-    assert "1 of 2 clauses have some" in text
+    assert "1 of 2 clauses have training data" in text
     assert "None of the evaluation questions repeat" in text and "have 25% of their words in common" in text
     row = {"question": "Why?", "training": "Why so?", "shared": "why"}
     leaking = comparison(leak={"rate": 0.5, "questions": [row], "max_jaccard": [0.5, 0.0]})
     assert tables.leak_sentence(leaking).startswith("50.0% of the evaluation questions repeat")
     assert "Why so?" in page(tmp_path, leaking).text()
-
-
-def test_shortcut_audit_is_told(tmp_path: Path) -> None:
-    """A warning follows the figures; without an audit nothing is said."""
-    report = {"auc": 0.9, "length_auc": 0.85, "kinds": {"base": 0.95}, "cause": "the rejected answers are longer"}
-    shown = comparison()
-    assert tables.shortcuts(shown) == []
-    assert shown.funnel is not None
-    audited = {**shown.funnel, "preference": {**shown.funnel["preference"], "audit": report}}
-    text = render(comparison(funnel=audited), tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "Shortcut audit: AUC 0.90, of the length alone 0.85 (base 0.95)</p>" in text
-    assert "The rejected answers are longer</p>" in text
 
 
 def test_page_without_optional_parts_and_secrets(tmp_path: Path) -> None:
@@ -483,3 +474,72 @@ def test_numbers_and_durations() -> None:
     assert [show(v, signed=True) for v in (0.5, 0.0, -0.5)] == ["+0.50", "0.00", f"{MINUS}0.50"]
     assert [seconds(v) for v in (8.4, 185, 7620)] == ["8 s", "3 min 05 s", "2 h 07 min"]
     assert Metric.named("reference_nll").direction == "lower is better"
+
+
+def cells(shown: Coverage) -> dict[str, list[tuple[int, int | None, bool]]]:
+    """Return count, colour and shortness by clause."""
+    return {clause: [(c.count, c.step, c.short) for c in row] for clause, row in shown.rows}
+
+
+def test_coverage_by_hand() -> None:
+    """The first clause has 6 examples, 6 pairs and 3 questions, the second 3 questions and nothing else.
+
+    Colours: the most of a column is the seventh step (6), nothing has no colour. Two pairs and four questions are asked
+    for, so that the second clause lacks pairs and both lack questions.
+    """
+    config = {"synthesis": {"min_preferences": 2, "min_questions": 4}}
+    whole = comparison(config=config)
+    shown = coverage(whole, Clauses(whole.passages, []))
+    assert shown is not None
+    assert [(c.title, c.least, c.most) for c in shown.columns] == [
+        ("D_sft", 0, 6),
+        ("D_pref", 2, 6),
+        ("Questions", 4, 3),
+    ]
+    assert cells(shown) == {
+        "ferry/section-1": [(6, 6, False), (6, 6, False), (3, 6, True)],
+        "ferry/section-2": [(0, None, False), (0, None, True), (3, 6, True)],
+    }
+    assert (shown.covered, shown.short) == (1, 2)
+    assert whole.funnel is not None
+    taught = {"made": 3, "dropped": {"no example": 1}, "kept": 2, "per_clause": {"ferry/section-2": 2}}
+    facts = coverage(comparison(funnel={**whole.funnel, "facts": taught}), Clauses(whole.passages, []))
+    assert facts is not None
+    assert [c.title for c in facts.columns] == ["D_sft", "D_pref", "Facts taught", "Questions"]
+    assert [row[2][0] for row in cells(facts).values()] == [0, 2]
+    assert len(tables.funnels(comparison(funnel={**whole.funnel, "facts": taught}))) == 2
+    assert coverage(comparison(funnel=None), Clauses([], [])) is None
+
+
+def test_a_question_on_a_section_counts_for_its_parts() -> None:
+    parts = [Passage(f"ferry/section-1/{i}", ("Rules",), "Text.", 0, 5) for i in (1, 2)]
+    whole = comparison(passages=parts, funnel={"sft": {"made": 0, "dropped": {}, "kept": 0}})
+    shown = coverage(whole, Clauses(parts, ["ferry/section-1", "ferry/section-2"]))
+    assert shown is not None
+    assert {clause: row[-1][0] for clause, row in cells(shown).items()} == {
+        "ferry/section-1/1": 3, "ferry/section-1/2": 3, "ferry/section-2": 3,
+    }  # fmt: skip
+
+
+def test_the_page_shows_coverage_and_audit(tmp_path: Path) -> None:
+    report = {
+        "auc": 0.91, "length_auc": 0.5, "kinds": {"base": 0.97, "edit": None}, "cause": "rejected answers have: hm",
+        "words": {"chosen": [], "rejected": ["hm"]},
+    }  # fmt: skip
+    whole = comparison(config={"synthesis": {"min_preferences": 2}})
+    assert whole.funnel is not None
+    funnel = {**whole.funnel, "preference": {**whole.funnel["preference"], "audit": report}}
+    text = page(tmp_path, dataclasses.replace(whole, funnel=funnel)).text()
+    assert "Warning: rejected answers have: hm" in " ".join(text.split())
+    assert "Rejected answers of kind base" in text and "0.97" in text and "0.91" in text
+    assert "rejected: hm." in text
+    assert "1 of 2 clauses have training data; 1 fall short" in text
+    assert "none (short)" in text
+
+
+def test_an_audit_that_was_not_measured_says_why() -> None:
+    funnel = {
+        "preference": {"made": 1, "dropped": {}, "kept": 1, "audit": {"auc": None, "reason": "3 pairs are too few"}}
+    }
+    assert shortcut_audit(comparison(funnel=funnel)) == Audit("Not measured: 3 pairs are too few.", "", [])
+    assert shortcut_audit(comparison()) is None

@@ -12,11 +12,17 @@ import yaml
 from valign.ledger.printable import markdown, one_line
 from valign.ledger.source import DataSet
 from valign.synthesis.build import funnel_table
+from valign.synthesis.coverage import coverage_lines
 from valign.synthesis.filters import Limits
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGEST = "n>1M"
 UNKNOWN = "unknown"
+JUDGES = {
+    "embedding": "nearness of meaning to the clause",
+    "judge": "1 or 0, by the teacher",
+    "nli": "probability of an entailment model",
+}
 TEXT = """# {title}
 
 Training data written by valign from one document that states values, to align a language model to it (method: Padhi et
@@ -37,7 +43,7 @@ share of the evaluation questions of which six words in a row occur in training.
 {funnel}
 ```
 
-Thresholds: {thresholds}. Each row's scores are in its column `filters`.
+Thresholds: {thresholds}. Faithfulness of answers: {faithfulness}. Each row's scores are in its column `filters`.
 
 ## Columns
 
@@ -99,8 +105,9 @@ def card(data: DataSet, license: str) -> str:
     text = TEXT.format(
         title=markdown(_title(data)),
         facts="\n".join(f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in facts.items()),
-        funnel=funnel_table(data.funnel),
+        funnel="\n".join([funnel_table(data.funnel), *coverage_lines(data.manifest["counts"].get("coverage", {}))]),
         thresholds=", ".join(limits),
+        faithfulness=JUDGES[synthesis.get("faithfulness", "embedding")],
         name=dataset_name(data),
     )
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{text}"

@@ -81,7 +81,8 @@ class Comparison:
         document_sha256: SHA-256 of the document's text.
         passages: The document's clauses in reading order.
         arms: The arms in the order of the tables' columns.
-        funnel: By kind of data (``sft``, ``preference``): ``made``, ``dropped`` by filter, ``kept``, ``per_clause``.
+        funnel: By kind of data (``sft``, ``preference``, ``facts``): ``made``, ``dropped`` by filter, ``kept``,
+            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.audit.audit``.
         leak: Overlap of questions and training data, in the form of ``valign.evaluation.scores.overlap``.
         curves: Points (step, value) by name, for example ``dpo/loss``.
         timings: Seconds by stage.

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from valign.errors import ValignError
 from valign.reporting import answers, figures, tables
 from valign.reporting.comparison import Clauses, Comparison, Metric, seconds
+from valign.reporting.coverage import coverage, shortcut_audit
 from valign.reporting.verdict import verdict
 
 HERE = Path(__file__).parent
@@ -97,7 +98,6 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     named += [answer.clause for result in comparison.arms for answer in result.answers]
     clauses = Clauses(comparison.passages, named)
     groups = answers.by_clause(comparison, clauses)
-    examples = tables.examples(comparison, clauses)
     anchors = {group.clause: group.anchor for group in groups}
     return {
         "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
@@ -114,10 +114,8 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "questions": sum(len(group.questions) for group in groups),
         "filters": answers.filters(comparison),
         "funnels": tables.funnels(comparison),
-        "shortcuts": tables.shortcuts(comparison),
-        "kinds": [tables.KINDS.get(kind, kind) for kind in tables.written(comparison)],
-        "examples": examples,
-        "covered": sum(any(counts) for _, counts in examples),
+        "coverage": coverage(comparison, clauses),
+        "audit": shortcut_audit(comparison),
         "leak": tables.leak_sentence(comparison),
         "leaks": tables.leaks(comparison),
         "curves": figures.curves(comparison),

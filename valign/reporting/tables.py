@@ -21,10 +21,10 @@ from valign.reporting.comparison import (
 )
 from valign.reporting.figures import level
 from valign.reporting.verdict import standing
-from valign.synthesis.audit import audit_lines
 
 GROUPS = (("Does the answer say the right thing?", SUBSTANCE), ("How is the answer written?", MANNER))
 OTHERS = "Further measures"
+FACTS = "facts"
 KINDS = {"sft": "Questions and answers (D_sft)", "preference": "Pairs of answers (D_pref)"}
 
 
@@ -178,6 +178,8 @@ def funnels(comparison: Comparison) -> list[Funnel]:
     """Return the funnel of each kind of training data, filters in the order in which they were given."""
     found = []
     for kind, counts in written(comparison).items():
+        if kind == FACTS:
+            continue
         made = int(counts.get("made", 0))
         steps = [("Written by the teacher", made, "made")]
         steps += [
@@ -187,21 +189,6 @@ def funnels(comparison: Comparison) -> list[Funnel]:
         rows = [Step(name, n, round(100 * n / made, 1) if made else 0.0, step) for name, n, step in steps]
         found.append(Funnel(KINDS.get(kind, kind), rows))
     return found
-
-
-def shortcuts(comparison: Comparison) -> list[str]:
-    """Say how well rejected answers can be told from chosen ones without the question; nothing where not measured."""
-    report = (comparison.funnel or {}).get("preference", {}).get("audit")
-    return [line.strip().removeprefix("WARNING: ") for line in audit_lines(report)] if report else []
-
-
-def examples(comparison: Comparison, clauses: Clauses) -> list[tuple[str, list[int]]]:
-    """Return the number of kept examples for each clause of the document, by kind of data."""
-    counts = [kind.get("per_clause", {}) for kind in written(comparison).values()]
-    if not counts:
-        return []
-    ids = clauses.ordered([*(p.clause for p in clauses.passages), *(c for count in counts for c in count)])
-    return [(clause, [int(count.get(clause, 0)) for count in counts]) for clause in ids]
 
 
 def leak_sentence(comparison: Comparison) -> str:

@@ -186,7 +186,9 @@ def check_coverage(
 
 
 def coverage_lines(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the contract and what it lacks, for the closing table."""
+    """Return the contract and what it lacks, for the closing table; nothing where there was none."""
+    if not report:
+        return []
     asked = ", ".join(f"{r['least']} {NOUNS[kind]}" for kind, r in report.items())
     lines = [f"coverage, at least for a clause: {asked}"]
     return lines + [f"    WARNING: {_listed(kind, r)}" for kind, r in report.items() if r["short"]]

@@ -1,0 +1,110 @@
+"""The page's view of the training data: items for each clause as a heat map, and the shortcut audit of the pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from valign.reporting.comparison import Clauses, Comparison, number, show
+from valign.reporting.figures import level
+from valign.reporting.tables import written
+
+COLUMNS = (
+    ("sft", "D_sft", "min_instructions"),
+    ("preference", "D_pref", "min_preferences"),
+    ("facts", "Facts taught", ""),
+    ("questions", "Questions", "min_questions"),
+)
+
+
+@dataclass(frozen=True)
+class CoverageCell:
+    """Items of one clause; ``step`` is the colour, ``short`` says that the contract asks for more."""
+
+    count: int
+    step: int | None
+    short: bool
+
+
+@dataclass(frozen=True)
+class CoverageColumn:
+    """One kind of data; ``least`` is what the contract asks for, 0 for nothing."""
+
+    title: str
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Clauses by kinds of data; ``covered`` counts the clauses with training data."""
+
+    columns: list[CoverageColumn]
+    rows: list[tuple[str, list[CoverageCell]]]
+    covered: int
+    short: int
+
+
+def coverage(comparison: Comparison, clauses: Clauses) -> Coverage | None:
+    """Count examples, pairs and evaluation questions for each clause; None where the counts were not given."""
+    if not comparison.funnel:
+        return None
+    counts = {kind: funnel.get("per_clause", {}) for kind, funnel in written(comparison).items()}
+    counts["questions"] = _questions(comparison, clauses)
+    known = {key: (title, least) for key, title, least in COLUMNS}
+    settings = comparison.config.get("synthesis")
+    contract = settings if isinstance(settings, Mapping) else {}
+    columns = []
+    for kind, found in counts.items():
+        title, key = known.get(kind, (kind, ""))
+        most = max((int(n) for n in found.values()), default=0)
+        columns.append(CoverageColumn(title, int(number(contract.get(key)) or 0), most))
+    ids = clauses.ordered([*(p.clause for p in clauses.passages), *(c for found in counts.values() for c in found)])
+    rows = []
+    for clause in ids:
+        numbers = [int(found.get(clause, 0)) for found in counts.values()]
+        rows.append((clause, [_cell(n, column) for n, column in zip(numbers, columns, strict=True)]))
+    trained = sum(any(cell.count for cell in cells[:-1]) for _, cells in rows)
+    return Coverage(columns, rows, trained, sum(any(cell.short for cell in cells) for _, cells in rows))
+
+
+def _cell(count: int, column: CoverageColumn) -> CoverageCell:
+    step = level(float(count), 0.0, float(column.most), True) if count else None
+    return CoverageCell(count, step, count < column.least)
+
+
+def _questions(comparison: Comparison, clauses: Clauses) -> dict[str, int]:
+    """Count the questions that were asked, each once, for every passage that they are about."""
+    asked = {answer.question_id: answer.clause for result in comparison.arms for answer in result.answers}
+    counts: dict[str, int] = {}
+    for clause in asked.values():
+        for name in [passage.clause for passage in clauses.below(clause)] or [clause]:
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The shortcut audit in words; ``rows`` are what was told apart, and how well."""
+
+    sentence: str
+    warning: str
+    rows: list[tuple[str, str]]
+
+
+def shortcut_audit(comparison: Comparison) -> Audit | None:
+    """Return the audit that was stored with D_pref, or None where there is none."""
+    report: dict[str, Any] | None = (comparison.funnel or {}).get("preference", {}).get("audit")
+    if not report:
+        return None
+    auc = number(report.get("auc"))
+    if auc is None:
+        return Audit(f"Not measured: {report.get('reason', 'no reason was given')}.", "", [])
+    rows = [("Length and words", show(auc)), ("Length alone", show(number(report.get("length_auc"))))]
+    kinds = report.get("kinds", {})
+    rows += [(f"Rejected answers of kind {kind}", show(number(value))) for kind, value in kinds.items()]
+    words = report.get("words", {})
+    found = [f"{side}: {', '.join(words[side])}" for side in ("chosen", "rejected") if words.get(side)]
+    sentence = f"Words that speak most for an answer's side: {'; '.join(found)}." if found else ""
+    return Audit(sentence, str(report.get("cause", "")), rows)
