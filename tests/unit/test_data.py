@@ -27,16 +27,33 @@ def example(name: str, length: int = 3) -> Example:
 def test_collate_is_its_docstrings_example() -> None:
     first = Example("a", (Rendered((1, 2, 3), (0, 1, 1)),))
     second = Example("b", (Rendered((4, 5), (0, 1)),))
-    ids, attention_mask, mask = collate([first, second], 9)
+    ids, segments, mask = collate([first, second], 9)
     assert ids.tolist() == [[1, 2, 3], [4, 5, 9]]
-    assert attention_mask.tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert segments.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert mask.tolist() == [[0, 1, 1], [0, 1, 0]]
+    pair = Example("c", (Rendered((1, 2, 3, 4), (0, 0, 1, 1)), Rendered((1, 2, 5), (0, 0, 1))))
+    assert [part.tolist() for part in collate([pair], 9)] == [[[1, 2, 3, 4, 5]], [[1, 1, 2, 2, 3]], [[0, 0, 1, 1, 1]]]
+    ids, segments, mask = collate([pair], 9, share=False)
+    assert ids.tolist() == [[1, 2, 3, 4], [1, 2, 5, 9]]
+    assert segments.tolist() == [[2, 2, 2, 2], [3, 3, 3, 0]]
+    assert mask.tolist() == [[0, 0, 1, 1], [0, 0, 1, 0]]
 
 
-def test_pairs_are_chosen_rows_then_rejected_rows() -> None:
+def test_what_both_answers_begin_with_stands_once() -> None:
+    """Answers that differ in their last word alone share the words before it; one may be the other's beginning."""
+    chosen, rejected = Rendered((7, 1, 2, 3, 9), (0, 1, 1, 1, 1)), Rendered((7, 1, 2, 9), (0, 1, 1, 1))
+    ids, segments, mask = collate([Example("a", (chosen, rejected))], 0)
+    assert ids.tolist() == [[7, 1, 2, 3, 9, 9]]
+    assert segments.tolist() == [[1, 1, 1, 2, 2, 3]]
+    assert mask.tolist() == [[0, 1, 1, 1, 1, 1]]
+    ids, segments, _ = collate([Example("b", (chosen, Rendered((7, 1, 2), (0, 1, 1))))], 0)
+    assert (ids.tolist(), segments.tolist()) == ([[7, 1, 2, 3, 9]], [[1, 1, 1, 2, 2]])
+
+
+def test_pairs_of_a_row_each_are_chosen_rows_then_rejected_rows() -> None:
     pairs, dropped = encode_preferences(byte_tokenizer(), tiny.preferences(2), "Rules.", 200)
     tokenizer = byte_tokenizer()
-    ids, _, mask = collate(pairs, 0)
+    ids, _, mask = collate(pairs, 0, share=False)
     answers = [tokenizer.decode(row[kept.bool()]) for row, kept in zip(ids, mask, strict=True)]
     assert answers == ["Yes<|im_end|>", "Yes!<|im_end|>", "No<|im_end|>", "No?<|im_end|>"]
     assert dropped == 0 and "system\nRules." in tokenizer.decode(ids[0])

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from valign.models import load, prepare_model
-from valign.training.losses import dpo_loss, has_plain_head, sequence_logps, sft_loss, supervised_logps
+from valign.training.chat import Rendered
+from valign.training.data import Example, collate
+from valign.training.losses import can_share, dpo_loss, has_plain_head, pair_logps, sft_loss, supervised_logps
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +79,63 @@ def test_sft_loss_by_hand() -> None:
     assert logps.grad is not None and logps.grad.tolist() == [[0.0, -0.5], [-0.5, 0.0]]
 
 
-def test_sequence_logps_are_sums() -> None:
-    """Row 1 has the tokens -1 and -2, row 2 has -4 alone; lengths do not divide."""
-    mask = torch.tensor([[0, 1, 1, 0], [1, 0, 0, 0]])
-    assert sequence_logps(torch.tensor([-1.0, -2.0, -4.0]), mask).tolist() == [-3.0, -4.0]
+def test_pair_logps_are_sums() -> None:
+    """Pair 1 has -1 in common, -2 chosen, -4 rejected; pair 2 has no common answer; lengths do not divide."""
+    segments = torch.tensor([[1, 1, 2, 3], [1, 2, 3, 3]])
+    mask = torch.tensor([[0, 1, 1, 1], [0, 1, 1, 1]])
+    chosen, rejected = pair_logps(torch.tensor([-1.0, -2.0, -4.0, -8.0, -16.0, -32.0]), segments, mask, 2)
+    assert (chosen.tolist(), rejected.tolist()) == ([-3.0, -8.0], [-5.0, -48.0])
+    rows = torch.tensor([[2, 2, 2], [3, 3, 0]])
+    chosen, rejected = pair_logps(torch.tensor([-1.0, -2.0, -4.0]), rows, torch.tensor([[0, 1, 1], [0, 1, 0]]), 1)
+    assert (chosen.tolist(), rejected.tolist()) == ([-3.0], [-4.0])
+
+
+PAIRS = [
+    Example("a", (Rendered((5, 6, 7, 8, 2), (0, 0, 1, 1, 1)), Rendered((5, 6, 7, 9, 9, 2), (0, 0, 1, 1, 1, 1)))),
+    Example("b", (Rendered((9, 10, 11, 12, 2), (0, 0, 0, 1, 1)), Rendered((9, 10, 11, 2), (0, 0, 0, 1)))),
+    Example("c", (Rendered((3, 4, 8), (0, 1, 1)), Rendered((3, 4, 8, 2), (0, 1, 1, 1)))),
+]
+
+
+@pytest.mark.parametrize("implementation", ["valign_grouped", "eager", "sdpa"])
+def test_pairs_in_one_row_are_pairs_in_two(model: Any, implementation: str) -> None:
+    """Sums and gradients are the same within float32's rounding; also in bfloat16's, with autocast."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(implementation)
+    weight = model.get_parameter("model.layers.0.self_attn.q_proj.weight").requires_grad_(True)
+    try:
+        assert can_share(model)
+        for bfloat16, close in ((False, 1e-5), (True, 2e-2)):
+            found = []
+            for share in (False, True):
+                ids, segments, mask = collate(PAIRS, 0, share)
+                assert len(ids) == (3 if share else 6)
+                with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                    logps = supervised_logps(model, ids, segments, mask)
+                chosen, rejected = pair_logps(logps, segments, mask, 3)
+                weights = torch.tensor([1.0, -2.0, 3.0])
+                ((chosen - 0.5 * rejected) * weights).sum().backward()
+                assert weight.grad is not None
+                found.append((chosen.detach(), rejected.detach(), weight.grad.clone()))
+                weight.grad = None
+            torch.testing.assert_close(found[0], found[1], rtol=close, atol=close)
+    finally:
+        model.set_attn_implementation(before)
+        weight.requires_grad_(False)
+
+
+def test_models_with_windows_or_other_layers_get_a_row_for_each_answer(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert can_share(model)
+    monkeypatch.setattr(model.config, "sliding_window", 64, raising=False)
+    assert not can_share(model)
+    monkeypatch.setattr(model.config, "sliding_window", None, raising=False)
+    monkeypatch.setattr(model.config, "layer_types", ["full_attention", "linear_attention"], raising=False)
+    assert not can_share(model)
+    monkeypatch.setattr(model.config, "layer_types", None, raising=False)
+    monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2", raising=False)
+    assert not can_share(model)
 
 
 def test_supervised_logps_are_those_of_full_logits(model: Any) -> None:

@@ -190,6 +190,18 @@ def test_dpo_starts_at_ln_2_and_separates_the_answers(model: Path, tmp_path: Pat
     assert len(logps) == len(rewards) == len(losses)
 
 
+def test_dpo_is_the_same_with_a_row_for_each_answer(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row a pair computes what both answers begin with once; no step's numbers change beyond rounding."""
+    dpo(tmp_path / "shared", model, sft_weight=0.5)
+    monkeypatch.setattr("valign.training.losses.can_share", lambda model: False)
+    dpo(tmp_path / "rows", model, sft_weight=0.5)
+    for name in ("loss", "chosen_logp", "rejected_logp", "grad_norm"):
+        one, two = tiny.curve(tmp_path / "shared", name), tiny.curve(tmp_path / "rows", name)
+        assert one == pytest.approx(two, rel=2e-3) and one[0] == pytest.approx(two[0], rel=1e-5)
+
+
 def test_dpo_adds_the_sft_loss_of_chosen_answers(model: Path, tmp_path: Path) -> None:
     """With weight 0.5, the first loss is ln 2 plus half the mean over the chosen answers' tokens.
 
@@ -209,8 +221,8 @@ def test_policy_is_what_dpo_trained_on(model: Path, tmp_path: Path) -> None:
     merged, tokenizer = policy(model, adapters, "float32")
     pairs, _ = encode_preferences(tokenizer, tiny.preferences(14), None, 200)
     plan = make_plan([p.length for p in pairs], 14, 1, 1, 1, 3)
-    batch = PlannedBatches(pairs, plan, 0)[0]
-    logits = merged(batch.ids, attention_mask=batch.attention_mask).logits.log_softmax(-1)
+    batch = PlannedBatches(pairs, plan, 0, share=False)[0]
+    logits = merged(batch.ids, attention_mask=(batch.segments > 0).long()).logits.log_softmax(-1)
     sums = (logits[:, :-1].gather(2, batch.ids[:, 1:, None]).squeeze(2) * batch.mask[:, 1:]).sum(1)
     assert tiny.curve(tmp_path / "dpo", "chosen_logp")[0] == pytest.approx(sums[:14].mean().item(), abs=1e-4)
     assert tiny.curve(tmp_path / "dpo", "rejected_logp")[0] == pytest.approx(sums[14:].mean().item(), abs=1e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from valign.errors import ValignError
 from valign.records import Instruction, Message, Preference
 from valign.training.chat import Rendered, render
+from valign.training.losses import CHOSEN, COMMON, REJECTED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,9 +47,10 @@ class Batch(NamedTuple):
 
     Attributes:
         ids: Token ids, padded on the right, (rows, longest), int64.
-        attention_mask: 1 where a token is not padding, (rows, longest), int64.
+        segments: 0 for padding, 1 for a conversation's tokens; in DPO, 1 for tokens that both conversations begin
+            with, 2 for the rest of the chosen one, 3 for the rest of the rejected one, (rows, longest), int64.
         mask: 1 where a token is supervised, (rows, longest), int64.
-        example_ids: Examples in it; in DPO the first half of the rows are chosen, the second rejected.
+        example_ids: Examples in it; in DPO row ``i`` belongs to example ``i % len(example_ids)``.
         examples_in_step: Examples of the whole optimizer step, over all devices.
         tokens_in_step: Supervised tokens (of chosen answers in DPO) of the whole optimizer step.
         parts: Number of batches of the optimizer step, over all devices.
@@ -57,7 +59,7 @@ class Batch(NamedTuple):
     """
 
     ids: torch.Tensor
-    attention_mask: torch.Tensor
+    segments: torch.Tensor
     mask: torch.Tensor
     example_ids: tuple[str, ...]
     examples_in_step: int
@@ -157,31 +159,60 @@ def _deal(step: list[int], parts: int) -> list[tuple[int, ...]]:
     return [tuple(step[start:end]) for start, end in pairwise(bounds)]
 
 
-def collate(examples: Sequence[Example], pad: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pad examples on the right; every example's first conversation, then every example's second.
+def collate(
+    examples: Sequence[Example], pad: int, share: bool = True
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Lay conversations out in rows, padded on the right.
 
     With the conversations ``ids (1, 2, 3), mask (0, 1, 1)`` and ``ids (4, 5), mask (0, 1)``, and ``pad`` 9::
 
-        ids             [[1, 2, 3], [4, 5, 9]]
-        attention mask  [[1, 1, 1], [1, 1, 0]]
-        mask            [[0, 1, 1], [0, 1, 0]]
+        ids         [[1, 2, 3], [4, 5, 9]]
+        segments    [[1, 1, 1], [1, 1, 0]]
+        mask        [[0, 1, 1], [0, 1, 0]]
+
+    A pair of the chosen ``ids (1, 2, 3, 4), mask (0, 0, 1, 1)`` and the rejected ``ids (1, 2, 5), mask (0, 0, 1)`` is
+    one row, in which the two tokens that they begin with stand once::
+
+        ids         [[1, 2, 3, 4, 5]]
+        segments    [[1, 1, 2, 2, 3]]
+        mask        [[0, 0, 1, 1, 1]]
 
     Args:
-        examples: At least one; all with the same number of conversations.
+        examples: At least one; all with the same number of conversations, one or two.
         pad: Token id of the padding; what it is does not matter, because masks go by length.
+        share: Whether a pair is one row; otherwise every pair's chosen conversation is a row, then every pair's
+            rejected one, with the segments 2 and 3.
 
     Returns:
-        Ids, attention mask and supervised mask, each (rows, longest), int64.
+        Ids, segments and supervised mask, each (rows, longest), int64.
     """
-    rows = [e.conversations[turn] for turn in range(len(examples[0].conversations)) for e in examples]
-    width = max(len(row.ids) for row in rows)
-    ids = torch.full((len(rows), width), pad, dtype=torch.long)
-    attention_mask, mask = torch.zeros_like(ids), torch.zeros_like(ids)
-    for place, row in enumerate(rows):
-        ids[place, : len(row.ids)] = torch.tensor(row.ids)
-        attention_mask[place, : len(row.ids)] = 1
-        mask[place, : len(row.ids)] = torch.tensor(row.mask)
-    return ids, attention_mask, mask
+    if len(examples[0].conversations) == 1:
+        rows = [_row([(e.conversations[0], COMMON, 0)]) for e in examples]
+    elif share:
+        rows = [_shared_row(*e.conversations) for e in examples]
+    else:
+        sides = enumerate((CHOSEN, REJECTED))
+        rows = [_row([(e.conversations[turn], segment, 0)]) for turn, segment in sides for e in examples]
+    width = max(len(ids) for ids, _, _ in rows)
+    ids, segments, mask = (
+        torch.tensor([[*row[i], *[padding] * (width - len(row[i]))] for row in rows])
+        for i, padding in enumerate((pad, 0, 0))
+    )
+    return ids, segments, mask
+
+
+def _shared_row(chosen: Rendered, rejected: Rendered) -> tuple[list[int], list[int], list[int]]:
+    both = zip(zip(chosen.ids, chosen.mask, strict=True), zip(rejected.ids, rejected.mask, strict=True), strict=False)
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
+    head = Rendered(chosen.ids[:common], chosen.mask[:common])
+    return _row([(head, COMMON, 0), (chosen, CHOSEN, common), (rejected, REJECTED, common)])
+
+
+def _row(parts: Sequence[tuple[Rendered, int, int]]) -> tuple[list[int], list[int], list[int]]:
+    """Return ids, segments and mask of conversations one behind the other, each from a position on."""
+    ids = [token for part, _, start in parts for token in part.ids[start:]]
+    segments = [segment for part, segment, start in parts for _ in part.ids[start:]]
+    return ids, segments, [value for part, _, start in parts for value in part.mask[start:]]
 
 
 class PlannedBatches(Dataset[Batch]):
@@ -193,11 +224,21 @@ class PlannedBatches(Dataset[Batch]):
         pad: Token id of the padding.
         rank: This device.
         world: Number of devices.
+        share: As in ``collate``.
     """
 
-    def __init__(self, examples: Sequence[Example], plan: Plan, pad: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        plan: Plan,
+        pad: int,
+        rank: int = 0,
+        world: int = 1,
+        share: bool = True,
+    ) -> None:
         """Keep what the batches are made from."""
         self.examples, self.plan, self.pad, self.rank, self.world = examples, plan, pad, rank, world
+        self.share = share
         self.accumulate = len(plan[0]) // world
 
     def __len__(self) -> int:
@@ -211,7 +252,7 @@ class PlannedBatches(Dataset[Batch]):
         mine = step[index % self.accumulate * self.world + self.rank]
         examples = [self.examples[i] for i in mine] or everyone[:1]
         return Batch(
-            *collate(examples, self.pad),
+            *collate(examples, self.pad, self.share),
             example_ids=tuple(e.example_id for e in examples),
             examples_in_step=len(everyone),
             tokens_in_step=sum(e.supervised for e in everyone),

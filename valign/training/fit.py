@@ -204,13 +204,14 @@ def _module(
 ) -> TrainingModule:
     """Build the stage's LightningModule."""
     from valign.training.data import PlannedBatches
+    from valign.training.losses import can_share
     from valign.training.modules import DPOModule, SFTModule
     from valign.training.reference import reference_logps
 
     s = stage.settings
     shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
     shared |= {"seed": stage.seed, "compute": compute, "start": start}
-    batches = partial(PlannedBatches, examples, plan, pad)
+    batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
     if stage.name == "sft":
         return SFTModule(model, batches, **shared)
     own = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight")}

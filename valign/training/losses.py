@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from valign import attention
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+COMMON, CHOSEN, REJECTED = 1, 2, 3
 LOGIT_TRANSFORMS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
 
@@ -56,22 +59,28 @@ def dpo_loss(
     return losses, chosen.detach(), rejected.detach()
 
 
-def sequence_logps(token_logps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Sum the log-probabilities of each row's supervised tokens; the sum is never divided by a length.
+def pair_logps(
+    token_logps: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor, pairs: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum the log-probabilities of both answers of each pair; a sum is never divided by a length.
 
     Args:
         token_logps: (supervised,), row after row, as ``supervised_logps`` returns them.
-        mask: (rows, positions), 1 where a token is supervised.
+        segments: As in ``Batch``, (rows, positions): row ``i`` belongs to pair ``i % pairs``.
+        mask: 1 where a token is supervised, (rows, positions).
+        pairs: Number of pairs: as many rows, or half as many where each answer has a row of its own.
 
     Returns:
-        (rows,) in nats.
+        Sums of the chosen and of the rejected answers, each (pairs,) in nats.
     """
-    rows = token_logps.new_zeros(mask.shape)
-    return rows.masked_scatter(mask.bool(), token_logps).sum(-1)
+    rows = token_logps.new_zeros(mask.shape).masked_scatter(mask.bool(), token_logps)
+    chosen = (rows * (segments != REJECTED)).sum(-1)
+    rejected = (rows * (segments != CHOSEN)).sum(-1)
+    return chosen.view(-1, pairs).sum(0), rejected.view(-1, pairs).sum(0)
 
 
-def supervised_logps(model: Any, ids: torch.Tensor, attention_mask: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the log-probability of each supervised token, given those before it.
+def supervised_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the log-probability of each supervised token, given those before it in its conversation.
 
     The output layer runs only at the positions that predict a supervised token, so that logits of the whole batch
     never exist; models that change their logits behind the output layer compute all of them.
@@ -79,21 +88,54 @@ def supervised_logps(model: Any, ids: torch.Tensor, attention_mask: torch.Tensor
     Args:
         model: A causal language model, with or without an adapter.
         ids: Token ids, padded on the right, (rows, positions).
-        attention_mask: 1 where a token is not padding, (rows, positions).
+        segments: As in ``Batch``, (rows, positions): 0 for padding, 1 elsewhere, and 2 and 3 where a row holds both
+            answers of a pair behind what they have in common.
         mask: 1 where a token is supervised, (rows, positions); never at position 0, which nothing predicts.
 
     Returns:
         (supervised,) in float32, row after row.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    predicts = mask[:, 1:].bool()
-    inputs = {"input_ids": ids, "attention_mask": attention_mask, "use_cache": False}
+    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": (segments > 0).long(), "use_cache": False}
+    row, target = mask.bool().nonzero(as_tuple=True)
+    before = target - 1
+    if bool(((segments == CHOSEN).any(1) & (segments == REJECTED).any(1)).any()):
+        skipped = (segments == CHOSEN).sum(1)
+        positions = torch.arange(ids.shape[1], device=ids.device) - (segments == REJECTED) * skipped[:, None]
+        inputs |= {"attention_mask": _branches(base, segments), "position_ids": positions}
+        first = (segments[row, target] == REJECTED) & (segments[row, before] != REJECTED)
+        before = before - first * skipped[row]
     if has_plain_head(base):
         hidden = base.get_decoder()(**inputs).last_hidden_state
-        logits = base.get_output_embeddings()(hidden[:, :-1][predicts])
+        logits = base.get_output_embeddings()(hidden[row, before])
     else:
-        logits = model(**inputs).logits[:, :-1][predicts]
-    return -F.cross_entropy(logits.float(), ids[:, 1:][predicts], reduction="none")
+        logits = model(**inputs).logits[row, before]
+    return -F.cross_entropy(logits.float(), ids[row, target], reduction="none")
+
+
+def _branches(model: PreTrainedModel, segments: torch.Tensor) -> torch.Tensor:
+    """Return the attention mask of rows that hold two answers: each sees what both have in common, and itself.
+
+    Returns:
+        (rows, 1, positions, positions): True where a token is seen, or as numbers that are added to the scores.
+    """
+    query, key = segments[:, None, :, None], segments[:, None, None, :]
+    width = segments.shape[1]
+    earlier = torch.ones(width, width, dtype=torch.bool, device=segments.device).tril()
+    seen = earlier & ((key == query) | (key == COMMON))
+    if model.config._attn_implementation == "sdpa":
+        return seen
+    return torch.zeros_like(seen, dtype=model.dtype).masked_fill(~seen, torch.finfo(model.dtype).min)
+
+
+def can_share(model: Any) -> bool:
+    """Tell whether a row may hold both answers of a pair: every layer has to keep to a mask of its own making."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = base.config.get_text_config()
+    full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    keeps_masks = config._attn_implementation in ("eager", "sdpa", attention.NAME)
+    return bool(full and not windowed and keeps_masks and type(base).__module__.startswith("transformers.models."))
 
 
 def has_plain_head(model: PreTrainedModel) -> bool:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from valign.errors import ValignError
 from valign.training.data import Batch, PlannedBatches
-from valign.training.losses import dpo_loss, sequence_logps, supervised_logps
+from valign.training.losses import dpo_loss, pair_logps, supervised_logps
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class TrainingModule(pl.LightningModule):
         """Return the log-probability of each supervised token; the one code path of policy and reference."""
         bfloat16 = self.compute_dtype == torch.bfloat16
         with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=bfloat16):
-            return supervised_logps(self.model, batch.ids, batch.attention_mask, batch.mask)
+            return supervised_logps(self.model, batch.ids, batch.segments, batch.mask)
 
     def own_batches(self) -> PlannedBatches:
         """Return this device's batches."""
@@ -133,7 +133,7 @@ class TrainingModule(pl.LightningModule):
         self._examples += batch.example_ids
         if not bool(torch.isfinite(loss)):
             raise self._not_finite("loss")
-        tokens = batch.attention_mask.sum()
+        tokens = (batch.segments > 0).sum()
         for name, value in {**shares, "loss": loss.detach(), "tokens": tokens}.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach().float().cpu().double() * batch.weight
         self._last = batch.last
@@ -245,10 +245,13 @@ class DPOModule(TrainingModule):
         self.reference = self.find_reference(self)
         super().on_train_start()
 
+    def pair_logps(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the summed log-probabilities of the batch's chosen and rejected answers, each (pairs,)."""
+        return pair_logps(self.logps(batch), batch.segments, batch.mask, len(batch.example_ids))
+
     def objective(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return the batch's share of the mean over the step's pairs, and what is watched."""
-        token_logps = self.logps(batch)
-        chosen, rejected = sequence_logps(token_logps, batch.mask[:, 1:]).chunk(2)
+        chosen, rejected = self.pair_logps(batch)
         reference = chosen.new_tensor([self.reference[e] for e in batch.example_ids])
         losses, chosen_rewards, rejected_rewards = dpo_loss(
             chosen, rejected, reference[:, 0], reference[:, 1], self.beta, self.label_smoothing

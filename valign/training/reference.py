@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from valign.errors import ValignError
-from valign.training.losses import sequence_logps
 
 if TYPE_CHECKING:
     from valign.training.modules import DPOModule
@@ -54,8 +53,7 @@ def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:
         for index in range(step * batches.accumulate, (step + 1) * batches.accumulate):
             batch = module.trainer.strategy.batch_to_device(batches[index])
             with torch.no_grad():
-                sums = sequence_logps(module.logps(batch), batch.mask[:, 1:])
-            chosen, rejected = (part.tolist() for part in sums.chunk(2))
+                chosen, rejected = (sums.tolist() for sums in module.pair_logps(batch))
             for example, *pair in zip(batch.example_ids, chosen, rejected, strict=True):
                 found.setdefault(example, (pair[0], pair[1]))
     return found
