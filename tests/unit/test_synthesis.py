@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, n
 from valign.synthesis.filters import Filters, Funnel, Limits, well_formed
 from valign.synthesis.instruct import CLAIM_FRAMES, Writer
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
-from valign.synthesis.scenario import _draw, check_shares
+from valign.synthesis.scenario import Situation, _draw, check_shares, couples
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, labelled, load_template, topic
 from valign.teachers import CachedTeacher
@@ -422,11 +423,37 @@ def test_unknown_kinds_of_rejected_answers(settings: Settings, tmp_path: Path) -
 def test_one_kind_alone(settings: Settings, tmp_path: Path) -> None:
     """With every share but one at 0, situations have that kind, or the kind that stands in for it."""
     document = shipped_document("lanternfield")
-    for kind, allowed in (("contradiction", {"contradiction", "edit", "clause"}), ("clause", {"clause"})):
+    for kind, allowed in (("contradiction", {"contradiction", "edit", "clause"}), ("clause", {"clause", "edit"})):
         build(tmp_path / kind, document, [], replace(settings, rejected={kind: 2.0, "base": 0.0}))
         rows = read_jsonl(tmp_path / kind / "preferences.jsonl", Preference)
         found = [row.rejected_kind for row in rows if row.kind == "situation"]
         assert kind in found and set(found) <= allowed
+
+
+def test_couples_reject_what_they_choose(settings: Settings) -> None:
+    """Five situations are two couples, and one is left over.
+
+    Every answer of a couple is chosen once and rejected once, for questions of different clauses; the nearest are
+    matched first, here the two that share the word fog.
+    """
+    clauses = passages("No ferry leaves in fog.", "In fog the pier is shut.", "Ale is sold at noon.")
+    fog, pier, ale = clauses
+    asked = [
+        (fog, "Does a ferry leave in fog?"),
+        (fog, "When is a ferry held back?"),
+        (pier, "Is the pier shut in fog?"),
+        (pier, "Who shuts a pier?"),
+        (ale, "Is ale sold at noon?"),
+    ]
+    writer = Writer(Document("d", "Code", "", "", clauses), cast(Any, None), Bag(), settings, 0)
+    situations = [Situation(question, p.text, p, Quote("", 0, 0), None, {}) for p, question in asked]
+    found = couples(situations, writer)
+    assert len(found) == 4
+    assert found["Does a ferry leave in fog?"] == pier.text and found["Is the pier shut in fog?"] == fog.text
+    chosen = Counter(s.chosen for s in situations if s.question in found)
+    assert chosen == Counter(found.values())
+    assert all(found[s.question] != s.chosen for s in situations if s.question in found)
+    assert couples(situations[:2], writer) == couples(situations[:1], writer) == {}
 
 
 def test_shares_are_kept_on_the_whole() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from valign.errors import ValignError
@@ -41,8 +42,8 @@ def write_preferences(
     """Write D_pref.
 
     The rejected answer of a situation is of one kind, drawn by the question alone, so that other clauses have no say in
-    it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, the
-    one nearest to the question; ``base`` is the base model's own answer without the passage, where it is unfaithful;
+    it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, see
+    ``couples``; ``base`` is the base model's own answer without the passage, where it is unfaithful;
     ``contradiction`` is the chosen answer with every statement turned into its opposite. Claims join in as pairs that
     differ in verdict and fact.
 
@@ -79,10 +80,12 @@ def pairs_of(
     rows: list[Preference] = []
     turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
+    other = couples([s for s in found if turn[s.question] == "clause"], writer)
     filters.read([(own[s.question], s.passage) for s in found if s.question in own])
     for situation in found:
         kind = turn[situation.question]
-        rejected, kind = _rejected(writer, filters, situation, kind, own.get(situation.question))
+        given = (own if kind == "base" else other).get(situation.question)
+        rejected, kind = _rejected(writer, filters, situation, kind, given)
         if rejected is None or rejected == situation.chosen:
             funnel.drop("no rejected answer")
             continue
@@ -174,19 +177,51 @@ def _base_answers(base: CachedTeacher, situations: Sequence[Situation], system: 
     return {s.question: found[0].text for s, found in zip(situations, answers, strict=True)}
 
 
+def couples(situations: Sequence[Situation], writer: Writer) -> dict[str, str]:
+    """Match situations two by two, so that the right answer to each is the wrong one to the other.
+
+    Every answer is then as often chosen as rejected, and all that a pair can teach is which question it belongs to.
+    Answers that are only ever rejected become less likely everywhere, where they are right too. Couples are of
+    different clauses; those whose questions are nearest to each other's passages come first.
+
+    Args:
+        situations: Those whose rejected answer is to be another clause's.
+        writer: Has the embedder.
+
+    Returns:
+        The rejected answer by question; a situation for which nothing is left over has none.
+    """
+    if len(situations) < 2:
+        return {}
+    passages = writer.embedder.embed([labelled(s.passage) for s in situations])
+    near = writer.embedder.embed([s.question for s in situations]) @ passages.T
+    near = near + near.T
+    order = sorted(combinations(range(len(situations)), 2), key=lambda pair: -float(near[pair]))
+    found: dict[str, str] = {}
+    for one, two in ((situations[i], situations[j]) for i, j in order):
+        free = one.question not in found and two.question not in found
+        if free and one.passage.clause != two.passage.clause and one.chosen != two.chosen:
+            found |= {one.question: two.chosen, two.question: one.chosen}
+    return found
+
+
 def _rejected(
-    writer: Writer, filters: Filters, situation: Situation, kind: str, own: str | None
+    writer: Writer, filters: Filters, situation: Situation, kind: str, given: str | None
 ) -> tuple[str | None, str]:
-    """Return a rejected answer of the kind asked for, or of the next kind where that one cannot be had."""
-    if kind == "base" and own and filters.answer(own, situation.passage)[0] in (UNFAITHFUL, UNGROUNDED):
-        return own, "base"
+    """Return a rejected answer of the kind asked for, or of another kind where that one cannot be had.
+
+    ``given`` is the base model's answer, or that of the situation's couple.
+    """
+    if kind == "clause" and given:
+        return given, kind
+    if kind == "base" and given and filters.answer(given, situation.passage)[0] in (UNFAITHFUL, UNGROUNDED):
+        return given, kind
     if kind == "contradiction" and (opposite := contradiction(situation.chosen)):
         return opposite, kind
-    if kind != "clause":
-        found = edits(situation.chosen, writer.names, writer.source("edit", situation.question))
-        facts = [e for e in found if e.kind != "polarity"] or found
-        if facts:
-            return writer.source("pick", situation.question).choice(facts).text, "edit"
+    found = edits(situation.chosen, writer.names, writer.source("edit", situation.question))
+    facts = [e for e in found if e.kind != "polarity"] or found
+    if facts:
+        return writer.source("pick", situation.question).choice(facts).text, "edit"
     others = [p for p in writer.document.passages if p.clause != situation.passage.clause]
     if not others:
         return None, kind
