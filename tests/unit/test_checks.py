@@ -195,8 +195,9 @@ class Entailment:
 
         id2label = {0: "contradiction", 1: "Entailment", 2: "neutral"}  # noqa: RUF012
 
-    def __init__(self, name: str, device: str) -> None:
-        """Take any name."""
+    def __init__(self, name: str, device: str, model_kwargs: dict[str, Any]) -> None:
+        """Take any name, and no pickled weights."""
+        assert model_kwargs == {"use_safetensors": True}
 
     def predict(self, pairs: Sequence[tuple[str, str]], **_: Any) -> np.ndarray:
         """Return probabilities; the passage comes first."""

@@ -109,7 +109,7 @@ class ByEntailment:
         from sentence_transformers import CrossEncoder
 
         try:
-            model = CrossEncoder(self.name, device="cpu")
+            model = CrossEncoder(self.name, device="cpu", model_kwargs={"use_safetensors": True})
         except (OSError, ValueError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise ValignError(
