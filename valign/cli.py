@@ -62,6 +62,14 @@ def main_with(task: Callable[[DictConfig], None], config_name: str = "config") -
         sys.exit(job.exit_code)
 
 
+def show(text: str) -> None:
+    """Print a text; a reader that closes the pipe, such as ``head``, has seen enough."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Job:
     """A task as Hydra calls it, once for each job, and how that went.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from valign.cli import main_with
+from valign.cli import main_with, show
 
 
 def main(config: DictConfig) -> None:
@@ -21,10 +19,7 @@ def main(config: DictConfig) -> None:
         text = trace(ledger, config.id)
     else:
         text = clause_entry(ledger, resolve(config.clause, ledger.clauses, "clause"))
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    show(text)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 IN_FLIGHT = 64
+SECONDS = 20  # that a run takes where nothing but the server does
 PROMPT = "Lost things are kept at the ferry office for nine days. " * 20
 CONTENT = "How long are lost things kept at the ferry office before they are given to the school?"
 
@@ -165,7 +166,7 @@ def measure(rounds: int, latencies: list[float], folder: Path) -> None:
     print("| Server's time | bare aiohttp, calls/s | teacher with cache, calls/s | ratio | runs |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     for latency in latencies:
-        count = max(1000, int(8 * IN_FLIGHT / latency))
+        count = int(SECONDS * IN_FLIGHT / latency)
         pairs = []
         with Server(latency) as url:
             for i in range(rounds):
@@ -201,8 +202,8 @@ def main() -> None:
             print(stream(url, count))
         return
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--latencies", type=float, nargs="+", default=[0.05, 0.2, 0.5])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--latencies", type=float, nargs="+", default=[0.05, 0.2, 0.5, 1.0, 2.0])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure(options.rounds, options.latencies, Path(folder))

@@ -1,0 +1,28 @@
+"""``python -m valign.clauses document=file document.path=FILE``: how a document is split, and its clause ids."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from valign.cli import main_with, show
+
+BEGINNING = 60
+
+
+def main(config: DictConfig) -> None:
+    """Print each passage's clause id, page (where there are pages), words and first words, divided by tabs."""
+    from valign.ledger.printable import one_line
+    from valign.pipeline import Pipeline
+
+    passages = Pipeline(config).document.passages
+    paged = any(passage.page for passage in passages)
+    lines = [("clause", *(["page"] if paged else []), "words", "begins with")]
+    for passage in passages:
+        page = [str(passage.page)] if paged else []
+        begins = one_line(passage.text)[:BEGINNING]
+        lines.append((passage.clause, *page, str(len(passage.text.split())), begins))
+    show("\n".join("\t".join(line) for line in lines))
+
+
+if __name__ == "__main__":
+    main_with(main)
