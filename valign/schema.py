@@ -206,6 +206,7 @@ class DPOConfig(SFTConfig):
     beta: float = setting(above=0)
     label_smoothing: float = setting(at_least=0, below=0.5)
     sft_weight: float = setting(at_least=0)
+    replay_weight: float = setting(at_least=0)
 
 
 @dataclass

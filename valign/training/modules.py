@@ -92,6 +92,10 @@ class TrainingModule(pl.LightningModule):
         """Return the batch's share of the step's loss, and its shares of what the step reports."""
         raise NotImplementedError
 
+    def replay_objective(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The same for conversations of D_sft that are learned beside the batch."""
+        raise NotImplementedError
+
     def logps(self, batch: Batch) -> torch.Tensor:
         """Return the log-probability of each supervised token; the one code path of policy and reference."""
         bfloat16 = self.compute_dtype == torch.bfloat16
@@ -129,15 +133,21 @@ class TrainingModule(pl.LightningModule):
         Raises:
             ValignError: The loss is not finite.
         """
-        loss, shares = self.objective(batch)
-        self._examples += batch.example_ids
+        loss = self._share(batch, *self.objective(batch))
+        if batch.replay is not None:
+            loss = loss + self._share(batch.replay, *self.replay_objective(batch.replay))
         if not bool(torch.isfinite(loss)):
             raise self._not_finite("loss")
+        self._last = batch.last
+        return loss * batch.parts
+
+    def _share(self, batch: Batch, loss: torch.Tensor, shares: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Add what a batch gives to the step's report, and return what it gives to the step's loss."""
+        self._examples += batch.example_ids
         tokens = (batch.segments > 0).sum()
         for name, value in {**shares, "loss": loss.detach(), "tokens": tokens}.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach().float().cpu().double() * batch.weight
-        self._last = batch.last
-        return loss * batch.weight * batch.parts
+        return loss * batch.weight
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Check the gradients and report the step.
@@ -210,6 +220,7 @@ class DPOModule(TrainingModule):
         beta: Strength of the pull to the reference policy.
         label_smoothing: Assumed share of pairs whose preference is wrong.
         sft_weight: Weight of the chosen answers' SFT loss, which is added.
+        replay_weight: Weight of the SFT loss on the conversations of D_sft beside the pairs.
         reference: Called with this module on every device before the first step; returns the summed reference
             log-probabilities (chosen, rejected) by example id.
         **options: As in ``TrainingModule``.
@@ -223,12 +234,14 @@ class DPOModule(TrainingModule):
         beta: float,
         label_smoothing: float,
         sft_weight: float,
+        replay_weight: float,
         reference: Callable[[DPOModule], Mapping[str, tuple[float, float]]],
         **options: Any,
     ) -> None:
         """Keep the settings, and switch dropout off."""
         super().__init__(model, batches, **options)
         self.beta, self.label_smoothing, self.sft_weight = beta, label_smoothing, sft_weight
+        self.replay_weight = replay_weight
         self.find_reference = reference
         self.reference: Mapping[str, tuple[float, float]] = {}
         self._warned = False
@@ -269,6 +282,11 @@ class DPOModule(TrainingModule):
         }
         loss = losses.sum() / batch.examples_in_step - self.sft_weight * chosen.sum() / batch.tokens_in_step
         return loss, {name: value.sum() / batch.examples_in_step for name, value in watched.items()}
+
+    def replay_objective(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return the batch's share of the weighted SFT loss, and the loss itself to be watched."""
+        loss = -self.logps(batch).sum() / batch.tokens_in_step
+        return self.replay_weight * loss, {"replay_loss": loss}
 
     def _require_ln2(self, losses: torch.Tensor, batch: Batch) -> None:
         """Stop where the policy does not start as the reference.
