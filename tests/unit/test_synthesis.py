@@ -19,13 +19,14 @@ from omegaconf import DictConfig
 from valign.documents import shipped_document, shipped_names, shipped_questions
 from valign.errors import ValignError
 from valign.pipeline import plain, settings_of
-from valign.records import Document, Fact, Instruction, Passage, Preference, Question, read_jsonl
+from valign.records import Document, Fact, Instruction, Passage, Preference, Provenance, Question, read_jsonl
 from valign.synthesis.build import TEMPLATES, funnel_table, synthesize
+from valign.synthesis.couples import NEIGHBOURS, Situation, couples
 from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, names_in, numbers_in, ungrounded
 from valign.synthesis.filters import Filters, Funnel, Limits, well_formed
 from valign.synthesis.instruct import CLAIM_FRAMES, Writer
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
-from valign.synthesis.scenario import Situation, _draw, check_shares, couples
+from valign.synthesis.scenario import _draw, check_shares
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, labelled, load_template, topic
 from valign.teachers import CachedTeacher
@@ -446,7 +447,7 @@ def test_couples_reject_what_they_choose(settings: Settings) -> None:
         (ale, "Is ale sold at noon?"),
     ]
     writer = Writer(Document("d", "Code", "", "", clauses), cast(Any, None), Bag(), settings, 0)
-    situations = [Situation(question, p.text, p, Quote("", 0, 0), None, {}) for p, question in asked]
+    situations = [Situation(question, p.text, p, Provenance("", 0, 0, "", "", ""), {}) for p, question in asked]
     found = couples(situations, writer)
     assert len(found) == 4
     assert found["Does a ferry leave in fog?"] == pier.text and found["Is the pier shut in fog?"] == fog.text
@@ -454,6 +455,37 @@ def test_couples_reject_what_they_choose(settings: Settings) -> None:
     assert chosen == Counter(found.values())
     assert all(found[s.question] != s.chosen for s in situations if s.question in found)
     assert couples(situations[:2], writer) == couples(situations[:1], writer) == {}
+
+
+def test_couples_are_found_beyond_the_nearest(settings: Settings) -> None:
+    """Sixty situations ask the same as one another, of three clauses with 40, 15 and 5: 40 + 20 leave 20 over."""
+    clauses = passages("No ferry leaves in fog.", "In fog the pier is shut.", "Ale is sold at noon.")
+    counts = (40, 15, 5)
+    asked = [(p, f"Is fog number {p.clause} {i}?") for p, n in zip(clauses, counts, strict=True) for i in range(n)]
+    assert len(asked) > NEIGHBOURS
+    writer = Writer(Document("d", "Code", "", "", clauses), cast(Any, None), Bag(), settings, 0)
+    nowhere = Provenance("", 0, 0, "", "", "")
+    situations = [Situation(question, p.text, p, nowhere, {}) for p, question in asked]
+    found = couples(situations, writer)
+    chosen = Counter(s.chosen for s in situations if s.question in found)
+    assert chosen == Counter(found.values())
+    assert chosen[clauses[1].text] == 15 and chosen[clauses[2].text] == 5
+    assert len(found) == 40
+
+
+def test_questions_of_d_sft_become_pairs(settings: Settings, tmp_path: Path) -> None:
+    """Each is chosen with its own answer and quote, and rejected with another clause's."""
+    document = shipped_document("lanternfield")
+    build(tmp_path, document, [], replace(settings, question_pairs=True))
+    asked = {r.question: r for r in read_jsonl(tmp_path / "sft.jsonl", Instruction) if r.kind == "question"}
+    pairs = [r for r in read_jsonl(tmp_path / "preferences.jsonl", Preference) if r.kind == "question"]
+    assert len(asked) > 10 and {r.question for r in pairs} <= set(asked)
+    assert len(pairs) >= len(asked) - 5
+    for pair in pairs:
+        row = asked[pair.question]
+        assert (pair.chosen, pair.clauses, pair.provenance) == (row.answer, row.clauses, row.provenance)
+        assert pair.rejected != pair.chosen
+    assert [r.rejected_kind for r in pairs].count("clause") >= len(pairs) - 5
 
 
 def test_shares_are_kept_on_the_whole() -> None:

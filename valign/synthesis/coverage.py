@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from valign.errors import ValignError
 from valign.records import Instruction, Passage, Preference, Question
+from valign.store import digest
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instruct import PHRASE_FRAMES, RECITE_FRAMES, Writer, frame_words, keep_framed, row_of
 from valign.synthesis.kinds import ask_all
@@ -131,7 +132,8 @@ def _frame_situations(writer: Writer, filters: Filters, funnel: Funnel, passage:
         if reason:
             funnel.drop(reason)
         else:
-            yield Situation(question, quote.sentence, passage, quote, None, scores)
+            origin = writer.provenance(quote, "frame/situation", digest(question)[:8], None)
+            yield Situation(question, quote.sentence, passage, origin, scores)
 
 
 def _framed(writer: Writer, passage: Passage) -> list[tuple[str, str, str]]:

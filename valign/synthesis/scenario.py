@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 from valign.errors import ValignError
-from valign.records import Passage, Preference
+from valign.records import Instruction, Passage, Preference
 from valign.store import digest
+from valign.synthesis.couples import Situation, couples
 from valign.synthesis.edits import contradiction, edits
 from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
-from valign.synthesis.instruct import ASKED, Claim, Writer, family
-from valign.synthesis.quotes import Quote
+from valign.synthesis.instruct import ASKED, FRAMED, Claim, Writer, family
 from valign.synthesis.templates import labelled
 from valign.teachers.protocol import Request, Sampling
 
@@ -22,22 +20,15 @@ if TYPE_CHECKING:
     from valign.teachers.cache import CachedTeacher
 
 KINDS = ("edit", "clause", "base", "contradiction")
-
-
-@dataclass(frozen=True)
-class Situation:
-    """A question with its faithful answer, before a rejected answer is found; a fixed sentence has no ``sampling``."""
-
-    question: str
-    chosen: str
-    passage: Passage
-    quote: Quote
-    sampling: Sampling | None
-    scores: dict[str, float]
+RESTING_ON_ONE = ("question", "factual", "everyday", "edge")  # kinds of question in D_sft that one clause answers
 
 
 def write_preferences(
-    writer: Writer, base: CachedTeacher, filters: Filters, system: str | None = None
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    system: str | None = None,
+    asked: Sequence[Instruction] = (),
 ) -> tuple[list[Preference], Funnel]:
     """Write D_pref.
 
@@ -45,13 +36,15 @@ def write_preferences(
     it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, see
     ``couples``; ``base`` is the base model's own answer without the passage, where it is unfaithful;
     ``contradiction`` is the chosen answer with every statement turned into its opposite. Claims join in as pairs that
-    differ in verdict and fact.
+    differ in verdict and fact. With ``question_pairs`` the teacher's questions in D_sft join in, too, against what
+    another clause says.
 
     Args:
         writer: Writes with the teacher.
         base: The base model, behind a cache.
         filters: The document's filters.
         system: System prompt under which the base model answers.
+        asked: D_sft.
 
     Returns:
         The rows that every filter let pass, and the counts.
@@ -62,6 +55,14 @@ def write_preferences(
     check_shares(writer.settings.rejected)
     funnel = Funnel()
     found = ask_situations(writer, filters, funnel)
+    if writer.settings.question_pairs:
+        passages = {passage.clause: passage for passage in writer.document.passages}
+        resting = [row for row in asked if row.kind in RESTING_ON_ONE and row.provenance.teacher != FRAMED]
+        funnel.made += len(resting)
+        found += [
+            Situation(row.question, row.answer, passages[row.clauses[0]], row.provenance, row.filters, "question")
+            for row in resting
+        ]
     rows = pairs_of(found, writer, base, filters, funnel, system)
     return rows + _claims(writer, filters, funnel), funnel
 
@@ -76,9 +77,9 @@ def pairs_of(
 ) -> list[Preference]:
     """Return situations as pairs, each with a rejected answer of a drawn kind; arguments as in write_preferences."""
     shares = check_shares(writer.settings.rejected)
-    template = writer.template("scenario")
     rows: list[Preference] = []
     turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
+    turn |= {s.question: "clause" for s in found if s.kind == "question"}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
     other = couples([s for s in found if turn[s.question] == "clause"], writer)
     filters.read([(own[s.question], s.passage) for s in found if s.question in own])
@@ -89,27 +90,27 @@ def pairs_of(
         if rejected is None or rejected == situation.chosen:
             funnel.drop("no rejected answer")
             continue
-        source = (
-            (template.id, template.hash) if situation.sampling else ("frame/situation", digest(situation.question)[:8])
-        )
-        origin = writer.provenance(situation.quote, *source, situation.sampling)
         name = f"pref-{digest([situation.passage.clause, situation.question, kind])[:12]}"
         rows.append(
             Preference(
                 name,
                 (situation.passage.clause,),
-                "situation",
+                situation.kind,
                 situation.question,
                 situation.chosen,
                 rejected,
                 kind,
-                origin,
+                situation.origin,
                 situation.scores,
-                family(situation.passage.clause, ASKED if situation.sampling else "situation", situation.question),
+                family(situation.passage.clause, _asked_by(situation), situation.question),
             )
         )
         funnel.keep(situation.passage.clause, kind)
     return rows
+
+
+def _asked_by(situation: Situation) -> str:
+    return situation.kind if situation.origin.teacher == FRAMED else ASKED
 
 
 def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
@@ -161,8 +162,8 @@ def ask_situations(
         if reason:
             funnel.drop(reason)
         else:
-            asked_for = writer.open_ended(question)
-            situations.append(Situation(asked_for, answer, passage, quote, sampling, {**scores, **more}))
+            origin = writer.provenance(quote, template.id, template.hash, sampling)
+            situations.append(Situation(writer.open_ended(question), answer, passage, origin, {**scores, **more}))
     return situations
 
 
@@ -175,34 +176,6 @@ def _base_answers(base: CachedTeacher, situations: Sequence[Situation], system: 
     requests = [Request((*lead, {"role": "user", "content": s.question}), sampling) for s in situations]
     answers = base.complete_all(requests, "base model's answers")
     return {s.question: found[0].text for s, found in zip(situations, answers, strict=True)}
-
-
-def couples(situations: Sequence[Situation], writer: Writer) -> dict[str, str]:
-    """Match situations two by two, so that the right answer to each is the wrong one to the other.
-
-    Every answer is then as often chosen as rejected, and all that a pair can teach is which question it belongs to.
-    Answers that are only ever rejected become less likely everywhere, where they are right too. Couples are of
-    different clauses; those whose questions are nearest to each other's passages come first.
-
-    Args:
-        situations: Those whose rejected answer is to be another clause's.
-        writer: Has the embedder.
-
-    Returns:
-        The rejected answer by question; a situation for which nothing is left over has none.
-    """
-    if len(situations) < 2:
-        return {}
-    passages = writer.embedder.embed([labelled(s.passage) for s in situations])
-    near = writer.embedder.embed([s.question for s in situations]) @ passages.T
-    near = near + near.T
-    order = sorted(combinations(range(len(situations)), 2), key=lambda pair: -float(near[pair]))
-    found: dict[str, str] = {}
-    for one, two in ((situations[i], situations[j]) for i, j in order):
-        free = one.question not in found and two.question not in found
-        if free and one.passage.clause != two.passage.clause and one.chosen != two.chosen:
-            found |= {one.question: two.chosen, two.question: one.chosen}
-    return found
 
 
 def _rejected(

@@ -1,0 +1,96 @@
+"""Couples of situations: the right answer to each is the wrong one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from valign.records import Passage, Provenance
+from valign.synthesis.templates import labelled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from valign.synthesis.instruct import Writer
+
+NEIGHBOURS, CHUNK = 32, 512
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A question with its faithful answer, before a rejected answer is found.
+
+    Attributes:
+        question: What is asked.
+        chosen: The faithful answer.
+        passage: The clause that decides it.
+        origin: Where the answer's words stand, and who wrote the question.
+        scores: What the filters found.
+        kind: ``situation``, or ``question`` for one of D_sft.
+    """
+
+    question: str
+    chosen: str
+    passage: Passage
+    origin: Provenance
+    scores: dict[str, float]
+    kind: str = "situation"
+
+
+def couples(situations: Sequence[Situation], writer: Writer) -> dict[str, str]:
+    """Match situations two by two, so that the right answer to each is the wrong one to the other.
+
+    Every answer is then as often chosen as rejected, and all that a pair can teach is which question it belongs to.
+    Answers that are only ever rejected become less likely everywhere, where they are right too. Couples are of
+    different clauses; those whose questions are nearest to each other's passages come first.
+
+    Args:
+        situations: Those whose rejected answer is to be another clause's.
+        writer: Has the embedder.
+
+    Returns:
+        The rejected answer by question; a situation for which nothing is left over has none.
+    """
+    if not situations:
+        return {}
+    passages = writer.embedder.embed([labelled(s.passage) for s in situations])
+    questions = writer.embedder.embed([s.question for s in situations])
+    found: dict[str, str] = {}
+    free = list(range(len(situations)))
+    while free:
+        before = len(found)
+        for i, j in _nearest(situations, questions, passages, free):
+            one, two = situations[i], situations[j]
+            if one.question not in found and two.question not in found and one.question != two.question:
+                found |= {one.question: two.chosen, two.question: one.chosen}
+        free = [i for i in free if situations[i].question not in found]
+        if len(found) == before:
+            break
+    return found
+
+
+def _nearest(
+    situations: Sequence[Situation], questions: NDArray[Any], passages: NDArray[Any], free: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return possible couples, nearest first: each situation with the NEIGHBOURS others that are nearest to it.
+
+    The work and the memory grow with the number of situations times CHUNK, not with its square.
+    """
+    import numpy as np
+
+    clauses = np.array([situations[i].passage.clause for i in free])
+    answers = np.array([situations[i].chosen for i in free])
+    asked, told = questions[free], passages[free]
+    found = {}
+    for start in range(0, len(free), CHUNK):
+        part = slice(start, start + CHUNK)
+        near = asked[part] @ told.T + told[part] @ asked.T
+        alike = (clauses[part, None] == clauses[None]) | (answers[part, None] == answers[None])
+        near[alike] = -np.inf
+        for row, line in enumerate(near):
+            for other in np.argsort(-line, kind="stable")[:NEIGHBOURS]:
+                if line[other] > -np.inf:
+                    i, j = sorted((free[start + row], free[int(other)]))
+                    found[i, j] = float(line[other])
+    return sorted(found, key=lambda pair: (-found[pair], pair))
