@@ -112,7 +112,8 @@ def fit_dpo(
     """Optimise preferences on D_pref; the reference is the model with what ``initial`` names merged into it.
 
     Arguments, result and errors are those of ``fit_sft``; the settings also have beta, label_smoothing and
-    sft_weight, and the logger gets ``dpo/<name>``. The folder also holds the reference's log-probabilities.
+    sft_weight, may have loss (``sigmoid`` without it) and simpo_gamma, as in ``PreferenceLoss``, and the logger gets
+    ``dpo/<name>``. The folder also holds the reference's log-probabilities, where the loss needs them.
     """
     stage = Stage(
         "dpo", folder, model, tuple(initial), adapter, settings, trainer, seed, system_prompt, precision,
@@ -214,7 +215,8 @@ def _module(
     batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
     if stage.name == "sft":
         return SFTModule(model, batches, **shared)
-    own = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight")}
+    own: dict[str, Any] = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight")}
+    own |= {key: s[key] for key in ("loss", "simpo_gamma") if key in s}
     return DPOModule(model, batches, **own, reference=partial(reference_logps, folder=stage.folder), **shared)
 
 
