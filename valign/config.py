@@ -25,6 +25,7 @@ from valign.documents.shipped import shipped_names
 from valign.errors import ValignError
 from valign.schema import SCHEMAS, STAGES, WRITTEN, ExportConfig, TraceConfig, TrainConfig, key_type, keys, limits
 from valign.teachers.servers import without_login
+from valign.training.preference import PreferenceLoss
 
 NOT_IN_RUN_NAME = (
     "artifacts",
@@ -317,6 +318,8 @@ def _check_training(cfg: DictConfig) -> None:
         raise ValignError("trainer.strategy=deepspeed needs its settings: choose trainer=deepspeed_zero2 or _zero3.")
     if trainer.strategy == "deepspeed" and trainer.accelerator == "cpu":
         raise ValignError("trainer.strategy=deepspeed needs GPUs: choose trainer=cpu, or trainer.accelerator=gpu.")
+    dpo = cfg.dpo
+    PreferenceLoss(dpo.loss, dpo.beta, dpo.label_smoothing, dpo.simpo_gamma)
 
 
 def _check_one_of(cfg: DictConfig, first: str, second: str, usage: str) -> None:

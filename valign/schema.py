@@ -16,6 +16,7 @@ from omegaconf import MISSING
 STAGES = ("sft", "dpo")
 EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
+PREFERENCE_LOSSES = ("sigmoid", "robust", "ipo", "hinge", "simpo")
 PRECISIONS = ("auto", "float32", "bfloat16")
 METRICS = (
     "fact_recall",
@@ -204,10 +205,12 @@ class SFTConfig:
 class DPOConfig(SFTConfig):
     """Preference optimisation; see ``conf/config.yaml``."""
 
+    loss: str = setting(choices=PREFERENCE_LOSSES)
     beta: float = setting(above=0)
     label_smoothing: float = setting(at_least=0, below=0.5)
     sft_weight: float = setting(at_least=0)
     replay_weight: float = setting(at_least=0)
+    simpo_gamma: float | None = setting(at_least=0)
 
 
 @dataclass

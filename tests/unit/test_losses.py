@@ -10,10 +10,24 @@ import numpy as np
 import pytest
 import torch
 
+from valign.errors import ValignError
 from valign.models import load, prepare_model
 from valign.training.chat import Rendered
 from valign.training.data import Example, collate
-from valign.training.losses import can_share, dpo_loss, has_plain_head, pair_logps, sft_loss, supervised_logps
+from valign.training.losses import (
+    can_share,
+    dpo_loss,
+    has_plain_head,
+    hinge_loss,
+    ipo_loss,
+    pair_lengths,
+    pair_logps,
+    robust_dpo_loss,
+    sft_loss,
+    simpo_loss,
+    supervised_logps,
+)
+from valign.training.preference import PreferenceLoss
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +84,113 @@ def test_dpo_loss_and_gradient_against_numpy(smoothing: float) -> None:
     assert not chosen.requires_grad and not rejected.requires_grad
 
 
+def ones(*values: float) -> list[torch.Tensor]:
+    return [torch.tensor([value], requires_grad=True) for value in values]
+
+
+def test_robust_dpo_loss_by_hand() -> None:
+    """At the margin 1 of ``test_dpo_loss_by_hand``, with e = 0.1: (0.9 * 0.3132617 - 0.1 * 1.3132617) / 0.8.
+
+    That is (0.2819355 - 0.1313262) / 0.8 = 0.1882617: the DPO loss minus e / (1 - 2 e) = 1/8 of the margin. Its slope
+    to the chosen sum is -beta (sigmoid(-1) + 1/8) = -0.5 (0.2689414 + 0.125) = -0.1969707.
+    """
+    pc, pr, rc, rr = ones(-10.0, -12.0, -11.0, -11.0)
+    losses, chosen, rejected = robust_dpo_loss(pc, pr, rc, rr, 0.5, 0.1)
+    losses.sum().backward()
+    assert losses.item() == pytest.approx(0.1882617, abs=1e-6)
+    assert (chosen.item(), rejected.item()) == (0.5, -0.5) and not chosen.requires_grad
+    assert pc.grad is not None and pc.grad.item() == pytest.approx(-0.1969707, abs=1e-6)
+
+
+def test_robust_dpo_loss_of_noisy_pairs_is_the_loss_of_clean_ones() -> None:
+    """Of ten pairs with the margin 1 one is flipped: the mean is the DPO loss of ten right ones, log(1 + 1/e)."""
+    chosen, rejected = torch.tensor([1.0] * 9 + [0.0]), torch.tensor([0.0] * 9 + [1.0])
+    nothing = torch.zeros(10)
+    noisy = robust_dpo_loss(chosen, rejected, nothing, nothing, 1.0, 0.1)[0].mean()
+    assert noisy.item() == pytest.approx(0.3132617, abs=1e-6)
+
+
+def test_ipo_loss_by_hand() -> None:
+    """The log-ratios are +2 over 4 tokens and -3 over 6: means of 1/2 and -1/2, 1 apart; 1 / (2 * 0.25) is 2.
+
+    The loss is (1 - 2)^2 = 1, its slope to the chosen sum 2 (1 - 2) / 4 = -1/2, to the rejected 2 / 6 = 1/3; the
+    rewards are 0.25 * 2 and 0.25 * -3.
+    """
+    pc, pr, rc, rr = ones(-8.0, -15.0, -10.0, -12.0)
+    losses, chosen, rejected = ipo_loss(pc, pr, rc, rr, torch.tensor([4]), torch.tensor([6]), 0.25)
+    losses.sum().backward()
+    assert (losses.item(), chosen.item(), rejected.item()) == (1.0, 0.5, -0.75)
+    assert pc.grad is not None and pc.grad.item() == -0.5
+    assert pr.grad is not None and pr.grad.item() == pytest.approx(1 / 3)
+
+
+def test_hinge_loss_by_hand() -> None:
+    """With beta 0.5, margins of 1/2 and 2 give 1/2 and 0; the slopes to the chosen sums are -beta and 0."""
+    chosen = torch.tensor([0.5, 2.0], requires_grad=True)
+    rejected, reference = torch.tensor([-0.5, -2.0]), torch.zeros(2)
+    losses, up, down = hinge_loss(chosen, rejected, reference, reference, 0.5)
+    losses.sum().backward()
+    assert losses.tolist() == [0.5, 0.0]
+    assert (up.tolist(), down.tolist()) == ([0.25, 1.0], [-0.25, -1.0])
+    assert chosen.grad is not None and chosen.grad.tolist() == [-0.5, 0.0]
+
+
+def test_simpo_loss_by_hand() -> None:
+    """With beta 2, sums of -4 over 4 tokens and -9 over 6 give rewards of -2 and -3, 1 apart; gamma takes 1 off.
+
+    -log sigmoid(0) = ln 2; its slope to the chosen sum is -1/2 * beta / 4 = -1/4.
+    """
+    pc, pr = ones(-4.0, -9.0)
+    losses, chosen, rejected = simpo_loss(pc, pr, torch.tensor([4]), torch.tensor([6]), 2.0, 1.0)
+    losses.sum().backward()
+    assert losses.item() == pytest.approx(math.log(2), abs=1e-7)
+    assert (chosen.item(), rejected.item()) == (-2.0, -3.0)
+    assert pc.grad is not None and pc.grad.item() == -0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "smoothing", "value"),
+    [("sigmoid", 0.0, 0.6931472), ("sigmoid", 0.3, 0.6931472), ("robust", 0.3, 0.6931472), ("hinge", 0.0, 1.0),
+     ("ipo", 0.0, 2.7777778)],
+)  # fmt: skip
+def test_losses_of_a_policy_that_is_its_reference(name: str, smoothing: float, value: float) -> None:
+    """The sigmoid losses are ln 2; max(0, 1 - 0) for hinge; (0 - 1 / 0.6)^2 = 2.7777778 for IPO, beta 0.3.
+
+    A nat on one answer moves each of them by at least 0.07, which is more than the check lets pass.
+    """
+    loss = PreferenceLoss(name, 0.3, smoothing)
+    same, lengths = (torch.tensor([-3.0, -900.0]), torch.tensor([-70.0, -0.5])), (torch.ones(2), torch.ones(2))
+    losses, _, _ = loss(same, same, lengths)
+    assert losses.tolist() == pytest.approx([value] * 2, abs=1e-6)
+    loss.require_start(losses, ("a", "b"))
+    off, _, _ = loss((same[0] - torch.tensor([0.0, 1.0]), same[1]), same, lengths)
+    with pytest.raises(ValignError, match=rf"first loss is .* = {value:.4f} \(pair b\).*delete this stage's folder"):
+        loss.require_start(off, ("a", "b"))
+
+
+def test_simpo_has_no_reference_and_no_known_start() -> None:
+    loss = PreferenceLoss("simpo", 2.0, simpo_gamma=1.0)
+    assert not loss.needs_reference and loss.at_reference() is None
+    losses, _, _ = loss((torch.tensor([-4.0]), torch.tensor([-9.0])), None, (torch.tensor([4]), torch.tensor([6])))
+    loss.require_start(losses, ("a",))
+    assert losses.item() == pytest.approx(math.log(2), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "ipo", "label_smoothing": 0.1}, r"loss=ipo has no label smoothing: set dpo\.label_smoothing=0"),
+        ({"name": "robust"}, r"robust with dpo\.label_smoothing=0\.0: give the share .*or choose dpo\.loss=sigmoid"),
+        ({"name": "simpo"}, r"simpo needs its margin: add dpo\.simpo_gamma=0\.5"),
+        ({"name": "hinge", "simpo_gamma": 0.5}, r"simpo_gamma=0\.5 belongs to dpo\.loss=simpo: leave it out"),
+        ({"name": "dpo"}, r"dpo\.loss=dpo is unknown; choose sigmoid, robust, ipo, hinge or simpo"),
+    ],
+)
+def test_loss_settings_that_do_not_go_together(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValignError, match=message):
+        PreferenceLoss(beta=0.1, **settings)
+
+
 def test_sft_loss_by_hand() -> None:
     """Of -1, -2, -3, -4 the second and third are supervised: (2 + 3) / 2 = 2.5; each has the slope -1/2."""
     logps = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]], requires_grad=True)
@@ -85,6 +206,8 @@ def test_pair_logps_are_sums() -> None:
     mask = torch.tensor([[0, 1, 1, 1], [0, 1, 1, 1]])
     chosen, rejected = pair_logps(torch.tensor([-1.0, -2.0, -4.0, -8.0, -16.0, -32.0]), segments, mask, 2)
     assert (chosen.tolist(), rejected.tolist()) == ([-3.0, -8.0], [-5.0, -48.0])
+    counted = pair_lengths(segments, mask, 2)
+    assert [lengths.tolist() for lengths in counted] == [[2, 1], [2, 2]]
     rows = torch.tensor([[2, 2, 2], [3, 3, 0]])
     chosen, rejected = pair_logps(torch.tensor([-1.0, -2.0, -4.0]), rows, torch.tensor([[0, 1, 1], [0, 1, 0]]), 1)
     assert (chosen.tolist(), rejected.tolist()) == ([-3.0], [-4.0])

@@ -210,6 +210,27 @@ def test_dpo_is_the_same_with_a_row_for_each_answer(
         assert one == pytest.approx(two, rel=2e-3) and one[0] == pytest.approx(two[0], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("settings", "first"),
+    [
+        ({"loss": "robust", "label_smoothing": 0.1}, 0.6931472),
+        ({"loss": "hinge"}, 1.0),
+        ({"loss": "ipo", "beta": 0.5}, 1.0),
+        ({"loss": "simpo", "beta": 2.0, "simpo_gamma": 0.5}, None),
+    ],
+)
+def test_every_preference_loss_trains(
+    model: Path, tmp_path: Path, settings: dict[str, Any], first: float | None
+) -> None:
+    """They start at ln 2, 1, (1 / (2 * 0.5))^2 = 1; SimPO computes no reference and writes none."""
+    dpo(tmp_path / "a", model, **settings, epochs=4)
+    losses = tiny.curve(tmp_path / "a")
+    assert first is None or losses[0] == pytest.approx(first, abs=1e-6)
+    assert losses[-1] < 0.9 * losses[0]
+    assert tiny.curve(tmp_path / "a", "accuracy")[-1] == 1.0
+    assert (tmp_path / "a" / "reference-0.npz").exists() == (first is not None)
+
+
 def test_dpo_adds_the_sft_loss_of_chosen_answers(model: Path, tmp_path: Path) -> None:
     """With weight 0.5, the first loss is ln 2 plus half the mean over the chosen answers' tokens.
 

@@ -114,7 +114,8 @@ def fit_dpo(
     """Optimise preferences on D_pref; the reference is the model with what ``initial`` names merged into it.
 
     Arguments, result and errors are those of ``fit_sft``; the settings also have beta, label_smoothing, sft_weight and
-    replay_weight, and the logger gets ``dpo/<name>``. The folder also holds the reference's log-probabilities.
+    replay_weight, may have loss (``sigmoid`` without it) and simpo_gamma, as in ``PreferenceLoss``, and the logger gets
+    ``dpo/<name>``. The folder also holds the reference's log-probabilities, where the loss needs them.
 
     ``replay`` is D_sft, where the model has been trained on it: each step also learns as many of its rows as a full
     batch has pairs, so that answers known by heart stay whole while pairs move them about (a rehearsal of earlier data,
@@ -249,7 +250,8 @@ def _module(
 
     if stage.name == "sft":
         return SFTModule(model, batches, **shared)
-    own = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight", "replay_weight")}
+    own: dict[str, Any] = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight", "replay_weight")}
+    own |= {key: s[key] for key in ("loss", "simpo_gamma") if key in s}
     return DPOModule(model, batches, **own, reference=partial(reference_logps, folder=stage.folder), **shared)
 
 

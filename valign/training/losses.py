@@ -59,10 +59,126 @@ def dpo_loss(
     return losses, chosen.detach(), rejected.detach()
 
 
+def robust_dpo_loss(
+    policy_chosen: torch.Tensor,
+    policy_rejected: torch.Tensor,
+    reference_chosen: torch.Tensor,
+    reference_rejected: torch.Tensor,
+    beta: float,
+    label_smoothing: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compute the robust DPO loss of each pair (rDPO; Chowdhury et al., 2024, arXiv:2403.00409, the unbiased loss).
+
+    With l the DPO loss and e the share of pairs the wrong way round, ((1 - e) l(margin) - e l(-margin)) / (1 - 2 e),
+    whose mean over noisy pairs is that of l over clean ones. It is negative for pairs that are clearly apart.
+
+    Args:
+        policy_chosen: As in ``dpo_loss``, and so are the three that follow, (batch,).
+        policy_rejected: See there.
+        reference_chosen: See there.
+        reference_rejected: See there.
+        beta: Strength of the pull to the reference policy.
+        label_smoothing: Share of pairs whose preference is the wrong way round, below 0.5.
+
+    Returns:
+        As ``dpo_loss``.
+    """
+    chosen = beta * (policy_chosen - reference_chosen)
+    rejected = beta * (policy_rejected - reference_rejected)
+    margin = chosen - rejected
+    kept, flipped = -F.logsigmoid(margin), -F.logsigmoid(-margin)
+    losses = ((1 - label_smoothing) * kept - label_smoothing * flipped) / (1 - 2 * label_smoothing)
+    return losses, chosen.detach(), rejected.detach()
+
+
+def ipo_loss(
+    policy_chosen: torch.Tensor,
+    policy_rejected: torch.Tensor,
+    reference_chosen: torch.Tensor,
+    reference_rejected: torch.Tensor,
+    chosen_lengths: torch.Tensor,
+    rejected_lengths: torch.Tensor,
+    beta: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compute the IPO loss of each pair (Azar et al., 2023, arXiv:2310.12036, eq. 17, whose tau is ``beta``).
+
+    The log-ratios are means per token, as in TRL 1.16, so that one beta serves answers of every length; the rewards
+    are beta times their sums, as with the other losses.
+
+    Args:
+        policy_chosen: As in ``dpo_loss``, and so are the three that follow: sums, (batch,).
+        policy_rejected: See there.
+        reference_chosen: See there.
+        reference_rejected: See there.
+        chosen_lengths: Supervised tokens of the chosen answers, (batch,).
+        rejected_lengths: Supervised tokens of the rejected answers, (batch,).
+        beta: The mean log-ratios are pulled 1 / (2 beta) nats apart.
+
+    Returns:
+        As ``dpo_loss``.
+    """
+    chosen, rejected = policy_chosen - reference_chosen, policy_rejected - reference_rejected
+    losses = (chosen / chosen_lengths - rejected / rejected_lengths - 1 / (2 * beta)) ** 2  # eq. 17
+    return losses, beta * chosen.detach(), beta * rejected.detach()
+
+
+def hinge_loss(
+    policy_chosen: torch.Tensor,
+    policy_rejected: torch.Tensor,
+    reference_chosen: torch.Tensor,
+    reference_rejected: torch.Tensor,
+    beta: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compute the hinge loss of each pair: max(0, 1 - margin).
+
+    SLiC's calibration loss (Zhao et al., 2023, arXiv:2305.10425) against the reference policy, which RSO calls
+    hinge-norm (Liu et al., 2023, arXiv:2309.06657, whose gamma is ``beta``).
+
+    Args:
+        policy_chosen: As in ``dpo_loss``, and so are the three that follow, (batch,).
+        policy_rejected: See there.
+        reference_chosen: See there.
+        reference_rejected: See there.
+        beta: A pair counts until its log-ratios are 1 / beta nats apart.
+
+    Returns:
+        As ``dpo_loss``.
+    """
+    chosen = beta * (policy_chosen - reference_chosen)
+    rejected = beta * (policy_rejected - reference_rejected)
+    return F.relu(1 - (chosen - rejected)), chosen.detach(), rejected.detach()
+
+
+def simpo_loss(
+    policy_chosen: torch.Tensor,
+    policy_rejected: torch.Tensor,
+    chosen_lengths: torch.Tensor,
+    rejected_lengths: torch.Tensor,
+    beta: float,
+    gamma: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compute the SimPO loss of each pair (Meng et al., 2024, arXiv:2405.14734, eq. 6); it needs no reference.
+
+    Args:
+        policy_chosen: Summed log-probabilities of the chosen answers, in nats, (batch,).
+        policy_rejected: The same of the rejected answers, (batch,).
+        chosen_lengths: Supervised tokens of the chosen answers, (batch,).
+        rejected_lengths: Supervised tokens of the rejected answers, (batch,).
+        beta: Scale of the mean log-probabilities.
+        gamma: Margin that the scaled means are to have.
+
+    Returns:
+        As ``dpo_loss``; the rewards are beta times the means per token.
+    """
+    chosen = beta * policy_chosen / chosen_lengths  # eq. 4
+    rejected = beta * policy_rejected / rejected_lengths
+    return -F.logsigmoid(chosen - rejected - gamma), chosen.detach(), rejected.detach()  # eq. 6
+
+
 def pair_logps(
     token_logps: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor, pairs: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum the log-probabilities of both answers of each pair; a sum is never divided by a length.
+    """Sum the log-probabilities of both answers of each pair; a sum is never divided by a length here.
 
     Args:
         token_logps: (supervised,), row after row, as ``supervised_logps`` returns them.
@@ -77,6 +193,11 @@ def pair_logps(
     chosen = (rows * (segments != REJECTED)).sum(-1)
     rejected = (rows * (segments != CHOSEN)).sum(-1)
     return chosen.view(-1, pairs).sum(0), rejected.view(-1, pairs).sum(0)
+
+
+def pair_lengths(segments: torch.Tensor, mask: torch.Tensor, pairs: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the number of supervised tokens of the chosen and of the rejected answers, each (pairs,); see above."""
+    return pair_logps(mask[mask.bool()], segments, mask, pairs)
 
 
 def supervised_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

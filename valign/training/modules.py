@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 
 from valign.errors import ValignError
 from valign.training.data import Batch, PlannedBatches
-from valign.training.losses import dpo_loss, pair_logps, supervised_logps
+from valign.training.losses import pair_lengths, pair_logps, supervised_logps
+from valign.training.preference import PreferenceLoss
 
 log = logging.getLogger(__name__)
 
 LOW_REWARD = -5.0
-ROUNDING_NATS = 0.1
 
 BatchesOf = Callable[[int, int], PlannedBatches]
 
@@ -210,19 +210,21 @@ class SFTModule(TrainingModule):
 
 
 class DPOModule(TrainingModule):
-    """Direct preference optimisation against reference log-probabilities computed before the first step.
+    """Preference optimisation: DPO and its kin, against reference log-probabilities computed before the first step.
 
-    Every dropout is off. The model as it comes is the reference.
+    Every dropout is off. The model as it comes is the reference, where the loss needs one.
 
     Args:
         model: As in ``TrainingModule``.
         batches: As in ``TrainingModule``.
-        beta: Strength of the pull to the reference policy.
+        beta: As in the loss; in ``sigmoid``, strength of the pull to the reference policy.
         label_smoothing: Assumed share of pairs whose preference is wrong.
         sft_weight: Weight of the chosen answers' SFT loss, which is added.
         replay_weight: Weight of the SFT loss on the conversations of D_sft beside the pairs.
         reference: Called with this module on every device before the first step; returns the summed reference
-            log-probabilities (chosen, rejected) by example id.
+            log-probabilities (chosen, rejected) by example id. Not called for a loss without reference.
+        loss: As in ``PreferenceLoss``.
+        simpo_gamma: As in ``PreferenceLoss``.
         **options: As in ``TrainingModule``.
     """
 
@@ -236,11 +238,13 @@ class DPOModule(TrainingModule):
         sft_weight: float,
         replay_weight: float,
         reference: Callable[[DPOModule], Mapping[str, tuple[float, float]]],
+        loss: str = "sigmoid",
+        simpo_gamma: float | None = None,
         **options: Any,
     ) -> None:
         """Keep the settings, and switch dropout off."""
         super().__init__(model, batches, **options)
-        self.beta, self.label_smoothing, self.sft_weight = beta, label_smoothing, sft_weight
+        self.loss, self.sft_weight = PreferenceLoss(loss, beta, label_smoothing, simpo_gamma), sft_weight
         self.replay_weight = replay_weight
         self.find_reference = reference
         self.reference: Mapping[str, tuple[float, float]] = {}
@@ -254,8 +258,9 @@ class DPOModule(TrainingModule):
         return self
 
     def on_train_start(self) -> None:
-        """Find the reference log-probabilities, then start the clock."""
-        self.reference = self.find_reference(self)
+        """Find the reference log-probabilities, where the loss needs them, then start the clock."""
+        if self.loss.needs_reference:
+            self.reference = self.find_reference(self)
         super().on_train_start()
 
     def pair_logps(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -265,12 +270,14 @@ class DPOModule(TrainingModule):
     def objective(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return the batch's share of the mean over the step's pairs, and what is watched."""
         chosen, rejected = self.pair_logps(batch)
-        reference = chosen.new_tensor([self.reference[e] for e in batch.example_ids])
-        losses, chosen_rewards, rejected_rewards = dpo_loss(
-            chosen, rejected, reference[:, 0], reference[:, 1], self.beta, self.label_smoothing
-        )
+        lengths = pair_lengths(batch.segments, batch.mask, len(batch.example_ids))
+        reference = None
+        if self.loss.needs_reference:
+            known = chosen.new_tensor([self.reference[e] for e in batch.example_ids])
+            reference = known[:, 0], known[:, 1]
+        losses, chosen_rewards, rejected_rewards = self.loss((chosen, rejected), reference, lengths)
         if self.trainer.global_step == 0:
-            self._require_ln2(losses.detach(), batch)
+            self.loss.require_start(losses, batch.example_ids)
         margins = chosen_rewards - rejected_rewards
         watched = {
             "accuracy": (margins > 0).float(),
@@ -288,24 +295,9 @@ class DPOModule(TrainingModule):
         loss = -self.logps(batch).sum() / batch.tokens_in_step
         return self.replay_weight * loss, {"replay_loss": loss}
 
-    def _require_ln2(self, losses: torch.Tensor, batch: Batch) -> None:
-        """Stop where the policy does not start as the reference.
-
-        At the start both sums of a pair differ by rounding alone; 0.1 nats, a hundred tokens' worth of bfloat16
-        rounding, moves the loss by beta / 2 times that.
-        """
-        off = (losses - math.log(2)).abs()
-        if bool(off.max() > ROUNDING_NATS * self.beta / 2 + 1e-5):
-            worst = batch.example_ids[int(off.argmax())]
-            raise ValignError(
-                f"DPO's first loss is {float(losses.mean()):.4f} instead of ln 2 = 0.6931 (pair {worst}): the policy "
-                "is not its reference; delete this stage's folder so that the reference is computed anew, "
-                "and set base_model.precision=float32."
-            )
-
     def check(self, report: Mapping[str, float]) -> None:
         """Warn once when the chosen answers have become much less likely than under the reference."""
-        if report["chosen_reward"] < LOW_REWARD and not self._warned:
+        if self.loss.needs_reference and report["chosen_reward"] < LOW_REWARD and not self._warned:
             self._warned = True
             log.warning(
                 "DPO: the chosen reward is %.1f: chosen answers have become much less likely than under the reference; "

@@ -1,0 +1,122 @@
+"""Which loss DPO minimises: its settings, what it needs, and what it is before the first step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from valign.errors import ValignError
+
+if TYPE_CHECKING:
+    import torch
+
+ROUNDING_NATS = 0.1
+
+Pair = tuple["torch.Tensor", "torch.Tensor"]
+Triple = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class PreferenceLoss:
+    """A loss of pairs, chosen by name.
+
+    Attributes:
+        name: ``sigmoid``, ``robust``, ``ipo``, ``hinge`` or ``simpo``; see ``valign.training.losses``.
+        beta: As in that loss.
+        label_smoothing: Assumed share of pairs whose preference is wrong; of ``sigmoid`` (cDPO) and ``robust`` alone.
+        simpo_gamma: Margin of ``simpo``, which needs one; None for the others.
+
+    Raises:
+        ValignError: The loss is unknown, or its settings do not go together.
+    """
+
+    name: str
+    beta: float
+    label_smoothing: float = 0.0
+    simpo_gamma: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings against each other."""
+        name, smoothing, gamma = self.name, self.label_smoothing, self.simpo_gamma
+        if name not in ("sigmoid", "robust", "ipo", "hinge", "simpo"):
+            raise ValignError(f"dpo.loss={name} is unknown; choose sigmoid, robust, ipo, hinge or simpo.")
+        if smoothing and name not in ("sigmoid", "robust"):
+            raise ValignError(
+                f"dpo.loss={name} has no label smoothing: set dpo.label_smoothing=0, or choose dpo.loss=robust."
+            )
+        if name == "robust" and not 0 < smoothing < 0.5:
+            raise ValignError(
+                f"dpo.loss=robust with dpo.label_smoothing={smoothing}: give the share of wrong pairs, between 0 and "
+                "0.5 (dpo.label_smoothing=0.1), or choose dpo.loss=sigmoid."
+            )
+        if name == "simpo" and gamma is None:
+            raise ValignError("dpo.loss=simpo needs its margin: add dpo.simpo_gamma=0.5.")
+        if name != "simpo" and gamma is not None:
+            raise ValignError(f"dpo.simpo_gamma={gamma} belongs to dpo.loss=simpo: leave it out, or choose that loss.")
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether log-probabilities under a reference policy go into the loss."""
+        return self.name != "simpo"
+
+    def __call__(self, policy: Pair, reference: Pair | None, lengths: Pair) -> Triple:
+        """Return losses, chosen rewards and rejected rewards, each (pairs,); the rewards are detached.
+
+        Args:
+            policy: Summed log-probabilities of the chosen and of the rejected answers, each (pairs,).
+            reference: The same under the reference policy; None where none is needed.
+            lengths: Supervised tokens of the chosen and of the rejected answers, each (pairs,).
+        """
+        from valign.training import losses
+
+        if reference is None:
+            return losses.simpo_loss(*policy, *lengths, self.beta, float(self.simpo_gamma or 0))
+        if self.name == "ipo":
+            return losses.ipo_loss(*policy, *reference, *lengths, self.beta)
+        if self.name == "hinge":
+            return losses.hinge_loss(*policy, *reference, self.beta)
+        smoothed = losses.robust_dpo_loss if self.name == "robust" else losses.dpo_loss
+        return smoothed(*policy, *reference, self.beta, self.label_smoothing)
+
+    def at_reference(self) -> tuple[str, float, float] | None:
+        """Return the loss of a policy that is its reference: in words, its value, and its slope per nat.
+
+        The margin is 0 there: -log sigmoid(0) = ln 2, which the robust loss keeps ((1 - e) - e over 1 - 2 e is 1);
+        max(0, 1 - 0) = 1; (0 - 1 / (2 beta))^2. None for SimPO, which has no reference.
+        """
+        if self.name == "simpo":
+            return None
+        if self.name == "hinge":
+            return "1", 1.0, self.beta
+        if self.name == "ipo":
+            return "1 / (2 beta)^2", 1 / (2 * self.beta) ** 2, 1 / self.beta
+        steeper = 1 - 2 * self.label_smoothing if self.name == "robust" else 1
+        return "ln 2", math.log(2), self.beta / 2 / steeper
+
+    def require_start(self, losses: torch.Tensor, example_ids: tuple[str, ...]) -> None:
+        """Stop where the policy does not start as its reference.
+
+        At the start both sums of a pair differ by rounding alone; 0.1 nats, a hundred tokens' worth of bfloat16
+        rounding, moves the loss by its slope times that.
+
+        Args:
+            losses: Of the first step's pairs, (pairs,).
+            example_ids: Of those pairs.
+
+        Raises:
+            ValignError: A loss is further off.
+        """
+        known = self.at_reference()
+        if known is None:
+            return
+        words, value, slope = known
+        losses = losses.detach()
+        off = (losses - value).abs()
+        if bool(off.max() > ROUNDING_NATS * slope + 1e-5 * value):
+            worst = example_ids[int(off.argmax())]
+            raise ValignError(
+                f"DPO's first loss is {float(losses.mean()):.4f} instead of {words} = {value:.4f} (pair {worst}): the "
+                "policy is not its reference; delete this stage's folder so that the reference is computed anew, "
+                "and set base_model.precision=float32."
+            )
