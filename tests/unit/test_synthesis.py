@@ -473,21 +473,6 @@ def test_couples_are_found_beyond_the_nearest(settings: Settings) -> None:
     assert len(found) == 40
 
 
-def test_questions_of_d_sft_become_pairs(settings: Settings, tmp_path: Path) -> None:
-    """Each is chosen with its own answer and quote, and rejected with another clause's."""
-    document = shipped_document("lanternfield")
-    build(tmp_path, document, [], replace(settings, question_pairs=True))
-    asked = {r.question: r for r in read_jsonl(tmp_path / "sft.jsonl", Instruction) if r.kind == "question"}
-    pairs = [r for r in read_jsonl(tmp_path / "preferences.jsonl", Preference) if r.kind == "question"]
-    assert len(asked) > 10 and {r.question for r in pairs} <= set(asked)
-    assert len(pairs) >= len(asked) - 5
-    for pair in pairs:
-        row = asked[pair.question]
-        assert (pair.chosen, pair.clauses, pair.provenance) == (row.answer, row.clauses, row.provenance)
-        assert pair.rejected != pair.chosen
-    assert [r.rejected_kind for r in pairs].count("clause") >= len(pairs) - 5
-
-
 def test_shares_are_kept_on_the_whole() -> None:
     """Three to one: of 400 draws 300 are expected to be the first, with a standard deviation below 9."""
     drawn = [_draw(random.Random(i), {"edit": 3.0, "clause": 1.0}) for i in range(400)]

@@ -27,7 +27,6 @@ class Situation:
         passage: The clause that decides it.
         origin: Where the answer's words stand, and who wrote the question.
         scores: What the filters found.
-        kind: ``situation``, or ``question`` for one of D_sft.
     """
 
     question: str
@@ -35,7 +34,6 @@ class Situation:
     passage: Passage
     origin: Provenance
     scores: dict[str, float]
-    kind: str = "situation"
 
 
 def couples(situations: Sequence[Situation], writer: Writer) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from valign.errors import ValignError
-from valign.records import Instruction, Passage, Preference
+from valign.records import Passage, Preference
 from valign.store import digest
 from valign.synthesis.couples import Situation, couples
 from valign.synthesis.edits import contradiction, edits
@@ -20,15 +20,10 @@ if TYPE_CHECKING:
     from valign.teachers.cache import CachedTeacher
 
 KINDS = ("edit", "clause", "base", "contradiction")
-RESTING_ON_ONE = ("question", "factual", "everyday", "edge")  # kinds of question in D_sft that one clause answers
 
 
 def write_preferences(
-    writer: Writer,
-    base: CachedTeacher,
-    filters: Filters,
-    system: str | None = None,
-    asked: Sequence[Instruction] = (),
+    writer: Writer, base: CachedTeacher, filters: Filters, system: str | None = None
 ) -> tuple[list[Preference], Funnel]:
     """Write D_pref.
 
@@ -36,15 +31,13 @@ def write_preferences(
     it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, see
     ``couples``; ``base`` is the base model's own answer without the passage, where it is unfaithful;
     ``contradiction`` is the chosen answer with every statement turned into its opposite. Claims join in as pairs that
-    differ in verdict and fact. With ``question_pairs`` the teacher's questions in D_sft join in, too, against what
-    another clause says.
+    differ in verdict and fact.
 
     Args:
         writer: Writes with the teacher.
         base: The base model, behind a cache.
         filters: The document's filters.
         system: System prompt under which the base model answers.
-        asked: D_sft.
 
     Returns:
         The rows that every filter let pass, and the counts.
@@ -55,14 +48,6 @@ def write_preferences(
     check_shares(writer.settings.rejected)
     funnel = Funnel()
     found = ask_situations(writer, filters, funnel)
-    if writer.settings.question_pairs:
-        passages = {passage.clause: passage for passage in writer.document.passages}
-        resting = [row for row in asked if row.kind in RESTING_ON_ONE and row.provenance.teacher != FRAMED]
-        funnel.made += len(resting)
-        found += [
-            Situation(row.question, row.answer, passages[row.clauses[0]], row.provenance, row.filters, "question")
-            for row in resting
-        ]
     rows = pairs_of(found, writer, base, filters, funnel, system)
     return rows + _claims(writer, filters, funnel), funnel
 
@@ -79,7 +64,6 @@ def pairs_of(
     shares = check_shares(writer.settings.rejected)
     rows: list[Preference] = []
     turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
-    turn |= {s.question: "clause" for s in found if s.kind == "question"}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
     other = couples([s for s in found if turn[s.question] == "clause"], writer)
     filters.read([(own[s.question], s.passage) for s in found if s.question in own])
@@ -90,27 +74,24 @@ def pairs_of(
         if rejected is None or rejected == situation.chosen:
             funnel.drop("no rejected answer")
             continue
+        group = ASKED if situation.origin.teacher != FRAMED else "situation"
         name = f"pref-{digest([situation.passage.clause, situation.question, kind])[:12]}"
         rows.append(
             Preference(
                 name,
                 (situation.passage.clause,),
-                situation.kind,
+                "situation",
                 situation.question,
                 situation.chosen,
                 rejected,
                 kind,
                 situation.origin,
                 situation.scores,
-                family(situation.passage.clause, _asked_by(situation), situation.question),
+                family(situation.passage.clause, group, situation.question),
             )
         )
         funnel.keep(situation.passage.clause, kind)
     return rows
-
-
-def _asked_by(situation: Situation) -> str:
-    return situation.kind if situation.origin.teacher == FRAMED else ASKED
 
 
 def check_shares(shares: Mapping[str, float]) -> dict[str, float]:

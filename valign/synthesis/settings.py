@@ -31,7 +31,6 @@ class Settings:
     personas: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
     cite: bool = False
-    question_pairs: bool = False
     templates: str | None = None
     faithfulness: str = "embedding"
     faithfulness_model: str | None = None
