@@ -23,7 +23,7 @@ from valign.records import Document, Fact, Instruction, Passage, Preference, Pro
 from valign.synthesis.build import TEMPLATES, funnel_table, synthesize
 from valign.synthesis.couples import NEIGHBOURS, Situation, couples
 from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, names_in, numbers_in, ungrounded
-from valign.synthesis.filters import Filters, Funnel, Limits, well_formed
+from valign.synthesis.filters import Filters, Funnel, Limits, Vectors, well_formed
 from valign.synthesis.instruct import CLAIM_FRAMES, Writer
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
 from valign.synthesis.scenario import _draw, check_shares
@@ -292,6 +292,22 @@ def test_a_near_duplicate_is_dropped_and_a_dropped_question_blocks_nothing() -> 
     reason, scores = filters.question("Twin of the pier, is there fog?", "d/1")
     assert reason == "duplicate"
     assert scores["nearest"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_same_question_twice_is_a_duplicate_whatever_the_limits() -> None:
+    open_limits = Limits(min_relevance=-1, max_rank=9, min_faithfulness=-1, max_duplicate=1, max_overlap=1)
+    filters = Filters(passages("Fog lasts nine days."), (), Bag(), open_limits)
+    assert [filters.question("How long is there fog?", "d/1")[0] for _ in range(2)] == [None, "duplicate"]
+
+
+def test_the_nearest_of_many_vectors() -> None:
+    """Of 200 unit vectors in the plane at 0, 1, 2 ... degrees, the nearest to 100.4 degrees is 0.4 degrees away."""
+    vectors = Vectors(2)
+    assert vectors.nearest(np.array([1.0, 0.0], np.float32)) == 0.0
+    at = [np.array([np.cos(a), np.sin(a)], np.float32) for a in np.deg2rad([*range(200), 100.4])]
+    for vector in at[:-1]:
+        vectors.add(vector)
+    assert vectors.nearest(at[-1]) == pytest.approx(float(np.cos(np.deg2rad(0.4))), abs=1e-6)
 
 
 @pytest.mark.parametrize(

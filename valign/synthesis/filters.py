@@ -68,6 +68,25 @@ class Limits:
     max_repetition: float = 1.0
 
 
+class Vectors:
+    """Unit vectors that come one by one, and the cosine of another with the nearest of them."""
+
+    def __init__(self, width: int) -> None:
+        self.rows = np.zeros((64, width), np.float32)
+        self.count = 0
+
+    def add(self, vector: np.ndarray) -> None:
+        """Add a vector; the room is doubled where it is full."""
+        if self.count == len(self.rows):
+            self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
+        self.rows[self.count] = vector
+        self.count += 1
+
+    def nearest(self, vector: np.ndarray) -> float:
+        """Return the largest cosine, 0 where there is no vector yet."""
+        return float((self.rows[: self.count] @ vector).max(initial=0.0))
+
+
 class Filters:
     """The filters of one document.
 
@@ -94,7 +113,8 @@ class Filters:
         self.held_out = [words(q.question) for q in held_out]
         texts = [q.question for q in held_out]
         self.held_out_vectors = embedder.embed(texts) if texts else np.zeros((0, self.passages.shape[1]), np.float32)
-        self.seen: list[np.ndarray] = []
+        self.kept: set[str] = set()
+        self.seen = Vectors(self.passages.shape[1])
         self.wordings = Wordings()
         self.language = Language([passage.text for passage in passages])
         self.faithfulness = faithfulness or ByEmbedding(embedder)
@@ -130,15 +150,15 @@ class Filters:
             scores |= more
             if reason:
                 return reason, scores
-        self.seen.append(vector)
+        self.kept.add(text)
+        self.seen.add(vector)
         self.wordings.add(text)
         return None, scores
 
     def _repeats(self, text: str) -> tuple[str | None, dict[str, float]]:
         """Judge a question's likeness to those kept before."""
-        vector = self.embedder.embed([text])[0]
-        scores = {"nearest": round(max((float(v @ vector) for v in self.seen), default=0.0), 4)}
-        if scores["nearest"] > self.limits.max_duplicate:
+        scores = {"nearest": round(self.seen.nearest(self.embedder.embed([text])[0]), 4)}
+        if text in self.kept or scores["nearest"] > self.limits.max_duplicate:
             return "duplicate", scores
         scores["wording"] = round(self.wordings.nearest(text), 4)
         return ("duplicate wording" if scores["wording"] > self.limits.max_wording else None), scores
