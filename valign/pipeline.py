@@ -269,9 +269,6 @@ class Pipeline:
             "before": digest([folder.parent.name for folder in before]),
             "code": code_digest("training", "models.py"),
         }
-        replays = name == "dpo" and "sft" in path and c.dpo.replay_weight > 0
-        if replays:
-            inputs["replay"] = file_digest(self.data / SFT)
         shared: dict[str, Any] = {
             "adapter": plain(c.adapter),
             "settings": settings,
@@ -290,8 +287,7 @@ class Pipeline:
             fresh.append(folder)
             if name == "sft":
                 return fit.fit_sft(folder, self.model[0], read_jsonl(self.data / rows, Instruction), **shared)
-            replay = read_jsonl(self.data / SFT, Instruction) if replays else []
-            return fit.fit_dpo(folder, self.model[0], read_jsonl(self.data / rows, Preference), replay=replay, **shared)
+            return fit.fit_dpo(folder, self.model[0], read_jsonl(self.data / rows, Preference), **shared)
 
         folder = self.stage(name, config, inputs, build, key="_".join(path))
         if self.logger and not fresh and folder not in self._replayed:

@@ -208,7 +208,6 @@ class DPOConfig(SFTConfig):
     beta: float = setting(above=0)
     label_smoothing: float = setting(at_least=0, below=0.5)
     sft_weight: float = setting(at_least=0)
-    replay_weight: float = setting(at_least=0)
     simpo_gamma: float | None = setting(at_least=0)
 
 

@@ -71,8 +71,7 @@ def test_sft_then_dpo_learn_and_merge(base: Path, tmp_path: Path) -> None:
     fit_sft(sft, base, rows, adapter=ADAPTER, settings=SETTINGS, trainer=TRAINER, seed=0)
     losses = [value for _, name, value in read_curves(sft / "curves.csv") if name == "loss"]
     assert losses[-1] < 0.5 * losses[0]
-    settings = SETTINGS | {"learning_rate": 5e-4, "epochs": 3, "beta": 0.1, "label_smoothing": 0.0}
-    settings |= {"sft_weight": 0.0, "replay_weight": 0.0}
+    settings = SETTINGS | {"learning_rate": 5e-4, "epochs": 3, "beta": 0.1, "label_smoothing": 0.0, "sft_weight": 0.0}
     arguments: dict[str, Any] = {"adapter": ADAPTER, "settings": settings, "trainer": TRAINER, "seed": 0}
     fit_dpo(dpo, base, pairs, **arguments, initial=[sft / "adapter"])
     curves = read_curves(dpo / "curves.csv")

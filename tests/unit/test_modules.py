@@ -66,8 +66,7 @@ def sft(folder: Path, model: Path, adapter: dict[str, Any] | None = None, **chan
 def dpo(folder: Path, model: Path, adapter: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """Train DPO on 14 pairs; changes are settings, or arguments of fit_dpo."""
     folder.mkdir(exist_ok=True)
-    names = ("logger", "precision", "initial", "replay")
-    given: dict[str, Any] = {name: changes.pop(name) for name in names if name in changes}
+    given: dict[str, Any] = {name: changes.pop(name) for name in ("logger", "precision", "initial") if name in changes}
     return fit_dpo(
         folder,
         model,
@@ -78,12 +77,6 @@ def dpo(folder: Path, model: Path, adapter: dict[str, Any] | None = None, **chan
         seed=3,
         **({"precision": "float32"} | given),
     )
-
-
-def replaying(folder: Path, model: Path, **changes: Any) -> dict[str, Any]:
-    """Train DPO as above, with rows of D_sft beside the pairs."""
-    options: dict[str, Any] = {"replay": tiny.instructions(20), "replay_weight": 2.0}
-    return dpo(folder, model, **options | changes)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -147,13 +140,12 @@ def test_a_killed_training_resumes_with_the_same_result(model: Path, tmp_path: P
     assert_same_training(tmp_path / "whole", tmp_path / "killed")
 
 
-@pytest.mark.parametrize("train", [dpo, replaying])
-def test_dpo_resumes_with_its_first_reference(model: Path, tmp_path: Path, train: Any) -> None:
-    train(tmp_path / "whole", model)
+def test_dpo_resumes_with_its_first_reference(model: Path, tmp_path: Path) -> None:
+    dpo(tmp_path / "whole", model)
     with pytest.raises(tiny.Stop):
-        train(tmp_path / "stopped", model, logger=tiny.StopAt(5))
+        dpo(tmp_path / "stopped", model, logger=tiny.StopAt(5))
     before = (tmp_path / "stopped" / "reference-0.npz").read_bytes()
-    train(tmp_path / "stopped", model)
+    dpo(tmp_path / "stopped", model)
     assert (tmp_path / "stopped" / "reference-0.npz").read_bytes() == before
     assert_same_training(tmp_path / "whole", tmp_path / "stopped")
 
@@ -168,7 +160,7 @@ def test_checkpoints_hold_no_frozen_weights_and_other_plans_begin_again(model: P
     assert len(tiny.curve(folder)) == 7
 
 
-@pytest.mark.parametrize("train", [sft, dpo, replaying])
+@pytest.mark.parametrize("train", [sft, dpo])
 def test_accumulation_changes_nothing(model: Path, tmp_path: Path, train: Any) -> None:
     """One batch of 8 and eight batches of 1 are the same step, though the rows' numbers of tokens differ.
 
@@ -242,23 +234,6 @@ def test_dpo_adds_the_sft_loss_of_chosen_answers(model: Path, tmp_path: Path) ->
     assert tiny.curve(tmp_path / "a")[0] == pytest.approx(math.log(2) - 0.5 * 14 * chosen / 75, rel=1e-6)
 
 
-def test_dpo_learns_rows_of_d_sft_beside_the_pairs(model: Path, tmp_path: Path) -> None:
-    """With weight 2, the first loss is ln 2 plus twice what SFT's first loss on the same rows is.
-
-    The rows change the weights, and a weight of 0 leaves them out.
-    """
-    rows = tiny.instructions(26)
-    for name, weight in (("with", 2.0), ("without", 0.0)):
-        dpo(tmp_path / name, model, batch_size=26, epochs=3, replay=rows, replay_weight=weight)
-    sft(tmp_path / "sft", model, batch_size=26, epochs=1)
-    first = tiny.curve(tmp_path / "sft")[0]
-    assert tiny.curve(tmp_path / "with", "replay_loss")[0] == pytest.approx(first, rel=1e-6)
-    assert tiny.curve(tmp_path / "with")[0] == pytest.approx(math.log(2) + 2 * first, rel=1e-6)
-    assert tiny.curve(tmp_path / "with", "replay_loss")[-1] < first - 0.01
-    assert tiny.curve(tmp_path / "without", "replay_loss") == []
-    assert tiny.curve(tmp_path / "without")[0] == pytest.approx(math.log(2), abs=1e-7)
-
-
 def test_policy_is_what_dpo_trained_on(model: Path, tmp_path: Path) -> None:
     """The merged SFT policy gives DPO's stored reference, and weights W + alpha / rank * B A."""
     sft(tmp_path / "sft", model)
@@ -325,7 +300,6 @@ def test_falling_chosen_rewards_warn_once(model: Path, caplog: pytest.LogCapture
         beta=0.1,
         label_smoothing=0.0,
         sft_weight=0.0,
-        replay_weight=0.0,
         reference=lambda _: {},
         learning_rate=1e-4,
         warmup_ratio=0.0,

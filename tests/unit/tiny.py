@@ -21,7 +21,7 @@ SFT: dict[str, Any] = {
     "max_length": 200,
     "schedule": "linear",
 }
-DPO: dict[str, Any] = {**SFT, "beta": 0.1, "label_smoothing": 0.0, "sft_weight": 0.0, "replay_weight": 0.0}
+DPO: dict[str, Any] = {**SFT, "beta": 0.1, "label_smoothing": 0.0, "sft_weight": 0.0}
 TRAINER: dict[str, Any] = {
     "accelerator": "cpu",
     "devices": 1,

@@ -56,7 +56,6 @@ class Batch(NamedTuple):
         parts: Number of batches of the optimizer step, over all devices.
         weight: 1, or 0 for a batch that only fills a device's place.
         last: Whether the optimizer steps after it.
-        replay: In DPO, conversations of D_sft that are learned beside the pairs.
     """
 
     ids: torch.Tensor
@@ -68,7 +67,6 @@ class Batch(NamedTuple):
     parts: int
     weight: float
     last: bool
-    replay: Batch | None = None
 
 
 def encode_instructions(
@@ -227,7 +225,6 @@ class PlannedBatches(Dataset[Batch]):
         rank: This device.
         world: Number of devices.
         share: As in ``collate``.
-        replay: Batches of D_sft, one for each of these.
     """
 
     def __init__(
@@ -238,11 +235,10 @@ class PlannedBatches(Dataset[Batch]):
         rank: int = 0,
         world: int = 1,
         share: bool = True,
-        replay: PlannedBatches | None = None,
     ) -> None:
         """Keep what the batches are made from."""
         self.examples, self.plan, self.pad, self.rank, self.world = examples, plan, pad, rank, world
-        self.share, self.replay = share, replay
+        self.share = share
         self.accumulate = len(plan[0]) // world
 
     def __len__(self) -> int:
@@ -263,7 +259,6 @@ class PlannedBatches(Dataset[Batch]):
             parts=len(step),
             weight=float(bool(mine)),
             last=(index + 1) % self.accumulate == 0,
-            replay=None if self.replay is None else self.replay[index],
         )
 
     def loader(self, start: int = 0) -> DataLoader[Batch]:

@@ -45,7 +45,6 @@ class Stage:
     precision: str
     trust_remote_code: bool
     logger: Any
-    replay: tuple[Instruction, ...] = ()
 
 
 def fit_sft(
@@ -109,21 +108,16 @@ def fit_dpo(
     initial: Sequence[Path] = (),
     trust_remote_code: bool = False,
     logger: Any = None,
-    replay: Sequence[Instruction] = (),
 ) -> dict[str, Any]:
     """Optimise preferences on D_pref; the reference is the model with what ``initial`` names merged into it.
 
-    Arguments, result and errors are those of ``fit_sft``; the settings also have beta, label_smoothing, sft_weight and
-    replay_weight, may have loss (``sigmoid`` without it) and simpo_gamma, as in ``PreferenceLoss``, and the logger gets
+    Arguments, result and errors are those of ``fit_sft``; the settings also have beta, label_smoothing and
+    sft_weight, may have loss (``sigmoid`` without it) and simpo_gamma, as in ``PreferenceLoss``, and the logger gets
     ``dpo/<name>``. The folder also holds the reference's log-probabilities, where the loss needs them.
-
-    ``replay`` is D_sft, where the model has been trained on it: each step also learns as many of its rows as a full
-    batch has pairs, so that answers known by heart stay whole while pairs move them about (a rehearsal of earlier data,
-    as the pre-training mix of Ouyang et al., 2022, arXiv:2203.02155, eq. 2).
     """
     stage = Stage(
         "dpo", folder, model, tuple(initial), adapter, settings, trainer, seed, system_prompt, precision,
-        trust_remote_code, logger, tuple(replay),
+        trust_remote_code, logger,
     )  # fmt: skip
     return _fit(stage, rows)
 
@@ -142,12 +136,11 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     device = device_of(str(stage.trainer["accelerator"]))
     with quiet():
         model, tokenizer, compute = _trainable_model(stage, device)
-        examples, dropped = _encode(stage.name, stage, tokenizer, rows)
+        examples, dropped = _encode(stage, tokenizer, rows)
         plan = _plan(stage, examples, world_size(stage.trainer))
         start, checkpoint = _resume_point(stage, plan)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        replay = _replay(stage, tokenizer, plan)
-        module = _module(stage, model, (examples, plan), replay, int(pad), compute, start)
+        module = _module(stage, model, examples, plan, int(pad), compute, start)
         trainer = _trainer(stage, plan, compute, start)
         log.info("%s: %d examples (%d too long), %d steps", stage.name, len(examples), dropped, len(plan))
         if checkpoint is not None:
@@ -173,11 +166,11 @@ def _trainable_model(stage: Stage, device: str) -> tuple[Any, Any, torch.dtype]:
     return add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed), tokenizer, compute
 
 
-def _encode(name: str, stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Example], int]:
+def _encode(stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Example], int]:
     from valign.training.data import encode_instructions, encode_preferences
 
     encode: Callable[..., tuple[list[Example], int]] = encode_instructions
-    if name == "dpo":
+    if stage.name == "dpo":
         encode = encode_preferences
     return encode(tokenizer, rows, stage.system_prompt, int(stage.settings["max_length"]))
 
@@ -188,23 +181,6 @@ def _plan(stage: Stage, examples: Sequence[Example], world: int) -> Plan:
     s = stage.settings
     return make_plan(
         [e.length for e in examples], int(s["batch_size"]), int(s["accumulate"]), world, float(s["epochs"]), stage.seed
-    )
-
-
-def _replay(stage: Stage, tokenizer: Any, plan: Plan) -> tuple[list[Example], Plan] | None:
-    """Return the examples of D_sft that are learned beside the pairs, and a plan with as many steps; None for none."""
-    from valign.training.data import make_plan
-
-    if not stage.replay or not float(stage.settings["replay_weight"]):
-        return None
-    from valign.training.strategies import world_size
-
-    s, world = stage.settings, world_size(stage.trainer)
-    examples, _ = _encode("sft", stage, tokenizer, stage.replay)
-    in_epoch = -(-len(examples) // (int(s["batch_size"]) * int(s["accumulate"]) * world))
-    lengths = [e.length for e in examples]
-    return examples, make_plan(
-        lengths, int(s["batch_size"]), int(s["accumulate"]), world, len(plan) / in_epoch, stage.seed
     )
 
 
@@ -225,13 +201,7 @@ def _resume_point(stage: Stage, plan: Plan) -> tuple[int, Path | None]:
 
 
 def _module(
-    stage: Stage,
-    model: Any,
-    data: tuple[Sequence[Example], Plan],
-    replay: tuple[Sequence[Example], Plan] | None,
-    pad: int,
-    compute: torch.dtype,
-    start: int,
+    stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, compute: torch.dtype, start: int
 ) -> TrainingModule:
     """Build the stage's LightningModule."""
     from valign.training.data import PlannedBatches
@@ -242,15 +212,10 @@ def _module(
     s = stage.settings
     shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
     shared |= {"seed": stage.seed, "compute": compute, "start": start}
-    share = can_share(model)
-
-    def batches(rank: int, world: int) -> PlannedBatches:
-        beside = None if replay is None else PlannedBatches(*replay, pad, rank, world)
-        return PlannedBatches(*data, pad, rank, world, share, beside)
-
+    batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
     if stage.name == "sft":
         return SFTModule(model, batches, **shared)
-    own: dict[str, Any] = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight", "replay_weight")}
+    own: dict[str, Any] = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight")}
     own |= {key: s[key] for key in ("loss", "simpo_gamma") if key in s}
     return DPOModule(model, batches, **own, reference=partial(reference_logps, folder=stage.folder), **shared)
 

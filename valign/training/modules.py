@@ -92,10 +92,6 @@ class TrainingModule(pl.LightningModule):
         """Return the batch's share of the step's loss, and its shares of what the step reports."""
         raise NotImplementedError
 
-    def replay_objective(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The same for conversations of D_sft that are learned beside the batch."""
-        raise NotImplementedError
-
     def logps(self, batch: Batch) -> torch.Tensor:
         """Return the log-probability of each supervised token; the one code path of policy and reference."""
         bfloat16 = self.compute_dtype == torch.bfloat16
@@ -133,21 +129,15 @@ class TrainingModule(pl.LightningModule):
         Raises:
             ValignError: The loss is not finite.
         """
-        loss = self._share(batch, *self.objective(batch))
-        if batch.replay is not None:
-            loss = loss + self._share(batch.replay, *self.replay_objective(batch.replay))
+        loss, shares = self.objective(batch)
+        self._examples += batch.example_ids
         if not bool(torch.isfinite(loss)):
             raise self._not_finite("loss")
-        self._last = batch.last
-        return loss * batch.parts
-
-    def _share(self, batch: Batch, loss: torch.Tensor, shares: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Add what a batch gives to the step's report, and return what it gives to the step's loss."""
-        self._examples += batch.example_ids
         tokens = (batch.segments > 0).sum()
         for name, value in {**shares, "loss": loss.detach(), "tokens": tokens}.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach().float().cpu().double() * batch.weight
-        return loss * batch.weight
+        self._last = batch.last
+        return loss * batch.weight * batch.parts
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Check the gradients and report the step.
@@ -220,7 +210,6 @@ class DPOModule(TrainingModule):
         beta: As in the loss; in ``sigmoid``, strength of the pull to the reference policy.
         label_smoothing: Assumed share of pairs whose preference is wrong.
         sft_weight: Weight of the chosen answers' SFT loss, which is added.
-        replay_weight: Weight of the SFT loss on the conversations of D_sft beside the pairs.
         reference: Called with this module on every device before the first step; returns the summed reference
             log-probabilities (chosen, rejected) by example id. Not called for a loss without reference.
         loss: As in ``PreferenceLoss``.
@@ -236,7 +225,6 @@ class DPOModule(TrainingModule):
         beta: float,
         label_smoothing: float,
         sft_weight: float,
-        replay_weight: float,
         reference: Callable[[DPOModule], Mapping[str, tuple[float, float]]],
         loss: str = "sigmoid",
         simpo_gamma: float | None = None,
@@ -245,7 +233,6 @@ class DPOModule(TrainingModule):
         """Keep the settings, and switch dropout off."""
         super().__init__(model, batches, **options)
         self.loss, self.sft_weight = PreferenceLoss(loss, beta, label_smoothing, simpo_gamma), sft_weight
-        self.replay_weight = replay_weight
         self.find_reference = reference
         self.reference: Mapping[str, tuple[float, float]] = {}
         self._warned = False
@@ -289,11 +276,6 @@ class DPOModule(TrainingModule):
         }
         loss = losses.sum() / batch.examples_in_step - self.sft_weight * chosen.sum() / batch.tokens_in_step
         return loss, {name: value.sum() / batch.examples_in_step for name, value in watched.items()}
-
-    def replay_objective(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Return the batch's share of the weighted SFT loss, and the loss itself to be watched."""
-        loss = -self.logps(batch).sum() / batch.tokens_in_step
-        return self.replay_weight * loss, {"replay_loss": loss}
 
     def check(self, report: Mapping[str, float]) -> None:
         """Warn once when the chosen answers have become much less likely than under the reference."""
