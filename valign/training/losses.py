@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from valign import attention
+from valign.training.prefix import hidden_behind, shared_prefix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -204,7 +205,8 @@ def supervised_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask
     """Return the log-probability of each supervised token, given those before it in its conversation.
 
     The output layer runs only at the positions that predict a supervised token, so that logits of the whole batch
-    never exist; models that change their logits behind the output layer compute all of them.
+    never exist; models that change their logits behind the output layer compute all of them. On a CPU, what all rows
+    begin with is computed once.
 
     Args:
         model: A causal language model, with or without an adapter.
@@ -217,25 +219,31 @@ def supervised_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask
         (supervised,) in float32, row after row.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": (segments > 0).long(), "use_cache": False}
     row, target = mask.bool().nonzero(as_tuple=True)
     before = target - 1
-    if bool(((segments == CHOSEN).any(1) & (segments == REJECTED).any(1)).any()):
-        skipped = (segments == CHOSEN).sum(1)
-        positions = torch.arange(ids.shape[1], device=ids.device) - (segments == REJECTED) * skipped[:, None]
-        inputs |= {"attention_mask": _branches(base, segments), "position_ids": positions}
+    skipped = (segments == CHOSEN).sum(1)
+    paired = bool(((segments == CHOSEN).any(1) & (segments == REJECTED).any(1)).any())
+    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    if paired:
+        positions = positions - (segments == REJECTED) * skipped[:, None]
         first = (segments[row, target] == REJECTED) & (segments[row, before] != REJECTED)
         before = before - first * skipped[row]
-    if has_plain_head(base):
+    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": (segments > 0).long(), "use_cache": False}
+    if paired:
+        inputs |= {"attention_mask": _branches(base, segments), "position_ids": positions}
+    if not has_plain_head(base):
+        logits = model(**inputs).logits[row, before]
+    elif can_share(base) and (prefix := shared_prefix(base, ids, segments, before)):
+        hidden = hidden_behind(base, prefix, ids, _branches(base, segments), positions)
+        logits = base.get_output_embeddings()(hidden[row, before - prefix])
+    else:
         hidden = base.get_decoder()(**inputs).last_hidden_state
         logits = base.get_output_embeddings()(hidden[row, before])
-    else:
-        logits = model(**inputs).logits[row, before]
     return -F.cross_entropy(logits.float(), ids[row, target], reduction="none")
 
 
 def _branches(model: PreTrainedModel, segments: torch.Tensor) -> torch.Tensor:
-    """Return the attention mask of rows that hold two answers: each sees what both have in common, and itself.
+    """Return the attention mask of rows that may hold two answers: each sees what both have in common, and itself.
 
     Returns:
         (rows, 1, positions, positions): True where a token is seen, or as numbers that are added to the scores.

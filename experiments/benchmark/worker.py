@@ -1,0 +1,235 @@
+"""One measurement in a process of its own: ``worker.py SPECIFICATION RESULT``, both JSON files.
+
+Measured is the training loop. valign: from the start of the training (before DPO's reference pass) to the end of the
+last step. TRL: from ``on_train_begin`` to the end of the last step, and its pass for the reference where it makes one
+beforehand. Loading, tokenising and saving count on neither side; memory is the process's largest, loading included.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from subjects import ADAPTER, RANK, SETTINGS, encoded, of_length, rows, supervised_tokens, useful_flops
+
+FINAL_STEPS = 10
+CEILING = (2048, 5)
+
+
+class Clock:
+    """The seconds between a start and the last mark, and what the process held at the start."""
+
+    def __init__(self) -> None:
+        """Not started yet."""
+        self.began = self.ended = self.before = 0.0
+
+    def start(self) -> None:
+        """Start, and note the memory in use."""
+        pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+        self.before = pages * resource.getpagesize() / 2**20
+        self.began = time.perf_counter()
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Mark the end of a step; valign calls it as a logger."""
+        self.ended = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the last mark."""
+        return self.ended - self.began
+
+
+def given(spec: dict[str, Any]) -> list[Any]:
+    """Return the rows of a measurement."""
+    if spec.get("length"):
+        return of_length(spec["stage"], spec["examples"], spec["length"])
+    return rows(spec["stage"], spec["examples"], Path(spec["artifact"]) if spec.get("artifact") else None)
+
+
+def with_valign(spec: dict[str, Any], folder: Path) -> tuple[float, float, float]:
+    """Train with valign; return seconds, the final loss, and the MiB held at the start."""
+    from valign.training import fit, modules
+
+    clock = Clock()
+    module: Any = modules.SFTModule if spec["stage"] == "sft" else modules.DPOModule
+    on_train_start: Callable[[Any], None] = module.on_train_start
+
+    def timed(self: Any) -> None:
+        clock.start()
+        on_train_start(self)
+
+    module.on_train_start = timed
+    train: Any = fit.fit_sft if spec["stage"] == "sft" else fit.fit_dpo
+    counts = train(
+        folder,
+        Path(spec["model"]),
+        given(spec),
+        adapter=ADAPTER,
+        settings=SETTINGS[spec["stage"]] | {"batch_size": spec["batch_size"]},
+        trainer={"accelerator": "cpu", "devices": 1, "checkpoint_every": 10**9, "threads": spec["threads"]},
+        seed=0,
+        precision=spec["precision"],
+        logger=clock,
+    )
+    return clock.seconds, counts["final_loss"], clock.before
+
+
+def with_trl(spec: dict[str, Any], folder: Path) -> tuple[float, float, float]:
+    """Train with TRL, in valign's batches and from valign's adapter; return what ``with_valign`` does."""
+    import torch
+    import trl
+    from datasets import Dataset
+    from peft import LoraConfig
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+    clock = Clock()
+
+    class Marks(TrainerCallback):
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            clock.start()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.log_metrics({}, 0)
+
+    stage, bfloat16 = spec["stage"], spec["precision"] == "bfloat16"
+    tokenizer = AutoTokenizer.from_pretrained(spec["model"])
+    examples, _ = encoded(stage, tokenizer, given(spec), spec["batch_size"])
+    model = AutoModelForCausalLM.from_pretrained(
+        spec["model"], dtype=torch.bfloat16 if bfloat16 else torch.float32, attn_implementation=spec["attention"]
+    )
+    lora = LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=2 * RANK, lora_dropout=0.0, target_modules="all-linear")
+    config: Any = trl.SFTConfig if stage == "sft" else trl.DPOConfig
+    make, reference = (trl.SFTTrainer, [0.0]) if stage == "sft" else timed_dpo_trainer(trl)
+    trainer = make(
+        model=model,
+        args=config(**trl_settings(spec, folder)),
+        train_dataset=Dataset.from_list([trl_row(stage, tokenizer, e) for e in examples]),
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[Marks()],
+    )
+    trainer.model.load_state_dict(load_file(spec["adapter"]), strict=False)
+    require_same_tokens(stage, trainer, examples)
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-FINAL_STEPS:]
+    return clock.seconds + reference[0], sum(losses) / len(losses), clock.before
+
+
+def timed_dpo_trainer(trl: Any) -> tuple[Any, list[float]]:
+    """Return DPOTrainer with its pass for the reference timed, and the seconds of it, a list of one."""
+    seconds = [0.0]
+
+    class Timed(trl.DPOTrainer):
+        def compute_ref_log_probs(self, *arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            result = super().compute_ref_log_probs(*arguments, **named)
+            seconds[0] += time.perf_counter() - began
+            return result
+
+    return Timed, seconds
+
+
+def trl_settings(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return what SFTConfig or DPOConfig takes for valign's settings; gradient checkpointing, on by default, is off."""
+    settings = SETTINGS[spec["stage"]]
+    own = {"beta": settings["beta"]} if spec["stage"] == "dpo" else {}
+    return {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": spec["batch_size"],
+        "num_train_epochs": 1,
+        "learning_rate": settings["learning_rate"],
+        "lr_scheduler_type": settings["schedule"],
+        "weight_decay": settings["weight_decay"],
+        "max_grad_norm": settings["max_grad_norm"],
+        "max_length": settings["max_length"],
+        "train_sampling_strategy": "sequential",
+        "logging_steps": 1,
+        "bf16": spec["precision"] == "bfloat16",
+        "gradient_checkpointing": False,
+        "use_cpu": True,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": 0,
+        **own,
+        **spec["options"],
+    }
+
+
+def trl_row(stage: str, tokenizer: Any, example: Any) -> dict[str, Any]:
+    """Return an example as TRL takes it: ids and labels in SFT, strings in DPO."""
+    first = example.conversations[0]
+    if stage == "sft":
+        labels = [token if kept else -100 for token, kept in zip(first.ids, first.mask, strict=True)]
+        return {"input_ids": list(first.ids), "labels": labels}
+    cut = first.prompt_length
+    return {
+        "prompt": tokenizer.decode(first.ids[:cut]),
+        "chosen": tokenizer.decode(first.ids[cut:-1]),
+        "rejected": tokenizer.decode(example.conversations[1].ids[cut:-1]),
+    }
+
+
+def require_same_tokens(stage: str, trainer: Any, examples: list[Any]) -> None:
+    """Stop if TRL's tokens are not valign's.
+
+    Raises:
+        SystemExit: They differ.
+    """
+    for row, example in zip(trainer.train_dataset, examples, strict=True):
+        found = [row["input_ids"]]
+        if stage == "dpo":
+            found = [row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")]
+        if found != [list(c.ids) for c in example.conversations]:
+            raise SystemExit(f"TRL tokenises {example.example_id} in another way")
+
+
+def ceiling() -> float:
+    """Return the floating-point operations a second of large float32 matrix products, the best of some."""
+    import torch
+
+    size, times = CEILING
+    a, b = torch.ones(size, size), torch.ones(size, size)
+    best = float("inf")
+    for _ in range(times):
+        began = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def measured(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make one measurement."""
+    import torch
+
+    torch.set_num_threads(spec["threads"])
+    if spec["engine"] == "ceiling":
+        return {"flops": ceiling()}
+    folder.mkdir(parents=True, exist_ok=True)
+    seconds, loss, before = (with_valign if spec["engine"] == "valign" else with_trl)(spec, folder)
+    from transformers import AutoConfig, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(spec["model"])
+    examples, _ = encoded(spec["stage"], tokenizer, given(spec), spec["batch_size"])
+    return {
+        "seconds": seconds,
+        "examples": len(examples),
+        "supervised_tokens": supervised_tokens(examples),
+        "flops": useful_flops(spec["stage"], examples, AutoConfig.from_pretrained(spec["model"])),
+        "final_loss": loss,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "start_mib": before,
+    }
+
+
+if __name__ == "__main__":
+    specification, result = map(Path, sys.argv[1:])
+    wanted = json.loads(specification.read_text(encoding="utf-8"))
+    line = measured(wanted, result.with_suffix(""))
+    result.write_text(json.dumps(line), encoding="utf-8")
