@@ -26,7 +26,7 @@ def summary(measured: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]
     engines = {s: {e: _engine(runs, ceiling) for e, runs in pair.items()} for s, pair in rounds.items()}
     speedups = {s: e["valign"]["examples_per_second"] / e["trl"]["examples_per_second"] for s, e in engines.items()}
     memory = [e["valign"]["peak_mib"] / e["trl"]["peak_mib"] for e in engines.values()]
-    keys = ("examples", "rounds", "probe", "batch", "threads")
+    keys = ("model", "examples", "rounds", "probe", "batch", "threads")
     return {
         "sft_speedup": round(speedups["sft"], 3),
         "dpo_speedup": round(speedups["dpo"], 3),
@@ -75,7 +75,11 @@ def _short(result: dict[str, Any]) -> dict[str, Any]:
     if "error" in result:
         return {"error": result["error"]}
     speed = result["examples"] / result["seconds"]
-    return {"examples_per_second": round(speed, 4), "peak_mib": round(result["peak_mib"])}
+    return {
+        "examples_per_second": round(speed, 4),
+        "peak_mib": round(result["peak_mib"]),
+        "final_loss": result["final_loss"],
+    }
 
 
 def processor() -> str:
@@ -120,7 +124,9 @@ def _configurations(results: dict[str, Any]) -> list[str]:
     ]
     for stage, found in results["trl_configurations"].items():
         for c in found:
-            values = "failed |" if "error" in c else f"{c['examples_per_second']:.3f} | {c['peak_mib']}"
+            values = "failed | |"
+            if "error" not in c:
+                values = f"{c['examples_per_second']:.3f} | {c['peak_mib']} | {c['final_loss']:.4f}"
             options = ", ".join(c["options"]) or "none"
             lines.append(f"| {stage.upper()} | {c['precision']} | {c['attention']} | {options} | {values} |")
     return [*lines, ""]

@@ -160,7 +160,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from valign.models import prepare_model
 
     work = Measurements(options.work)
-    model, adapter = prepare_model("embedded:smollm2-135m"), options.work / "smollm2.safetensors"
+    model, adapter = prepare_model(options.model), options.work / f"{options.model.split(':')[-1]}.safetensors"
     if not adapter.is_file():
         initial_adapter(Path(model), adapter)
     shared = {"threads": options.threads}
@@ -194,6 +194,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure, then write results.json, the README's table and the plots."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="embedded:smollm2-135m", help="embedded model; tiny to try the script")
     parser.add_argument(
         "--artifact", type=Path, help="folder of artifacts/data whose rows are used; else rows are made"
     )

@@ -94,3 +94,5 @@ def test_how_much_is_shared(model: Any, monkeypatch: pytest.MonkeyPatch) -> None
     assert shared(SFT) == 0
     dropout.eval()
     assert shared(SFT) == 12
+    monkeypatch.delattr(base.get_decoder(), "rotary_emb")
+    assert shared(SFT) == 0

@@ -33,12 +33,15 @@ def shared_prefix(model: PreTrainedModel, ids: torch.Tensor, segments: torch.Ten
 
 
 def _runs_alike(model: PreTrainedModel) -> bool:
-    """Tell whether a token gives the same in every row, and layers may run twice: no dropout, nothing recomputed."""
+    """Tell whether a token gives the same in every row, and layers may run twice, with keys and values between.
+
+    No dropout, nothing recomputed or sharded, and rotary positions, whose models keep to masks and caches given them.
+    """
     dropped = any(isinstance(m, torch.nn.Dropout) and m.training and m.p > 0 for m in model.modules())
     attention = model.training and getattr(model.config.get_text_config(), "attention_dropout", 0.0)
     recomputed = getattr(model, "is_gradient_checkpointing", False)
     sharded = hasattr(next(model.parameters()), "ds_id")
-    return not (dropped or attention or recomputed or sharded)
+    return hasattr(model.get_decoder(), "rotary_emb") and not (dropped or attention or recomputed or sharded)
 
 
 def hidden_behind(
