@@ -46,13 +46,17 @@ def test_sharing_changes_nothing(
     model: Any, examples: list[Example], implementation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Log-probabilities and the gradients of every adapter weight are equal, in float32 and in bfloat16."""
-    base, calls = model.get_base_model(), []
+    base = model.get_base_model()
+    calls: list[int] = []
     before = base.config._attn_implementation
     base.set_attn_implementation(implementation)
     inner = prefix.hidden_behind
-    monkeypatch.setattr(
-        "valign.training.losses.hidden_behind", lambda *given: (calls.append(given[1]), inner(*given))[1]
-    )
+
+    def counted(given: Any, length: int, *others: torch.Tensor) -> torch.Tensor:
+        calls.append(length)
+        return inner(given, length, *others)
+
+    monkeypatch.setattr("valign.training.losses.hidden_behind", counted)
     ids, segments, mask = collate(examples, 0)
     try:
         for bfloat16, close in ((False, 1e-5), (True, 5e-2)):

@@ -38,7 +38,7 @@ def _runs_alike(model: PreTrainedModel) -> bool:
     No dropout, nothing recomputed or sharded, and rotary positions, whose models keep to masks and caches given them.
     """
     dropped = any(isinstance(m, torch.nn.Dropout) and m.training and m.p > 0 for m in model.modules())
-    attention = model.training and getattr(model.config.get_text_config(), "attention_dropout", 0.0)
+    attention = model.training and bool(getattr(model.config.get_text_config(), "attention_dropout", 0))
     recomputed = getattr(model, "is_gradient_checkpointing", False)
     sharded = hasattr(next(model.parameters()), "ds_id")
     return hasattr(model.get_decoder(), "rotary_emb") and not (dropped or attention or recomputed or sharded)
