@@ -119,8 +119,8 @@ def _rule(columns: int) -> str:
 def _configurations(results: dict[str, Any]) -> list[str]:
     lines = [f"TRL's configurations, {results['settings']['probe']} examples each:", ""]
     lines += [
-        "| | precision | attention | options | examples/s | peak MiB |",
-        "| --- | --- | --- | --- | ---: | ---: |",
+        "| | precision | attention | options | examples/s | peak MiB | final loss |",
+        "| --- | --- | --- | --- | ---: | ---: | ---: |",
     ]
     for stage, found in results["trl_configurations"].items():
         for c in found:

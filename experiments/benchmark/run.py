@@ -22,7 +22,7 @@ CANDIDATES: dict[str, list[dict[str, Any]]] = {
     "sft": [
         PLAIN,
         PLAIN | {"attention": "eager"},
-        PLAIN | {"options": {"padding_free": True}},
+        PLAIN | {"options": {"padding_free": True, "max_length": None}},
         PLAIN | {"precision": "bfloat16"},
     ],
     "dpo": [

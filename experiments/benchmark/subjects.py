@@ -73,12 +73,16 @@ def made(stage: str, number: int) -> list[Any]:
 
 
 def of_length(stage: str, number: int, length: int) -> list[Any]:
-    """Return rows of about ``length`` tokens each for a model of single bytes: half question, half answer."""
-    question, answer = "q" * max(1, length // 2 - 60), "a" * (length // 2)
+    """Return rows of about ``length`` tokens each for a model of single bytes: half question, half answer.
+
+    Questions differ from their first words on, so that rows share no more than the template's opening.
+    """
+    rest, answer = "q" * max(1, length // 2 - 60), "a" * (length // 2)
+    questions = [f"{chr(ord('a') + i % 26)}{i} {rest}" for i in range(number)]
     if stage == "sft":
-        return [Instruction(f"row-{i}", ("c",), "q", question, answer, NOWHERE) for i in range(number)]
+        return [Instruction(f"row-{i}", ("c",), "q", q, answer, NOWHERE) for i, q in enumerate(questions)]
     other = "b" * len(answer)
-    return [Preference(f"row-{i}", ("c",), "q", question, answer, other, "made", NOWHERE) for i in range(number)]
+    return [Preference(f"row-{i}", ("c",), "q", q, answer, other, "made", NOWHERE) for i, q in enumerate(questions)]
 
 
 def random_model(folder: Path, vocabulary: int) -> Path:

@@ -183,9 +183,8 @@ def require_same_tokens(stage: str, trainer: Any, examples: list[Any]) -> None:
         SystemExit: They differ.
     """
     for row, example in zip(trainer.train_dataset, examples, strict=True):
-        found = [row["input_ids"]]
-        if stage == "dpo":
-            found = [row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")]
+        sides = ("chosen_ids", "rejected_ids")
+        found = [row["input_ids"]] if stage == "sft" else [row["prompt_ids"] + row[side] for side in sides]
         if found != [list(c.ids) for c in example.conversations]:
             raise SystemExit(f"TRL tokenises {example.example_id} in another way")
 
