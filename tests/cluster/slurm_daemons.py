@@ -17,6 +17,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sinfo", "squeue")
 SBIN = "/usr/sbin:/sbin"
+WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")  # the kernel ends a daemon whose parent dies without stopping it
 CONFIG = """\
 ClusterName=lab
 SlurmctldHost={host}(127.0.0.1)
@@ -198,8 +199,8 @@ class Cluster:
         path = shutil.which(command[0], path=self.environment["PATH"])
         assert path is not None
         self.daemons[name] = subprocess.Popen(
-            [path, *command[1:]], env=self.environment, stdout=output, stderr=output, start_new_session=True,
-            user=user, group=user, extra_groups=None if user is None else [],
+            [*WITH_PARENT, path, *command[1:]], env=self.environment, stdout=output, stderr=output,
+            start_new_session=True, user=user, group=user, extra_groups=None if user is None else [],
         )  # fmt: skip
 
     def _start_munge(self) -> None:
