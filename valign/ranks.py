@@ -188,13 +188,13 @@ class Ranks:
         with contextlib.suppress(RuntimeError, OSError):
             if self._store.check(["failed"]):
                 time.sleep(5 * BEAT_SECONDS)  # the watch ends this process
+        self._leaving.set()  # that the others go is no news to the watch from here on
         text = str(error) if isinstance(error, ValignError) else f"{type(error).__name__}: {error}"
         text = "ended by a signal" if isinstance(error, SystemExit | KeyboardInterrupt) else text
         line = " ".join(text.split("\n")[:1])
         with contextlib.suppress(RuntimeError, OSError):
             self._store.set("failed", json.dumps([self.rank, socket.gethostname(), line, code]))
-            self._await_all("seen", 5.0)
-            PROCESS.silent = not self.first and bool(self._store.check(["seen/0"]))
+            PROCESS.silent = self._await_all("seen", 30.0) and not self.first
         self.close()
 
     def end(self) -> None:
@@ -334,11 +334,18 @@ class Ranks:
                 time.sleep(2 * BEAT_SECONDS)  # the watch ends this process with what it knows
                 raise Interrupted(f"rank {self.rank} has lost {whom}.") from None
 
-    def _await_all(self, what: str, seconds: float) -> None:
-        """Wait until every other process has noted something, for a limited time."""
+    def _await_all(self, what: str, seconds: float) -> bool:
+        """Wait for a limited time until every other process has noted something, or the first has gone."""
+        from torch.distributed import DistStoreError
+
         keys = [f"{what}/{rank}" for rank in range(self.world) if rank != self.rank]
-        with contextlib.suppress(RuntimeError):
+        try:
             self._store.wait(keys, timedelta(seconds=seconds))
+        except DistStoreError:
+            return False
+        except RuntimeError:
+            return not self.first
+        return True
 
     def _watch_others(self, store: Any) -> None:
         """Look every second whether another process has failed or is gone; then end this one at once."""

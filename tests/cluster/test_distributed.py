@@ -18,7 +18,7 @@ PLAIN = ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--label"]
 SRUN = [*PLAIN, "--kill-on-bad-exit=1"]
 TWO_RANKS = ["sft.batch_size=2", "dpo.batch_size=1", "trainer.num_nodes=2"]
 CPU_RANKS = ["trainer.accelerator=cpu", "trainer.devices=1", "trainer.deepspeed.zero_optimization.overlap_comm=false"]
-DIGITS = 1e-5
+DIGITS = 1e-5  # of the losses; measured: 2e-7 in SFT, 5e-6 in DPO
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def counts(place: Place, stage: str) -> dict[str, list[dict[str, int]]]:
 def test_sft_and_dpo_under_zero_equal_the_single_process(
     stage: int, single: Place, make_place: Callable[[str], Place]
 ) -> None:
-    """Losses agree to five digits behind the point; the base arm's answers and values to the byte.
+    """Losses agree to five digits; the base arm's answers and values to the byte.
 
     The tiny model's base is frozen, so under ZeRO-2 both ranks hold all of it and half of the optimizer's two moments;
     under ZeRO-3 each holds half of the parameters, too, up to padding.
@@ -59,7 +59,7 @@ def test_sft_and_dpo_under_zero_equal_the_single_process(
     for name in ("sft", "dpo"):
         expected, found = single.curve(name), place.curve(name)
         assert len(found) == len(expected) > 5
-        assert found == pytest.approx(expected, abs=DIGITS)
+        assert found == pytest.approx(expected, rel=DIGITS)
         assert max(expected) - min(expected) > 100 * DIGITS
         held = counts(place, name)["held_by_rank"]
         assert held[0]["optimizer"] == held[1]["optimizer"] == pytest.approx(2 * trained(place) / 2, rel=0.02)

@@ -101,11 +101,11 @@ def _complete(
 
     After each round the first process keeps what came, and in the end it has all in order; the others return nothing.
     """
-    from valign.teachers.cache import CachedTeacher
+    from valign.teachers.cache import CachedTeacher, request_key
 
     if ranks.world == 1:
         return CachedTeacher(generator, cache).complete_all(requests, label)
-    unique = list(dict.fromkeys(requests))
+    unique = list({request_key(generator.id, request): request for request in requests}.values())
     batches = generator.batches(unique)
     cached = CachedTeacher(generator, cache) if ranks.first else None
     todo = ranks.share(lambda: [i for i, batch in enumerate(batches) if cached and cached.lacks(unique, batch)])
