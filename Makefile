@@ -37,8 +37,17 @@ test: lint test-unit  ## lint, then every test
 test-unit: setup  ## the fast tests
 	$(PY) -m pytest tests/unit -m "not slow and not real and not cluster"
 
-test-cluster:  ## tests on a SLURM cluster (not in this version)
-	@echo "cluster tests are not part of this version yet: nothing was run" >&2; exit 2
+test-cluster: setup  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
+	@for program in munged slurmctld slurmd sbatch shellcheck; do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || lacking="$$lacking $$program"; \
+	done; \
+	if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi; \
+	if [ -n "$$lacking" ] && command -v apt-get >/dev/null; then \
+		echo "installing$$lacking"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq munge slurmctld slurmd slurm-client shellcheck curl >/dev/null; \
+	elif [ -n "$$lacking" ]; then echo "test-cluster needs$$lacking; on Debian they are installed by themselves" >&2; exit 2; fi
+	@$(PIP) --constraint constraints.txt --editable '.[deepspeed,slurm]'
+	$(PY) -m pytest tests/cluster -m cluster
 
 lint: setup  ## ruff and mypy
 	$(PY) -m ruff check .
@@ -49,6 +58,5 @@ format: setup  ## put the code in ruff's format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-benchmark: setup  ## compare with other trainers
-	@test -f experiments/benchmark/run.py || { echo "experiments/benchmark/run.py is missing: the benchmark is not part of this version yet" >&2; exit 2; }
+benchmark: setup  ## compare with TRL; needs an otherwise idle machine
 	$(PY) experiments/benchmark/run.py

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from valign import config
+from valign import config, ranks
 from valign.errors import ValignError
 from valign.schema import SCHEMAS, key_type, keys
 
@@ -58,6 +58,10 @@ def main_with(task: Callable[[DictConfig], None], config_name: str = "config") -
         if error in job.bugs or (job.started and isinstance(error, ValueError)):
             raise
         _stop(str(error if isinstance(error, ValignError) else explain(error, config_name)))
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "submitit":
+            raise
+        _stop(f"a job of the multirun ended without a result: {_first_line(error)}; its log is in the runs' .submitit.")
     if job.exit_code:
         sys.exit(job.exit_code)
 
@@ -87,6 +91,12 @@ class Job:
         self.exit_code = 0
         self.bugs: list[Exception] = []
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Come to life in a job on a cluster, where nothing has registered the resolvers of ``conf/`` yet."""
+        self.__dict__.update(state)
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        config.register()
+
     def run(self, cfg: DictConfig) -> None:
         """Check the config and run the task."""
         try:
@@ -94,10 +104,11 @@ class Job:
             _check(cfg)
             self.task(cfg)
         except ValignError as error:
-            if os.getpid() != self.process:
-                raise
             sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-            _say(f"{error} [job: {' '.join(config.task_overrides())}]" if sweeping else str(error))
+            text = f"{error} [job: {' '.join(config.task_overrides())}]" if sweeping else str(error)
+            if os.getpid() != self.process:
+                raise ValignError(text) from None
+            _say(text)
             self.exit_code = self.exit_code or error.exit_code
         except Exception as error:
             self.bugs.append(error)
@@ -113,6 +124,8 @@ def _check(cfg: DictConfig) -> None:
 
 
 def _say(message: str) -> None:
+    if not ranks.speaks():
+        return
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
 

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import math
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ HOW_THE_TEACHER_IS_ASKED = (
     "price_out",
     "max_cost",
     "max_tokens",
+    "share",
 )
 EMBEDDED = ("embedded:smollm2-135m",)
 NEEDS = {
@@ -257,6 +259,9 @@ def _check_models(cfg: DictConfig) -> None:
 
 
 def _check_teacher(key: str, teacher: DictConfig) -> None:
+    shared = re.fullmatch(r"(\d+)/(\d+)", teacher.share or "0/1")
+    if shared is None or int(shared[1]) >= int(shared[2]):
+        raise ValignError(f"{key}.share={teacher.share}: write k/n, with k from 0 to n - 1, as in {key}.share=0/8.")
     if teacher.kind == "local":
         _check_model(f"{key}.model", teacher.model)
     elif teacher.kind == "replay":
@@ -316,7 +321,7 @@ def _check_training(cfg: DictConfig) -> None:
     trainer = cfg.trainer
     if trainer.strategy == "deepspeed" and not trainer.deepspeed:
         raise ValignError("trainer.strategy=deepspeed needs its settings: choose trainer=deepspeed_zero2 or _zero3.")
-    if trainer.strategy == "deepspeed" and trainer.accelerator == "cpu":
+    if trainer.strategy == "deepspeed" and trainer.accelerator == "cpu" and os.environ.get("DS_ACCELERATOR") != "cpu":
         raise ValignError("trainer.strategy=deepspeed needs GPUs: choose trainer=cpu, or trainer.accelerator=gpu.")
     dpo = cfg.dpo
     PreferenceLoss(dpo.loss, dpo.beta, dpo.label_smoothing, dpo.simpo_gamma)

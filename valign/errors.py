@@ -17,3 +17,12 @@ class LimitReached(ValignError):
     """A limit that the user set on tokens or cost is reached; nothing is wrong and nothing is lost."""
 
     exit_code = 3
+
+
+class Interrupted(ValignError):
+    """A signal or the loss of another process ended a run; nothing is wrong, and the same command goes on from there.
+
+    The exit code is EX_TEMPFAIL, at which the batch scripts requeue their job.
+    """
+
+    exit_code = 75

@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from valign.cli import main_with
 
+if TYPE_CHECKING:
+    from valign.pipeline import Pipeline
+
 log = logging.getLogger("valign.evaluate")
 
 
 def main(config: DictConfig) -> None:
-    """Let every arm of the run answer, score the answers, and print and write the comparison."""
-    from valign import results
-    from valign.pipeline import Arm, Pipeline, check_questions, pinned_by, plain
-    from valign.records import Question, read_jsonl
-    from valign.store import digest, read_json
+    """Let every arm of the run answer, score the answers, and print and write the comparison.
+
+    Of several processes, as srun starts them, each answers a part of the questions.
+    """
+    from valign import results, signals
+    from valign.pipeline import Pipeline, pinned_by
+    from valign.ranks import joined
+    from valign.store import read_json
 
     folder = results.run_folders(Path(config.run).expanduser())[0]
     details = read_json(folder / results.RUN)
     trained = OmegaConf.load(folder / "config.yaml")
     assert isinstance(trained, DictConfig)
-    pipeline = Pipeline(trained, pinned=pinned_by(details))
+    with signals.heeded(), joined(None, OmegaConf.select(trained, "trainer.wait_seconds", default=86400.0)) as ranks:
+        pipeline = Pipeline(trained, pinned=pinned_by(details), ranks=ranks)
+        if ranks.first:
+            score(config, pipeline, folder, details)
+        else:
+            pipeline.follow()
+
+
+def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[str, Any]) -> None:
+    """Evaluate the run's arms and show them."""
+    from valign import results
+    from valign.pipeline import Arm, check_questions, plain
+    from valign.records import Question, read_jsonl
+    from valign.store import digest
+
     arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"]) for a in details["arms"]]
     questions, name = None, "own"
     if config.questions is not None:
@@ -32,7 +53,7 @@ def main(config: DictConfig) -> None:
         check_questions(questions, str(path), pipeline.document)
     output = Path(config.output).expanduser() if config.output else folder / "evaluations" / name
     results.score_arms(pipeline, arms, questions, output)
-    results.write_run(pipeline, output, arms, digest([details["state"], name]), plain(trained))
+    results.write_run(pipeline, output, arms, digest([details["state"], name]), plain(pipeline.config))
     leak = pipeline.leak(questions)
     print(f"\nevaluation questions of which six words in a row occur in training: {100 * leak['rate']:.1f}%")
     print("\n" + results.table([output]))

@@ -135,7 +135,7 @@ def load(
         ValignError: The model cannot be loaded, or its tokenizer is not a fast one with a chat template.
     """
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
-    tokenizer = _load_tokenizer(path, trust_remote_code)
+    tokenizer = load_tokenizer(path, trust_remote_code)
     return _load_model(path, dtype, trust_remote_code, device, move), tokenizer
 
 
@@ -156,7 +156,12 @@ def _load_model(path: Path | str, dtype: torch.dtype, trust_remote_code: bool, d
     return frozen.to(device) if move else frozen
 
 
-def _load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
+def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
+    """Load a model's tokenizer.
+
+    Raises:
+        ValignError: It cannot be loaded, or is not a fast one with a chat template.
+    """
     from transformers import AutoTokenizer
 
     from valign.embedded import quiet
@@ -218,11 +223,11 @@ def add_adapter(
     return adapted
 
 
-def save_adapter(model: PeftModel, folder: Path) -> None:
-    """Write the adapter's config and weights (safetensors) to a folder."""
+def save_adapter(model: PeftModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+    """Write the adapter's config and weights (safetensors) to a folder; ``state`` has them where it is sharded."""
     config = model.peft_config["default"]
     config.base_model_name_or_path = None
-    model.save_pretrained(str(folder), save_embedding_layers=False)
+    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
@@ -251,12 +256,12 @@ def merge(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     return model.merge_and_unload().requires_grad_(False).eval()
 
 
-def save_model(model: PreTrainedModel, folder: Path) -> None:
-    """Write a whole model as safetensors."""
+def save_model(model: PreTrainedModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+    """Write a whole model as safetensors; ``state`` has its weights where the model is sharded."""
     from valign.embedded import quiet
 
     with quiet():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=state)
 
 
 def policy(
@@ -285,7 +290,7 @@ def policy(
             raise ValignError(f"{folder} holds neither an adapter nor a model; train it first.")
     whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
-    tokenizer = _load_tokenizer(path, trust_remote_code)
+    tokenizer = load_tokenizer(path, trust_remote_code)
     model = _load_model(adapters[whole[-1]] if whole else path, dtype, trust_remote_code, device, move)
     for folder in adapters[whole[-1] + 1 if whole else 0 :]:
         model = merge(load_adapter(model, folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -17,7 +18,18 @@ from valign.documents import read_document, shipped_document, shipped_names, shi
 from valign.embedding import Embedder
 from valign.errors import ValignError
 from valign.ledger.source import latest_source, write_source
-from valign.records import Document, Instruction, Preference, Question, read_jsonl, to_dict, write_jsonl
+from valign.ranks import Ranks
+from valign.records import (
+    Answer,
+    Document,
+    Instruction,
+    Preference,
+    Question,
+    from_dict,
+    read_jsonl,
+    to_dict,
+    write_jsonl,
+)
 from valign.store import code_digest, digest, file_digest, read_json, stage, write_json
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
 from valign.synthesis.diff import compare
@@ -29,11 +41,13 @@ from valign.teachers import CachedTeacher, LocalTeacher, Teacher, make_teacher
 from valign.teachers.completions import CompletionStore
 
 if TYPE_CHECKING:
+    from valign.evaluation.arms import Likelihoods
     from valign.tracking import RunLogger
 
 log = logging.getLogger(__name__)
 
 CACHE = "completions.sqlite"
+ANSWERS = "completions.sqlite"
 NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
 LIMITS = tuple(limit.name for limit in fields(Limits))
 
@@ -70,6 +84,7 @@ class Pipeline:
         timings: Seconds that each stage took when it was built, from its manifest.
         hashes: Folder name of each stage's artifact.
         pinned: Folder names that a finished run noted: these artifacts are taken as they are and never built anew.
+        ranks: The run's processes. The first goes through the stages; the others do their part where it orders.
     """
 
     config: DictConfig
@@ -77,6 +92,7 @@ class Pipeline:
     timings: dict[str, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     pinned: Mapping[str, str] = field(default_factory=dict)
+    ranks: Ranks = field(default_factory=Ranks)
     _replayed: set[Path] = field(default_factory=set)
 
     @cached_property
@@ -144,6 +160,7 @@ class Pipeline:
     def teacher(self) -> Teacher:
         """The teacher, not loaded and not asked yet."""
         settings = plain(self.config.teacher)
+        settings.pop("share", None)
         return make_teacher(settings.pop("kind"), settings.pop("model"), **settings)
 
     @property
@@ -171,16 +188,17 @@ class Pipeline:
         synthesis = plain(c.synthesis)
         settings, limits = settings_of(synthesis), limits_of(synthesis)
         cache = self.artifacts / CACHE
-        writer = CachedTeacher(self.teacher, cache)
+        number, among = (int(part) for part in (OmegaConf.select(c, "teacher.share") or "0/1").split("/"))
+        writer = CachedTeacher(self.teacher, cache, share=(number, among))
         base = writer
         if not self.base_teaches:
-            base = CachedTeacher(
-                LocalTeacher(c.base_model.model, c.base_model.precision, c.evaluation.batch_tokens), cache
-            )
+            own = LocalTeacher(c.base_model.model, c.base_model.precision, c.evaluation.batch_tokens)
+            base = CachedTeacher(own, cache, share=(number, among))
         asking = None
         if c.synthesis.question_teacher is not None:
             t = plain(c.synthesis.question_teacher)
-            asking = CachedTeacher(make_teacher(t.pop("kind"), t.pop("model"), **t), cache)
+            t.pop("share", None)
+            asking = CachedTeacher(make_teacher(t.pop("kind"), t.pop("model"), **t), cache, share=(number, among))
         templates = [load_template(name, settings.templates) for name in TEMPLATES]
         inputs = {
             "document": digest([self.document.sha256, [to_dict(p) for p in self.document.passages]]),
@@ -220,6 +238,10 @@ class Pipeline:
             log.info("%s; teacher calls: %d from the cache, %d new", self._changes(), cached, new)
             return {**counts, "calls": new, "calls_cached": cached}
 
+        if number > 0:
+            with tempfile.TemporaryDirectory() as scratch:  # the first share writes; this one's work is in the cache
+                build(Path(scratch))
+            log.info("share %d of %d is done", number, among)
         return self.stage("data", config, inputs, build)
 
     def _changes(self) -> str:
@@ -250,8 +272,6 @@ class Pipeline:
 
     def _train(self, name: str, path: tuple[str, ...], before: list[Path]) -> Path:
         """Train one stage on top of those before it."""
-        from valign.training import fit
-
         c = self.config
         rows = SFT if name == "sft" else PREFERENCES
         settings = plain(c[name])
@@ -269,25 +289,13 @@ class Pipeline:
             "before": digest([folder.parent.name for folder in before]),
             "code": code_digest("training", "models.py"),
         }
-        shared: dict[str, Any] = {
-            "adapter": plain(c.adapter),
-            "settings": settings,
-            "trainer": plain(c.trainer),
-            "seed": c.seed,
-            "system_prompt": self.system_prompt,
-            "precision": c.base_model.precision,
-            "initial": before,
-            "trust_remote_code": c.base_model.trust_remote_code,
-            "logger": self.logger,
-        }
-
         fresh = []
 
         def build(folder: Path) -> dict[str, Any]:
             fresh.append(folder)
-            if name == "sft":
-                return fit.fit_sft(folder, self.model[0], read_jsonl(self.data / rows, Instruction), **shared)
-            return fit.fit_dpo(folder, self.model[0], read_jsonl(self.data / rows, Preference), **shared)
+            part = {"name": name, "folder": str(folder), "rows": str(self.data / rows)}
+            self.ranks.order("train", **part, before=[str(path) for path in before])
+            return self._fit(**part, before=[str(path) for path in before])
 
         folder = self.stage(name, config, inputs, build, key="_".join(path))
         if self.logger and not fresh and folder not in self._replayed:
@@ -295,6 +303,36 @@ class Pipeline:
                 self.logger.log_metrics({f"{name}/{key}": value for key, value in values.items()}, step)
         self._replayed.add(folder)
         return folder
+
+    def _fit(self, name: str, folder: str, rows: str, before: Sequence[str]) -> dict[str, Any]:
+        """Do this process's part of a training; the counts come from the first."""
+        from valign.training import fit
+
+        c = self.config
+        shared: dict[str, Any] = {
+            "adapter": plain(c.adapter),
+            "settings": plain(c[name]),
+            "trainer": plain(c.trainer),
+            "seed": c.seed,
+            "system_prompt": self.system_prompt,
+            "precision": c.base_model.precision,
+            "initial": [Path(path) for path in before],
+            "trust_remote_code": c.base_model.trust_remote_code,
+            "logger": self.logger,
+            "ranks": self.ranks,
+        }
+        if name == "sft":
+            return fit.fit_sft(Path(folder), self.model[0], read_jsonl(Path(rows), Instruction), **shared)
+        return fit.fit_dpo(Path(folder), self.model[0], read_jsonl(Path(rows), Preference), **shared)
+
+    def follow(self) -> None:
+        """Do what the first process orders, until it ends; nothing is decided, asked or written here."""
+        for name, arguments in self.ranks.orders():
+            if name == "train":
+                self._fit(**arguments)
+            else:
+                asked = [from_dict(Question, row) for row in arguments.pop("questions")]
+                self._answer_part(**arguments, questions=asked)
 
     def evaluate(self, arm: Arm, questions: Sequence[Question] | None = None) -> Path:
         """Let an arm answer and measure it; the folder holds ``answers.jsonl`` and ``values.jsonl``."""
@@ -322,12 +360,8 @@ class Pipeline:
 
     def _answer(self, folder: Path, arm: Arm, weights: Sequence[Path], questions: list[Question]) -> dict[str, Any]:
         """Fill the folder of an evaluation stage."""
-        from valign.evaluation.arms import answer_questions, likelihoods
         from valign.evaluation.scores import question_values
-        from valign.inference import Generator
-        from valign.models import policy
         from valign.retrieval import make_retriever, recall_at_k
-        from valign.training.strategies import device_of
 
         c = self.config
         retrieved: list[list[Any]] = [[] for _ in questions]
@@ -336,24 +370,50 @@ class Pipeline:
             retriever = make_retriever(c.retrieval.kind, self.document.passages, self.embedder)
             retrieved = retriever.search([q.question for q in questions], c.retrieval.top_k)
             counts["retrieval_recall"] = recall_at_k(retrieved, [q.clause for q in questions])
-        device = device_of(c.trainer.accelerator)
-        model, tokenizer = policy(
-            self.model[0], list(weights), c.base_model.precision, c.base_model.trust_remote_code, device
-        )
-        generator = Generator(model, tokenizer, f"{arm.name}@{folder.name}", c.evaluation.batch_tokens)
-        common: dict[str, Any] = {"arm": arm.name, "system": self.system_prompt}
-        cache = folder / "completions.sqlite"
-        answers = answer_questions(
-            generator, questions, retrieved, cache=cache, max_new_tokens=c.evaluation.max_new_tokens, **common
-        )
-        likely = likelihoods(generator, questions, retrieved, **common)
+        place = {(passage.clause, passage.start): i for i, passage in enumerate(self.document.passages)}
+        part: dict[str, Any] = {
+            "arm": arm.name,
+            "folder": str(folder),
+            "weights": [str(path) for path in weights],
+            "retrieved": [[place[passage.clause, passage.start] for passage in found] for found in retrieved],
+        }
+        self.ranks.order("answer", **part, questions=[to_dict(q) for q in questions])
+        answers, likely = self._answer_part(**part, questions=questions)
         values = question_values(
             answers, self.document.passages, self.embedder, likely.reference_nll, likely.verdict_preference
         )
         write_jsonl(folder / "answers.jsonl", answers)
         write_jsonl(folder / "values.jsonl", values)
-        cache.unlink(missing_ok=True)
+        (folder / ANSWERS).unlink(missing_ok=True)
         return counts
+
+    def _answer_part(
+        self,
+        arm: str,
+        folder: str,
+        weights: Sequence[str],
+        questions: Sequence[Question],
+        retrieved: Sequence[Sequence[int]],
+    ) -> tuple[list[Answer], Likelihoods]:
+        """Do this process's part of an evaluation; in the first, the result is that of all."""
+        from valign.evaluation.arms import answer_questions, likelihoods
+        from valign.inference import Generator
+        from valign.models import policy
+        from valign.training.strategies import own_device
+
+        c = self.config
+        device = own_device(c.trainer.accelerator, self.ranks)
+        model, tokenizer = policy(
+            self.model[0], [Path(p) for p in weights], c.base_model.precision, c.base_model.trust_remote_code, device
+        )
+        generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", c.evaluation.batch_tokens)
+        shown = [[self.document.passages[i] for i in found] for found in retrieved]
+        common: dict[str, Any] = {"arm": arm, "system": self.system_prompt, "ranks": self.ranks}
+        longest = c.evaluation.max_new_tokens
+        answers = answer_questions(
+            generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
+        )
+        return answers, likelihoods(generator, questions, shown, **common)
 
     def leak(self, questions: Sequence[Question] | None = None) -> dict[str, Any]:
         """Measure how far evaluation questions occur in the training data."""

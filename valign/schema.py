@@ -71,6 +71,7 @@ class TeacherConfig:
     price_out: float | None = setting(None, at_least=0)
     max_cost: float | None = setting(None, above=0)
     max_tokens: int | None = setting(None, above=0)
+    share: str | None = None
 
 
 @dataclass
@@ -104,6 +105,7 @@ class TrainerConfig:
     deepspeed: dict[str, Any] | None = None
     checkpoint_every: int = setting(at_least=1)
     threads: int | None = setting(None, at_least=1)
+    wait_seconds: float = setting(86400.0, above=0)
 
 
 @dataclass

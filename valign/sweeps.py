@@ -1,16 +1,29 @@
-"""What happens when a Hydra multirun has ended: one table and one page of all its runs."""
+"""What happens around a Hydra multirun: its launcher is checked before, and one table and one page come after."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from valign.errors import ValignError
 
 
 class Comparison(Callback):
     """Compares the runs of an experiment once all jobs of a multirun have ended."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """End with one line where the jobs cannot be launched; Hydra would make a warning of another exception."""
+        from valign.slurm import check_launcher
+
+        try:
+            check_launcher(OmegaConf.to_container(config.hydra.launcher, resolve=False))  # type: ignore[arg-type]
+        except ValignError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the table and write the page, if any job of the sweep finished."""

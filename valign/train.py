@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from valign.cli import main_with
 from valign.config import HOW_THE_TEACHER_IS_ASKED, shareable
 from valign.errors import ValignError
+
+if TYPE_CHECKING:
+    from valign.pipeline import Pipeline
 
 log = logging.getLogger("valign.train")
 
@@ -17,20 +23,40 @@ NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "budget_onl
 
 
 def main(config: DictConfig) -> None:
-    """Run one recipe and show its arms beside base; what is complete is not done again."""
-    from valign import results
-    from valign.pipeline import Pipeline, arms_of, plain
-    from valign.store import write_json
-    from valign.tracking import log_answers, log_config, log_scores, make_logger, tracked
+    """Run one recipe and show its arms beside base; what is complete is not done again.
+
+    Of several processes the first does this, and the others do their part of training and evaluation.
+    """
+    from valign import signals
+    from valign.pipeline import Pipeline
+    from valign.ranks import joined
+    from valign.training.strategies import world_size
 
     if config.budget_only:
         raise ValignError("budget_only=true goes with python -m valign.synthesize, which takes the same settings.")
+    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    with signals.heeded(), joined(world_size(config.trainer), config.trainer.wait_seconds, sweeping) as ranks:
+        pipeline = Pipeline(config, ranks=ranks)
+        ranks.check_shared(pipeline.artifacts)
+        if ranks.first:
+            run(pipeline)
+        else:
+            pipeline.follow()
+
+
+def run(pipeline: Pipeline) -> None:
+    """Go through the stages and write the run's folder."""
+    from valign import results
+    from valign.pipeline import arms_of, plain
+    from valign.store import write_json
+    from valign.tracking import log_answers, log_config, log_scores, make_logger, tracked
+
+    config = pipeline.config
     shared = shareable(config)
     resolved = plain(shared)
     decides = {key: value for key, value in resolved.items() if key not in NOT_RESULTS}
     decides["teacher"] = {k: v for k, v in resolved["teacher"].items() if k not in HOW_THE_TEACHER_IS_ASKED}
     folder = Path(config.run_dir).expanduser()
-    pipeline = Pipeline(config)
     state = results.state_of(pipeline, decides)
     arms = arms_of(config.recipe.stages, config.recipe.retrieval)
     if results.complete(folder, state):
@@ -48,15 +74,15 @@ def main(config: DictConfig) -> None:
         job_type=config.recipe.name,
         folder=folder,
     )
-    with tracked(logger) as run:
-        log_config(run, resolved)
-        pipeline.logger = run
+    with tracked(logger) as tracker:
+        log_config(tracker, resolved)
+        pipeline.logger = tracker
         results.score_arms(pipeline, arms, None, folder)
         results.write_run(pipeline, folder, arms, state, resolved)
         comparison = results.compare([folder])
         for arm in comparison.arms:
-            log_scores(run, arm.scores)
-        log_answers(run, [answer for arm in comparison.arms for answer in arm.answers])
+            log_scores(tracker, arm.scores)
+        log_answers(tracker, [answer for arm in comparison.arms for answer in arm.answers])
         write_json(folder / "artifacts.json", pipeline.hashes)
     show(folder)
 

@@ -14,58 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fakes import Parrot
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from harbour import HARBOUR, QUESTIONS, SETTINGS, record
 
-from valign import cli, config
-from valign.embedding import Embedder
-from valign.pipeline import LIMITS, plain, settings_of
 from valign.records import Answer, Question, read_jsonl, write_jsonl
-from valign.synthesis.build import synthesize
-from valign.synthesis.filters import Limits
-from valign.teachers import CachedTeacher, LocalTeacher, Recorder
 
 pytestmark = pytest.mark.slow
 
-HARBOUR = """# Code of the Harbour
-
-## 1. Helmets
-Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for the first nine days.
-
-## 2. Umbrellas
-A found umbrella is kept for twelve days. After that the purser may give it to the shelter in Mill Lane.
-
-## 3. Geese
-Nobody may feed the geese at the north gate. The keeper puts each fine of six pence into the fog chest.
-"""
-QUESTIONS = [
-    Question(
-        "own-1", "harbour/section-2", "What if I find an umbrella?", "It is kept for twelve days.", (("12 days",),)
-    ),
-    Question("own-2", "harbour/section-3", "Can I throw bread to a goose?", "No, nobody may.", (), "no"),
-]
-SETTINGS = (
-    "document=file",
-    "document.path=harbour.md",
-    "teacher=replay",
-    "teacher.recording=recording.jsonl",
-    "base_model=tiny",
-    "synthesis.questions_per_passage=6",
-    "synthesis.scenarios_per_passage=6",
-    "synthesis.max_rank=3",
-    "synthesis.min_relevance=0.1",
-    "synthesis.min_faithfulness=0.1",
-    "sft.epochs=2",
-    "sft.batch_size=4",
-    "dpo.epochs=2",
-    "dpo.batch_size=2",
-    "trainer.checkpoint_every=1",
-    "evaluation.max_new_tokens=8",
-    "evaluation.bootstrap=100",
-    "run_name=${recipe.name}",
-    "trainer.threads=1",
-)
 FAKE_KEY = "0123456789abcdef" * 2 + "feedf00d"
 
 
@@ -124,29 +78,7 @@ class Place:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the parrot says to everything that the stage asks."""
-    folder = tmp_path_factory.mktemp("recording")
-    (folder / "harbour.md").write_text(HARBOUR)
-    config.register()
-    GlobalHydra.instance().clear()
-    path = f"document.path={folder / 'harbour.md'}"
-    with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
-        composed = compose("config", [s for s in SETTINGS if not s.startswith(("document.path", "run_name"))] + [path])
-    from valign.pipeline import Pipeline
-
-    synthesis = plain(composed.synthesis)
-    limits = Limits(**{key: synthesis.pop(key) for key in LIMITS})
-    synthesize(
-        folder,
-        Pipeline(composed).document,
-        None,
-        teacher=CachedTeacher(Recorder(Parrot(), folder / "recording.jsonl"), folder / "completions.sqlite"),
-        base=CachedTeacher(LocalTeacher("tiny", "float32"), folder / "completions.sqlite"),
-        embedder=Embedder(),
-        settings=settings_of(synthesis),
-        limits=limits,
-        seed=composed.seed,
-    )
-    return folder / "recording.jsonl"
+    return record(tmp_path_factory.mktemp("recording"))
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from valign.evaluation.arms import answer_questions, conversation, likelihoods
 from valign.inference import Generator
 from valign.models import load, prepare_model
 from valign.pipeline import arms_of
+from valign.ranks import Place, Ranks
 from valign.records import Passage, Question
 from valign.teachers.protocol import Completion, Request
 from valign.training.chat import render
@@ -123,3 +126,52 @@ def test_a_recipe_compares_every_step_on_its_way(stages: tuple[str, ...], retrie
     arms = arms_of(stages, retrieval)
     assert [arm.name for arm in arms] == names
     assert [arm.retrieval for arm in arms] == [name.endswith("rag") for name in names]
+
+
+class Threads(Ranks):
+    """Two ranks in threads of this process, which meet at a barrier and pass JSON as the real ones do."""
+
+    meeting = threading.Barrier(2, timeout=60)
+    table: ClassVar[dict[int, str]] = {}
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return both values in the first."""
+        self.table[self.rank] = json.dumps(value)
+        self.meeting.wait()
+        parts = [json.loads(self.table[rank]) for rank in (0, 1)] if self.first else []
+        self.meeting.wait()
+        return parts
+
+    def share(self, make: Callable[[], Any]) -> Any:
+        """Return the first's value in both."""
+        if self.first:
+            self.table[0] = json.dumps(make())
+        self.meeting.wait()
+        value = json.loads(self.table[0])
+        self.meeting.wait()
+        return value
+
+
+def test_two_ranks_answer_and_measure_as_one_does(generator: Generator, tmp_path: Path) -> None:
+    """Five batches, one in each of which a request that occurs twice; the first rank has everything in order."""
+    asked = [
+        Question(f"q{i}", "d/1", f"May{' I' * (i % 4)} sound it?", "Yes." * (1 + i % 3), (), "yes") for i in range(9)
+    ]
+    small = Generator(generator.model, generator.tokenizer, "tiny@1", batch_tokens=100)
+    common: dict[str, Any] = {"questions": asked, "retrieved": [[]] * len(asked), "arm": "x"}
+    alone = answer_questions(small, **common, cache=tmp_path / "alone.sqlite", max_new_tokens=4)
+    measured = likelihoods(small, **common, rows=2)
+    asked_of: dict[int, Any] = {}
+
+    def work(rank: int) -> None:
+        ranks = Threads(Place(rank, 2))
+        answers = answer_questions(small, **common, cache=tmp_path / "pair.sqlite", max_new_tokens=4, ranks=ranks)
+        asked_of[rank] = (answers, likelihoods(small, **common, rows=2, ranks=ranks))
+
+    workers = [threading.Thread(target=work, args=(rank,)) for rank in (0, 1)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert asked_of[0] == (alone, measured)
+    assert asked_of[1][0] == []

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valign.progress import progress
+from valign.ranks import Ranks
 from valign.records import Answer, Message, Passage, Question
 from valign.synthesis.templates import labelled
-from valign.teachers.protocol import Request, Sampling
+from valign.teachers.protocol import Completion, Request, Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +55,7 @@ def answer_questions(
     cache: Path,
     max_new_tokens: int,
     system: str | None = None,
+    ranks: Ranks | None = None,
 ) -> list[Answer]:
     """Let an arm answer, greedily; answers are cached as they come, so that a killed run loses one batch at most.
 
@@ -65,15 +67,14 @@ def answer_questions(
         cache: File of the cache.
         max_new_tokens: Longest answer.
         system: System prompt.
+        ranks: The run's processes, all of which call this; the first gets the answers of all, in order.
     """
-    from valign.teachers.cache import CachedTeacher
-
     sampling = Sampling(max_new_tokens=max_new_tokens)
     requests = [
         Request(conversation(q.question, passages, system), sampling)
         for q, passages in zip(questions, retrieved, strict=True)
     ]
-    completions = CachedTeacher(generator, cache).complete_all(requests, f"{arm} answers")
+    completions = _complete(generator, requests, cache, f"{arm} answers", ranks or Ranks())
     return [
         Answer(
             q.question_id,
@@ -89,8 +90,32 @@ def answer_questions(
             found[0].tokens,
             found[0].finished,
         )
-        for q, passages, found in zip(questions, retrieved, completions, strict=True)
+        for q, passages, found in zip(questions, retrieved, completions, strict=False)
     ]
+
+
+def _complete(
+    generator: Generator, requests: Sequence[Request], cache: Path, label: str, ranks: Ranks
+) -> list[list[Completion]]:
+    """Complete requests, batch by batch in turn in each process; each batch is the one a single process would form.
+
+    After each round the first process keeps what came, and in the end it has all in order; the others return nothing.
+    """
+    from valign.teachers.cache import CachedTeacher, request_key
+
+    if ranks.world == 1:
+        return CachedTeacher(generator, cache).complete_all(requests, label)
+    unique = list({request_key(generator.id, request): request for request in requests}.values())
+    batches = generator.batches(unique)
+    cached = CachedTeacher(generator, cache) if ranks.first else None
+    todo = ranks.share(lambda: [i for i, batch in enumerate(batches) if cached and cached.lacks(unique, batch)])
+    for start in range(0, len(todo), ranks.world):
+        own = [unique[i] for batch in todo[start:][ranks.rank : ranks.rank + 1] for i in batches[batch]]
+        parts = ranks.gather([[asdict(c) for c in row] for row in generator.complete(own)] if own else [])
+        for batch, rows in zip(todo[start:], parts, strict=False):
+            if cached is not None:
+                cached.put([unique[i] for i in batches[batch]], [[Completion(**c) for c in row] for row in rows])
+    return cached.complete_all(requests, label) if cached is not None else []
 
 
 def likelihoods(
@@ -101,6 +126,7 @@ def likelihoods(
     arm: str,
     system: str | None = None,
     rows: int = 16,
+    ranks: Ranks | None = None,
 ) -> Likelihoods:
     """Measure what an arm thinks of the reference answers and of the right verdicts, without sampling.
 
@@ -111,6 +137,7 @@ def likelihoods(
         arm: Name of the arm, for the progress bar.
         system: System prompt.
         rows: Questions in one batch.
+        ranks: The run's processes, all of which call this; the first gets what all have measured.
     """
     import torch
 
@@ -123,19 +150,22 @@ def likelihoods(
     ]
     words = [int(generator.tokenizer(word, add_special_tokens=False)["input_ids"][0]) for word in ("Yes", "No")]
     order = sorted(range(len(questions)), key=lambda i: (len(rendered[i].ids), i))
-    nll = [math.nan] * len(questions)
-    verdict: list[float | None] = [None] * len(questions)
+    ranks = ranks or Ranks()
+    groups = [order[start : start + rows] for start in range(0, len(order), rows)]
+    own: list[tuple[int, float, float | None]] = []
     with torch.inference_mode(), progress(len(questions), f"{arm} likelihoods", "questions") as bar:
-        for start in range(0, len(order), rows):
-            group = order[start : start + rows]
+        for group in groups[ranks.rank :: ranks.world]:
             logps, first = _score(generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group])
             for place, i in enumerate(group):
-                nll[i] = -float(logps[place])
+                verdict = None
                 if questions[i].verdict is not None:
                     yes = bool(first[place, words[0]] > first[place, words[1]])
-                    verdict[i] = float(yes == (questions[i].verdict == "yes"))
+                    verdict = float(yes == (questions[i].verdict == "yes"))
+                own.append((i, -float(logps[place]), verdict))
             bar.update(len(group))
-    return Likelihoods(nll, verdict)
+    found = {i: (nll, verdict) for part in ranks.gather(own) for i, nll, verdict in part}
+    pairs = [found.get(i, (math.nan, None)) for i in range(len(questions))]
+    return Likelihoods([nll for nll, _ in pairs], [verdict for _, verdict in pairs])
 
 
 def _score(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,11 @@ from valign.teachers.completions import BackgroundWriter, Completions, Completio
 from valign.teachers.protocol import Completion, Job, Part, Request, StreamingTeacher, Teacher, Usage
 from valign.teachers.spending import Meter, prompt_tokens
 
+log = logging.getLogger(__name__)
+
 CHUNK = 256
+PATIENCE = 600.0
+LOOK_SECONDS = 0.5
 
 
 def request_key(teacher: str, request: Request) -> str:
@@ -32,17 +37,26 @@ class CachedTeacher:
         hits: Requests that were answered without it.
     """
 
-    def __init__(self, teacher: Teacher, path: Path, progress: Callable[[int, str, str], Bar] = progress) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        path: Path,
+        progress: Callable[[int, str, str], Bar] = progress,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         """Put a cache before a teacher.
 
         Args:
             teacher: Any teacher; it is asked for nothing but its id while every request is in the cache.
             path: The cache's file.
             progress: Makes the bar for a total, a label and a unit.
+            share: (k, n) where n processes with the same requests and the same cache divide them: this one does each
+                n-th group from the k-th on, or the calls whose key falls to it, and waits for what the others do.
         """
         self.teacher = teacher
         self.store = CompletionStore(path)
         self.progress = progress
+        self.share = share
         self.calls = 0
         self.hits = 0
         self._counted: set[str] = set()
@@ -77,10 +91,10 @@ class CachedTeacher:
         before = self.calls
         if len(known) < len(by_key):
             self.store.write({})  # before anything is paid for: is the file writable?
-            if isinstance(self.teacher, StreamingTeacher):
-                self._stream(self.teacher, by_key, known, label)
-            else:
-                self._compute(by_key, known, label)
+            if self.share[1] > 1:
+                self._complete(by_key, known, label, self.share)
+                self._wait_for_others(by_key, known, label)
+            self._complete(by_key, known, label, (0, 1))
         self.hits += len(requests) - (self.calls - before)
         return [known[key] for key in keys]
 
@@ -90,10 +104,40 @@ class CachedTeacher:
         if close is not None:
             close()
 
-    def _compute(self, by_key: Mapping[str, Request], known: dict[str, Completions], label: str) -> None:
+    def _complete(
+        self, by_key: Mapping[str, Request], known: dict[str, Completions], label: str, share: tuple[int, int]
+    ) -> None:
+        """Complete what is not known and falls to a share, and add it."""
+        number, among = share
+        if isinstance(self.teacher, StreamingTeacher):
+            own = {key: request for key, request in by_key.items() if int(key[:8], 16) % among == number}
+            self._stream(self.teacher, own, known, label)
+        else:
+            self._compute(by_key, known, label, share)
+
+    def _wait_for_others(self, by_key: Mapping[str, Request], known: dict[str, Completions], label: str) -> None:
+        """Add what the other shares complete, until nothing is missing or nothing has come for ten minutes."""
+        missing = [key for key in by_key if key not in known]
+        since = time.monotonic()
+        if missing:
+            log.info("%s: waiting for the other shares (%d completions)", label, len(missing))
+        while missing and time.monotonic() - since < PATIENCE:
+            found = self.store.read(missing)
+            if found:
+                known.update(found)
+                missing = [key for key in missing if key not in known]
+                since = time.monotonic()
+            else:
+                time.sleep(LOOK_SECONDS)
+        if missing:
+            log.warning("%s: nothing has come from the other shares for %.0f s; doing the rest", label, PATIENCE)
+
+    def _compute(
+        self, by_key: Mapping[str, Request], known: dict[str, Completions], label: str, share: tuple[int, int]
+    ) -> None:
         """Complete what is not known, group by group, and add it."""
         keys, requests = list(by_key), list(by_key.values())
-        groups = [[keys[i] for i in group] for group in self.teacher.batches(requests)]
+        groups = [[keys[i] for i in group] for group in self.teacher.batches(requests)][share[0] :: share[1]]
         todo = [group for group in groups if any(key not in known for key in group)]
         total = sum(by_key[key].sampling.n for group in todo for key in group if key not in known)
         with self.progress(total, label, "completions") as bar:
@@ -112,7 +156,20 @@ class CachedTeacher:
         """
         began = time.monotonic()
         rows = self.teacher.complete(list(group.values()))
-        seconds = (time.monotonic() - began) / len(rows)
+        self._keep(group, rows, (time.monotonic() - began) / len(rows))
+        known.update(self.store.read(list(group)))
+
+    def lacks(self, requests: Sequence[Request], group: Sequence[int]) -> bool:
+        """Tell whether the cache lacks one of the requests whose places are given."""
+        keys = [request_key(self.id, requests[i]) for i in group]
+        return len(self.store.read(keys)) < len(set(keys))
+
+    def put(self, requests: Sequence[Request], rows: Sequence[Completions]) -> None:
+        """Keep what the same teacher has completed in another process."""
+        self._keep({request_key(self.id, request): request for request in requests}, rows, 0.0)
+
+    def _keep(self, group: Mapping[str, Request], rows: Sequence[Completions], seconds: float) -> None:
+        """Write the completions of a group; ``seconds`` is the time that one request took."""
         for request, row in zip(group.values(), rows, strict=True):
             if len(row) != request.sampling.n:
                 raise RuntimeError(f"{self.teacher.id} returned {len(row)} completions instead of {request.sampling.n}")
@@ -122,7 +179,6 @@ class CachedTeacher:
             kept.append(Row(key, row, teacher=self.id, usage=usage, count=len(row)))
         self.store.keep(kept)
         self.calls += len(rows)
-        known.update(self.store.read(list(group)))
 
     def _stream(
         self, teacher: StreamingTeacher, by_key: Mapping[str, Request], known: dict[str, Completions], label: str

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from valign import signals
+from valign.errors import Interrupted
 from valign.progress import Bar, progress
 
 CHECKPOINT = re.compile(r"^step-(\d+)\.ckpt$")
@@ -33,6 +35,8 @@ def remove(path: Path) -> None:
 class Checkpoints(pl.Callback):
     """Saves every ``every`` optimizer steps, under a name that only a complete checkpoint has; keeps the last.
 
+    A signal that asks for an end is heeded behind the step: saved, and over.
+
     Args:
         folder: Where they go, one ``step-<n>.ckpt`` at a time.
         every: Optimizer steps between two.
@@ -44,10 +48,27 @@ class Checkpoints(pl.Callback):
         self.folder, self.every, self.total = folder, every, total
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Save after a step whose number is a multiple of ``every``."""
+        """Save after a step whose number is a multiple of ``every``, or after which a signal was noted.
+
+        Raises:
+            Interrupted: A signal was noted by any process.
+        """
         step = trainer.global_step
-        if not batch.last or step % self.every or step >= self.total:
+        if not batch.last or step >= self.total:
             return
+        stop = signals.asked()
+        if trainer.world_size > 1:
+            stopping = trainer.strategy.reduce_boolean_decision(stop is not None, all=False)
+        else:
+            stopping = stop is not None
+        if stopping or step % self.every == 0:
+            self.save(trainer, step)
+        if stopping:
+            name = stop.name if stop is not None else "a signal to another process"
+            raise Interrupted(f"{name}: saved step {step} of {self.total}; the same command goes on from there.")
+
+    def save(self, trainer: pl.Trainer, step: int) -> None:
+        """Write a checkpoint and remove the one before it."""
         part, whole = self.folder / f"step-{step:07d}.part", self.folder / f"step-{step:07d}.ckpt"
         trainer.save_checkpoint(part)
         trainer.strategy.barrier()

@@ -8,11 +8,13 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valign import signals
 from valign.errors import ValignError
+from valign.ranks import Ranks
 from valign.records import Instruction, Preference
 from valign.store import digest, read_json, write_json
 
@@ -45,6 +47,25 @@ class Stage:
     precision: str
     trust_remote_code: bool
     logger: Any
+    ranks: Ranks
+
+    @property
+    def device(self) -> str:
+        """The kind of device that it trains on."""
+        from valign.training.strategies import device_of
+
+        return device_of(str(self.trainer["accelerator"]))
+
+    @cached_property
+    def compute(self) -> torch.dtype:
+        """The dtype of matrix products, which the first process measures for all where it is to be measured."""
+        import torch
+
+        from valign.models import resolve_precision
+
+        chosen = self.ranks.share(lambda: str(resolve_precision(self.precision, self.device)))
+        dtype: torch.dtype = getattr(torch, chosen.removeprefix("torch."))
+        return dtype
 
 
 def fit_sft(
@@ -61,6 +82,7 @@ def fit_sft(
     initial: Sequence[Path] = (),
     trust_remote_code: bool = False,
     logger: Any = None,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
     """Fine-tune on D_sft and write ``adapter/`` (or ``model/``), ``curves.csv`` and ``counts.json`` to a folder.
 
@@ -80,16 +102,19 @@ def fit_sft(
         initial: What earlier stages trained, merged into the model in this order.
         trust_remote_code: Run code that comes with a hub model.
         logger: Has Lightning's ``log_metrics``, which gets ``sft/<name>``; None or False for none.
+        ranks: The run's processes, all of which call this; None for a single one.
 
     Returns:
-        examples, dropped_too_long, steps, supervised_tokens, seconds, final_loss (mean of the last ten steps').
+        examples, dropped_too_long, steps, supervised_tokens, seconds, final_loss (mean of the last ten steps'); nothing
+        in other processes than the first.
 
     Raises:
         ValignError: No example is short enough, the loss or a gradient is not finite, a device is missing.
+        Interrupted: A signal asked for an end; a checkpoint of the last step is there.
     """
     stage = Stage(
         "sft", folder, model, tuple(initial), adapter, settings, trainer, seed, system_prompt, precision,
-        trust_remote_code, logger,
+        trust_remote_code, logger, ranks or Ranks(),
     )  # fmt: skip
     return _fit(stage, rows)
 
@@ -108,6 +133,7 @@ def fit_dpo(
     initial: Sequence[Path] = (),
     trust_remote_code: bool = False,
     logger: Any = None,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
     """Optimise preferences on D_pref; the reference is the model with what ``initial`` names merged into it.
 
@@ -117,53 +143,95 @@ def fit_dpo(
     """
     stage = Stage(
         "dpo", folder, model, tuple(initial), adapter, settings, trainer, seed, system_prompt, precision,
-        trust_remote_code, logger,
+        trust_remote_code, logger, ranks or Ranks(),
     )  # fmt: skip
     return _fit(stage, rows)
+
+
+def trained(folder: Path) -> bool:
+    """Tell whether a stage's folder holds all that training writes."""
+    return (folder / COUNTS).is_file()
 
 
 def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     """Load, train, save; see ``fit_sft``."""
     import torch
 
-    from valign.training.strategies import device_of, quiet, world_size
+    from valign.models import load_tokenizer
+    from valign.training.strategies import quiet, world_size
 
-    if (stage.folder / COUNTS).is_file():
-        return dict(read_json(stage.folder / COUNTS))
+    if stage.ranks.share(lambda: trained(stage.folder)):
+        return dict(read_json(stage.folder / COUNTS)) if stage.ranks.first else {}
     began = time.time()
     if stage.trainer.get("threads"):
         torch.set_num_threads(int(stage.trainer["threads"]))
-    device = device_of(str(stage.trainer["accelerator"]))
     with quiet():
-        model, tokenizer, compute = _trainable_model(stage, device)
+        tokenizer = load_tokenizer(stage.model, stage.trust_remote_code)
         examples, dropped = _encode(stage, tokenizer, rows)
         plan = _plan(stage, examples, world_size(stage.trainer))
-        start, checkpoint = _resume_point(stage, plan)
+        start, checkpoint = stage.ranks.share(lambda: _resume_point(stage, plan))
+        trainer = _trainer(stage, plan, start)
+        _estimate_memory(stage)
+        model = _trainable_model(stage, trainer)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        module = _module(stage, model, examples, plan, int(pad), compute, start)
-        trainer = _trainer(stage, plan, compute, start)
+        module = _module(stage, model, examples, plan, int(pad), start)
         log.info("%s: %d examples (%d too long), %d steps", stage.name, len(examples), dropped, len(plan))
         if checkpoint is not None:
             log.info("%s: going on from step %d", stage.name, start)
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=False)
+        with signals.training():
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=False)
         if trainer.global_step < len(plan):
             raise ValignError(f"{stage.name} stopped at step {trainer.global_step} of {len(plan)}; start it again.")
+        held = stage.ranks.gather(_held(module, trainer))
         _save(stage, module, trainer)
     tokens = sum(examples[i].supervised for step in plan for part in step for i in part)
-    return _finish(stage, trainer, len(examples), dropped, len(plan), tokens, time.time() - began)
+    counts = _finish(stage, trainer, len(examples), dropped, len(plan), tokens, time.time() - began, held)
+    stage.ranks.share(lambda: None)  # until the counts are written
+    return counts
 
 
-def _trainable_model(stage: Stage, device: str) -> tuple[Any, Any, torch.dtype]:
-    """Load the stage's start and make it trainable; return it, its tokenizer, and the dtype of matrix products."""
+def _estimate_memory(stage: Stage) -> None:
+    """Warn where a step is estimated to need more memory than the device has."""
+    import torch
+    from transformers import AutoConfig
+
+    from valign.training.memory import estimate_for, too_much
+
+    if stage.device != "cuda" or not stage.ranks.first:
+        return
+    shape = AutoConfig.from_pretrained(stage.model, trust_remote_code=stage.trust_remote_code).to_dict()
+    needed = estimate_for(
+        shape,
+        adapter=stage.adapter,
+        settings=stage.settings,
+        trainer=stage.trainer,
+        stored_bytes=stage.compute.itemsize,
+        pairs=stage.name == "dpo",
+    )
+    line = needed and too_much(needed, torch.cuda.get_device_properties(0).total_memory)
+    if line:
+        log.warning("%s: %s", stage.name, line)
+
+
+def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
+    """Load the stage's start, under ZeRO-3 in shards, and make it trainable."""
     import torch
 
-    from valign.models import add_adapter, policy, resolve_precision
+    from valign.models import add_adapter, policy
+    from valign.training.strategies import zero_stage
 
-    compute = resolve_precision(stage.precision, device)
-    stored = torch.float32 if stage.adapter["kind"] == "none" else compute
-    model, tokenizer = policy(stage.model, stage.initial, stored, stage.trust_remote_code, device, move=False)
+    stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute
+    if zero_stage(stage.trainer) == 3:
+        from valign.training.zero import sharded_policy
+
+        trainer.strategy.setup_environment()
+        model: Any = sharded_policy(
+            stage.model, stage.initial, stored, stage.trust_remote_code, stage.trainer["deepspeed"]
+        )
+    else:
+        model, _ = policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, move=False)
     keys = ("kind", "rank", "alpha", "dropout", "target_modules")
-    return add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed), tokenizer, compute
+    return add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed)
 
 
 def _encode(stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Example], int]:
@@ -184,25 +252,27 @@ def _plan(stage: Stage, examples: Sequence[Example], world: int) -> Plan:
     )
 
 
-def _resume_point(stage: Stage, plan: Plan) -> tuple[int, Path | None]:
+def _resume_point(stage: Stage, plan: Plan) -> tuple[int, str | None]:
     """Return the last complete checkpoint's step and path; checkpoints of another plan are not gone on from."""
     from valign.training.callbacks import latest_checkpoint
+    from valign.training.strategies import zero_stage
 
     folder = stage.folder / "checkpoints"
-    own = {"plan": digest(plan)}
+    own: dict[str, Any] = {"plan": digest(plan)}
+    if zero_stage(stage.trainer):
+        own["ranks"] = stage.ranks.world  # each has written a part that only so many can read
     noted = folder / "plan.json"
     if not noted.is_file() or read_json(noted) != own:
         if latest_checkpoint(folder)[1] is not None:
-            log.info("%s: the checkpoints found belong to other batches; beginning again", stage.name)
+            log.info("%s: the checkpoints found belong to other batches or ranks; beginning again", stage.name)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(noted, own)
-    return latest_checkpoint(folder)
+    step, path = latest_checkpoint(folder)
+    return step, str(path) if path is not None else None
 
 
-def _module(
-    stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, compute: torch.dtype, start: int
-) -> TrainingModule:
+def _module(stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, start: int) -> TrainingModule:
     """Build the stage's LightningModule."""
     from valign.training.data import PlannedBatches
     from valign.training.losses import can_share
@@ -211,16 +281,17 @@ def _module(
 
     s = stage.settings
     shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
-    shared |= {"seed": stage.seed, "compute": compute, "start": start}
+    shared |= {"seed": stage.seed, "compute": stage.compute, "start": start}
     batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
     if stage.name == "sft":
         return SFTModule(model, batches, **shared)
     own: dict[str, Any] = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight")}
     own |= {key: s[key] for key in ("loss", "simpo_gamma") if key in s}
-    return DPOModule(model, batches, **own, reference=partial(reference_logps, folder=stage.folder), **shared)
+    reference = partial(reference_logps, folder=stage.folder, ranks=stage.ranks)
+    return DPOModule(model, batches, **own, reference=reference, **shared)
 
 
-def _trainer(stage: Stage, plan: Plan, compute: torch.dtype, start: int) -> pl.Trainer:
+def _trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
     from valign.training.callbacks import Checkpoints, Curves, Progress
     from valign.training.strategies import make_trainer
 
@@ -231,10 +302,11 @@ def _trainer(stage: Stage, plan: Plan, compute: torch.dtype, start: int) -> pl.T
     ]
     return make_trainer(
         stage.trainer,
-        compute=compute,
+        compute=stage.compute,
         accumulate=int(stage.settings["accumulate"]),
         max_grad_norm=float(stage.settings["max_grad_norm"]),
         callbacks=callbacks,
+        ranks=stage.ranks,
     )
 
 
@@ -242,25 +314,49 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
     """Write ``adapter/`` or ``model/`` in one step, from the first device."""
     from valign.models import save_adapter, save_model
     from valign.training.callbacks import remove
-    from valign.training.strategies import whole_weights
+    from valign.training.zero import whole_state
 
     whole = stage.adapter["kind"] == "none"
     target = stage.folder / ("model" if whole else "adapter")
     part = stage.folder / (target.name + ".part")
-    with whole_weights(trainer, [p for p in module.model.parameters() if p.requires_grad]):
+    with whole_state(module.model, keep=trainer.is_global_zero) as state:
         if trainer.is_global_zero:
             remove(part)
-            (save_model if whole else save_adapter)(module.model, part)
+            (save_model if whole else save_adapter)(module.model, part, state)
             remove(target)
             os.replace(part, target)
+    trainer.strategy.barrier()
+
+
+def _held(module: TrainingModule, trainer: pl.Trainer) -> dict[str, int]:
+    """Return how many numbers this process holds: parameters, and what the optimizer keeps of them."""
+    import torch
+
+    from valign.training.zero import own_elements
+
+    inner = getattr(trainer.optimizers[0], "optimizer", trainer.optimizers[0])
+    kept = [value for state in inner.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    return {
+        "parameters": own_elements(list(module.model.parameters())),
+        "optimizer": sum(value.numel() for value in kept if value.dim()),
+    }
 
 
 def _finish(
-    stage: Stage, trainer: pl.Trainer, examples: int, dropped: int, steps: int, tokens: int, seconds: float
+    stage: Stage,
+    trainer: pl.Trainer,
+    examples: int,
+    dropped: int,
+    steps: int,
+    tokens: int,
+    seconds: float,
+    held: Sequence[Mapping[str, int]],
 ) -> dict[str, Any]:
-    """Write and return the counts; remove the checkpoints."""
+    """Write and return the counts; remove the checkpoints. All of that is the first process's."""
     from valign.training.callbacks import CURVES, read_curves
 
+    if not trainer.is_global_zero:
+        return {}
     losses = [value for _, name, value in read_curves(stage.folder / CURVES) if name == "loss"][-FINAL_STEPS:]
     counts = {
         "examples": examples,
@@ -269,9 +365,8 @@ def _finish(
         "supervised_tokens": tokens,
         "seconds": round(seconds, 1),
         "final_loss": sum(losses) / len(losses),
+        **({"held_by_rank": list(held)} if stage.ranks.world > 1 else {}),
     }
-    if trainer.is_global_zero:
-        write_json(stage.folder / COUNTS, counts)
-        shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
-    trainer.strategy.barrier()
+    write_json(stage.folder / COUNTS, counts)
+    shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
     return counts

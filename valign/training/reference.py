@@ -11,34 +11,36 @@ import numpy as np
 import torch
 
 from valign.errors import ValignError
+from valign.ranks import Ranks
 
 if TYPE_CHECKING:
     from valign.training.modules import DPOModule
 
 
-def reference_logps(module: DPOModule, folder: Path) -> Mapping[str, tuple[float, float]]:
+def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[str, tuple[float, float]]:
     """Return the reference's summed log-probabilities (chosen, rejected) by example id.
 
     They are computed with the model as it is now, in the batches and by the code path of training, so that the first
-    margins are exactly zero. Each device writes its part to a folder that all of them can read.
+    margins are exactly zero, under the strategy of the training. The first process keeps every device's part.
 
     Args:
         module: The DPO module on its device, inside a fit.
         folder: Where ``reference-<rank>.npz`` are kept.
+        ranks: The run's processes.
 
     Raises:
         ValignError: The training has begun and the file is gone.
     """
     batches = module.own_batches()
     needed = {batches.examples[i].example_id for step in batches.plan for part in step for i in part}
-    found = _read(folder)
+    found = ranks.share(lambda: _read(folder))
     if needed <= set(found):
         return found
     if module.start > 0:
         raise ValignError(f"{folder}/reference-*.npz is missing or incomplete; delete {folder} to begin again.")
-    _write(folder / f"reference-{module.trainer.global_rank}.npz", _compute(module))
-    module.trainer.strategy.barrier()
-    return _read(folder)
+    for rank, part in enumerate(ranks.gather(_compute(module))):
+        _write(folder / f"reference-{rank}.npz", part)
+    return ranks.share(lambda: _read(folder))
 
 
 def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:

@@ -6,18 +6,29 @@ import contextlib
 import importlib
 import importlib.util
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from valign.errors import ValignError
+from valign.ranks import Place, Ranks
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
     import torch
+    from pytorch_lightning.plugins.environments import ClusterEnvironment
 
 LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch", "lightning.fabric")
-UNNEEDED_WARNINGS = ("num_workers", "eval mode", "not resumable", "is_gradient_checkpointing", "srun", "isinstance")
+UNNEEDED_WARNINGS = (
+    "num_workers",
+    "_tensor\\w* is deprecated",
+    "eval mode",
+    "not resumable",
+    "is_gradient_checkpointing",
+    "srun",
+    "isinstance",
+)
 
 
 def device_of(accelerator: str) -> str:
@@ -34,9 +45,31 @@ def device_of(accelerator: str) -> str:
     return "cuda" if gpu and accelerator in ("gpu", "auto") else "cpu"
 
 
+def own_device(accelerator: str, ranks: Ranks) -> str:
+    """Return the device that this process has for itself, for example ``cuda:1``."""
+    device = device_of(accelerator)
+    if device == "cpu" or ranks.world == 1:
+        return device
+    import torch
+
+    return f"cuda:{ranks.place.local_rank % torch.cuda.device_count()}"
+
+
 def world_size(trainer: Mapping[str, Any]) -> int:
     """Return the number of devices over all machines."""
     return int(trainer.get("devices") or 1) * int(trainer.get("num_nodes") or 1)
+
+
+def on_cpu_ranks() -> bool:
+    """Tell whether DeepSpeed is to run on CPU ranks, for tests, which its own variable DS_ACCELERATOR=cpu says."""
+    return os.environ.get("DS_ACCELERATOR") == "cpu"
+
+
+def zero_stage(trainer: Mapping[str, Any]) -> int:
+    """Return what DeepSpeed shards: 0 (nothing, or no DeepSpeed), 1, 2 or 3."""
+    if trainer.get("strategy") != "deepspeed":
+        return 0
+    return int(((trainer.get("deepspeed") or {}).get("zero_optimization") or {}).get("stage", 0))
 
 
 def make_strategy(trainer: Mapping[str, Any], device: str) -> Any:
@@ -50,11 +83,47 @@ def make_strategy(trainer: Mapping[str, Any], device: str) -> Any:
         return "ddp" if name == "auto" and world_size(trainer) > 1 else name
     if importlib.util.find_spec("deepspeed") is None:
         raise ValignError("trainer.strategy=deepspeed needs DeepSpeed: pip install 'valign[deepspeed]'.")
-    if device != "cuda":
+    if device != "cuda" and not on_cpu_ranks():
         raise ValignError("trainer.strategy=deepspeed needs a GPU; choose trainer=cpu.")
-    from pytorch_lightning.strategies import DeepSpeedStrategy
+    from valign.training.zero import make_deepspeed_strategy
 
-    return DeepSpeedStrategy(config=dict(trainer.get("deepspeed") or {}), exclude_frozen_parameters=True)
+    return make_deepspeed_strategy(dict(trainer.get("deepspeed") or {}))
+
+
+def make_environment(place: Place) -> ClusterEnvironment:
+    """Return what tells Lightning where this process stands; it starts no processes itself."""
+    from pytorch_lightning.plugins.environments import ClusterEnvironment
+
+    class Environment(ClusterEnvironment):
+        """The ranks as their launcher numbered them; PyTorch's process group takes the second port."""
+
+        creates_processes_externally = True
+        main_address = place.address
+        main_port = place.port + 1
+
+        @staticmethod
+        def detect() -> bool:
+            return True
+
+        def world_size(self) -> int:
+            return place.world
+
+        def set_world_size(self, size: int) -> None:
+            pass
+
+        def global_rank(self) -> int:
+            return place.rank
+
+        def set_global_rank(self, rank: int) -> None:
+            pass
+
+        def local_rank(self) -> int:
+            return place.local_rank
+
+        def node_rank(self) -> int:
+            return place.node
+
+    return Environment()
 
 
 def make_trainer(
@@ -64,6 +133,7 @@ def make_trainer(
     accumulate: int,
     max_grad_norm: float,
     callbacks: Sequence[pl.Callback],
+    ranks: Ranks,
 ) -> pl.Trainer:
     """Return a Trainer for one pass over a plan; it logs, prints and saves nothing by itself.
 
@@ -73,25 +143,27 @@ def make_trainer(
         accumulate: Batches of a device in one optimizer step.
         max_grad_norm: Longer gradients are scaled down to this norm.
         callbacks: What happens beside the training.
+        ranks: The run's processes, one for each device.
+
+    Raises:
+        ValignError: There are more or fewer processes than devices.
     """
     import pytorch_lightning as pl
     import torch
-    from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
+    from pytorch_lightning.plugins.environments import LightningEnvironment
 
+    world = world_size(trainer)
+    if world != ranks.world:
+        raise ValignError(f"trainer.devices x trainer.num_nodes is {world}, and there are {ranks.world} processes.")
     device = device_of(str(trainer["accelerator"]))
     strategy = make_strategy(trainer, device)
     sharded_bfloat16 = trainer.get("strategy") == "deepspeed" and compute == torch.bfloat16
-    plugins: list[Any] = []
-    if world_size(trainer) == 1:
-        plugins = [LightningEnvironment()]
-    elif SLURMEnvironment.detect():
-        plugins = [SLURMEnvironment(auto_requeue=False)]
-    return pl.Trainer(
+    made = pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=int(trainer.get("devices") or 1),
         num_nodes=int(trainer.get("num_nodes") or 1),
         strategy=strategy,
-        plugins=plugins,
+        plugins=[LightningEnvironment() if world == 1 else make_environment(ranks.place)],
         precision="bf16-mixed" if sharded_bfloat16 else "32-true",
         max_epochs=1,
         accumulate_grad_batches=accumulate,
@@ -103,6 +175,9 @@ def make_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    # Lightning's own handler of SIGTERM broadcasts, which hangs wherever the other ranks are elsewhere; see Checkpoints
+    vars(made._signal_connector)["register_signal_handlers"] = lambda: None
+    return made
 
 
 @contextlib.contextmanager
@@ -121,16 +196,3 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def whole_weights(trainer: pl.Trainer, parameters: Sequence[torch.nn.Parameter]) -> Iterator[None]:
-    """Make sharded parameters (ZeRO-3) whole while they are saved; others are whole already."""
-    if not any(hasattr(p, "ds_id") for p in parameters):
-        yield
-        return
-    import deepspeed
-
-    with deepspeed.zero.GatheredParameters(list(parameters)):
-        yield
-    trainer.strategy.barrier()

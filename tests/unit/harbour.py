@@ -1,0 +1,80 @@
+"""A small document, settings that suit it, and what its teacher says, for runs of the whole method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fakes import Parrot
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from valign import cli, config
+from valign.embedding import Embedder
+from valign.pipeline import LIMITS, Pipeline, plain, settings_of
+from valign.records import Question
+from valign.synthesis.build import synthesize
+from valign.synthesis.filters import Limits
+from valign.teachers import CachedTeacher, LocalTeacher, Recorder
+
+HARBOUR = """# Code of the Harbour
+
+## 1. Helmets
+Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for the first nine days.
+
+## 2. Umbrellas
+A found umbrella is kept for twelve days. After that the purser may give it to the shelter in Mill Lane.
+
+## 3. Geese
+Nobody may feed the geese at the north gate. The keeper puts each fine of six pence into the fog chest.
+"""
+QUESTIONS = [
+    Question(
+        "own-1", "harbour/section-2", "What if I find an umbrella?", "It is kept for twelve days.", (("12 days",),)
+    ),
+    Question("own-2", "harbour/section-3", "Can I throw bread to a goose?", "No, nobody may.", (), "no"),
+]
+SETTINGS = (
+    "document=file",
+    "document.path=harbour.md",
+    "teacher=replay",
+    "teacher.recording=recording.jsonl",
+    "base_model=tiny",
+    "synthesis.questions_per_passage=6",
+    "synthesis.scenarios_per_passage=6",
+    "synthesis.max_rank=3",
+    "synthesis.min_relevance=0.1",
+    "synthesis.min_faithfulness=0.1",
+    "sft.epochs=2",
+    "sft.batch_size=4",
+    "dpo.epochs=2",
+    "dpo.batch_size=2",
+    "trainer.checkpoint_every=1",
+    "evaluation.max_new_tokens=8",
+    "evaluation.bootstrap=100",
+    "run_name=${recipe.name}",
+    "trainer.threads=1",
+)
+
+
+def record(folder: Path) -> Path:
+    """Write ``harbour.md`` and what the parrot says to everything that the data stage asks about it."""
+    (folder / "harbour.md").write_text(HARBOUR)
+    config.register()
+    GlobalHydra.instance().clear()
+    path = f"document.path={folder / 'harbour.md'}"
+    with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
+        composed = compose("config", [s for s in SETTINGS if not s.startswith(("document.path", "run_name"))] + [path])
+    synthesis = plain(composed.synthesis)
+    limits = Limits(**{key: synthesis.pop(key) for key in LIMITS})
+    synthesize(
+        folder,
+        Pipeline(composed).document,
+        None,
+        teacher=CachedTeacher(Recorder(Parrot(), folder / "recording.jsonl"), folder / "completions.sqlite"),
+        base=CachedTeacher(LocalTeacher("tiny", "float32"), folder / "completions.sqlite"),
+        embedder=Embedder(),
+        settings=settings_of(synthesis),
+        limits=limits,
+        seed=composed.seed,
+    )
+    return folder / "recording.jsonl"

@@ -1,0 +1,206 @@
+"""How much memory a training takes on each device, estimated from shapes before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GIB = 2**30
+MASTER_BYTES = 4
+MOMENT_BYTES = 8  # AdamW's two, in float32
+ACTIVATION_BYTES = 34  # of a token in a layer, for each number of its hidden state (Korthikanti et al., 2022, table 2)
+CONTEXT_BYTES = 1.5 * GIB  # CUDA, NCCL and cuBLAS keep that much for themselves
+WORKING_LAYERS = 2  # ZeRO-3 has the layer at work whole, and the next one
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the memory of a decoder depends on.
+
+    Attributes:
+        hidden: Width of the hidden state.
+        layers: Number of layers.
+        feed_forward: Width of the feed-forward layer, which is gated.
+        vocabulary: Number of tokens.
+        queries: Width of all queries.
+        keys: Width of all keys, and of all values.
+        tied: Whether the output layer is the embedding.
+    """
+
+    hidden: int
+    layers: int
+    feed_forward: int
+    vocabulary: int
+    queries: int
+    keys: int
+    tied: bool
+
+    @property
+    def linear(self) -> list[tuple[int, int]]:
+        """Input and output width of a layer's matrices."""
+        attention = [(self.hidden, self.queries), (self.queries, self.hidden), *[(self.hidden, self.keys)] * 2]
+        return [*attention, *[(self.hidden, self.feed_forward)] * 2, (self.feed_forward, self.hidden)]
+
+    @property
+    def layer(self) -> int:
+        """Parameters of a layer, its two norms included."""
+        return sum(a * b for a, b in self.linear) + 2 * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the model."""
+        return self.layers * self.layer + self.vocabulary * self.hidden * (1 if self.tied else 2) + self.hidden
+
+    def adapter(self, rank: int) -> int:
+        """Parameters of a LoRA adapter on every matrix of every layer."""
+        return self.layers * sum(rank * (a + b) for a, b in self.linear)
+
+
+def shape_of(config: Mapping[str, Any]) -> Shape | None:
+    """Return the shape that a model's ``config.json`` tells, or None where it is not a Llama-like decoder."""
+    needed = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size", "num_attention_heads")
+    if any(not isinstance(config.get(key), int) for key in needed):
+        return None
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    size = config.get("head_dim") or hidden // heads
+    groups = config.get("num_key_value_heads") or heads
+    return Shape(
+        hidden,
+        config["num_hidden_layers"],
+        config["intermediate_size"],
+        config["vocab_size"],
+        heads * size,
+        groups * size,
+        bool(config.get("tie_word_embeddings", False)),
+    )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes on one device, by what they hold, and what lies in the machine's main memory for it.
+
+    Attributes:
+        weights: The base model's share, and the layers at work under ZeRO-3.
+        trained: Trained weights, their gradients and AdamW's moments.
+        activations: What the backward pass needs of the forward pass.
+        context: What the libraries keep.
+        host: Bytes of main memory, for what is offloaded there.
+    """
+
+    weights: float
+    trained: float
+    activations: float
+    context: float
+    host: float
+
+    @property
+    def device(self) -> float:
+        """Bytes on the device in all."""
+        return self.weights + self.trained + self.activations + self.context
+
+    def line(self) -> str:
+        """Return the sum and its parts in words."""
+        parts = ("weights", "trained", "activations", "context", "host")
+        w, t, a, c, h = (getattr(self, name) / GIB for name in parts)
+        host = f", and {h:.1f} GiB of main memory" if h else ""
+        total = self.device / GIB
+        return (
+            f"{total:.1f} GiB a device: weights {w:.1f}, trained {t:.1f}, activations {a:.1f}, libraries {c:.1f}{host}"
+        )
+
+
+def estimate(
+    shape: Shape,
+    *,
+    rank: int | None,
+    stored_bytes: int,
+    tokens: int,
+    world: int = 1,
+    stage: int = 0,
+    offload_optimizer: bool = False,
+    offload_parameters: bool = False,
+) -> Estimate:
+    """Estimate the memory of a training step.
+
+    ZeRO-1 shards AdamW's moments and the master weights over the devices, ZeRO-2 the gradients too, and ZeRO-3 every
+    parameter, the frozen ones included. Without an adapter the trained weights are the stored ones, in float32.
+
+    Args:
+        shape: Of the base model.
+        rank: Of the LoRA adapter; None trains every weight.
+        stored_bytes: Of one of the base model's numbers.
+        tokens: In the largest batch of a device: rows times positions.
+        world: Number of devices.
+        stage: Of ZeRO; 0 for none.
+        offload_optimizer: Whether moments and master weights lie in main memory or on NVMe.
+        offload_parameters: Whether the shards of parameters do (ZeRO-3).
+    """
+    trained = shape.parameters if rank is None else shape.adapter(rank)
+    frozen = 0 if rank is None else shape.parameters * stored_bytes
+    divide = [world if stage >= least else 1 for least in (1, 2, 3)]
+    optimizer = trained * (MOMENT_BYTES + (MASTER_BYTES if stage else 0)) / divide[0]
+    gradients = trained * MASTER_BYTES / divide[1]
+    held = (frozen + trained * MASTER_BYTES) / divide[2]
+    working = WORKING_LAYERS * shape.layer * stored_bytes if stage == 3 else 0
+    host = (optimizer if offload_optimizer else 0) + (held if offload_parameters else 0)
+    return Estimate(
+        weights=(0 if offload_parameters else held) + working,
+        trained=gradients + (0 if offload_optimizer else optimizer),
+        activations=ACTIVATION_BYTES * (stored_bytes / 2) * shape.hidden * shape.layers * tokens,
+        context=CONTEXT_BYTES,
+        host=host,
+    )
+
+
+def estimate_for(
+    config: Mapping[str, Any],
+    *,
+    adapter: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    stored_bytes: int,
+    pairs: bool,
+) -> Estimate | None:
+    """Estimate a stage's training from its settings; None where the model's shape is not known.
+
+    Args:
+        config: The model's ``config.json``.
+        adapter: Keys kind and rank.
+        settings: Keys batch_size and max_length.
+        trainer: Keys devices, num_nodes, strategy, deepspeed.
+        stored_bytes: As in ``estimate``.
+        pairs: Whether a row holds two answers (DPO), which makes it up to twice as long.
+    """
+    shape = shape_of(config)
+    if shape is None:
+        return None
+    zero = (
+        ((trainer.get("deepspeed") or {}).get("zero_optimization") or {}) if trainer["strategy"] == "deepspeed" else {}
+    )
+    devices = {name: (zero.get(f"offload_{name}") or {}).get("device", "none") for name in ("optimizer", "param")}
+    return estimate(
+        shape,
+        rank=None if adapter["kind"] == "none" else int(adapter["rank"]),
+        stored_bytes=4 if adapter["kind"] == "none" else stored_bytes,
+        tokens=int(settings["batch_size"]) * int(settings["max_length"]) * (2 if pairs else 1),
+        world=int(trainer["devices"]) * int(trainer["num_nodes"]),
+        stage=int(zero.get("stage", 0)),
+        offload_optimizer=devices["optimizer"] != "none",
+        offload_parameters=devices["param"] != "none",
+    )
+
+
+def too_much(needed: Estimate, available: float) -> str | None:
+    """Return a line that says what to do where a device has less than is needed, or None.
+
+    Args:
+        needed: The estimate.
+        available: Bytes of the device.
+    """
+    if needed.device <= available:
+        return None
+    return (
+        f"this may not fit: an estimated {needed.line()}; the device has {available / GIB:.1f} GiB. Lower batch_size "
+        "(and raise accumulate) or max_length, or choose trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
+    )

@@ -1,0 +1,204 @@
+"""DeepSpeed ZeRO under Lightning: the strategy, a base model sharded from the start, and whole weights again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valign import attention
+from valign.errors import ValignError
+
+if TYPE_CHECKING:
+    import torch
+    from pytorch_lightning.strategies import DeepSpeedStrategy
+    from transformers import PreTrainedModel
+
+QUIET = ("DeepSpeed", "deepspeed")
+
+
+def make_deepspeed_strategy(config: dict[str, Any]) -> DeepSpeedStrategy:
+    """Return Lightning's strategy for a DeepSpeed config; it also runs on CPU ranks where DS_ACCELERATOR=cpu asks.
+
+    Lightning refuses anything but CUDA. On the CPU accelerator the devices get an index, which the parent class reads,
+    and the refusal alone is passed by; everything else is DeepSpeedStrategy's own.
+    """
+    import torch
+    from pytorch_lightning.accelerators import CPUAccelerator
+    from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
+
+    class Strategy(DeepSpeedStrategy):
+        """DeepSpeed on GPUs, and on CPU ranks for tests."""
+
+        def setup_environment(self) -> None:
+            _quiet_deepspeed()
+            if not isinstance(self.accelerator, CPUAccelerator):
+                super().setup_environment()
+                return
+            _without_compiler()
+            count = len(self.parallel_devices or [])
+            self.parallel_devices = [torch.device("cpu", i) for i in range(count)]
+            DDPStrategy.setup_environment(self)
+
+    config = {"train_micro_batch_size_per_gpu": 1, **config}  # for its own statistics; the plan has the batches
+    return Strategy(config=config, exclude_frozen_parameters=True)
+
+
+def _quiet_deepspeed() -> None:
+    """Let DeepSpeed speak when something is wrong."""
+    import deepspeed  # noqa: F401
+
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _without_compiler() -> None:
+    """Keep DeepSpeed from compiling its shared-memory operations for CPU ranks; gloo does what tests need."""
+    import deepspeed.comm.comm  # noqa: F401
+
+    sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: None  # type: ignore[attr-defined]
+
+
+def sharded_policy(
+    path: Path | str, adapters: Sequence[Path], dtype: torch.dtype, trust_remote_code: bool, config: Mapping[str, Any]
+) -> PreTrainedModel:
+    """Build a frozen model whose parameters are sharded from the start, with earlier stages' adapters merged into it.
+
+    No process holds more than one whole parameter at a time: the first reads it from its file, adds what the adapters
+    change, and hands each process its part.
+
+    Args:
+        path: As in ``valign.models.load``.
+        adapters: As in ``valign.models.policy``.
+        dtype: Of the weights.
+        trust_remote_code: Run code that comes with a hub model.
+        config: DeepSpeed's, of stage 3; PyTorch's process group is there already.
+
+    Raises:
+        ValignError: The files do not name the model's parameters as the model does.
+    """
+    import deepspeed
+    import torch
+    import torch.distributed as dist
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
+    from transformers.integrations.deepspeed import prevent_arange_dtype_change
+
+    whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
+    source = adapters[whole[-1]] if whole else path
+    stages = adapters[whole[-1] + 1 if whole else 0 :]
+    shape = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    kind = attention.register() if not _on_gpu() else "sdpa"
+    # by the config, because the argument dtype counts for nothing where the accelerator has no float16
+    settings = {**config, "train_micro_batch_size_per_gpu": 1, "bf16": {"enabled": dtype == torch.bfloat16}}
+    with (
+        no_init_weights(),
+        prevent_arange_dtype_change(),
+        deepspeed.zero.Init(config_dict_or_path=settings),
+    ):
+        model = AutoModelForCausalLM.from_config(
+            shape, dtype=dtype, attn_implementation=kind, trust_remote_code=trust_remote_code
+        )
+    model.tie_weights()
+    first = dist.get_rank() == 0
+    read = _reader(Path(_local(source)), stages) if first else None
+    for name, parameter in model.named_parameters():
+        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
+            if read is not None:
+                parameter.data.copy_(read(name, tuple(parameter.shape)))
+    frozen: PreTrainedModel = model.requires_grad_(False).eval()
+    return frozen
+
+
+def _on_gpu() -> bool:
+    from deepspeed.accelerator import get_accelerator
+
+    return str(get_accelerator().device_name()).startswith("cuda")
+
+
+def _local(source: Path | str) -> str:
+    """Return the folder of a model, which for a hub id is that of its download."""
+    if isinstance(source, Path):
+        return str(source)
+    from huggingface_hub import snapshot_download
+
+    return str(snapshot_download(source, allow_patterns=["*.safetensors", "*.json"]))
+
+
+def _reader(folder: Path, stages: Sequence[Path]) -> Callable[[str, tuple[int, ...]], torch.Tensor]:
+    """Return a function that reads one parameter of a model, as it is after the stages' adapters are merged."""
+    from safetensors import safe_open
+
+    files = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as opened:
+            files.update(dict.fromkeys(opened.keys(), file))
+    changes = [_Change(stage) for stage in stages]
+
+    def read(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        if name not in files:
+            raise ValignError(
+                f"{folder}: no weight is called {name}, as the model's parameter is; "
+                "trainer=deepspeed_zero2 reads this model as transformers does."
+            )
+        with safe_open(files[name], "pt") as opened:
+            weight = opened.get_tensor(name)
+        if tuple(weight.shape) != shape:
+            raise ValignError(f"{folder}: {name} has the shape {tuple(weight.shape)} and should have {shape}.")
+        for change in changes:
+            change.add_to(name, weight)
+        return weight
+
+    return read
+
+
+class _Change:
+    """What a saved LoRA adapter adds to a model's weights."""
+
+    def __init__(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        self.scale = config["lora_alpha"] / config["r"]
+        self.weights = load_file(folder / "adapter_model.safetensors")
+
+    def add_to(self, name: str, weight: torch.Tensor) -> None:
+        """Add alpha / rank * BA, as PEFT does when it merges."""
+        module = "base_model.model." + name.removesuffix(".weight")
+        a, b = (self.weights.get(f"{module}.lora_{x}.weight") for x in "AB")
+        if a is not None and b is not None:
+            weight += (b.float() @ a.float()) * self.scale
+
+
+def is_sharded(parameter: torch.nn.Parameter) -> bool:
+    """Tell whether a parameter is one of ZeRO-3's, which are empty between their uses."""
+    return hasattr(parameter, "ds_id")
+
+
+def own_elements(parameters: Sequence[torch.nn.Parameter]) -> int:
+    """Return how many numbers of some parameters this process holds."""
+    return sum(int(getattr(p, "ds_tensor", p).numel()) for p in parameters)
+
+
+@contextlib.contextmanager
+def whole_state(model: torch.nn.Module, keep: bool) -> Iterator[dict[str, torch.Tensor] | None]:
+    """Yield the trainable weights of a sharded model on the CPU where ``keep`` says so, gathered one by one.
+
+    A model that is not sharded yields None: its own state is whole. Tied weights come under each of their names.
+    """
+    parameters = [(n, p) for n, p in model.named_parameters(remove_duplicate=False) if p.requires_grad]
+    if not any(is_sharded(p) for _, p in parameters):
+        yield None
+        return
+    import deepspeed
+
+    state: dict[str, Any] = {}
+    for name, parameter in parameters:
+        with deepspeed.zero.GatheredParameters([parameter]):
+            if keep:
+                state[name] = parameter.detach().to("cpu", copy=True)
+    yield state
