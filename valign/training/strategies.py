@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch", "lightning.fabric")
 UNNEEDED_WARNINGS = (
     "num_workers",
-    "_tensor\\w* is deprecated",
+    "_tensor` is deprecated",
     "eval mode",
     "not resumable",
     "is_gradient_checkpointing",
