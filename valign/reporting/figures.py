@@ -18,7 +18,7 @@ CURVES = {
     "accuracy": "Share of pairs in which the faithful answer is preferred.",
     "margin": "By how much the faithful answer is preferred (implicit reward, faithful minus unfaithful).",
 }
-STARTS = {"dpo/loss": (math.log(2), "ln 2"), "dpo/accuracy": (0.5, "chance"), "dpo/margin": (0.0, "")}
+STARTS = {"dpo/accuracy": (0.5, "chance"), "dpo/margin": (0.0, "")}
 PHASES = {"sft": "SFT", "dpo": "DPO"}
 
 
