@@ -10,8 +10,8 @@
 # ---------------------------------------------------------------------------------------------------------------------------
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-if ! command -v sbatch >/dev/null; then
-    echo "error: sbatch is not here: run this on a login node of a SLURM cluster" >&2
+if ! command -v sbatch >/dev/null || ! sinfo >/dev/null 2>&1; then
+    echo "error: no SLURM cluster answers here: run this on a login node of a SLURM cluster" >&2
     exit 2
 fi
 export VALIGN_SETTINGS RUN TEACHER_MODEL STATE

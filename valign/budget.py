@@ -185,7 +185,7 @@ def placeholder(request: Request, number: int) -> Completion:
     first = number % len(words)
     own = _letters(zlib.crc32("".join(turn["content"] for turn in request.messages).encode()))
     shown = " ".join((words[first:] + words[:first])[:6])
-    return Completion(f"Which {own} {shown} {UNWRITTEN} {_letters(number)}?", 0, True)
+    return Completion(f"Which {own} {shown} {UNWRITTEN} {_letters(number)} {_letters(request.sampling.seed)}?", 0, True)
 
 
 def _letters(number: int) -> str:

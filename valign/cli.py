@@ -185,6 +185,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def _bad_syntax(error: OverrideParseException) -> ValignError:
+    if "=" not in error.override and Path(error.override).suffix:
+        return ValignError(
+            f"'{error.override}' is not a setting; a document is given as document=file document.path={error.override}."
+        )
     if "=" not in error.override:
         return ValignError(f"'{error.override}' is not a setting; write key=value, for example recipe=sft.")
     key, _, value = error.override.partition("=")

@@ -26,7 +26,7 @@ def main(config: DictConfig) -> None:
     from valign.ranks import joined
     from valign.store import read_json
 
-    folder = results.run_folders(Path(config.run).expanduser())[0]
+    folder = results.run_folder(Path(config.run).expanduser())
     details = read_json(folder / results.RUN)
     trained = OmegaConf.load(folder / "config.yaml")
     assert isinstance(trained, DictConfig)

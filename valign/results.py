@@ -108,6 +108,18 @@ def run_folders(runs: Path) -> list[Path]:
     return found
 
 
+def run_folder(folder: Path) -> Path:
+    """Return the one run folder that a folder is, or holds.
+
+    Raises:
+        ValignError: There is none, or there are several.
+    """
+    found = [f for f in run_folders(folder) if "evaluations" not in f.relative_to(folder).parts]
+    if len(found) != 1:
+        raise ValignError(f"{folder} holds {len(found)} runs; give the folder of one, such as run=runs/udhr/sft_dpo.")
+    return found[0]
+
+
 def compare(folders: Sequence[Path]) -> Comparison:
     """Put the arms of some runs side by side; an arm that several runs have is shown once.
 

@@ -40,7 +40,7 @@ def test_outside_slurm_the_pipeline_says_so(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "error: sbatch is not here: run this on a login node of a SLURM cluster\n"
+    assert done.stderr == "error: no SLURM cluster answers here: run this on a login node of a SLURM cluster\n"
 
 
 def test_the_pipeline_runs_end_to_end(make_place: Callable[[str], Place]) -> None:

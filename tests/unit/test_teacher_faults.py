@@ -187,7 +187,7 @@ from pathlib import Path
 from tests.unit.test_teacher_faults import *
 
 teacher = CachedTeacher(ApiTeacher("m", [sys.argv[1]], concurrency=8), Path(sys.argv[2]))
-teacher.complete_all([ask(f"p{i:03d}", n=3) for i in range(100)], "test")
+teacher.complete_all([ask(f"p{i:03d}", n=3) for i in range(400)], "test")
 """
 
 
@@ -202,12 +202,12 @@ def test_killed_run_goes_on_with_what_is_missing(start: Start, tmp_path: Path, h
     said = process.communicate(timeout=30)[1]
     assert process.returncode != 0
     assert "Traceback" not in said or how == signal.SIGINT
-    assert server.paid().total() < 90
-    requests = [ask(f"p{i:03d}", n=3) for i in range(100)]
+    assert server.paid().total() < 390
+    requests = [ask(f"p{i:03d}", n=3) for i in range(400)]
     teacher = CachedTeacher(ApiTeacher("m", [server.url], concurrency=8), tmp_path / "c.sqlite")
     assert teacher.complete_all(requests, "test") == expected(requests)
-    assert len(server.paid()) == 100
-    assert server.paid().total() <= 116
+    assert len(server.paid()) == 400
+    assert server.paid().total() <= 416
 
 
 def test_completions_of_one_request_are_kept_one_by_one(start: Start, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class Filters:
         self.held_out = [words(q.question) for q in held_out]
         texts = [q.question for q in held_out]
         self.held_out_vectors = embedder.embed(texts) if texts else np.zeros((0, self.passages.shape[1]), np.float32)
-        self.kept: set[str] = set()
+        self.kept: set[tuple[str, str]] = set()
         self.seen = Vectors(self.passages.shape[1])
         self.wordings = Wordings()
         self.language = Language([passage.text for passage in passages])
@@ -150,7 +150,9 @@ class Filters:
             scores |= more
             if reason:
                 return reason, scores
-        self.kept.add(text)
+        if (clause, text) in self.kept:
+            return "duplicate", scores
+        self.kept.add((clause, text))
         self.seen.add(vector)
         self.wordings.add(text)
         return None, scores
@@ -158,7 +160,7 @@ class Filters:
     def _repeats(self, text: str) -> tuple[str | None, dict[str, float]]:
         """Judge a question's likeness to those kept before."""
         scores = {"nearest": round(self.seen.nearest(self.embedder.embed([text])[0]), 4)}
-        if text in self.kept or scores["nearest"] > self.limits.max_duplicate:
+        if scores["nearest"] > self.limits.max_duplicate:
             return "duplicate", scores
         scores["wording"] = round(self.wordings.nearest(text), 4)
         return ("duplicate wording" if scores["wording"] > self.limits.max_wording else None), scores
