@@ -207,6 +207,7 @@ def test_a_document_is_named_after_its_file(compose_config: Compose, tmp_path: P
         (["recipe=sft,dpo"], ["recipe=sft,dpo", "add -m"]),
         (["recipe=5"], ["Config group override must be a string"]),
         (["foo"], ["'foo'", "key=value"]),
+        (["policy.md"], ["'policy.md'", "document=file document.path=policy.md"]),
         (["a=["], ["'a=['", "brackets"]),
         (["+experiment=bcg"], ["document=bcg needs your own copy", "add document.path=/path/to/file"]),
         (["-m", "document=file", "seed=1,2"], ["document.path is missing", "add document.path=/path/to/file"]),
