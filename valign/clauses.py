@@ -1,4 +1,4 @@
-"""``python -m valign.clauses document=file document.path=FILE``: how a document is split, and its clause ids."""
+"""``python -m valign.clauses document.path=FILE``: how a document is split, and its clause ids."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main_with(main)
+    main_with(main, "clauses")

@@ -58,6 +58,10 @@ def main_with(task: Callable[[DictConfig], None], config_name: str = "config") -
         if error in job.bugs or (job.started and isinstance(error, ValueError)):
             raise
         _stop(str(error if isinstance(error, ValignError) else explain(error, config_name)))
+    except BrokenPipeError:
+        if job.started:
+            raise
+        _stop_printing()
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "submitit":
             raise
@@ -71,7 +75,11 @@ def show(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _stop_printing()
+
+
+def _stop_printing() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Job:

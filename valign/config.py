@@ -24,7 +24,18 @@ from omegaconf import DictConfig, OmegaConf
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
 from valign.errors import ValignError
-from valign.schema import SCHEMAS, STAGES, WRITTEN, ExportConfig, TraceConfig, TrainConfig, key_type, keys, limits
+from valign.schema import (
+    SCHEMAS,
+    STAGES,
+    WRITTEN,
+    ClausesConfig,
+    ExportConfig,
+    TraceConfig,
+    TrainConfig,
+    key_type,
+    keys,
+    limits,
+)
 from valign.teachers.servers import without_login
 from valign.training.preference import PreferenceLoss
 
@@ -176,6 +187,8 @@ def check(cfg: DictConfig) -> None:
         for key in ("runs", "artifacts"):
             if Path(cfg[key]).expanduser().exists() and not Path(cfg[key]).expanduser().is_dir():
                 raise ValignError(f"{key}={cfg[key]} is a file, not a folder; name a folder, which is made if need be.")
+    elif schema is ClausesConfig:
+        _check_document(cfg)
     elif schema is TraceConfig:
         _check_one_of(cfg, "id", "clause", "python -m valign.trace id=sft-0123456789ab, or clause=udhr/article-14/2")
     elif schema is ExportConfig:

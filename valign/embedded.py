@@ -103,6 +103,19 @@ def _convert(wheel: Path, file: str, folder: Path, name: str) -> None:
 
 def _write_tiny(folder: Path) -> None:
     """Write a 2-layer Llama with random weights (fixed seed) and a tokenizer of single bytes."""
+    write_random_llama(
+        folder, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+    )
+
+
+def write_random_llama(folder: Path, vocab_size: int | None = None, **shape: Any) -> None:
+    """Write a Llama with random weights (fixed seed) and a tokenizer of single bytes.
+
+    Args:
+        folder: Where it goes.
+        vocab_size: Tokens that the model knows; by default as many as the tokenizer has.
+        **shape: Keys of ``LlamaConfig``.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -110,17 +123,13 @@ def _write_tiny(folder: Path) -> None:
         torch.manual_seed(0)
         tokenizer = byte_tokenizer()
         config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            vocab_size=vocab_size or len(tokenizer),
             max_position_embeddings=8192,
             tie_word_embeddings=True,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
+            **shape,
         )
         LlamaForCausalLM(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -81,7 +81,7 @@ def find_place(environment: Mapping[str, str] | None = None) -> Place:
             e.get("MASTER_ADDR") or first_host(e["SLURM_STEP_NODELIST"]),
             int(e.get("MASTER_PORT") or chosen),
         )
-    if int(e.get("WORLD_SIZE", 1)) > 1 and "RANK" in e:
+    if int(e.get("WORLD_SIZE", 1)) > 1 and "RANK" in e and {"VALIGN_PORT", "MASTER_PORT"} & set(e):
         local, size = int(e.get("LOCAL_RANK", 0)), int(e.get("LOCAL_WORLD_SIZE", 1))
         # torchrun's own store listens on MASTER_PORT
         port = int(e.get("VALIGN_PORT") or int(e["MASTER_PORT"]) + 1)

@@ -13,10 +13,11 @@ from typing import Any, cast, get_type_hints
 
 from omegaconf import MISSING
 
+from valign.training.preference import LOSSES
+
 STAGES = ("sft", "dpo")
 EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
-PREFERENCE_LOSSES = ("sigmoid", "robust", "ipo", "hinge", "simpo")
 PRECISIONS = ("auto", "float32", "bfloat16")
 METRICS = (
     "fact_recall",
@@ -206,7 +207,7 @@ class SFTConfig:
 class DPOConfig(SFTConfig):
     """Preference optimisation; see ``conf/config.yaml``."""
 
-    loss: str = setting(choices=PREFERENCE_LOSSES)
+    loss: str = setting(choices=LOSSES)
     beta: float = setting(above=0)
     label_smoothing: float = setting(at_least=0, below=0.5)
     sft_weight: float = setting(at_least=0)
@@ -292,6 +293,13 @@ class ChatConfig:
 
 
 @dataclass
+class ClausesConfig:
+    """What ``valign.clauses`` reads; see ``conf/clauses.yaml``."""
+
+    document: DocumentConfig = field(default_factory=DocumentConfig)
+
+
+@dataclass
 class TraceConfig:
     """What ``valign.trace`` reads; see ``conf/trace.yaml``."""
 
@@ -316,6 +324,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
     "chat": ChatConfig,
+    "clauses": ClausesConfig,
     "trace": TraceConfig,
     "export": ExportConfig,
 }

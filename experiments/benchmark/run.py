@@ -57,14 +57,14 @@ class Measurements:
         """Announce measurements that will be asked for, with a guess of the seconds of each."""
         self.planned |= {key: seconds for key in map(key_of, specs) if key not in self.done}
 
-    def __call__(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """Return a measurement's result, which is ``{"error": ...}`` where the process failed."""
+    def __call__(self, spec: dict[str, Any], limit: float | None = None) -> dict[str, Any]:
+        """Return a measurement's result: ``{"error": ...}`` where it failed or was not done in ``limit`` seconds."""
         key = key_of(spec)
         if key not in self.done:
             guess = self.planned.pop(key, 30.0)
             self._announce(spec, guess)
             began = time.perf_counter()
-            result = self._run(spec)
+            result = self._run(spec, limit)
             self.guessed, self.taken = self.guessed + guess, self.taken + time.perf_counter() - began
             self.done[key] = {"key": key, "spec": spec, "result": result}
             with self.file.open("a", encoding="utf-8") as file:
@@ -76,7 +76,7 @@ class Measurements:
         left = (guess + sum(self.planned.values())) * (self.taken / self.guessed if self.guessed else 1)
         print(f"{label(spec)} ({len(self.planned) + 1} to go, about {left / 60:.0f} min)", flush=True)
 
-    def _run(self, spec: dict[str, Any]) -> dict[str, Any]:
+    def _run(self, spec: dict[str, Any], limit: float | None) -> dict[str, Any]:
         from valign.training.callbacks import remove
 
         asked, result = self.folder / "asked.json", self.folder / "result.json"
@@ -85,8 +85,12 @@ class Measurements:
         remove(self.folder / "result")
         command = [sys.executable, str(HERE / "worker.py"), str(asked), str(result)]
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(spec["threads"])}
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        remove(self.folder / "result")
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=limit)
+        except subprocess.TimeoutExpired:
+            return {"error": f"not done after {limit:.0f} s"}
+        finally:
+            remove(self.folder / "result")
         if ended.returncode:
             return {"error": (ended.stderr.strip().splitlines() or ["killed"])[-1]}
         return dict(json.loads(result.read_text(encoding="utf-8")))
@@ -178,7 +182,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     work.planned |= dict.fromkeys(standing_in, 15 + 1.5 * options.examples)
 
     ceiling = work(shared | {"engine": "ceiling"})
-    candidates = {stage: [(spec, work(spec)) for spec in probes[stage]] for stage in STAGES}
+    limit = 60 + 10 * options.probe  # several times what the fastest takes on a slow machine
+    candidates = {stage: [(spec, work(spec, limit)) for spec in probes[stage]] for stage in STAGES}
     chosen = {stage: best(candidates[stage]) for stage in STAGES}
     found: dict[str, dict[str, list[Any]]] = {stage: {"valign": [], "trl": []} for stage in STAGES}
     for i, stage in rounds:

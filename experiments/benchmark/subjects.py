@@ -92,32 +92,20 @@ def random_model(folder: Path, vocabulary: int) -> Path:
         folder: Where models are kept.
         vocabulary: Rows of the output layer; text uses the first 259.
     """
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from valign.embedded import byte_tokenizer, quiet
+    from valign.embedded import write_random_llama
 
     path = folder / f"random-{vocabulary}"
     if (path / "tokenizer_config.json").is_file():
         return path
-    with quiet():
-        torch.manual_seed(0)
-        tokenizer = byte_tokenizer()
-        config = LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=256,
-            intermediate_size=768,
-            num_hidden_layers=6,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=8192,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        LlamaForCausalLM(config).save_pretrained(path)
-        tokenizer.save_pretrained(path)
+    write_random_llama(
+        path,
+        vocabulary,
+        hidden_size=256,
+        intermediate_size=768,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
     return path
 
 

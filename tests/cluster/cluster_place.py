@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from harbour import HARBOUR, QUESTIONS, SETTINGS, record
+from harbour import SETTINGS, lay_out, record
 from slurm_daemons import Cluster, missing_programs
-
-from valign.records import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "unit")])
@@ -66,9 +64,7 @@ def make_place(cluster: Cluster, recording: Path, tmp_path_factory: pytest.TempP
 
     def make(name: str) -> Place:
         folder = tmp_path_factory.mktemp(name)
-        (folder / "harbour.md").write_text(HARBOUR)
-        (folder / "recording.jsonl").write_bytes(recording.read_bytes())
-        write_jsonl(folder / "own.jsonl", QUESTIONS)
+        lay_out(folder, recording)
         return Place(folder, cluster)
 
     return make

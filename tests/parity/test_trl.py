@@ -80,7 +80,7 @@ def test_sft_loss_and_gradients(model: Path, tmp_path: Path) -> None:
     batch, theirs = planned[0], peers.first_batch(made)
     assert torch.equal(batch.ids, theirs["input_ids"])
     assert torch.equal(batch.mask.bool(), theirs["labels"] != -100)
-    loss = sft_loss(peers.token_logps(policy, batch), torch.ones(int(batch.mask.sum())))
+    loss = sft_loss(peers.token_logps(policy, batch), batch.tokens_in_step)
     loss.backward()
     expected = made.compute_loss(made.model, dict(theirs))
     expected.backward()
@@ -171,11 +171,7 @@ def test_simpo_is_that_of_trls_cpo_trainer(model: Path) -> None:
 def test_sft_trajectory(model: Path, tmp_path: Path, batch_size: int, accumulate: int) -> None:
     rows = tiny.instructions(4 * STEPS)
     settings = settings_of(tiny.SFT, batch_size=batch_size, accumulate=accumulate, learning_rate=5e-3)
-    (tmp_path / "valign").mkdir()
-    fit_sft(
-        tmp_path / "valign", model, rows, adapter=tiny.ADAPTER, settings=settings, trainer=tiny.TRAINER,
-        seed=peers.SEED, precision="float32",
-    )  # fmt: skip
+    own_run(fit_sft, tmp_path / "valign", model, rows, settings)
     examples = sft_examples(model, len(rows))
     ordered = in_order(examples, peers.batches(examples, settings))
     made = peers.trainer("sft", model, ordered, peers.adapted(model), tmp_path / "trl", settings)
@@ -190,11 +186,7 @@ def test_dpo_trajectory(model: Path, tmp_path: Path, batch_size: int, accumulate
     settings = settings_of(
         tiny.DPO, batch_size=batch_size, accumulate=accumulate, sft_weight=sft_weight, schedule="cosine"
     )
-    (tmp_path / "valign").mkdir()
-    fit_dpo(
-        tmp_path / "valign", model, rows, adapter=tiny.ADAPTER, settings=settings, trainer=tiny.TRAINER,
-        seed=peers.SEED, precision="float32",
-    )  # fmt: skip
+    own_run(fit_dpo, tmp_path / "valign", model, rows, settings)
     examples = dpo_examples(model, len(rows))
     ordered = in_order(examples, peers.batches(examples, settings))
     own: dict[str, Any] = {"beta": settings["beta"], "precompute_ref_log_probs": True}
@@ -205,6 +197,13 @@ def test_dpo_trajectory(model: Path, tmp_path: Path, batch_size: int, accumulate
     assert_same_trajectory(tmp_path / "valign", made, fall=0.02)
     margins, theirs = tiny.curve(tmp_path / "valign", "margin"), peers.logged(made, "rewards/margins")
     assert margins == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+
+
+def own_run(fit: Any, folder: Path, model: Path, rows: Any, settings: dict[str, Any]) -> None:
+    """Train with valign."""
+    folder.mkdir()
+    own: dict[str, Any] = {"adapter": tiny.ADAPTER, "settings": settings, "trainer": tiny.TRAINER}
+    fit(folder, model, rows, **own, seed=peers.SEED, precision="float32")
 
 
 def assert_same_trajectory(folder: Path, made: Any, fall: float) -> None:

@@ -9,23 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from harbour import HARBOUR
 
 from valign.records import Answer, Instruction, Preference, Question, read_jsonl, write_jsonl
 from valign.training.callbacks import read_curves
 
 pytestmark = pytest.mark.real
 
-HARBOUR = """# Code of the Harbour
-
-## 1. Helmets
-Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for the first nine days.
-
-## 2. Umbrellas
-A found umbrella is kept for twelve days. After that the purser gives it to the shelter in Mill Lane.
-
-## 3. Geese
-Nobody may feed the geese at the north gate. The keeper puts each fine of six pence into the fog chest.
-"""
 QUESTIONS = [
     Question(
         "q1", "harbour/section-2", "My brolly got lost, when is it given away?", "After twelve days.", (("12 days",),)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from harbour import HARBOUR, QUESTIONS, SETTINGS, record
+from harbour import SETTINGS, lay_out, record
 
-from valign.records import Answer, Question, read_jsonl, write_jsonl
+from valign.records import Answer, Question, read_jsonl
 
 pytestmark = pytest.mark.slow
 
@@ -87,9 +87,7 @@ def make_place(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Cal
 
     def make(name: str, **environment: str) -> Place:
         folder = tmp_path_factory.mktemp(name)
-        (folder / "harbour.md").write_text(HARBOUR)
-        (folder / "recording.jsonl").write_bytes(recording.read_bytes())
-        write_jsonl(folder / "own.jsonl", QUESTIONS)
+        lay_out(folder, recording)
         return Place(folder, environment)
 
     return make

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from valign import cli, config
 from valign.embedding import Embedder
 from valign.pipeline import LIMITS, Pipeline, plain, settings_of
-from valign.records import Question
+from valign.records import Question, write_jsonl
 from valign.synthesis.build import synthesize
 from valign.synthesis.filters import Limits
 from valign.teachers import CachedTeacher, LocalTeacher, Recorder
@@ -54,6 +54,13 @@ SETTINGS = (
     "run_name=${recipe.name}",
     "trainer.threads=1",
 )
+
+
+def lay_out(folder: Path, recording: Path) -> None:
+    """Write the document, the recording of its teacher, and questions of one's own to the folder of a run."""
+    (folder / "harbour.md").write_text(HARBOUR)
+    (folder / "recording.jsonl").write_bytes(recording.read_bytes())
+    write_jsonl(folder / "own.jsonl", QUESTIONS)
 
 
 def record(folder: Path) -> Path:

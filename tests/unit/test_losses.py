@@ -194,7 +194,7 @@ def test_loss_settings_that_do_not_go_together(settings: dict[str, Any], message
 def test_sft_loss_by_hand() -> None:
     """Of -1, -2, -3, -4 the second and third are supervised: (2 + 3) / 2 = 2.5; each has the slope -1/2."""
     logps = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]], requires_grad=True)
-    loss = sft_loss(logps, torch.tensor([[0, 1], [1, 0]]))
+    loss = sft_loss(logps[torch.tensor([[False, True], [True, False]])], 2)
     loss.backward()
     assert loss.item() == 2.5
     assert logps.grad is not None and logps.grad.tolist() == [[0.0, -0.5], [-0.5, 0.0]]

@@ -17,17 +17,17 @@ COMMON, CHOSEN, REJECTED = 1, 2, 3
 LOGIT_TRANSFORMS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
 
-def sft_loss(token_logps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean negative log-likelihood in nats per supervised token.
+def sft_loss(logps: torch.Tensor, tokens: int) -> torch.Tensor:
+    """Return the negative log-likelihood in nats per supervised token.
 
     Args:
-        token_logps: Log-probability of each token, any shape.
-        mask: Same shape, 1 where the token is supervised.
+        logps: Log-probabilities of supervised tokens, or sums of them, any shape.
+        tokens: How many tokens share the loss: those of a whole optimizer step, of which these may be a part.
 
     Returns:
         Scalar.
     """
-    return -(token_logps * mask).sum() / mask.sum()
+    return -logps.sum() / tokens
 
 
 def dpo_loss(

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from valign.errors import ValignError
 from valign.training.data import Batch, PlannedBatches
-from valign.training.losses import pair_lengths, pair_logps, supervised_logps
+from valign.training.losses import pair_lengths, pair_logps, sft_loss, supervised_logps
 from valign.training.preference import PreferenceLoss
 
 log = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class SFTModule(TrainingModule):
 
     def objective(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return the batch's share of the mean over the step's tokens; nothing else is reported."""
-        return -self.logps(batch).sum() / batch.tokens_in_step, {}
+        return sft_loss(self.logps(batch), batch.tokens_in_step), {}
 
 
 class DPOModule(TrainingModule):
@@ -274,7 +274,7 @@ class DPOModule(TrainingModule):
             "chosen_logp": chosen,
             "rejected_logp": rejected,
         }
-        loss = losses.sum() / batch.examples_in_step - self.sft_weight * chosen.sum() / batch.tokens_in_step
+        loss = losses.sum() / batch.examples_in_step + self.sft_weight * sft_loss(chosen, batch.tokens_in_step)
         return loss, {name: value.sum() / batch.examples_in_step for name, value in watched.items()}
 
     def check(self, report: Mapping[str, float]) -> None:

@@ -11,6 +11,7 @@ from valign.errors import ValignError
 if TYPE_CHECKING:
     import torch
 
+LOSSES = ("sigmoid", "robust", "ipo", "hinge", "simpo")
 ROUNDING_NATS = 0.1
 
 Pair = tuple["torch.Tensor", "torch.Tensor"]
@@ -39,8 +40,8 @@ class PreferenceLoss:
     def __post_init__(self) -> None:
         """Check the settings against each other."""
         name, smoothing, gamma = self.name, self.label_smoothing, self.simpo_gamma
-        if name not in ("sigmoid", "robust", "ipo", "hinge", "simpo"):
-            raise ValignError(f"dpo.loss={name} is unknown; choose sigmoid, robust, ipo, hinge or simpo.")
+        if name not in LOSSES:
+            raise ValignError(f"dpo.loss={name} is unknown; choose {', '.join(LOSSES[:-1])} or {LOSSES[-1]}.")
         if smoothing and name not in ("sigmoid", "robust"):
             raise ValignError(
                 f"dpo.loss={name} has no label smoothing: set dpo.label_smoothing=0, or choose dpo.loss=robust."
