@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from valign.kv_cache import Branches
+
 NAME = "valign_grouped"
 
 
@@ -27,7 +29,7 @@ def register() -> str:
 def grouped_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
-    key: torch.Tensor,
+    key: torch.Tensor | Branches,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
@@ -39,7 +41,7 @@ def grouped_attention(
     Args:
         module: The attention layer; its training flag decides on dropout.
         query: (batch, heads, queries, head size).
-        key: (batch, key-value heads, keys, head size).
+        key: (batch, key-value heads, keys, head size), or what attends by itself (``valign.kv_cache.Branches``).
         value: As key.
         attention_mask: (batch, 1, queries, keys), added to the scores; None for none.
         scaling: Factor of the scores.
@@ -50,6 +52,8 @@ def grouped_attention(
     """
     import torch
 
+    if not isinstance(key, torch.Tensor):
+        return key.attend(query * scaling), None
     batch, heads, queries, size = query.shape
     groups = key.shape[1]
     grouped = (query * scaling).reshape(batch, groups, heads // groups * queries, size)

@@ -1,16 +1,20 @@
-"""Generation in process: prompts in, completions out, with the prompt computed once for all its samples."""
+"""Generation in process: prompts in, completions out, and what prompts and samples share computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from valign.teachers.protocol import Completion, Request
+from valign.teachers.protocol import Completion, Request, Sampling
 from valign.training.chat import render
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from valign.kv_cache import Decoding
 
 TOP_K = 64
 
@@ -18,14 +22,14 @@ TOP_K = 64
 class Generator:
     """Completes conversations with a causal language model.
 
-    Prompts are grouped by length and padded on the left; a prompt's key-value cache is computed once and repeated
-    for its ``n`` samples; rows that have ended leave the batch.
+    Prompts are grouped by what they begin with and by length. A prompt is computed once for its ``n`` samples, and so
+    is what all prompts of a group share. Rows that have ended leave the batch.
 
     Args:
         model: The language model, in evaluation mode.
         tokenizer: Its tokenizer, with a chat template.
         id: Name of the model with its weights' version.
-        batch_tokens: Most cache positions (rows times length) of one batch.
+        batch_tokens: Most positions of the key-value cache of one batch.
     """
 
     def __init__(
@@ -36,20 +40,32 @@ class Generator:
         self.id = id
         self.batch_tokens = batch_tokens
 
+    @cached_property
+    def branches(self) -> bool:
+        """Whether what prompts share is computed once; else each row has a cache of its own."""
+        from valign.kv_cache import can_branch
+
+        return can_branch(self.model)
+
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Group requests of one sampling setting (the seed aside) and similar length; see ``Teacher``."""
-        lengths = [len(render(self.tokenizer, r.messages).ids) for r in requests]
-        order = sorted(range(len(requests)), key=lambda i: (_setting(requests[i]), -lengths[i], i))
-        groups: list[list[int]] = []
+        """Group requests of one sampling setting (the seed aside), alike in opening and length; see ``Teacher``.
+
+        A request joins the group before it where its positions have room, and where the prompts of the larger group
+        have no more tokens to compute than apart.
+        """
+        prompts = [render(self.tokenizer, r.messages).ids for r in requests]
+        order = sorted(range(len(requests)), key=lambda i: (*_kind(requests[i]), -len(prompts[i]), i))
+        groups: list[_Group] = []
         for i in order:
-            rows = requests[i].sampling.n
-            if groups and _setting(requests[groups[-1][0]]) == _setting(requests[i]):
-                widest = lengths[groups[-1][0]] + requests[i].sampling.max_new_tokens
-                if (len(groups[-1]) + 1) * rows * widest <= self.batch_tokens:
-                    groups[-1].append(i)
+            group = _Group([i], prompts[i], len(prompts[i]) - 1 if self.branches else 0, len(prompts[i]))
+            if groups and _setting(requests[groups[-1].members[0]]) == _setting(requests[i]):
+                joined = groups[-1].with_one(i, prompts[i])
+                fits = joined.positions(requests[i].sampling, self.branches) <= self.batch_tokens
+                if fits and joined.tokens <= groups[-1].tokens + group.tokens:
+                    groups[-1] = joined
                     continue
-            groups.append([i])
-        return groups
+            groups.append(group)
+        return [group.members for group in groups]
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """Complete requests of one sampling setting; see ``Teacher``."""
@@ -75,56 +91,34 @@ class Generator:
         import torch
 
         sampling = requests[0].sampling
-        device = self.model.device
-        ids, mask = pad_left(prompts, int(self.tokenizer.eos_token_id))
-        ids, mask = ids.to(device), mask.to(device)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        out = self.model(ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
-        cache, logits = out.past_key_values, out.logits[:, -1].repeat_interleave(sampling.n, 0)
-        if sampling.n > 1:
-            cache.batch_repeat_interleave(sampling.n)
-        mask = mask.repeat_interleave(sampling.n, 0)
-        position = positions[:, -1:].repeat_interleave(sampling.n, 0)
-        uniform = _uniform(requests).to(device)
+        state = self._begin(prompts, sampling)
+        uniform = _uniform(requests).to(self.model.device)
         forced = [self._ids(opening) for r in requests for opening in (r.openings or ("",) * sampling.n)]
-        rows: list[list[int]] = [[] for _ in range(len(mask))]
-        alive = torch.arange(len(mask), device=device)
+        rows: list[list[int]] = [[] for _ in range(len(uniform))]
+        alive = torch.arange(len(uniform), device=uniform.device)
         for step in range(sampling.max_new_tokens):
-            token = choose(logits, sampling.temperature, sampling.top_p, uniform[alive, step])
+            token = choose(state.logits, sampling.temperature, sampling.top_p, uniform[alive, step])
             for place, row in enumerate(alive.tolist()):
                 if step < len(forced[row]):
                     token[place] = forced[row][step]
             for row, value in zip(alive.tolist(), token.tolist(), strict=True):
                 rows[row].append(value)
-            keep = token != self.tokenizer.eos_token_id
-            if step + 1 == sampling.max_new_tokens or not bool(keep.any()):
+            keep = (token != self.tokenizer.eos_token_id).nonzero().squeeze(1)
+            if step + 1 == sampling.max_new_tokens or not len(keep):
                 break
-            if not bool(keep.all()):
-                alive, token, mask, position = alive[keep], token[keep], mask[keep], position[keep]
-                cache.batch_select_indices(keep.nonzero().squeeze(1))
-            position = position + 1
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            logits = self.model(
-                token[:, None], attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
-            ).logits[:, -1]
+            if len(keep) < len(token):
+                alive, token = alive[keep], token[keep]
+                state.keep(keep)
+            state.take(token)
         return rows
 
+    def _begin(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Decoding:
+        from valign.kv_cache import Branching, Repeating
 
-def pad_left(sequences: Sequence[Sequence[int]], value: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad token ids on the left.
-
-    Returns:
-        Ids and attention mask, both (rows, longest), int64.
-    """
-    import torch
-
-    width = max(len(s) for s in sequences)
-    ids = torch.full((len(sequences), width), value, dtype=torch.long)
-    mask = torch.zeros((len(sequences), width), dtype=torch.long)
-    for row, sequence in enumerate(sequences):
-        ids[row, width - len(sequence) :] = torch.tensor(sequence, dtype=torch.long)
-        mask[row, width - len(sequence) :] = 1
-    return ids, mask
+        padding = int(self.tokenizer.eos_token_id)
+        if self.branches:
+            return Branching(self.model, prompts, sampling.n, padding, sampling.max_new_tokens)
+        return Repeating(self.model, prompts, sampling.n, padding)
 
 
 def choose(logits: torch.Tensor, temperature: float, top_p: float, uniform: torch.Tensor) -> torch.Tensor:
@@ -150,6 +144,36 @@ def choose(logits: torch.Tensor, temperature: float, top_p: float, uniform: torc
     cumulative = probabilities.cumsum(-1) / probabilities.sum(-1, keepdim=True)
     index = (cumulative <= uniform[:, None]).sum(-1).clamp(max=values.shape[-1] - 1)
     return tokens.gather(1, index[:, None]).squeeze(1)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Requests that are completed together: their places, the first prompt, the tokens all share, the longest."""
+
+    members: list[int]
+    first: Sequence[int]
+    shared: int
+    longest: int
+
+    def with_one(self, member: int, prompt: Sequence[int]) -> _Group:
+        most = min(self.shared, len(prompt) - 1)
+        shared = next((i for i in range(most) if prompt[i] != self.first[i]), most)
+        return _Group([*self.members, member], self.first, shared, max(self.longest, len(prompt)))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prompts that are computed, padding included."""
+        return self.shared + len(self.members) * (self.longest - self.shared)
+
+    def positions(self, sampling: Sampling, branches: bool) -> int:
+        """Cache positions when all rows have their full length."""
+        rows = len(self.members) * sampling.n
+        return rows * sampling.max_new_tokens + (self.tokens if branches else rows * self.longest)
+
+
+def _kind(request: Request) -> tuple[Any, ...]:
+    """Return what requests are sorted by: the sampling setting, and the first worked example where there is one."""
+    return (*_setting(request), request.messages[0]["content"] if len(request.messages) > 2 else "")
 
 
 def _setting(request: Request) -> tuple[Any, ...]:

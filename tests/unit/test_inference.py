@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from valign.inference import Generator, choose, pad_left
+from valign.inference import Generator, choose
+from valign.kv_cache import pad_left
 from valign.models import load, prepare_model
 from valign.teachers.protocol import Completion, Request, Sampling
 from valign.training.chat import render
@@ -32,7 +33,10 @@ class Counting:
     def __init__(self, model: Any, end: tuple[int, int, int] | None = None) -> None:
         """Wrap a model; ``end`` is step, row and token id whose logit is raised there."""
         self.model, self.end, self.rows = model, end, list[int]()
-        self.device = model.device
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the model has by this name."""
+        return getattr(self.model, name)
 
     def __call__(self, ids: torch.Tensor, **options: Any) -> Any:
         """Run the model."""

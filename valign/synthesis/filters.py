@@ -120,6 +120,10 @@ class Filters:
         self.faithfulness = faithfulness or ByEmbedding(embedder)
         self._faithful: dict[tuple[str, str], float] = {}
 
+    def ahead(self, questions: Sequence[str]) -> None:
+        """Embed questions together that will be judged one by one; those that are malformed need no vector."""
+        self.embedder.embed([text for text in questions if well_formed(text)])
+
     def question(self, text: str, clause: str) -> tuple[str | None, dict[str, float]]:
         """Judge a question.
 

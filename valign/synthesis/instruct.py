@@ -269,7 +269,9 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
     keyed = phrases(writer.document.passages, writer.settings.phrases_per_passage)
     for passage in writer.document.passages:
         rows += _framed(writer, filters, funnel, passage, keyed[passage.clause])
-        for claim in writer.claims(passage, writer.settings.claims_per_passage):
+        claims = writer.claims(passage, writer.settings.claims_per_passage)
+        filters.ahead([claim.question for claim in claims])
+        for claim in claims:
             answer = f"{claim.verdict}. {writer.quote(claim.quote.text, passage).sentence}"
             row = row_of(writer, passage, "claim", claim.question, answer, claim.quote, None)
             keep_framed(rows, row, filters, funnel, passage)

@@ -69,9 +69,11 @@ def ask_all(
         if kind in WRITTEN and writer.settings.answers != "write":
             raise ValignError(f"synthesis.kinds.{kind} needs answers of a large teacher: add synthesis.answers=write.")
         template = writer.template(kind)
+        asked = _ask(writer, template, kind, count, passages, turn)
+        filters.ahead([completion.text for _, _, completions, _ in asked for completion in completions])
         found = [
             one
-            for passage, second, completions, sampling in _ask(writer, template, kind, count, passages, turn)
+            for passage, second, completions, sampling in asked
             for one in _fit(writer, filters, funnel, passage, second, completions, sampling)
         ]
         if kind == "silent":

@@ -125,6 +125,7 @@ def ask_situations(
     template = writer.template("scenario")
     count = settings.scenarios_per_passage
     asked = writer.ask(template, settings.scenario_openings, count, "situations", passages, turn)
+    filters.ahead([completion.text for _, completions, _ in asked for completion in completions])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:
         for completion in completions:

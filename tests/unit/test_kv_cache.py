@@ -1,0 +1,105 @@
+"""What prompts and samples share is computed once, and the logits stay those of rows that hold everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from valign.inference import Generator
+from valign.kv_cache import Branching, Repeating, can_branch, shared_length
+from valign.models import load, prepare_model
+from valign.teachers.protocol import Request, Sampling
+from valign.training.chat import render
+
+EXAMPLES = ({"role": "user", "content": "Rule: Bread until noon."}, {"role": "assistant", "content": "When is bread?"})
+RULES = ("Dogs on a lead.", "No bonfires on the beach between April and July.", "A vote each.", "Keys cost eleven.")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> tuple[Any, Any]:
+    return load(prepare_model("tiny"), "float32")
+
+
+def prompts_of(tokenizer: Any, count: int = 4) -> list[tuple[int, ...]]:
+    conversations = [(*EXAMPLES, {"role": "user", "content": f"Rule: {rule}"}) for rule in RULES[:count]]
+    return [render(tokenizer, conversation).ids for conversation in conversations]  # type: ignore[arg-type]
+
+
+def test_shared_length_by_hand() -> None:
+    """The last token of the shortest prompt stays its own, whose logits are asked for."""
+    assert shared_length([[1, 2, 3, 4], [1, 2, 5]]) == 2
+    assert shared_length([[1, 2, 3], [1, 2, 3, 4]]) == 2
+    assert shared_length([[1, 2, 3]]) == 2
+    assert shared_length([[1], [2, 1]]) == 0
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_logits_are_those_of_whole_rows(tiny: tuple[Any, Any], samples: int, shift: int) -> None:
+    """Over twelve steps in which rows leave, with and without a common beginning; both ways within 1e-4 of each other.
+
+    Rows leave from everywhere, so that slots are given up and laid out anew.
+    """
+    model, tokenizer = tiny
+    prompts = [(*((i,) * shift), *prompt) for i, prompt in enumerate(prompts_of(tokenizer), start=70)]
+    assert (shared_length(prompts) > 40) == (shift == 0)
+    source = torch.Generator().manual_seed(samples)
+    slots = set()
+    with torch.inference_mode():
+        branching = Branching(model, prompts, samples, 0, room=12)
+        repeating = Repeating(model, prompts, samples, 0)
+        for _ in range(12):
+            torch.testing.assert_close(branching.logits, repeating.logits, atol=1e-4, rtol=1e-4)
+            rows = len(repeating.logits)
+            kept = torch.randperm(rows, generator=source)[: max(1, rows - 2)].sort().values
+            token = torch.randint(3, 200, (len(kept),), generator=source)
+            for state in (branching, repeating):
+                state.keep(kept)
+                state.take(token)
+            slots.add(len(branching.cache.added[0][0]))
+    assert len(slots) > 1
+    assert branching.cache.get_seq_length() == repeating.cache.get_seq_length()
+
+
+def test_completions_do_not_depend_on_the_cache(tiny: tuple[Any, Any]) -> None:
+    """Sampled with temperature, openings and several samples: both caches give the same texts."""
+    model, tokenizer = tiny
+    openings = ("Who", "", "What is")
+    sampling = [Sampling(n=3, temperature=0.8, top_p=0.9, max_new_tokens=14, seed=i) for i in range(len(RULES))]
+    requests = [
+        Request((*EXAMPLES, {"role": "user", "content": rule}), s, openings)  # type: ignore[arg-type]
+        for rule, s in zip(RULES, sampling, strict=True)
+    ]
+    branching, repeating = (Generator(model, tokenizer, "tiny@1") for _ in range(2))
+    assert branching.branches
+    vars(repeating)["branches"] = False
+    assert branching.complete(requests) == repeating.complete(requests)
+
+
+def test_requests_join_those_that_begin_alike(tiny: tuple[Any, Any]) -> None:
+    """Two templates make two groups; sharing fits more prompts into as many positions than whole rows do."""
+    model, tokenizer = tiny
+    other = ({"role": "user", "content": "Tell me a story about bread and noon."}, EXAMPLES[1])
+    sampling = Sampling(n=4, max_new_tokens=8)
+    requests = [
+        Request((*start, {"role": "user", "content": rule}), sampling)  # type: ignore[arg-type]
+        for rule in RULES
+        for start in (EXAMPLES, other)
+    ]
+    sharing, whole = (Generator(model, tokenizer, "tiny@1", batch_tokens=600) for _ in range(2))
+    vars(whole)["branches"] = False
+    groups = sharing.batches(requests)
+    assert sorted(sorted(group) for group in groups) == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert len(whole.batches(requests)) > 2
+
+
+def test_another_attention_keeps_whole_rows(tiny: tuple[Any, Any]) -> None:
+    model, _ = tiny
+    assert can_branch(model)
+    model.set_attn_implementation("sdpa")
+    try:
+        assert not can_branch(model)
+    finally:
+        model.set_attn_implementation("valign_grouped")

@@ -1,0 +1,301 @@
+"""Keys and values of a batch that is being completed: what all prompts begin with, the prompts, and what rows add.
+
+Prompts of one template begin with the same worked examples, and all samples of a prompt see the same prompt. Each is
+computed and kept once, and attention takes all three together. A prompt of 330 tokens, 290 of them worked examples,
+that is completed ten times with 32 tokens takes 40 + 10 * 32 positions so, instead of 10 * 362.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import Cache
+
+from valign import attention
+from valign.training.losses import can_share
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FULLEST = 0.75
+
+KeysAndValues = tuple[torch.Tensor, torch.Tensor]
+
+
+class Decoding(Protocol):
+    """A batch under way; ``logits`` are those of each row's next token, (rows, vocabulary)."""
+
+    logits: torch.Tensor
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drop all rows but those whose numbers are given."""
+        ...
+
+    def take(self, token: torch.Tensor) -> None:
+        """Add a token to each row, (rows,), and compute the logits of the next."""
+        ...
+
+
+def can_branch(model: Any) -> bool:
+    """Tell whether ``Branching`` is for this model: the grouped attention in every layer, and rotary positions."""
+    if model.config._attn_implementation != attention.NAME or not can_share(model):
+        return False
+    return hasattr(model.get_decoder(), "rotary_emb")
+
+
+def shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all prompts begin with; each keeps one of its own."""
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
+    longest = min(map(len, prompts)) - 1
+    return next((i for i in range(longest) if first[i] != last[i]), longest)
+
+
+class Repeating:
+    """Each row has its prompt's keys and values, in transformers' own cache; for any model.
+
+    Args:
+        model: A causal language model.
+        prompts: Token ids of each prompt.
+        samples: Completions of each prompt.
+        padding: Token id to pad with.
+    """
+
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], samples: int, padding: int) -> None:
+        ids, mask = (t.to(model.device) for t in pad_left(prompts, padding))
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        out: Any = model(ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
+        self.model, self.cache = model, out.past_key_values
+        if samples > 1:
+            self.cache.batch_repeat_interleave(samples)
+        self.logits = out.logits[:, -1].repeat_interleave(samples, 0)
+        self.mask = mask.repeat_interleave(samples, 0)
+        self.position = positions[:, -1:].repeat_interleave(samples, 0)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """See ``Decoding``."""
+        self.mask, self.position = self.mask[rows], self.position[rows]
+        self.cache.batch_select_indices(rows)
+
+    def take(self, token: torch.Tensor) -> None:
+        """See ``Decoding``."""
+        self.position = self.position + 1
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
+        state = {"attention_mask": self.mask, "position_ids": self.position, "past_key_values": self.cache}
+        out: Any = self.model(token[:, None], **state, use_cache=True)
+        self.logits = out.logits[:, -1]
+
+
+class Branching:
+    """Rows branch off their prompts, and prompts off what they share; see ``can_branch``.
+
+    Args:
+        model: A causal language model with the grouped attention.
+        prompts: Token ids of each prompt.
+        samples: Completions of each prompt.
+        padding: Token id to pad with.
+        room: Most new tokens of a row.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], samples: int, padding: int, room: int
+    ) -> None:
+        prefix = shared_length(prompts)
+        ids, mask = (t.to(model.device) for t in pad_left([prompt[prefix:] for prompt in prompts], padding))
+        positions = (mask.cumsum(1) - 1).clamp(min=0) + prefix
+        shared = _keys_and_values(model, prompts[0][:prefix]) if prefix else []
+        self.model, self.cache = model, BranchingCache(shared, mask, samples, room)
+        self.logits = self._run(ids, positions).repeat_interleave(samples, 0)
+        self.position = positions[:, -1:].repeat_interleave(samples, 0)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """See ``Decoding``."""
+        self.position = self.position[rows]
+        self.cache.keep(rows)
+
+    def take(self, token: torch.Tensor) -> None:
+        """See ``Decoding``."""
+        self.position = self.position + 1
+        self.logits = self._run(token[:, None], self.position)
+        self.cache.filled += 1
+
+    def _run(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Run the model; what is hidden is known to the cache, and the mask only keeps others from being made."""
+        state = {"attention_mask": ids.new_zeros(1, 1, 1, 1), "position_ids": positions, "past_key_values": self.cache}
+        out: Any = self.model(ids, **state, use_cache=True, logits_to_keep=1)
+        logits: torch.Tensor = out.logits[:, -1]
+        return logits
+
+
+class BranchingCache(Cache):
+    """Keys and values of all layers, each (batch, key-value heads, positions, head size).
+
+    A row is a sample that has not ended. Rows have slots, laid out as prompts times samples, so that a prompt's samples
+    attend to it in one product; slots whose rows have ended are given up once they are many.
+
+    Args:
+        prefix: Keys and values of what all prompts begin with, as one row, layer by layer; none where they share
+            nothing.
+        mask: 0 where the prompts behind the prefix are padded, on the left, (prompts, positions).
+        samples: Completions of each prompt.
+        room: Most new tokens of a row.
+    """
+
+    def __init__(self, prefix: list[KeysAndValues], mask: torch.Tensor, samples: int, room: int) -> None:
+        super().__init__(layers=[])
+        self.prefix = prefix
+        self.prompts: list[KeysAndValues] = []
+        self.added: list[KeysAndValues] = []
+        self.samples, self.room, self.filled = samples, room, 0
+        self.slots = torch.arange(len(mask) * samples, device=mask.device)
+        self.hidden = mask == 0
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Return the positions that a row has by now, padding included."""
+        prefix = self.prefix[0][0].shape[2] if self.prefix else 0
+        return prefix + self.hidden.shape[1] + self.filled
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[Any, Any]:
+        """Keep what a layer has computed: the prompts' first, then a token of each row.
+
+        Returns:
+            A ``Branches`` in the keys' place, to which ``grouped_attention`` leaves the attending, and None.
+        """
+        opening = layer_idx == len(self.prompts)
+        if opening:
+            self.prompts.append((key_states, value_states))
+            if layer_idx == len(self.prefix):
+                self.prefix.append((key_states[:1, :, :0], value_states[:1, :, :0]))
+            return Branches(self, layer_idx, opening), None
+        if layer_idx == len(self.added):
+            shape = (len(self.hidden) * self.samples, key_states.shape[1], self.room, key_states.shape[3])
+            self.added.append((key_states.new_zeros(shape), value_states.new_zeros(shape)))
+        for kept, new in zip(self.added[layer_idx], (key_states, value_states), strict=True):
+            kept[self.slots, :, self.filled] = new[:, :, 0]
+        return Branches(self, layer_idx, opening), None
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drop all rows but those whose numbers are given."""
+        self.slots = self.slots[rows]
+        prompts, place, counts = (self.slots // self.samples).unique(return_inverse=True, return_counts=True)
+        samples = int(counts.max())
+        if len(prompts) * samples > FULLEST * len(self.hidden) * self.samples:
+            return
+        before = counts.cumsum(0) - counts
+        slots = place * samples + torch.arange(len(place), device=place.device) - before[place]
+        source = slots.new_zeros(len(prompts) * samples).index_copy(0, slots, self.slots)
+        self.hidden = self.hidden[prompts]
+        self.prompts = [(key[prompts], value[prompts]) for key, value in self.prompts]
+        self.added = [(self._moved(key, source), self._moved(value, source)) for key, value in self.added]
+        self.slots, self.samples = slots, samples
+
+    def _moved(self, kept: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        moved = kept.new_zeros((len(source), *kept.shape[1:]))
+        moved[:, :, : self.filled] = kept[source, :, : self.filled]
+        return moved
+
+
+class Branches:
+    """What one layer attends to at one step.
+
+    Args:
+        cache: The batch's cache.
+        layer: The layer's number.
+        opening: Whether the queries are the prompts' tokens; else they are one token of each row.
+    """
+
+    def __init__(self, cache: BranchingCache, layer: int, opening: bool) -> None:
+        self.cache, self.layer, self.opening = cache, layer, opening
+
+    def attend(self, query: torch.Tensor) -> torch.Tensor:
+        """Attend to the prefix, the prompts and the rows' own tokens.
+
+        Args:
+            query: Scaled, (prompts, heads, positions, head size) or (rows, heads, 1, head size).
+
+        Returns:
+            (prompts, positions, heads, head size) or (rows, 1, heads, head size).
+        """
+        return self._of_prompts(query) if self.opening else self._of_rows(query)
+
+    def _of_prompts(self, query: torch.Tensor) -> torch.Tensor:
+        (key, value), (shared_key, shared_value) = self.cache.prompts[self.layer], self.cache.prefix[self.layer]
+        (prompts, heads, width, size), groups = query.shape, key.shape[1]
+        query = query.reshape(prompts, groups, -1, size)
+        later = torch.ones(width, width, dtype=torch.bool, device=query.device).triu(1)
+        scores = (query @ key.transpose(-1, -2)).view(prompts, groups, -1, width, width)
+        scores = _hide(scores, later | self.cache.hidden[:, None, None, None, :]).view(prompts, groups, -1, width)
+        shared, own = _weights([_times_shared(query, shared_key.transpose(-1, -2)), scores], value.dtype)
+        output = _times_shared(shared, shared_value) + own @ value
+        return output.reshape(prompts, heads, width, size).transpose(1, 2).contiguous()
+
+    def _of_rows(self, query: torch.Tensor) -> torch.Tensor:
+        cache, (rows, heads, _, size) = self.cache, query.shape
+        (key, value), (shared_key, shared_value) = cache.prompts[self.layer], cache.prefix[self.layer]
+        added_key, added_value = (kept[:, :, : cache.filled + 1] for kept in cache.added[self.layer])
+        slots, groups = added_key.shape[:2]
+        query = query.reshape(rows, groups, -1, size)
+        if rows < slots:
+            query = query.new_zeros(slots, *query.shape[1:]).index_copy(0, cache.slots, query)
+        of_prompts = _hide(self._by_prompt(query) @ key.transpose(-1, -2), cache.hidden[:, None, None])
+        scores = [self._by_slot(of_prompts), query @ added_key.transpose(-1, -2)]
+        shared, read, said = _weights([_times_shared(query, shared_key.transpose(-1, -2)), *scores], value.dtype)
+        output = _times_shared(shared, shared_value) + self._by_slot(self._by_prompt(read) @ value) + said @ added_value
+        output = output if rows == slots else output[cache.slots]
+        return output.reshape(rows, 1, heads, size)
+
+    def _by_prompt(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn (slots, groups, heads of a group, x) into (prompts, groups, samples * heads of a group, x)."""
+        prompts, (_, groups, _, last) = len(self.cache.hidden), x.shape
+        samples = x.reshape(prompts, self.cache.samples, groups, -1, last)
+        return samples.transpose(1, 2).reshape(prompts, groups, -1, last)
+
+    def _by_slot(self, x: torch.Tensor) -> torch.Tensor:
+        """Undo ``_by_prompt``."""
+        prompts, groups, _, last = x.shape
+        samples = self.cache.samples
+        return x.view(prompts, groups, samples, -1, last).transpose(1, 2).reshape(prompts * samples, groups, -1, last)
+
+
+def _keys_and_values(model: PreTrainedModel, ids: Sequence[int]) -> list[KeysAndValues]:
+    """Return what each layer keeps of tokens, as one row."""
+    cache: Any = DynamicCache(config=model.config)
+    decoder: Any = model.get_decoder()
+    decoder(input_ids=torch.tensor([ids], device=model.device), past_key_values=cache, use_cache=True)
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def _times_shared(x: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+    """Multiply (batch, groups, y, z) by what the whole batch shares, (1, groups, z, last), in one product a group."""
+    batch, groups, y, z = x.shape
+    product = x.transpose(0, 1).reshape(groups, batch * y, z) @ shared[0]
+    return product.view(groups, batch, y, shared.shape[-1]).transpose(0, 1)
+
+
+def _hide(scores: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+
+
+def _weights(scores: list[torch.Tensor], dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """Return the attention weights of stretches whose softmax is one."""
+    weights = torch.softmax(torch.cat(scores, dim=-1), dim=-1, dtype=torch.float32).to(dtype)
+    return weights.split([part.shape[-1] for part in scores], dim=-1)
+
+
+def pad_left(sequences: Sequence[Sequence[int]], value: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pad token ids on the left.
+
+    Returns:
+        Ids and attention mask, both (rows, longest), int64.
+    """
+    width = max(len(s) for s in sequences)
+    ids = torch.full((len(sequences), width), value, dtype=torch.long)
+    mask = torch.zeros((len(sequences), width), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        ids[row, width - len(sequence) :] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, width - len(sequence) :] = 1
+    return ids, mask
