@@ -287,7 +287,7 @@ class Pipeline:
             "base_model": self.model[1],
             "data": file_digest(self.data / rows),
             "before": digest([folder.parent.name for folder in before]),
-            "code": code_digest("training", "models.py"),
+            "code": code_digest("training", "attention.py", "models.py"),
         }
         fresh = []
 
@@ -352,7 +352,7 @@ class Pipeline:
             "questions": digest([to_dict(q) for q in asked]),
             "document": digest([to_dict(p) for p in self.document.passages]),
             "embedder": self.embedder.id,
-            "code": code_digest("evaluation", "inference.py", "retrieval.py", "models.py"),
+            "code": code_digest("evaluation", "attention.py", "inference.py", "kv_cache.py", "models.py", "retrieval.py"),
         }
         return self.stage(
             "answers", config, inputs, lambda folder: self._answer(folder, arm, weights, asked), f"answers/{arm.name}"
