@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CACHE = "completions.sqlite"
+ANSWERING = ("attention.py", "inference.py", "kv_cache.py", "models.py", "retrieval.py")
 ANSWERS = "completions.sqlite"
 NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
 LIMITS = tuple(limit.name for limit in fields(Limits))
@@ -352,7 +353,7 @@ class Pipeline:
             "questions": digest([to_dict(q) for q in asked]),
             "document": digest([to_dict(p) for p in self.document.passages]),
             "embedder": self.embedder.id,
-            "code": code_digest("evaluation", "attention.py", "inference.py", "kv_cache.py", "models.py", "retrieval.py"),
+            "code": code_digest("evaluation", *ANSWERING),
         }
         return self.stage(
             "answers", config, inputs, lambda folder: self._answer(folder, arm, weights, asked), f"answers/{arm.name}"
