@@ -16,6 +16,7 @@ DROPPED = frozenset(
     "input dialog".split()
 )
 DROPPED_ROLES = frozenset(("navigation", "contentinfo", "banner", "search", "menu"))
+RUNNING = frozenset(("header", "footer"))  # of a page, as LibreOffice marks them
 INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
 HEADING = re.compile(r"h[1-6]")
 BLOCKS = frozenset(
@@ -172,6 +173,7 @@ def _dropped(tag: Any) -> bool:
         tag.name in DROPPED
         or tag.get("hidden") is not None
         or tag.get("role") in DROPPED_ROLES
+        or (tag.name == "div" and tag.get("title") in RUNNING)
         or tag.get("aria-hidden") == "true"
         or INVISIBLE.search(tag.get("style") or "") is not None
     )

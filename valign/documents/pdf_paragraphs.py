@@ -17,6 +17,10 @@ NOTE = re.compile(r"(?:\d{1,3}|[*†‡])[.)]?\s*\S")
 TERMINAL = re.compile(r"[.:;!?][\"'”’)\]]*$")  # noqa: RUF001
 TAIL = re.compile(r"(\w+)[-‐]$")  # noqa: RUF001
 HEAD = re.compile(r"\w+")
+TENS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
+UNITS = frozenset(
+    "one two three four five six seven eight nine first second third fourth fifth sixth seventh eighth ninth".split()
+)
 WORDS = re.compile(r"[\w'’]+(?:-[\w'’]+)*")  # noqa: RUF001
 LARGER, SMALLER = 1.08, 0.92
 HEADING_WORDS, HEADING_LINES = 25, 4
@@ -253,6 +257,8 @@ def _unhyphenated(text: str, after: str, words: set[str]) -> str:
     if tail is None or head is None or not after[0].islower() or not tail[1][-1].isalpha():
         return text
     left, right = tail[1].casefold(), head[0].casefold()
+    if left in TENS and right in UNITS:
+        return text
     if left + right not in words and (f"{left}-{right}" in words or {left, right} <= words):
         return text
     return text[:-1]
