@@ -16,6 +16,7 @@ from valign import signals
 from valign.errors import ValignError
 from valign.ranks import Ranks
 from valign.records import Instruction, Preference
+from valign.shortage import explained
 from valign.store import digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def fit_sft(
         in other processes than the first.
 
     Raises:
-        ValignError: No example is short enough, the loss or a gradient is not finite, a device is missing.
+        ValignError: No example is short enough, the loss or a gradient is not finite, a device is missing, or memory
+            runs out.
         Interrupted: A signal asked for an end; a checkpoint of the last step is there.
     """
     stage = Stage(
@@ -158,6 +160,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     import torch
 
     from valign.models import load_tokenizer
+    from valign.training.memory import remedies
     from valign.training.strategies import quiet, world_size
 
     if stage.ranks.share(lambda: trained(stage.folder)):
@@ -165,7 +168,8 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     began = time.time()
     if stage.trainer.get("threads"):
         torch.set_num_threads(int(stage.trainer["threads"]))
-    with quiet():
+    given: dict[str, Any] = {"adapter": stage.adapter, "settings": stage.settings, "trainer": stage.trainer}
+    with quiet(), explained(stage.name, partial(remedies, stage.name, **given, gpu=stage.device == "cuda")):
         tokenizer = load_tokenizer(stage.model, stage.trust_remote_code)
         examples, dropped = _encode(stage, tokenizer, rows)
         plan = _plan(stage, examples, world_size(stage.trainer))

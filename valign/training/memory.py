@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from valign.shortage import halved
+
 GIB = 2**30
 MASTER_BYTES = 4
 MOMENT_BYTES = 8  # AdamW's two, in float32
@@ -204,3 +206,35 @@ def too_much(needed: Estimate, available: float) -> str | None:
         f"this may not fit: an estimated {needed.line()}; the device has {available / GIB:.1f} GiB. Lower batch_size "
         "(and raise accumulate) or max_length, or choose trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
     )
+
+
+def remedies(
+    stage: str, *, adapter: Mapping[str, Any], settings: Mapping[str, Any], trainer: Mapping[str, Any], gpu: bool
+) -> list[str]:
+    """Return what lowers the memory of a training that ran out of it, what leaves the result as it is first.
+
+    Args:
+        stage: ``sft`` or ``dpo``.
+        adapter: Key kind.
+        settings: Keys batch_size, accumulate and max_length.
+        trainer: Keys strategy and deepspeed.
+        gpu: Whether it trains on a GPU.
+    """
+    found = []
+    size, accumulate = int(settings["batch_size"]), int(settings["accumulate"])
+    if size > 1:
+        smaller = size // 2 if size % 2 == 0 else 1
+        found.append(
+            f"lower {stage}.batch_size={size} to {smaller} and raise {stage}.accumulate={accumulate} to "
+            f"{accumulate * size // smaller}, which is the same step"
+        )
+    found.append(halved(f"{stage}.max_length", int(settings["max_length"])))
+    if adapter["kind"] == "none":
+        found.append("train an adapter instead of every weight, adapter.kind=lora")
+    if gpu:
+        zero = (trainer.get("deepspeed") or {}).get("zero_optimization") or {}
+        shards = trainer.get("strategy") == "deepspeed" and zero.get("stage") == 3
+        offloads = shards and zero.get("offload_param")
+        if not offloads:
+            found.append(f"choose trainer={'deepspeed_zero3_offload' if shards else 'deepspeed_zero3'}")
+    return found
