@@ -63,7 +63,8 @@ def test_training_that_runs_out_of_memory(error: Exception, tmp_path: Path, monk
         fit_sft(tmp_path, path, tiny.instructions(8), settings=tiny.SFT, **common)
     assert str(found.value) == (
         f"sft ran out of {memory_of(error)}: lower sft.batch_size=4 to 2 and raise sft.accumulate=1 to 2, which is the "
-        "same step; or lower sft.max_length=200, for example to 100."
+        "same step; or lower sft.max_length=200, for example to 100; or set trainer.activation_checkpointing=true, "
+        "which computes layers twice."
     )
     with pytest.raises(ValignError, match=r"^dpo ran out of .*lower dpo\.batch_size=4 to 2"):
         fit_dpo(tmp_path, path, tiny.preferences(8), settings=tiny.DPO, **common)
@@ -90,6 +91,7 @@ def test_a_gpu_can_share_and_a_full_training_can_become_an_adapter(compose_confi
         return remedies("sft", adapter=tiny.ADAPTER | adapter, settings=tiny.SFT, trainer=chosen, gpu=True)
 
     assert last("gpu")[-1] == "choose trainer=deepspeed_zero3"
+    assert "activation_checkpointing=true" in last("gpu")[-2]
     assert last("deepspeed_zero2")[-1] == "choose trainer=deepspeed_zero3"
     assert last("deepspeed_zero3")[-1] == "choose trainer=deepspeed_zero3_offload"
     assert not any("choose trainer" in remedy for remedy in last("deepspeed_zero3_offload"))

@@ -96,7 +96,8 @@ def fit_sft(
         adapter: Keys kind, rank, alpha, dropout, target_modules.
         settings: Keys epochs, learning_rate, warmup_ratio, batch_size, accumulate, weight_decay, max_grad_norm,
             max_length, schedule.
-        trainer: Keys accelerator, devices, num_nodes, strategy, deepspeed, checkpoint_every, threads.
+        trainer: Keys accelerator, devices, num_nodes, strategy, deepspeed, checkpoint_every, threads; may have
+            activation_checkpointing.
         seed: Of shuffling, initial adapter weights and dropout.
         system_prompt: Put before every question; None for none.
         precision: ``auto``, ``float32`` or ``bfloat16``.
@@ -222,6 +223,7 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     import torch
 
     from valign.models import add_adapter, policy
+    from valign.training.recompute import recompute_activations
     from valign.training.strategies import zero_stage
 
     stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute
@@ -235,7 +237,10 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     else:
         model, _ = policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, move=False)
     keys = ("kind", "rank", "alpha", "dropout", "target_modules")
-    return add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed)
+    adapted = add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed)
+    if stage.trainer.get("activation_checkpointing"):
+        recompute_activations(adapted)
+    return adapted
 
 
 def _encode(stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Example], int]:
