@@ -13,6 +13,7 @@ from valign.training.zero import is_sharded
 
 CPU_LOGITS = 2**24  # of a chunk, 64 MiB in float32; smaller products are slower
 GPU_LOGITS = 2**26  # 512 rows at a vocabulary of 128k, as many as a product needs to be bound by arithmetic
+KEPT_CHUNKS = 4  # a trained output layer keeps the logits of so many, which is quicker than computing them again
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -21,7 +22,7 @@ def token_logps(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tens
 
     Under a frozen output layer, the gradient for the hidden states, but for the factor that the loss will put to each
     token, is computed along with the log-probabilities, so that no logits are kept and none are computed twice. Under
-    one that is trained, the backward pass computes the logits again where there are more than one chunk's. An output
+    one that is trained, the backward pass computes the logits again where they fill more than four chunks. An output
     layer with an adapter, with hooks, or in shards is called as a module, with all positions at once.
 
     Args:
@@ -38,7 +39,7 @@ def token_logps(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tens
     bias: torch.Tensor | None = head.bias
     trained = weight.requires_grad or (bias is not None and bias.requires_grad)
     size = max(1, (CPU_LOGITS if hidden.device.type == "cpu" else GPU_LOGITS) // len(weight))
-    if len(hidden) <= size and (trained or not hidden.requires_grad):
+    if len(hidden) <= size * (KEPT_CHUNKS if trained else 1) and (trained or not hidden.requires_grad):
         return _logps(head(hidden), targets)
     if torch.is_grad_enabled() and trained:
         return _trained_head(hidden, weight, bias, targets, size)
