@@ -202,6 +202,7 @@ class SFTConfig:
     max_grad_norm: float = setting(above=0)
     max_length: int = setting(above=0)
     schedule: str = setting(choices=("linear", "cosine", "constant"))
+    validation: float = setting(at_least=0, below=1)
 
 
 @dataclass
