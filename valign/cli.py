@@ -35,7 +35,7 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def main_with(task: Callable[[DictConfig], None], config_name: str = "config") -> None:
+def main_with(task: Callable[[DictConfig], object], config_name: str = "config") -> None:
     """Run an entry point's task with the config that the command line asks for.
 
     Exits with one line on stderr: with code 2 after a mistake in the config or a ``ValignError``, with 3 where a limit
@@ -91,7 +91,7 @@ class Job:
         bugs: The other exceptions that jobs raised.
     """
 
-    def __init__(self, task: Callable[[DictConfig], None]) -> None:
+    def __init__(self, task: Callable[[DictConfig], object]) -> None:
         """Remember the task and the process, which a launcher for clusters leaves."""
         self.task = task
         self.process = os.getpid()
@@ -105,12 +105,12 @@ class Job:
         os.environ["HYDRA_FULL_ERROR"] = "1"
         config.register()
 
-    def run(self, cfg: DictConfig) -> None:
-        """Check the config and run the task."""
+    def run(self, cfg: DictConfig) -> object:
+        """Check the config and run the task; what it returns is what a sweeper lowers, None where it failed."""
         try:
             self.started = True
             _check(cfg)
-            self.task(cfg)
+            return self.task(cfg)
         except ValignError as error:
             sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
             text = f"{error} [job: {' '.join(config.task_overrides())}]" if sweeping else str(error)
@@ -118,6 +118,7 @@ class Job:
                 raise ValignError(text) from None
             _say(text)
             self.exit_code = self.exit_code or error.exit_code
+            return None
         except Exception as error:
             self.bugs.append(error)
             raise

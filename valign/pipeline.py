@@ -30,6 +30,7 @@ from valign.records import (
     to_dict,
     write_jsonl,
 )
+from valign.shortage import explained, halved
 from valign.store import code_digest, digest, file_digest, read_json, stage, write_json
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
 from valign.synthesis.diff import compare
@@ -193,13 +194,14 @@ class Pipeline:
         writer = CachedTeacher(self.teacher, cache, share=(number, among))
         base = writer
         if not self.base_teaches:
-            own = LocalTeacher(c.base_model.model, c.base_model.precision, c.evaluation.batch_tokens)
+            own = LocalTeacher(c.base_model.model, c.base_model.precision, c.evaluation.batch_tokens, "evaluation")
             base = CachedTeacher(own, cache, share=(number, among))
         asking = None
         if c.synthesis.question_teacher is not None:
             t = plain(c.synthesis.question_teacher)
             t.pop("share", None)
-            asking = CachedTeacher(make_teacher(t.pop("kind"), t.pop("model"), **t), cache, share=(number, among))
+            other = make_teacher(t.pop("kind"), t.pop("model"), group="synthesis.question_teacher", **t)
+            asking = CachedTeacher(other, cache, share=(number, among))
         templates = [load_template(name, settings.templates) for name in TEMPLATES]
         inputs = {
             "document": digest([self.document.sha256, [to_dict(p) for p in self.document.passages]]),
@@ -404,17 +406,25 @@ class Pipeline:
 
         c = self.config
         device = own_device(c.trainer.accelerator, self.ranks)
-        model, tokenizer = policy(
-            self.model[0], [Path(p) for p in weights], c.base_model.precision, c.base_model.trust_remote_code, device
-        )
-        generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", c.evaluation.batch_tokens)
+        base, paths = c.base_model, [Path(p) for p in weights]
         shown = [[self.document.passages[i] for i in found] for found in retrieved]
         common: dict[str, Any] = {"arm": arm, "system": self.system_prompt, "ranks": self.ranks}
         longest = c.evaluation.max_new_tokens
-        answers = answer_questions(
-            generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
-        )
-        return answers, likelihoods(generator, questions, shown, **common)
+        with explained(f"answering as {arm}", self._answering_remedies):
+            model, tokenizer = policy(self.model[0], paths, base.precision, base.trust_remote_code, device)
+            generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", c.evaluation.batch_tokens)
+            answers = answer_questions(
+                generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
+            )
+            return answers, likelihoods(generator, questions, shown, **common)
+
+    def _answering_remedies(self) -> list[str]:
+        """Say which settings lower the memory that answering takes."""
+        c = self.config
+        found = [halved(f"evaluation.{key}", c.evaluation[key]) for key in ("batch_tokens", "max_new_tokens")]
+        if c.base_model.precision == "float32":
+            found.append("set base_model.precision=bfloat16")
+        return found
 
     def leak(self, questions: Sequence[Question] | None = None) -> dict[str, Any]:
         """Measure how far evaluation questions occur in the training data."""

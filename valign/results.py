@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RUN = "run.json"
 PAGE = "report.html"
+VALIDATION = "validation.json"
 
 
 def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Question] | None, folder: Path) -> None:
@@ -92,6 +93,28 @@ def curves(pipeline: Pipeline) -> dict[str, list[tuple[int, float]]]:
             for quantity, value in values.items():
                 found.setdefault(f"{stage}/{quantity}", []).append((step, value))
     return found
+
+
+def write_validation(pipeline: Pipeline, folder: Path, stages: Sequence[str]) -> None:
+    """Note what the last stage's held-out examples gave, where some were held out.
+
+    A stage's error is its loss; in DPO it is the share of pairs that the rewards have the wrong way round, by which
+    settings with another beta, or another loss, can be compared.
+    """
+    (folder / VALIDATION).unlink(missing_ok=True)
+    if not stages:
+        return
+    counts = read_json(pipeline.artifacts / stages[-1] / pipeline.hashes["_".join(stages)] / "manifest.json")["counts"]
+    found = {name: value for name, value in counts.items() if name.startswith("validation_")}
+    if found:
+        wrong = 1 - found["validation_accuracy"] if stages[-1] == "dpo" else found["validation_loss"]
+        write_json(folder / VALIDATION, {"stage": stages[-1], "error": wrong, **found})
+
+
+def validation_error(folder: Path) -> float | None:
+    """Return a run's error on its held-out training examples; None where none were held out."""
+    noted = folder / VALIDATION
+    return float(read_json(noted)["error"]) if noted.is_file() else None
 
 
 def run_folders(runs: Path) -> list[Path]:

@@ -105,6 +105,7 @@ class TrainerConfig:
     strategy: str = setting("auto", choices=("auto", "ddp", "deepspeed"))
     deepspeed: dict[str, Any] | None = None
     checkpoint_every: int = setting(at_least=1)
+    activation_checkpointing: bool = False
     threads: int | None = setting(None, at_least=1)
     wait_seconds: float = setting(86400.0, above=0)
 
@@ -201,6 +202,7 @@ class SFTConfig:
     max_grad_norm: float = setting(above=0)
     max_length: int = setting(above=0)
     schedule: str = setting(choices=("linear", "cosine", "constant"))
+    validation: float = setting(at_least=0, below=1)
 
 
 @dataclass

@@ -33,3 +33,8 @@ class Comparison(Callback):
         runs = Path(config.runs).expanduser() / config.experiment_name
         if any(runs.glob(f"*/{results.RUN}")):
             show(runs, runs / results.PAGE)
+            found = {f: results.validation_error(f) for f in results.run_folders(runs)}
+            errors = {folder: error for folder, error in found.items() if error is not None}
+            if errors:
+                best = min(errors, key=lambda folder: errors[folder])
+                print(f"\nlowest validation error of {len(errors)} runs: {errors[best]:.4f} ({best.name})")

@@ -22,10 +22,13 @@ log = logging.getLogger("valign.train")
 NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "budget_only")
 
 
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> float | None:
     """Run one recipe and show its arms beside base; what is complete is not done again.
 
     Of several processes the first does this, and the others do their part of training and evaluation.
+
+    Returns:
+        What a sweeper is to lower, ``validation_error`` of the last stage; None where nothing is held out.
     """
     from valign import signals
     from valign.pipeline import Pipeline
@@ -39,13 +42,13 @@ def main(config: DictConfig) -> None:
         pipeline = Pipeline(config, ranks=ranks)
         ranks.check_shared(pipeline.artifacts)
         if ranks.first:
-            run(pipeline)
-        else:
-            pipeline.follow()
+            return run(pipeline)
+        pipeline.follow()
+        return None
 
 
-def run(pipeline: Pipeline) -> None:
-    """Go through the stages and write the run's folder."""
+def run(pipeline: Pipeline) -> float | None:
+    """Go through the stages and write the run's folder; returns what ``main`` does."""
     from valign import results
     from valign.pipeline import arms_of, plain
     from valign.store import write_json
@@ -62,7 +65,7 @@ def run(pipeline: Pipeline) -> None:
     if results.complete(folder, state):
         log.info("%s is complete; nothing to do", folder)
         show(folder)
-        return
+        return results.validation_error(folder)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(shared, folder / "config.yaml", resolve=True)
     settings = plain(config.logger)
@@ -84,7 +87,9 @@ def run(pipeline: Pipeline) -> None:
             log_scores(tracker, arm.scores)
         log_answers(tracker, [answer for arm in comparison.arms for answer in arm.answers])
         write_json(folder / "artifacts.json", pipeline.hashes)
+        results.write_validation(pipeline, folder, config.recipe.stages)
     show(folder)
+    return results.validation_error(folder)
 
 
 def show(folder: Path) -> None:
@@ -98,6 +103,8 @@ def show(folder: Path) -> None:
     print(funnel_table(details["funnel"]))
     print(f"evaluation questions of which six words in a row occur in training: {100 * details['leak']['rate']:.1f}%")
     print("\n" + results.table([folder]))
+    if (error := results.validation_error(folder)) is not None:
+        print(f"validation error, on held-out training examples: {error:.4f}")
     print(f"\nreport: {folder / results.PAGE}")
 
 

@@ -81,6 +81,13 @@ def test_what_each_stage_shards() -> None:
     assert (moved.weights, moved.trained, moved.host) == (2 * 592 * 4, 1352, 1352 * 4)
 
 
+def test_recomputed_layers_keep_their_input() -> None:
+    """Of 34 bytes a number in each of two layers of width 8, 2 stay; one layer at a time has its 34: 8 (34 + 2 * 2)."""
+    common = {"rank": None, "stored_bytes": 2, "tokens": 10}
+    kept, again = (estimate(SMALL, **common, recomputed=r).activations for r in (False, True))  # type: ignore[arg-type]
+    assert (kept, again) == (10 * 8 * 34 * 2, 10 * 8 * (34 + 2 * 2))
+
+
 @pytest.mark.parametrize(
     ("name", "config", "limit"),
     [

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from valign.progress import progress
 from valign.ranks import Ranks
@@ -173,9 +173,11 @@ def _score(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean log-probability of each row's supervised tokens, and the logits of its first one.
 
-    Logits are computed at supervised positions only.
+    Logits are computed at supervised positions only, in chunks.
     """
     import torch
+
+    from valign.training.head import token_logps
 
     device = generator.model.device
     width = max(len(row) for row in ids)
@@ -190,9 +192,10 @@ def _score(
     decoder = generator.model.get_decoder()
     hidden = decoder(tokens, attention_mask=attention, use_cache=False).last_hidden_state
     before = supervised[:, 1:]
-    logits = generator.model.get_output_embeddings()(hidden[:, :-1][before]).float()
-    logps = torch.log_softmax(logits, -1).gather(1, tokens[:, 1:][before][:, None]).squeeze(1)
+    head: Any = generator.model.get_output_embeddings()
+    states = hidden[:, :-1][before]
+    logps = token_logps(head, states, tokens[:, 1:][before])
     counts = before.sum(1)
     ends = counts.cumsum(0)
     means = torch.stack([logps[e - c : e].mean() for e, c in zip(ends.tolist(), counts.tolist(), strict=True)])
-    return means, logits[ends - counts]
+    return means, head(states[ends - counts]).float()

@@ -32,6 +32,7 @@ def make_teacher(
     kind: str,
     model: str,
     *,
+    group: str = "teacher",
     precision: str = "auto",
     batch_tokens: int = 8192,
     recording: str | None = None,
@@ -45,13 +46,15 @@ def make_teacher(
     max_cost: float | None = None,
     max_tokens: int | None = None,
 ) -> Teacher:
-    """Make a teacher; its arguments are the keys of ``conf/teacher/``. Nothing is loaded or called yet.
+    """Make a teacher; its arguments are the keys of ``conf/teacher/``, and ``group`` is where they stand.
+
+    Nothing is loaded or called yet.
 
     Raises:
         ValignError: The kind is unknown, or a setting that it needs is missing or wrong.
     """
     if kind == "local":
-        return LocalTeacher(model, precision, batch_tokens)
+        return LocalTeacher(model, precision, batch_tokens, group)
     if kind == "api":
         meter = Meter(price_in, price_out, max_cost, max_tokens)
         return ApiTeacher(model, base_urls, api_key_env, concurrency, timeout, max_retries, meter)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valign.shortage import explained, halved
 from valign.teachers.protocol import Completion, Request
 
 if TYPE_CHECKING:
@@ -18,17 +19,19 @@ if TYPE_CHECKING:
 class LocalTeacher:
     """A causal language model that writes, computed here, on the first GPU where there is one."""
 
-    def __init__(self, model: str, precision: str = "auto", batch_tokens: int = 8192) -> None:
+    def __init__(self, model: str, precision: str = "auto", batch_tokens: int = 8192, group: str = "teacher") -> None:
         """Choose the model.
 
         Args:
             model: What ``base_model.model`` can be: the embedded model, a folder, or a hub id.
             precision: ``auto``, ``float32`` or ``bfloat16``.
             batch_tokens: Most cache positions (rows times length) of one batch.
+            group: Where that is set, for the error when memory runs out.
         """
         self.model = model
         self.precision = precision
         self.batch_tokens = batch_tokens
+        self.group = group
         self._generator: Generator | None = None
 
     @cached_property
@@ -55,8 +58,17 @@ class LocalTeacher:
         return self._load().batches(requests)
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Complete the requests of one group."""
-        return self._load().complete(requests)
+        """Complete the requests of one group.
+
+        Raises:
+            ValignError: Memory runs out.
+        """
+        with explained("the local teacher", self._remedies):
+            return self._load().complete(requests)
+
+    def _remedies(self) -> list[str]:
+        smaller = halved(f"{self.group}.batch_tokens", self.batch_tokens)
+        return [smaller, f"choose a smaller model than {self.model}, or teacher=api"]
 
     def prompt_tokens(self, request: Request) -> int:
         """Count a prompt's tokens with the model's own tokenizer and chat template; the weights are not loaded."""

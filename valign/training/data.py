@@ -149,6 +149,11 @@ def make_plan(lengths: Sequence[int], batch_size: int, accumulate: int, world: i
     return plan[:total]
 
 
+def one_step(lengths: Sequence[int], batch_size: int, world: int) -> Plan:
+    """Lay everything out as one optimizer step of batches of at most ``batch_size``; arguments as in ``make_plan``."""
+    return make_plan(lengths, batch_size, -(-len(lengths) // (batch_size * world)), world, 1, 0)
+
+
 def _deal(step: list[int], parts: int) -> list[tuple[int, ...]]:
     """Deal a step's examples to batches whose sizes differ by one at most; a batch may get none.
 

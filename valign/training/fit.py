@@ -16,6 +16,7 @@ from valign import signals
 from valign.errors import ValignError
 from valign.ranks import Ranks
 from valign.records import Instruction, Preference
+from valign.shortage import explained
 from valign.store import digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ def fit_sft(
         rows: D_sft.
         adapter: Keys kind, rank, alpha, dropout, target_modules.
         settings: Keys epochs, learning_rate, warmup_ratio, batch_size, accumulate, weight_decay, max_grad_norm,
-            max_length, schedule.
-        trainer: Keys accelerator, devices, num_nodes, strategy, deepspeed, checkpoint_every, threads.
+            max_length, schedule; may have validation, the share of the rows to hold out.
+        trainer: Keys accelerator, devices, num_nodes, strategy, deepspeed, checkpoint_every, threads; may have
+            activation_checkpointing.
         seed: Of shuffling, initial adapter weights and dropout.
         system_prompt: Put before every question; None for none.
         precision: ``auto``, ``float32`` or ``bfloat16``.
@@ -105,11 +107,13 @@ def fit_sft(
         ranks: The run's processes, all of which call this; None for a single one.
 
     Returns:
-        examples, dropped_too_long, steps, supervised_tokens, seconds, final_loss (mean of the last ten steps'); nothing
-        in other processes than the first.
+        examples, dropped_too_long, steps, supervised_tokens, seconds, final_loss (mean of the last ten steps'), and
+        where rows are held out validation_examples and validation_loss, in DPO validation_accuracy too; nothing in
+        other processes than the first.
 
     Raises:
-        ValignError: No example is short enough, the loss or a gradient is not finite, a device is missing.
+        ValignError: No example is short enough, the loss or a gradient is not finite, a device is missing, or memory
+            runs out.
         Interrupted: A signal asked for an end; a checkpoint of the last step is there.
     """
     stage = Stage(
@@ -158,23 +162,28 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     import torch
 
     from valign.models import load_tokenizer
+    from valign.training.memory import remedies
     from valign.training.strategies import quiet, world_size
+    from valign.training.validation import hold_out
 
     if stage.ranks.share(lambda: trained(stage.folder)):
         return dict(read_json(stage.folder / COUNTS)) if stage.ranks.first else {}
     began = time.time()
     if stage.trainer.get("threads"):
         torch.set_num_threads(int(stage.trainer["threads"]))
-    with quiet():
+    given: dict[str, Any] = {"adapter": stage.adapter, "settings": stage.settings, "trainer": stage.trainer}
+    with quiet(), explained(stage.name, partial(remedies, stage.name, **given, gpu=stage.device == "cuda")):
         tokenizer = load_tokenizer(stage.model, stage.trust_remote_code)
+        rows, kept_back = hold_out(rows, float(stage.settings.get("validation", 0)), f"{stage.name}.validation")
         examples, dropped = _encode(stage, tokenizer, rows)
+        held_out = _encode(stage, tokenizer, kept_back)[0] if kept_back else []
         plan = _plan(stage, examples, world_size(stage.trainer))
         start, checkpoint = stage.ranks.share(lambda: _resume_point(stage, plan))
         trainer = _trainer(stage, plan, start)
         _estimate_memory(stage)
         model = _trainable_model(stage, trainer)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        module = _module(stage, model, examples, plan, int(pad), start)
+        module = _module(stage, model, examples, plan, int(pad), start, held_out)
         log.info("%s: %d examples (%d too long), %d steps", stage.name, len(examples), dropped, len(plan))
         if checkpoint is not None:
             log.info("%s: going on from step %d", stage.name, start)
@@ -185,7 +194,9 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
         held = stage.ranks.gather(_held(module, trainer))
         _save(stage, module, trainer)
     tokens = sum(examples[i].supervised for step in plan for part in step for i in part)
-    counts = _finish(stage, trainer, len(examples), dropped, len(plan), tokens, time.time() - began, held)
+    found: dict[str, float] = {"validation_examples": len(held_out)} if held_out else {}
+    found |= {f"validation_{name}": module.validated[name] for name in ("loss", "accuracy") if name in module.validated}
+    counts = _finish(stage, trainer, len(examples), dropped, len(plan), tokens, time.time() - began, held, found)
     stage.ranks.share(lambda: None)  # until the counts are written
     return counts
 
@@ -218,6 +229,7 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     import torch
 
     from valign.models import add_adapter, policy
+    from valign.training.recompute import recompute_activations
     from valign.training.strategies import zero_stage
 
     stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute
@@ -231,7 +243,10 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     else:
         model, _ = policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, move=False)
     keys = ("kind", "rank", "alpha", "dropout", "target_modules")
-    return add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed)
+    adapted = add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed)
+    if stage.trainer.get("activation_checkpointing"):
+        recompute_activations(adapted)
+    return adapted
 
 
 def _encode(stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Example], int]:
@@ -272,9 +287,11 @@ def _resume_point(stage: Stage, plan: Plan) -> tuple[int, str | None]:
     return step, str(path) if path is not None else None
 
 
-def _module(stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, start: int) -> TrainingModule:
+def _module(
+    stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, start: int, held_out: Sequence[Example]
+) -> TrainingModule:
     """Build the stage's LightningModule."""
-    from valign.training.data import PlannedBatches
+    from valign.training.data import PlannedBatches, one_step
     from valign.training.losses import can_share
     from valign.training.modules import DPOModule, SFTModule
     from valign.training.reference import reference_logps
@@ -283,6 +300,9 @@ def _module(stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, p
     shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
     shared |= {"seed": stage.seed, "compute": stage.compute, "start": start}
     batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
+    if held_out:
+        once = one_step([e.length for e in held_out], int(s["batch_size"]), stage.ranks.world)
+        shared["validation"] = partial(PlannedBatches, held_out, once, pad, share=can_share(model))
     if stage.name == "sft":
         return SFTModule(model, batches, **shared)
     own: dict[str, Any] = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight")}
@@ -351,6 +371,7 @@ def _finish(
     tokens: int,
     seconds: float,
     held: Sequence[Mapping[str, int]],
+    found: Mapping[str, float],
 ) -> dict[str, Any]:
     """Write and return the counts; remove the checkpoints. All of that is the first process's."""
     from valign.training.callbacks import CURVES, read_curves
@@ -365,6 +386,7 @@ def _finish(
         "supervised_tokens": tokens,
         "seconds": round(seconds, 1),
         "final_loss": sum(losses) / len(losses),
+        **found,
         **({"held_by_rank": list(held)} if stage.ranks.world > 1 else {}),
     }
     write_json(stage.folder / COUNTS, counts)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from valign import attention
+from valign.training.head import token_logps
 from valign.training.prefix import hidden_behind, shared_prefix
 
 if TYPE_CHECKING:
@@ -204,9 +205,9 @@ def pair_lengths(segments: torch.Tensor, mask: torch.Tensor, pairs: int) -> tupl
 def supervised_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return the log-probability of each supervised token, given those before it in its conversation.
 
-    The output layer runs only at the positions that predict a supervised token, so that logits of the whole batch
-    never exist; models that change their logits behind the output layer compute all of them. On a CPU, what all rows
-    begin with is computed once.
+    The output layer runs only at the positions that predict a supervised token, in chunks (``token_logps``), so that
+    logits of the whole batch never exist; models that change their logits behind the output layer compute all of them.
+    On a CPU, what all rows begin with is computed once.
 
     Args:
         model: A causal language model, with or without an adapter.
@@ -233,13 +234,12 @@ def supervised_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask
         inputs |= {"attention_mask": _branches(base, segments), "position_ids": positions}
     if not has_plain_head(base):
         logits = model(**inputs).logits[row, before]
-    elif can_share(base) and (prefix := shared_prefix(base, ids, segments, before)):
-        hidden = hidden_behind(base, prefix, ids, _branches(base, segments), positions)
-        logits = base.get_output_embeddings()(hidden[row, before - prefix])
+        return -F.cross_entropy(logits.float(), ids[row, target], reduction="none")
+    if can_share(base) and (prefix := shared_prefix(base, ids, segments, before)):
+        hidden = hidden_behind(base, prefix, ids, _branches(base, segments), positions)[row, before - prefix]
     else:
-        hidden = base.get_decoder()(**inputs).last_hidden_state
-        logits = base.get_output_embeddings()(hidden[row, before])
-    return -F.cross_entropy(logits.float(), ids[row, target], reduction="none")
+        hidden = base.get_decoder()(**inputs).last_hidden_state[row, before]
+    return token_logps(base.get_output_embeddings(), hidden, ids[row, target])
 
 
 def _branches(model: PreTrainedModel, segments: torch.Tensor) -> torch.Tensor:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from valign.shortage import halved
+
 GIB = 2**30
 MASTER_BYTES = 4
 MOMENT_BYTES = 8  # AdamW's two, in float32
 ACTIVATION_BYTES = 34  # of a token in a layer, for each number of its hidden state (Korthikanti et al., 2022, table 2)
+INPUT_BYTES = 2  # of which so many are the layer's input
 CONTEXT_BYTES = 1.5 * GIB  # CUDA, NCCL and cuBLAS keep that much for themselves
 WORKING_LAYERS = 2  # ZeRO-3 has the layer at work whole, and the next one
 
@@ -118,6 +121,7 @@ def estimate(
     tokens: int,
     world: int = 1,
     stage: int = 0,
+    recomputed: bool = False,
     offload_optimizer: bool = False,
     offload_parameters: bool = False,
 ) -> Estimate:
@@ -133,6 +137,7 @@ def estimate(
         tokens: In the largest batch of a device: rows times positions.
         world: Number of devices.
         stage: Of ZeRO; 0 for none.
+        recomputed: Whether only what enters each layer is kept, and one layer at a time computed again.
         offload_optimizer: Whether moments and master weights lie in main memory or on NVMe.
         offload_parameters: Whether the shards of parameters do (ZeRO-3).
     """
@@ -143,11 +148,12 @@ def estimate(
     gradients = trained * MASTER_BYTES / divide[1]
     held = (frozen + trained * MASTER_BYTES) / divide[2]
     working = WORKING_LAYERS * shape.layer * stored_bytes if stage == 3 else 0
+    layers = ACTIVATION_BYTES * (1 if recomputed else shape.layers) + (INPUT_BYTES * shape.layers if recomputed else 0)
     host = (optimizer if offload_optimizer else 0) + (held if offload_parameters else 0)
     return Estimate(
         weights=(0 if offload_parameters else held) + working,
         trained=gradients + (0 if offload_optimizer else optimizer),
-        activations=ACTIVATION_BYTES * (stored_bytes / 2) * shape.hidden * shape.layers * tokens,
+        activations=layers * (stored_bytes / 2) * shape.hidden * tokens,
         context=CONTEXT_BYTES,
         host=host,
     )
@@ -168,7 +174,7 @@ def estimate_for(
         config: The model's ``config.json``.
         adapter: Keys kind and rank.
         settings: Keys batch_size and max_length.
-        trainer: Keys devices, num_nodes, strategy, deepspeed.
+        trainer: Keys devices, num_nodes, strategy, deepspeed; may have activation_checkpointing.
         stored_bytes: As in ``estimate``.
         pairs: Whether a row holds two answers (DPO), which makes it up to twice as long.
     """
@@ -186,6 +192,7 @@ def estimate_for(
         tokens=int(settings["batch_size"]) * int(settings["max_length"]) * (2 if pairs else 1),
         world=int(trainer["devices"]) * int(trainer["num_nodes"]),
         stage=int(zero.get("stage", 0)),
+        recomputed=bool(trainer.get("activation_checkpointing")),
         offload_optimizer=devices["optimizer"] != "none",
         offload_parameters=devices["param"] != "none",
     )
@@ -202,5 +209,40 @@ def too_much(needed: Estimate, available: float) -> str | None:
         return None
     return (
         f"this may not fit: an estimated {needed.line()}; the device has {available / GIB:.1f} GiB. Lower batch_size "
-        "(and raise accumulate) or max_length, or choose trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
+        "(and raise accumulate) or max_length, set trainer.activation_checkpointing=true, or choose "
+        "trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
     )
+
+
+def remedies(
+    stage: str, *, adapter: Mapping[str, Any], settings: Mapping[str, Any], trainer: Mapping[str, Any], gpu: bool
+) -> list[str]:
+    """Return what lowers the memory of a training that ran out of it, what leaves the result as it is first.
+
+    Args:
+        stage: ``sft`` or ``dpo``.
+        adapter: Key kind.
+        settings: Keys batch_size, accumulate and max_length.
+        trainer: Keys strategy and deepspeed; may have activation_checkpointing.
+        gpu: Whether it trains on a GPU.
+    """
+    found = []
+    size, accumulate = int(settings["batch_size"]), int(settings["accumulate"])
+    if size > 1:
+        smaller = size // 2 if size % 2 == 0 else 1
+        found.append(
+            f"lower {stage}.batch_size={size} to {smaller} and raise {stage}.accumulate={accumulate} to "
+            f"{accumulate * size // smaller}, which is the same step"
+        )
+    found.append(halved(f"{stage}.max_length", int(settings["max_length"])))
+    if not trainer.get("activation_checkpointing"):
+        found.append("set trainer.activation_checkpointing=true, which computes layers twice")
+    if adapter["kind"] == "none":
+        found.append("train an adapter instead of every weight, adapter.kind=lora")
+    if gpu:
+        zero = (trainer.get("deepspeed") or {}).get("zero_optimization") or {}
+        shards = trainer.get("strategy") == "deepspeed" and zero.get("stage") == 3
+        offloads = shards and zero.get("offload_param")
+        if not offloads:
+            found.append(f"choose trainer={'deepspeed_zero3_offload' if shards else 'deepspeed_zero3'}")
+    return found

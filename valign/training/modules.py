@@ -52,6 +52,7 @@ class TrainingModule(pl.LightningModule):
         model: Its trainable parameters are trained, in float32.
         batches: Called with rank and number of devices, returns the batches of one.
         start: Optimizer step that comes first, more than 0 after a resume.
+        validation: As ``batches``, of what is held out: one optimizer step, which is not made; None for nothing.
         learning_rate: Highest value of the schedule.
         warmup_ratio: Share of the steps in which the rate rises.
         schedule: As in ``learning_rate_factor``.
@@ -72,6 +73,7 @@ class TrainingModule(pl.LightningModule):
         seed: int = 0,
         compute: torch.dtype = torch.float32,
         start: int = 0,
+        validation: BatchesOf | None = None,
     ) -> None:
         """Keep the settings; the optimizer is made when the fit starts."""
         super().__init__()
@@ -81,6 +83,8 @@ class TrainingModule(pl.LightningModule):
         self.weight_decay = weight_decay
         self.total_steps = len(batches(0, 1).plan)
         self.report: dict[str, float] | None = None
+        self.validation = validation
+        self.validated: dict[str, float] = {}
         self.trained_tokens = 0
         self.strict_loading = False
         self._sums: dict[str, torch.Tensor] = {}
@@ -101,6 +105,10 @@ class TrainingModule(pl.LightningModule):
     def own_batches(self) -> PlannedBatches:
         """Return this device's batches."""
         return self.batches(self.trainer.global_rank, self.trainer.world_size)
+
+    def held_out_batches(self) -> PlannedBatches | None:
+        """Return this device's batches of what is held out, if anything is."""
+        return self.validation and self.validation(self.trainer.global_rank, self.trainer.world_size)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return this device's batches from the first step that is still to be made."""
@@ -170,6 +178,21 @@ class TrainingModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Start the clock of the first step."""
         self._since = time.perf_counter()
+
+    def on_train_end(self) -> None:
+        """Measure what was trained on what was held out: the loss and all else that a step reports, without dropout."""
+        batches = self.held_out_batches()
+        if batches is None:
+            return
+        self.eval()
+        sums: dict[str, torch.Tensor] = {}
+        with torch.no_grad():
+            for index in range(len(batches)):
+                batch: Batch = self.trainer.strategy.batch_to_device(batches[index])
+                loss, shares = self.objective(batch)
+                for name, value in {**shares, "loss": loss}.items():
+                    sums[name] = sums.get(name, 0) + value.float().cpu().double() * batch.weight
+        self.validated = {name: self._over_devices(value) for name, value in sums.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the frozen weights out of checkpoints."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from valign.training.recompute import is_recomputed
 from valign.training.zero import is_sharded
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _runs_alike(model: PreTrainedModel) -> bool:
     """
     dropped = any(isinstance(m, torch.nn.Dropout) and m.training and m.p > 0 for m in model.modules())
     attention = bool(getattr(model.config.get_text_config(), "attention_dropout", 0)) and model.training
-    recomputed = any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
+    recomputed = any(is_recomputed(m) or getattr(m, "gradient_checkpointing", False) for m in model.modules())
     sharded = is_sharded(next(model.parameters()))
     return hasattr(model.get_decoder(), "rotary_emb") and not (dropped or attention or recomputed or sharded)
 

@@ -14,6 +14,7 @@ from valign.errors import ValignError
 from valign.ranks import Ranks
 
 if TYPE_CHECKING:
+    from valign.training.data import PlannedBatches
     from valign.training.modules import DPOModule
 
 
@@ -31,8 +32,14 @@ def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[st
     Raises:
         ValignError: The training has begun and the file is gone.
     """
-    batches = module.own_batches()
-    needed = {batches.examples[i].example_id for step in batches.plan for part in step for i in part}
+    needed = {
+        batches.examples[i].example_id
+        for batches in (module.own_batches(), module.held_out_batches())
+        if batches is not None
+        for step in batches.plan
+        for part in step
+        for i in part
+    }
     found = ranks.share(lambda: _read(folder))
     if needed <= set(found):
         return found
@@ -44,8 +51,14 @@ def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[st
 
 
 def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:
-    """Compute the part of this device: its batches until every example has been seen."""
-    batches = module.own_batches()
+    """Compute the part of this device, of what is held out too."""
+    found = _compute_batches(module, module.own_batches())
+    held_out = module.held_out_batches()
+    return found if held_out is None else found | _compute_batches(module, held_out)
+
+
+def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tuple[float, float]]:
+    """Go through this device's batches until every example has been seen."""
     found: dict[str, tuple[float, float]] = {}
     unseen = {i for step in batches.plan for part in step for i in part}
     for step in range(len(batches.plan)):

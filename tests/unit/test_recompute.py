@@ -1,0 +1,124 @@
+"""Activation checkpointing: the same losses and gradients, with less kept of the forward pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from valign.errors import ValignError
+from valign.models import add_adapter, load, prepare_model
+from valign.training import prefix
+from valign.training.data import collate, encode_instructions, encode_preferences
+from valign.training.fit import fit_dpo, fit_sft
+from valign.training.losses import supervised_logps
+from valign.training.recompute import is_recomputed, recompute_activations
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
+    assert isinstance(found, Path)
+    return found
+
+
+def adapted(path: Path, dropout: float = 0.0, kind: str = "lora") -> Any:
+    model: Any = add_adapter(load(path, "float32")[0], **tiny.ADAPTER | {"dropout": dropout, "kind": kind}, seed=0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+def gradients(model: Any, inputs: Any, bfloat16: bool) -> tuple[dict[str, torch.Tensor], int]:
+    """Return log-probabilities and gradients, and how many numbers the forward pass kept."""
+    kept: list[int] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    torch.manual_seed(5)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
+    ):
+        logps = supervised_logps(model, *inputs)
+    (logps * torch.linspace(-1, 2, len(logps))).sum().backward()
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found | {"logps": logps.detach()}, sum(kept)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["lora", "none"])
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_nothing_changes_but_what_is_kept(
+    path: Path, stage: str, kind: str, bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit where the shared opening is not computed apart, pairs in one row and dropout's draws included."""
+    monkeypatch.setattr(prefix, "FEWEST_TOKENS", 10**9)
+    tokenizer = load(path, "float32")[1]
+    if stage == "sft":
+        examples, _ = encode_instructions(tokenizer, tiny.instructions(4), None, 200)
+    else:
+        examples, _ = encode_preferences(tokenizer, tiny.preferences(4), None, 200)
+    inputs = collate(examples, 0)
+    model = adapted(path, 0.3 if stage == "sft" else 0.0, kind).train(stage == "sft")
+    plain, kept = gradients(model, inputs, bfloat16)
+    recompute_activations(model)
+    again, kept_again = gradients(model, inputs, bfloat16)
+    assert plain.keys() == again.keys() and len(plain) > 2
+    assert all(torch.equal(plain[name], again[name]) for name in plain)
+    assert kept_again < kept / 2
+
+
+def test_the_shared_opening_is_not_computed_apart(path: Path) -> None:
+    """Its keys and values would be appended twice; the numbers stay those of the shared way within rounding."""
+    examples, _ = encode_instructions(load(path, "float32")[1], tiny.instructions(4), None, 200)
+    ids, segments, _ = inputs = collate(examples, 0)
+    model = adapted(path).eval()
+    before = torch.tensor([ids.shape[1] - 2])
+    assert prefix.shared_prefix(model.get_base_model(), ids, segments, before) > 0
+    shared, _ = gradients(model, inputs, False)
+    recompute_activations(model)
+    assert prefix.shared_prefix(model.get_base_model(), ids, segments, before) == 0
+    torch.testing.assert_close(gradients(model, inputs, False)[0], shared, rtol=1e-4, atol=1e-5)
+
+
+def test_sharded_layers_take_the_reentrant_way_with_the_same_gradients(path: Path) -> None:
+    """The frozen embedding's output asks for no gradient of its own; adapters get theirs nevertheless."""
+    examples, _ = encode_instructions(load(path, "float32")[1], tiny.instructions(2), None, 200)
+    model = adapted(path).eval()
+    plain, _ = gradients(model, collate(examples, 0), False)
+    recompute_activations(model)
+    for module in model.modules():
+        if is_recomputed(module):
+            vars(module)["forward"].sharded = True
+    torch.testing.assert_close(gradients(model, collate(examples, 0), False)[0], plain, rtol=1e-4, atol=1e-5)
+
+
+def test_trainings_are_the_same(path: Path, tmp_path: Path) -> None:
+    """The key reaches both stages; every step's loss is the same within rounding."""
+    common: dict[str, Any] = {"adapter": tiny.ADAPTER, "seed": 0, "precision": "float32"}
+    stages: Any = (
+        (fit_sft, tiny.instructions(12), tiny.SFT | {"epochs": 1}),
+        (fit_dpo, tiny.preferences(12), tiny.DPO | {"epochs": 1}),
+    )
+    for fit, rows, settings in stages:
+        curves = []
+        for again in (False, True):
+            folder = tmp_path / f"{fit.__name__}-{again}"
+            folder.mkdir()
+            trainer = tiny.TRAINER | {"activation_checkpointing": again}
+            fit(folder, path, rows, settings=settings, trainer=trainer, **common)
+            curves.append(tiny.curve(folder))
+        assert curves[1] == pytest.approx(curves[0], rel=1e-4) and len(curves[0]) == 3
+
+
+def test_a_model_without_layers_is_refused() -> None:
+    with pytest.raises(ValignError, match=r"activation_checkpointing=true: Linear has no list of layers"):
+        recompute_activations(torch.nn.Linear(2, 2))

@@ -1,0 +1,51 @@
+"""Out of memory, said in one line that names the settings to lower."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from valign.errors import ValignError
+
+MAIN = re.compile(r"DefaultCPUAllocator|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+DEVICE = re.compile(r"out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
+
+
+def memory_of(error: BaseException) -> str | None:
+    """Return which memory an error says is used up, ``main memory`` or ``GPU memory``; None for any other error.
+
+    PyTorch has a class of its own for a GPU, ``OutOfMemoryError``, and a RuntimeError for the CPU and for libraries.
+    """
+    if isinstance(error, MemoryError):
+        return "main memory"
+    if not isinstance(error, RuntimeError):
+        return None
+    if MAIN.search(str(error)):
+        return "main memory"
+    return "GPU memory" if type(error).__name__ == "OutOfMemoryError" or DEVICE.search(str(error)) else None
+
+
+@contextlib.contextmanager
+def explained(what: str, remedies: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Say what to lower where memory runs out inside.
+
+    Args:
+        what: What was done, for example ``sft``.
+        remedies: Called when it happens; each names a key, its present value and a better one, the first the best.
+
+    Raises:
+        ValignError: Memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        memory = memory_of(error)
+        if memory is None:
+            raise
+        raise ValignError(f"{what} ran out of {memory}: {'; or '.join(remedies())}.") from error
+
+
+def halved(key: str, value: int) -> str:
+    """Return the remedy that a setting be half of what it is."""
+    return f"lower {key}={value}, for example to {max(1, value // 2)}"

@@ -1,0 +1,164 @@
+"""The output layer and the log-probability behind it, in chunks: logits of a whole batch never exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeGuard
+
+import torch
+import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
+
+from valign.training.zero import is_sharded
+
+CPU_LOGITS = 2**24  # of a chunk, 64 MiB in float32; smaller products are slower
+GPU_LOGITS = 2**26  # 512 rows at a vocabulary of 128k, as many as a product needs to be bound by arithmetic
+KEPT_CHUNKS = 4  # a trained output layer keeps the logits of so many, which is quicker than computing them again
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def token_logps(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the log-probability of each token, from the hidden state that predicts it.
+
+    Under a frozen output layer, the gradient for the hidden states, but for the factor that the loss will put to each
+    token, is computed along with the log-probabilities, so that no logits are kept and none are computed twice. Under
+    one that is trained, the backward pass computes the logits again where they fill more than four chunks. An output
+    layer with an adapter, with hooks, or in shards is called as a module, with all positions at once.
+
+    Args:
+        head: The output layer; its product with the hidden states is the logits.
+        hidden: (tokens, hidden size).
+        targets: Token ids, (tokens,).
+
+    Returns:
+        (tokens,) in float32, in nats.
+    """
+    if not _is_plain(head):
+        return _logps(head(hidden), targets)
+    weight: torch.Tensor = head.weight
+    bias: torch.Tensor | None = head.bias
+    trained = weight.requires_grad or (bias is not None and bias.requires_grad)
+    size = max(1, (CPU_LOGITS if hidden.device.type == "cpu" else GPU_LOGITS) // len(weight))
+    if len(hidden) <= size * (KEPT_CHUNKS if trained else 1) and (trained or not hidden.requires_grad):
+        return _logps(head(hidden), targets)
+    if torch.is_grad_enabled() and trained:
+        return _trained_head(hidden, weight, bias, targets, size)
+    weight, bias = _at_work(weight, hidden), None if bias is None else _at_work(bias, hidden)
+    if torch.is_grad_enabled() and hidden.requires_grad:
+        return _frozen_head(hidden, weight, bias, targets, size)
+    return torch.cat([_logps(F.linear(h, weight, bias), t) for h, t in _chunks(size, hidden, targets)])
+
+
+def _is_plain(head: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
+    """Tell whether a call of the output layer is the product with its weight and nothing else."""
+    if not isinstance(head, torch.nn.Linear) or type(head) is not torch.nn.Linear or "forward" in vars(head):
+        return False
+    weight: Any = head.weight
+    return not is_sharded(weight) and not any(getattr(head, name) for name in HOOKS)
+
+
+def _logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return -F.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def _at_work(weight: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """Return a weight as autocast would give it to a product: converted once, instead of for every chunk."""
+    device = hidden.device.type
+    return weight.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else weight
+
+
+def _chunks(size: int, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Yield ``size`` rows of each tensor at a time; of none, where there are none, once."""
+    return zip(*(tensor.split(size) for tensor in tensors), strict=True)
+
+
+def _slopes(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log-probabilities, and their derivatives by the logits: one at the target, less the softmax.
+
+    Returns:
+        (tokens,) and (tokens, vocabulary), both in float32.
+    """
+    logps = torch.log_softmax(F.linear(hidden, weight, bias).float(), -1)
+    found = logps.gather(1, targets[:, None])
+    slopes = logps.exp_().neg_()
+    return found.squeeze(1), slopes.scatter_add_(1, targets[:, None], torch.ones_like(found))
+
+
+class _FrozenHead(torch.autograd.Function):
+    """Log-probabilities whose derivatives by the hidden states are there before the loss is.
+
+    The loss reaches a token's logits by its log-probability alone, so what is upstream is one factor a token:
+    d loss / d hidden_t = (d loss / d logp_t) (onehot(target_t) - softmax_t) W. The rest of that is what is kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        size: int,
+    ) -> torch.Tensor:
+        """Compute the log-probabilities and keep (tokens, hidden size)."""
+        logps = hidden.new_empty(len(hidden), dtype=torch.float32)
+        slopes = torch.empty_like(hidden)
+        for h, t, found, slope in _chunks(size, hidden, targets, logps, slopes):
+            values, by_logits = _slopes(h, weight, bias, t)
+            found.copy_(values)
+            slope.copy_(by_logits.to(weight.dtype) @ weight)
+        ctx.save_for_backward(slopes)
+        return logps
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+        """Put each token's factor to what was kept."""
+        (slopes,) = ctx.saved_tensors
+        return (slopes * upstream[:, None]).to(slopes.dtype), None, None, None, None
+
+
+class _TrainedHead(torch.autograd.Function):
+    """Log-probabilities whose logits are computed again in the backward pass, chunk by chunk."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        size: int,
+    ) -> torch.Tensor:
+        """Compute the log-probabilities."""
+        ctx.save_for_backward(hidden, weight, bias, targets)
+        ctx.size = size
+        ctx.dtype = _at_work(weight, hidden).dtype
+        w, b = weight.to(ctx.dtype), None if bias is None else bias.to(ctx.dtype)
+        return torch.cat([_logps(F.linear(h, w, b), t) for h, t in _chunks(size, hidden, targets)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients for hidden states, weight and bias; the weight's is summed in its own dtype."""
+        hidden, weight, bias, targets = ctx.saved_tensors
+        w, b = weight.to(ctx.dtype), None if bias is None else bias.to(ctx.dtype)
+        by_hidden, by_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        by_bias = None if bias is None else torch.zeros_like(bias)
+        for h, t, up, out in _chunks(ctx.size, hidden, targets, upstream, by_hidden):
+            at_work = h.to(ctx.dtype)
+            by_logits = _slopes(at_work, w, b, t)[1].mul_(up[:, None]).to(ctx.dtype)
+            out.copy_(by_logits @ w)
+            if by_weight.dtype == ctx.dtype:
+                by_weight.addmm_(by_logits.T, at_work)
+            else:
+                by_weight += by_logits.T @ at_work
+            if by_bias is not None:
+                by_bias += by_logits.sum(0)
+        return by_hidden, by_weight, by_bias, None, None
+
+
+_frozen_head: Any = _FrozenHead.apply
+_trained_head: Any = _TrainedHead.apply
