@@ -34,8 +34,9 @@ ablation: setup  ## base, rag, sft, dpo and sft_dpo on it, and one comparison
 test: lint test-unit  ## lint, then every test
 	$(PY) -m pytest tests -m "(slow or real) and not cluster"
 
+# Two processes of one thread: the models of unit tests are so small that a second thread would only wait.
 test-unit: setup  ## the fast tests
-	$(PY) -m pytest tests/unit -m "not slow and not real and not cluster"
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests/unit -n 2 --dist worksteal -m "not slow and not real and not cluster"
 
 test-cluster: setup  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
 	@for program in munged slurmctld slurmd sbatch shellcheck; do \

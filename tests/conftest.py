@@ -11,6 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from valign import cli, config
+from valign.pipeline import plain, settings_of
+from valign.synthesis.settings import Settings
 
 os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false", WANDB_MODE="offline")
 
@@ -26,3 +28,11 @@ def compose_config() -> Iterator[Callable[..., DictConfig]]:
 
     with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
         yield composed
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """What the configuration asks of the synthesis by default."""
+    config.register()
+    with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
+        return settings_of(plain(compose("config").synthesis))

@@ -219,6 +219,7 @@ def dry_pass(
             limits=EVERYTHING,
             seed=seed,
             system_prompt=system_prompt,
+            audited=False,
         )
     return teacher.steps
 

@@ -7,7 +7,8 @@ without a default have to be set by the YAML files.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_type_hints
 
@@ -332,9 +333,15 @@ SCHEMAS: dict[str, type] = {
 }
 
 
+@functools.cache
+def _hints(schema: type) -> Mapping[str, Any]:
+    """Return the types of a dataclass's fields, which have to be evaluated from text."""
+    return get_type_hints(schema)
+
+
 def keys(schema: type) -> Iterator[str]:
     """Yield the schema's keys in dotted form, each group before what is in it."""
-    for name, hint in get_type_hints(schema).items():
+    for name, hint in _hints(schema).items():
         yield name
         if dataclasses.is_dataclass(hint):
             yield from (f"{name}.{key}" for key in keys(cast(type, hint)))
@@ -344,7 +351,7 @@ def key_type(schema: type, key: str) -> Any:
     """Return the type of a dotted key, or None where the schema has no such key."""
     hint: Any = schema
     for part in key.split("."):
-        hint = get_type_hints(hint).get(part) if dataclasses.is_dataclass(hint) else None
+        hint = _hints(cast(type, hint)).get(part) if dataclasses.is_dataclass(hint) else None
     return hint
 
 
@@ -352,5 +359,5 @@ def limits(schema: type, key: str) -> dict[str, Any]:
     """Return what ``setting`` declared for a dotted key."""
     *groups, name = key.split(".")
     for group in groups:
-        schema = get_type_hints(schema)[group]
+        schema = _hints(schema)[group]
     return next(dict(f.metadata) for f in dataclasses.fields(schema) if f.name == name)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from valign.teachers import Completion, Request
+
+WIDTH = 1024
 
 
 class Bag:
@@ -18,11 +21,15 @@ class Bag:
 
     def embed(self, texts: Sequence[str], /) -> np.ndarray:
         """Return one unit row for each text."""
-        rows = np.zeros((len(texts), 1024), np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for word in re.findall(r"\w+", text.lower()):
-                row[zlib.crc32(word.encode()) % 1024] += 1
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        return np.stack([_counted(text) for text in texts]) if texts else np.zeros((0, WIDTH), np.float32)
+
+
+@lru_cache(4096)
+def _counted(text: str) -> np.ndarray:
+    row = np.zeros(WIDTH, np.float32)
+    for word in re.findall(r"\w+", text.lower()):
+        row[zlib.crc32(word.encode()) % WIDTH] += 1
+    return row / np.maximum(np.linalg.norm(row), 1e-9)
 
 
 class Parrot:

@@ -93,6 +93,7 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
     """
     config = compose_config(
         *[
+            "document=saltmarsh",
             "teacher=api",
             "teacher.model=m",
             f"artifacts={tmp_path}",
@@ -127,8 +128,13 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
 
 def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
     """Two answers and one chosen answer for each passage, none of them known yet; quotes are not asked about."""
-    common = ["teacher=api", "teacher.model=m", f"artifacts={tmp_path}", "synthesis.faithfulness=judge"]
-    common += ["synthesis.openings=[]", "synthesis.questions_per_passage=2", "synthesis.scenarios_per_passage=1"]
+    common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
+    common += [
+        "synthesis.faithfulness=judge",
+        "synthesis.openings=[]",
+        "synthesis.questions_per_passage=2",
+        "synthesis.scenarios_per_passage=1",
+    ]
     common += ["synthesis.rejected.base=0", "synthesis.min_preferences=0"]
     written = Pipeline(compose_config(*common, "synthesis.answers=write"))
     (judged,) = [step for step in written.budget().steps if step.label == "faithfulness"]
@@ -145,8 +151,13 @@ def test_clauses_that_are_short_in_any_case_are_asked_about_again(
     A third pair cannot be had with one round more, and fixed sentences stand in. Four questions are wanted of the
     teacher, and sixteen asked for at once. Whatever stays short is no error.
     """
-    common = ["teacher=api", "teacher.model=m", f"artifacts={tmp_path}", "synthesis.scenarios_per_passage=1"]
-    common += ["synthesis.claim_pairs_per_passage=0", "document.questions=null", "synthesis.min_questions=4"]
+    common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
+    common += [
+        "synthesis.scenarios_per_passage=1",
+        "synthesis.claim_pairs_per_passage=0",
+        "document.questions=null",
+        "synthesis.min_questions=4",
+    ]
     for least, rounds in ((2, 2), (3, 1)):
         settings = [f"synthesis.min_preferences={least}", f"synthesis.top_up_rounds={rounds}"]
         pipeline = Pipeline(compose_config(*common, *settings))
@@ -161,8 +172,9 @@ def test_clauses_that_are_short_in_any_case_are_asked_about_again(
 
 
 def test_the_budget_loads_no_entailment_model(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
     choice = ["synthesis.faithfulness=nli", "synthesis.faithfulness_model=nowhere", "synthesis.answers=write"]
-    pipeline = Pipeline(compose_config("teacher=api", "teacher.model=m", f"artifacts={tmp_path}", *choice))
+    pipeline = Pipeline(compose_config(*common, *choice))
     assert pipeline.budget().steps
 
 
@@ -170,14 +182,15 @@ def test_entry_point_prints_the_budget_without_torch_and_train_refuses_it(tmp_pa
     code = (
         "import sys; from valign.synthesize import main, main_with\n"
         "main_with(main)\n"
-        "assert not {'torch', 'transformers', 'openai', 'aiohttp'} & set(sys.modules)\n"
+        "assert not {'torch', 'transformers', 'sklearn', 'openai', 'aiohttp'} & set(sys.modules)\n"
     )
-    settings = ["teacher=api", "teacher.model=m", "budget_only=true", f"artifacts={tmp_path}", f"runs={tmp_path}"]
+    settings = ["document=saltmarsh", "teacher=api", "teacher.model=m", "budget_only=true"]
+    settings += [f"artifacts={tmp_path}", f"runs={tmp_path}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}
     done = subprocess.run([sys.executable, "-c", code, *settings], check=False, **options)  # type: ignore[call-overload]
     assert done.returncode == 0, done.stderr
-    assert "budget of udhr, teacher m (nothing was asked)" in done.stdout
+    assert "budget of saltmarsh, teacher m (nothing was asked)" in done.stdout
     assert "questions" in done.stdout
     train = [sys.executable, "-m", "valign.train", *settings]
     done = subprocess.run(train, check=False, **options)  # type: ignore[call-overload]

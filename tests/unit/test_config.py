@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dummy_entry
 import pytest
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from valign import cli, config
@@ -23,6 +28,7 @@ from valign.schema import METRICS as CONFIGURABLE_METRICS
 from valign.schema import SCHEMAS, TrainConfig, key_type, keys
 
 Compose = Callable[..., DictConfig]
+Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(cli.config_folder().rglob("*.yaml"))
 OPTIONS = sorted(
@@ -48,14 +54,13 @@ def own_files(tmp_path: Path) -> dict[str, list[str]]:
     }
 
 
-def run_cli(*arguments: str, cwd: Path, entry: str = "config") -> tuple[int, str, str, float]:
+def run_process(*arguments: str, cwd: Path) -> tuple[int, str, str, float]:
     """Run the dummy entry point in a process of its own; return exit code, stdout, stderr and seconds."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "DUMMY_CONFIG": entry, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment.pop("HYDRA_FULL_ERROR", None)
     started = time.monotonic()
-    script = Path(__file__).with_name("dummy_entry.py")
     done = subprocess.run(
-        [sys.executable, str(script), *arguments],
+        [sys.executable, dummy_entry.__file__, *arguments],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -64,6 +69,43 @@ def run_cli(*arguments: str, cwd: Path, entry: str = "config") -> tuple[int, str
         check=False,
     )
     return done.returncode, done.stdout, done.stderr, time.monotonic() - started
+
+
+@contextlib.contextmanager
+def logging_restored() -> Iterator[None]:
+    """Undo what Hydra does to the loggers that its configs name."""
+    loggers = [logging.getLogger(), logging.getLogger("valign")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A function that runs the dummy entry point in ``tmp_path``; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+
+    def run(*arguments: str, entry: str = "config") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [dummy_entry.__file__, *arguments])
+        GlobalHydra.instance().clear()
+        with logging_restored():
+            try:
+                cli.main_with(dummy_entry.main, entry)
+                code = 0
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+            except Exception:
+                traceback.print_exc()
+                code = 1
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -223,31 +265,36 @@ def test_a_document_is_named_after_its_file(compose_config: Compose, tmp_path: P
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line_on_stderr(arguments: list[str], expected: list[str], tmp_path: Path) -> None:
-    code, _, stderr, seconds = run_cli(*arguments, cwd=tmp_path)
+def test_a_mistake_is_one_line_on_stderr(arguments: list[str], expected: list[str], run_cli: Run) -> None:
+    code, _, stderr = run_cli(*arguments)
     assert code == 2
     assert len(stderr.splitlines()) == 1, stderr
     assert all(part in stderr for part in expected), stderr
+
+
+def test_a_mistake_is_answered_at_once(tmp_path: Path) -> None:
+    code, stdout, stderr, seconds = run_process("sft.epoch=1", cwd=tmp_path)
+    assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)
     assert seconds < SECONDS
 
 
-def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
+def test_a_mistake_in_a_file_names_the_file(tmp_path: Path, run_cli: Run) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nsft:\n  epoch: 3\n")
     (tmp_path / "experiment" / "torn.yaml").write_text("# @package _global_\nsft: [\n")
-    code, _, stderr, _ = run_cli("--config-dir", ".", "+experiment=mine", cwd=tmp_path)
+    code, _, stderr = run_cli("--config-dir", ".", "+experiment=mine")
     assert (code, len(stderr.splitlines())) == (2, 1), stderr
     assert "experiment/mine.yaml: unknown key 'sft.epoch' (did you mean 'sft.epochs'?)" in stderr
-    code, _, stderr, _ = run_cli("--config-dir", ".", "+experiment=torn", cwd=tmp_path)
+    code, _, stderr = run_cli("--config-dir", ".", "+experiment=torn")
     assert (code, len(stderr.splitlines())) == (2, 1), stderr
     assert "torn.yaml" in stderr
 
 
 @pytest.mark.parametrize("entry", ["evaluate", "report", "chat"])
-def test_the_small_entry_points_show_their_usage(entry: str, tmp_path: Path) -> None:
+def test_the_small_entry_points_show_their_usage(entry: str, run_cli: Run) -> None:
     key = "run" if entry == "evaluate" else "runs"
     for arguments, wrong in ([], f"{key} is missing"), ([f"{key}=nowhere"], f"{key}=nowhere does not exist"):
-        code, _, stderr, _ = run_cli(*arguments, cwd=tmp_path, entry=entry)
+        code, _, stderr = run_cli(*arguments, entry=entry)
         assert (code, len(stderr.splitlines())) == (2, 1), stderr
         assert wrong in stderr
         assert f"usage: python -m valign.{entry} {key}=runs/udhr" in stderr
@@ -269,15 +316,15 @@ def test_the_small_entry_points_show_their_usage(entry: str, tmp_path: Path) -> 
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_the_ledgers_entry_points_say_what_they_need(
-    entry: str, arguments: list[str], expected: str, tmp_path: Path
+    entry: str, arguments: list[str], expected: str, run_cli: Run
 ) -> None:
-    code, _, stderr, _ = run_cli(*arguments, cwd=tmp_path, entry=entry)
+    code, _, stderr = run_cli(*arguments, entry=entry)
     assert (code, len(stderr.splitlines())) == (2, 1), stderr
     assert expected in stderr
 
 
 def test_an_interrupt_is_one_line(tmp_path: Path) -> None:
-    code, _, stderr, _ = run_cli("experiment_name=interrupt", cwd=tmp_path)
+    code, _, stderr, _ = run_process("experiment_name=interrupt", cwd=tmp_path)
     assert code == 130
     assert len(stderr.splitlines()) == 1
 
@@ -285,17 +332,17 @@ def test_an_interrupt_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "last"), [("bug", "RuntimeError: a bug"), ("wrong-key", "omegaconf.errors.ConfigAttributeError")]
 )
-def test_a_bug_keeps_its_traceback_in_a_multirun_too(name: str, last: str, tmp_path: Path) -> None:
+def test_a_bug_keeps_its_traceback_in_a_multirun_too(name: str, last: str, run_cli: Run) -> None:
     for arguments in [f"experiment_name={name}"], ["-m", f"experiment_name={name}", "recipe=sft,dpo"]:
-        code, _, stderr, _ = run_cli(*arguments, cwd=tmp_path)
+        code, _, stderr = run_cli(*arguments)
         assert code == 1
         assert "Traceback" in stderr
         assert last in stderr
         assert "dummy_entry.py" in stderr
 
 
-def test_a_mistake_in_one_job_of_a_multirun_leaves_the_others(tmp_path: Path) -> None:
-    code, stdout, stderr, _ = run_cli("-m", "sft.epochs=-1,1", cwd=tmp_path)
+def test_a_mistake_in_one_job_of_a_multirun_leaves_the_others(run_cli: Run) -> None:
+    code, stdout, stderr = run_cli("-m", "sft.epochs=-1,1")
     assert code == 2
     assert stderr.splitlines() == [
         "error: sft.epochs=-1.0 is out of range: give a value above 0. [job: sft.epochs=-1]",
@@ -304,15 +351,15 @@ def test_a_mistake_in_one_job_of_a_multirun_leaves_the_others(tmp_path: Path) ->
 
 
 def test_a_run_imports_nothing_heavy_and_leaves_no_files(tmp_path: Path) -> None:
-    code, stdout, stderr, seconds = run_cli("+experiment=udhr", "seed=3", cwd=tmp_path)
+    code, stdout, stderr, seconds = run_process("+experiment=udhr", "seed=3", cwd=tmp_path)
     assert (code, stderr) == (0, "")
     assert stdout == "ran runs/udhr/sft_dpo+seed-3 heavy: []\n"
     assert list(tmp_path.iterdir()) == []
     assert seconds < SECONDS
 
 
-def test_the_ablation_is_five_jobs_and_as_many_run_folders(tmp_path: Path) -> None:
-    code, stdout, stderr, _ = run_cli("-m", "+experiment=udhr_ablation", "logger=csv", cwd=tmp_path)
+def test_the_ablation_is_five_jobs_and_as_many_run_folders(tmp_path: Path, run_cli: Run) -> None:
+    code, stdout, stderr = run_cli("-m", "+experiment=udhr_ablation", "logger=csv")
     assert (code, stderr) == (0, "")
     folders = re.findall(r"^ran (\S+)", stdout, re.MULTILINE)
     assert folders == [f"runs/udhr_ablation/{recipe}" for recipe in ("base", "rag", "sft", "dpo", "sft_dpo")]
@@ -331,8 +378,8 @@ def test_the_ablation_is_five_jobs_and_as_many_run_folders(tmp_path: Path) -> No
         (["teacher.model=${base_model.name}"], r"runs/udhr/sft_dpo\+teacher.model-base_model.name-[0-9a-f]{6}"),
     ],
 )
-def test_a_run_is_named_by_what_was_set(arguments: list[str], folder: str, tmp_path: Path) -> None:
-    code, stdout, stderr, _ = run_cli(*arguments, cwd=tmp_path)
+def test_a_run_is_named_by_what_was_set(arguments: list[str], folder: str, run_cli: Run) -> None:
+    code, stdout, stderr = run_cli(*arguments)
     assert (code, stderr) == (0, "")
     found = stdout.split()[1]
     assert found == folder or re.fullmatch(folder, found)
@@ -341,7 +388,7 @@ def test_a_run_is_named_by_what_was_set(arguments: list[str], folder: str, tmp_p
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["-c", "job", "--resolve"]])
 def test_help_and_the_printed_config_answer_at_once(arguments: list[str], tmp_path: Path) -> None:
-    code, stdout, stderr, seconds = run_cli(*arguments, cwd=tmp_path)
+    code, stdout, stderr, seconds = run_process(*arguments, cwd=tmp_path)
     assert (code, stderr) == (0, "")
     assert "learning_rate" in stdout
     assert seconds < SECONDS

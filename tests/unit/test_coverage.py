@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import Bag, Parrot
-from omegaconf import DictConfig
 
 from valign.documents import shipped_document, shipped_questions
 from valign.documents.read import parse_document
 from valign.errors import ValignError
-from valign.pipeline import plain, settings_of
 from valign.records import Instruction, Passage, Preference, Question, read_jsonl
 from valign.synthesis.build import synthesize
 from valign.synthesis.coverage import check_coverage, count_questions, coverage_lines, top_up
@@ -64,11 +62,10 @@ class Silent(Parrot):
 
 
 @pytest.fixture
-def settings(compose_config: Callable[..., DictConfig]) -> Settings:
+def settings(settings: Settings) -> Settings:
     """The default settings without frames and claims, so that the teacher alone fills a clause."""
-    chosen = settings_of(plain(compose_config().synthesis))
     none: dict[str, Any] = {"phrases_per_passage": 0, "recitations_per_passage": 0, "claims_per_passage": 0}
-    return replace(chosen, **none, claim_pairs_per_passage=0, examples_per_fact=0)
+    return replace(settings, **none, claim_pairs_per_passage=0, examples_per_fact=0)
 
 
 def build(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import Bag, Parrot
-from omegaconf import DictConfig
 
 from valign.documents import shipped_document, shipped_names
 from valign.documents.read import parse_document
-from valign.pipeline import plain, settings_of
 from valign.records import Document, Instruction, Passage
 from valign.synthesis.extract import SCHEMA, list_facts, locate, parse
 from valign.synthesis.facts import KINDS, facts_of
@@ -60,12 +58,6 @@ class Scribe(Parrot):
         """Reply in turn."""
         self.asked += requests
         return [[Completion(self.replies.pop(0), 5, True)] for _ in requests]
-
-
-@pytest.fixture
-def settings(compose_config: Callable[..., DictConfig]) -> Settings:
-    """What the configuration asks for by default."""
-    return settings_of(plain(compose_config().synthesis))
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,6 @@ class Echo(Parrot):
         return next(text for key, text in self.replies.items() if key.replace("_", " ") in prompt)
 
 
-@pytest.fixture
-def settings(compose_config: Compose) -> Settings:
-    """What the configuration asks for by default."""
-    return settings_of(plain(compose_config().synthesis))
-
-
 def pier() -> Document:
     """Return a document of two rules."""
     return parse_document(PIER.encode(), "pier")

@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +14,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from fakes import Bag, Parrot
-from omegaconf import DictConfig
 
 from valign.documents import shipped_document, shipped_names, shipped_questions
 from valign.errors import ValignError
-from valign.pipeline import plain, settings_of
 from valign.records import Document, Fact, Instruction, Passage, Preference, Provenance, Question, read_jsonl
 from valign.synthesis.build import TEMPLATES, funnel_table, synthesize
 from valign.synthesis.couples import NEIGHBOURS, Situation, couples
@@ -53,12 +51,6 @@ def passages(*texts: str) -> tuple[Passage, ...]:
         found.append(Passage(f"d/{number}", ("Code",), text, start, start + len(text)))
         start += len(text) + 2
     return tuple(found)
-
-
-@pytest.fixture
-def settings(compose_config: Callable[..., DictConfig]) -> Settings:
-    """What the configuration asks for by default."""
-    return settings_of(plain(compose_config().synthesis))
 
 
 @pytest.mark.parametrize(
@@ -420,7 +412,7 @@ def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Pa
 
 
 def test_the_same_seed_writes_the_same_files(settings: Settings, tmp_path: Path) -> None:
-    document = shipped_document(shipped_names()[0])
+    document = shipped_document("saltmarsh")
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         build(tmp_path / name, document, None, settings, seed)
     files = ("sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json")
@@ -429,7 +421,7 @@ def test_the_same_seed_writes_the_same_files(settings: Settings, tmp_path: Path)
 
 
 def test_unknown_kinds_of_rejected_answers(settings: Settings, tmp_path: Path) -> None:
-    document = shipped_document(shipped_names()[0])
+    document = shipped_document("saltmarsh")
     for shares, named in (({"other": 1.0}, "'other'"), ({"edit": 0.0}, "nothing")):
         with pytest.raises(ValignError, match=rf"rejected=.*{named}.* some of edit, clause, base, contradiction"):
             check_shares(shares)

@@ -47,6 +47,7 @@ def synthesize(
     seed: int,
     system_prompt: str | None = None,
     question_teacher: CachedTeacher | None = None,
+    audited: bool = True,
 ) -> dict[str, Any]:
     """Write ``sft.jsonl``, ``preferences.jsonl``, ``questions.jsonl``, ``facts.jsonl`` and ``funnel.json`` to a folder.
 
@@ -62,6 +63,7 @@ def synthesize(
         seed: Start of the random numbers.
         system_prompt: The one under which the base model answers.
         question_teacher: Writes the evaluation questions, where they are made; None for the teacher itself.
+        audited: Whether D_pref is searched for shortcuts; a dry pass has placeholders there.
 
     Returns:
         Counts for the manifest.
@@ -105,7 +107,7 @@ def synthesize(
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
     counts = {name: funnel.to_dict() for name, funnel in funnels.items()}
-    counts["preference"]["audit"] = shortcuts = audit(preferences, seed)
+    counts["preference"]["audit"] = shortcuts = audit(preferences if audited else (), seed)
     if shortcuts["cause"]:
         log.warning("D_pref: %s", shortcuts["cause"])
     write_json(folder / FUNNEL, counts)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 REFUSAL = re.compile(
@@ -107,7 +107,12 @@ def scripts(text: str) -> Counter[str]:
     >>> sorted(scripts("Haus дом 12").items())
     [('CYRILLIC', 3), ('LATIN', 4)]
     """
-    return Counter(unicodedata.name(letter, "unknown").split()[0] for letter in text if letter.isalpha())
+    return Counter(_script(letter) for letter in text if letter.isalpha())
+
+
+@cache
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "unknown").split()[0]
 
 
 @cache
@@ -123,10 +128,17 @@ def _flat(listed: Iterable[str]) -> frozenset[str]:
     return frozenset(part for word in listed for part in words(word) if len(part) > 1 or part in "ai")
 
 
-def _hash(text: str) -> Any:
+@cache
+def _empty_hash() -> Any:
+    """Return the hash of nothing, whose permutations all others share, as drawing them takes long."""
     from datasketch import MinHash
 
+    return MinHash(num_perm=PERMUTATIONS, seed=1)
+
+
+@lru_cache(maxsize=64)
+def _hash(text: str) -> Any:
     plain = " ".join(words(text))
-    found = MinHash(num_perm=PERMUTATIONS, seed=1)
+    found = _empty_hash().copy()
     found.update_batch([plain[i : i + SHINGLE].encode() for i in range(max(1, len(plain) - SHINGLE + 1))])
     return found

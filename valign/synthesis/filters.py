@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from valign.evaluation.metrics import Embedder
 
 SHORTEST, LONGEST = 3, 45
+COPIED = 6
 UNFAITHFUL, UNGROUNDED = "unfaithful", "ungrounded number or name"
 
 
@@ -110,8 +111,8 @@ class Filters:
         self.limits = limits
         self.place = {passage.clause: i for i, passage in enumerate(passages)}
         self.passages = embedder.embed([labelled(passage) for passage in passages])
-        self.held_out = [words(q.question) for q in held_out]
         texts = [q.question for q in held_out]
+        self.held_out = [(set(words(text)), ngrams(words(text), COPIED)) for text in texts]
         self.held_out_vectors = embedder.embed(texts) if texts else np.zeros((0, self.passages.shape[1]), np.float32)
         self.kept: set[tuple[str, str]] = set()
         self.seen = Vectors(self.passages.shape[1])
@@ -219,14 +220,13 @@ class Filters:
 
     def _overlap(self, text: str) -> float:
         """Return 1 for six words in a row in common with an evaluation question, else the largest Jaccard index."""
-        own = words(text)
-        runs = ngrams(own, 6)
+        own, runs = set(words(text)), ngrams(words(text), COPIED)
         best = 0.0
-        for other in self.held_out:
-            if runs & ngrams(other, 6):
+        for other, other_runs in self.held_out:
+            if not runs.isdisjoint(other_runs):
                 return 1.0
-            union = len(set(own) | set(other))
-            best = max(best, len(set(own) & set(other)) / union if union else 0.0)
+            shared = len(own & other)
+            best = max(best, shared / max(1, len(own) + len(other) - shared))
         return best
 
 
