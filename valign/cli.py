@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from valign import config, ranks
-from valign.errors import ValignError
+from valign.errors import Interrupted, ValignError
 from valign.schema import SCHEMAS, key_type, keys
 
 USER_ERROR = 2
@@ -40,7 +40,7 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
 
     Exits with one line on stderr: with code 2 after a mistake in the config or a ``ValignError``, with 3 where a limit
     on the teacher's tokens or cost is reached, and with 130 when it is interrupted. Any other exception is a bug and
-    keeps its traceback. In a multirun the other jobs still run.
+    keeps its traceback. In a multirun the other jobs still run, except after a signal.
 
     Args:
         task: Receives the composed and checked config.
@@ -118,6 +118,8 @@ class Job:
                 raise ValignError(text) from None
             _say(text)
             self.exit_code = self.exit_code or error.exit_code
+            if isinstance(error, Interrupted):  # the signal was for the whole multirun
+                sys.exit(error.exit_code)
             return None
         except Exception as error:
             self.bugs.append(error)

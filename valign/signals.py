@@ -27,6 +27,7 @@ def heeded() -> Iterator[None]:
 
     Signals that somebody else handles already, such as submitit, are left to them.
     """
+    _State.received = None
     if threading.current_thread() is not threading.main_thread():
         yield
         return

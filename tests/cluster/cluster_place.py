@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from harbour import SETTINGS, lay_out, record
-from slurm_daemons import Cluster, missing_programs
+from slurm_daemons import PREFIX, Cluster, missing_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "unit")])
+LOCAL = {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}  # n1, n2 and perhaps this host resolve to nothing
 
 
 @dataclass
@@ -32,8 +35,8 @@ class Place:
 
 
 def train(*settings: str) -> list[str]:
-    """Return the command of a run."""
-    return [sys.executable, "-m", "valign.train", *SETTINGS, "logger=none", *settings]
+    """Return the command of a run, whose precision does not depend on how fast the machine is at the moment."""
+    return [sys.executable, "-m", "valign.train", *SETTINGS, "base_model.precision=float32", "logger=none", *settings]
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +45,9 @@ def cluster() -> Iterator[Cluster]:
     lacking = missing_programs()
     if lacking:
         pytest.fail(f"no SLURM cluster without {', '.join(lacking)}", pytrace=False)
-    os.environ.update(PYTHONPATH=PATHS, MASTER_ADDR="127.0.0.1", OMP_NUM_THREADS="1")  # n1 and n2 are no host names
-    with tempfile.TemporaryDirectory(prefix="valign-slurm-") as folder:
+    os.environ.update(LOCAL, PYTHONPATH=PATHS, OMP_NUM_THREADS="1")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the daemons are stopped then, too
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         started = Cluster(Path(folder))
         try:
             started.start()
@@ -60,11 +64,31 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_place(cluster: Cluster, recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Place]:
-    """A function that makes another fresh place."""
+    """A function that makes another fresh place, in which nothing is computed yet."""
 
     def make(name: str) -> Place:
         folder = tmp_path_factory.mktemp(name)
         lay_out(folder, recording)
         return Place(folder, cluster)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def single(make_place: Callable[[str], Place]) -> Place:
+    """The whole method in one process."""
+    place = make_place("single")
+    place.cluster.run(*train(), cwd=place.folder, timeout=900)
+    return place
+
+
+@pytest.fixture(scope="session")
+def make_prepared(single: Place, make_place: Callable[[str], Place]) -> Callable[[str], Place]:
+    """A function that makes another place, in which the data is there and nothing is trained."""
+
+    def make(name: str) -> Place:
+        place = make_place(name)
+        shutil.copytree(single.folder / "artifacts" / "data", place.folder / "artifacts" / "data")
+        return place
 
     return make

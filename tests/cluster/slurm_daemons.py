@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -10,13 +11,16 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sinfo", "squeue")
 SBIN = "/usr/sbin:/sbin"
+PREFIX = "valign-slurm-"
 WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")  # the kernel ends a daemon whose parent dies without stopping it
 CONFIG = """\
 ClusterName=lab
@@ -25,7 +29,7 @@ SlurmctldPort={controller}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=cred_expire=5
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -88,6 +92,35 @@ def free_ports(number: int) -> list[int]:
     raise RuntimeError("no free ports")
 
 
+def clear_leftovers() -> None:
+    """End the steps and remove the folders of clusters whose tests were killed; running tests hold their lock."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kill_steps(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_steps(folder: Path) -> None:
+    """Kill what a cluster's daemons have started and left behind."""
+    for pid in processes_with(f"SLURM_CONF={folder}/slurm.conf"):
+        if pid != os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def processes_with(*words: str) -> list[int]:
+    """Return the processes in whose environment all of some ``NAME=value`` stand."""
+    wanted = {word.encode() for word in words}
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if wanted <= set((entry / "environ").read_bytes().split(b"\0")):
+                    found.append(int(entry.name))
+    return found
+
+
 @dataclass
 class Cluster:
     """The running cluster.
@@ -99,6 +132,7 @@ class Cluster:
 
     folder: Path
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _lock: IO[str] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -109,6 +143,9 @@ class Cluster:
 
     def start(self) -> None:
         """Start all daemons and wait until both nodes are idle."""
+        clear_leftovers()
+        self._lock = (self.folder / "lock").open("a")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         controller, first, second = free_ports(3)
         (self.folder / "bin").mkdir(parents=True)
         (self.folder / "state").mkdir()
@@ -122,7 +159,7 @@ class Cluster:
         self._start("slurmctld", "slurmctld", "-D")
         for node in ("n1", "n2"):
             self.start_node(node)
-        self.wait(lambda: self.run("sinfo", "-h", "-t", "idle", "-o", "%D").strip() == "2", "two idle nodes", 30)
+        self.wait(lambda: self.run("sinfo", "-h", "-t", "idle", "-o", "%D").strip() == "2", "two idle nodes", 120)
 
     def start_node(self, node: str) -> None:
         """Start a node's daemon."""
@@ -142,7 +179,7 @@ class Cluster:
         if "slurmctld" in self.daemons:
             with contextlib.suppress(subprocess.SubprocessError, AssertionError):
                 self.run("scancel", "--user=root")
-                self.wait(lambda: not self.run("squeue", "-h").strip(), "end of all jobs", 30)
+                self.wait(lambda: not self.run("squeue", "-h").strip(), "end of all jobs", 60)
         for daemon in reversed(self.daemons.values()):
             daemon.terminate()
         for daemon in self.daemons.values():
@@ -152,6 +189,7 @@ class Cluster:
                 daemon.kill()
                 daemon.wait()
         self.daemons.clear()
+        kill_steps(self.folder)
 
     def run(self, *command: str, cwd: Path | None = None, timeout: float = 60) -> str:
         """Run a command to its end and return what it printed; a failure is an AssertionError."""
@@ -194,36 +232,30 @@ class Cluster:
             assert time.monotonic() < deadline, f"no {what} within {timeout} s\n{self._log('slurmctld')}"
             time.sleep(0.3)
 
-    def _start(self, name: str, *command: str, user: str | None = None) -> None:
+    def _start(self, name: str, *command: str) -> None:
         output = (self.folder / f"{name}.out").open("ab")
         path = shutil.which(command[0], path=self.environment["PATH"])
         assert path is not None
         self.daemons[name] = subprocess.Popen(
             [*WITH_PARENT, path, *command[1:]], env=self.environment, stdout=output, stderr=output,
-            start_new_session=True, user=user, group=user, extra_groups=None if user is None else [],
+            start_new_session=True,
         )  # fmt: skip
 
     def _start_munge(self) -> None:
-        """Start munged where none answers; an own one is stopped in the end, another's is left alone."""
-        if self.attempt("munge", "-n").returncode == 0:
-            return
-        for folder, mode in (("/run/munge", "755"), ("/var/lib/munge", "711"), ("/var/log/munge", "700")):
-            subprocess.run(["install", "-d", "-o", "munge", "-g", "munge", "-m", mode, folder], check=True)
-        self._start("munged", "munged", "--foreground", user="munge")
-        self.wait(lambda: self.attempt("munge", "-n").returncode == 0, "answer of munged", 20)
+        """Start a munged of this cluster alone, with a key and a socket of its own."""
+        self.folder.chmod(0o755)  # as munged wants the way to its socket
+        (self.folder / "munge.key").write_bytes(os.urandom(128))
+        (self.folder / "munge.key").chmod(0o400)
+        socket_ = self.folder / "munge.socket"
+        files = {"key-file": "munge.key", "pid-file": "munge.pid", "log-file": "munge.log", "seed-file": "munge.seed"}
+        options = [f"--{option}={self.folder / name}" for option, name in files.items()]
+        self._start("munged", "munged", "--foreground", f"--socket={socket_}", *options)
+        self.wait(lambda: self.attempt("munge", "-n", "-S", str(socket_)).returncode == 0, "answer of munged", 60)
 
     def _steps(self, node: str) -> list[int]:
         """Return the processes of the steps on a node, which outlive their daemon."""
-        found: list[int] = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    environment = (entry / "environ").read_bytes().split(b"\0")
-                    if {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={self.folder}/slurm.conf".encode()} <= set(
-                        environment
-                    ):
-                        found += [int(entry.name), *_stepd_of(int(entry.name))]
-        return found
+        tasks = processes_with(f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.folder}/slurm.conf")
+        return [pid for task in tasks for pid in (task, *_stepd_of(task))]
 
     def _log(self, name: str) -> str:
         files = [self.folder / f"{name}.log", self.folder / f"{name}.out"]

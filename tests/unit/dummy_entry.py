@@ -8,7 +8,7 @@ import sys
 from omegaconf import DictConfig
 
 from valign.cli import main_with
-from valign.errors import ValignError
+from valign.errors import Interrupted, ValignError
 
 HEAVY = ("datasets", "matplotlib", "numpy", "pytorch_lightning", "torch", "transformers", "wandb")
 
@@ -22,6 +22,8 @@ def main(cfg: DictConfig) -> None:
         raise RuntimeError("a bug")
     if name == "wrong-key":
         print(cfg.sft.epoch)
+    if name == "signal":
+        raise Interrupted("SIGTERM: saved step 3 of 9.")
     if name == "interrupt":
         raise KeyboardInterrupt
     print("ran", cfg.get("run_dir", cfg), "heavy:", [module for module in HEAVY if module in sys.modules])

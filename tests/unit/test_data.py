@@ -12,8 +12,10 @@ from valign.errors import ValignError
 from valign.training.chat import Rendered
 from valign.training.data import (
     Example,
+    Plan,
     PlannedBatches,
     collate,
+    deal_again,
     encode_instructions,
     encode_preferences,
     make_plan,
@@ -96,6 +98,14 @@ def test_a_steps_examples_do_not_depend_on_accumulation_or_devices() -> None:
         return [[i for part in step for i in part] for step in plan]
 
     assert steps(8, 1, 1) == steps(1, 8, 1) == steps(2, 2, 2)
+
+
+def test_other_devices_get_the_same_steps_in_batches_that_are_not_larger() -> None:
+    """Two batches of two are two that one device accumulates; on four devices there is one example for each."""
+    plan: Plan = [[(7, 3), (5, 1)], [(2, 6), (4,)]]
+    assert deal_again(plan, 2, 1) == deal_again(plan, 2, 2) == plan
+    assert deal_again(plan, 2, 4) == [[(7,), (3,), (5,), (1,)], [(2,), (6,), (4,), ()]]
+    assert deal_again(plan, 4, 1) == [[(7, 3, 5, 1)], [(2, 6, 4)]]
 
 
 def test_steps_hold_examples_of_similar_length() -> None:

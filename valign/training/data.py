@@ -164,6 +164,19 @@ def _deal(step: list[int], parts: int) -> list[tuple[int, ...]]:
     return [tuple(step[start:end]) for start, end in pairwise(bounds)]
 
 
+def deal_again(plan: Plan, batch_size: int, world: int) -> Plan:
+    """Deal a plan's steps to another number of devices; each step keeps its examples, and so its loss.
+
+    Args:
+        plan: What ``make_plan`` returned for the number of devices that a training was begun on.
+        batch_size: Examples that a device holds at once, at most.
+        world: Number of devices that go on.
+    """
+    largest = max(sum(len(part) for part in step) for step in plan)
+    parts = -(-largest // (batch_size * world)) * world
+    return [_deal([i for part in step for i in part], parts) for step in plan]
+
+
 def collate(
     examples: Sequence[Example], pad: int, share: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -162,6 +162,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     import torch
 
     from valign.models import load_tokenizer
+    from valign.training.data import deal_again
     from valign.training.memory import remedies
     from valign.training.strategies import quiet, world_size
     from valign.training.validation import hold_out
@@ -177,8 +178,12 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
         rows, kept_back = hold_out(rows, float(stage.settings.get("validation", 0)), f"{stage.name}.validation")
         examples, dropped = _encode(stage, tokenizer, rows)
         held_out = _encode(stage, tokenizer, kept_back)[0] if kept_back else []
-        plan = _plan(stage, examples, world_size(stage.trainer))
-        start, checkpoint = stage.ranks.share(lambda: _resume_point(stage, plan))
+        world = world_size(stage.trainer)
+        begun, start, checkpoint = stage.ranks.share(lambda: _resume_point(stage, examples, world))
+        plan = _plan(stage, examples, begun)
+        if begun != world:
+            log.info("%s: its steps, begun on %d ranks, are dealt to %d", stage.name, begun, world)
+            plan = deal_again(plan, int(stage.settings["batch_size"]), world)
         trainer = _trainer(stage, plan, start)
         _estimate_memory(stage)
         model = _trainable_model(stage, trainer)
@@ -267,24 +272,31 @@ def _plan(stage: Stage, examples: Sequence[Example], world: int) -> Plan:
     )
 
 
-def _resume_point(stage: Stage, plan: Plan) -> tuple[int, str | None]:
-    """Return the last complete checkpoint's step and path; checkpoints of another plan are not gone on from."""
+def _resume_point(stage: Stage, examples: Sequence[Example], world: int) -> tuple[int, int, str | None]:
+    """Return the ranks that the stage was begun on, and the last complete checkpoint's step and path.
+
+    A stage keeps the optimizer steps that it was begun with. Checkpoints of other steps are not gone on from, nor
+    sharded ones of another number of ranks.
+    """
     from valign.training.callbacks import latest_checkpoint
-    from valign.training.strategies import zero_stage
+    from valign.training.strategies import sharded_checkpoints
+
+    def note(ranks: int) -> dict[str, Any]:
+        sharded = sharded_checkpoints(stage.trainer, stage.adapter["kind"])
+        return {"plan": digest(_plan(stage, examples, ranks)), "ranks": ranks, "sharded": sharded}
 
     folder = stage.folder / "checkpoints"
-    own: dict[str, Any] = {"plan": digest(plan)}
-    if zero_stage(stage.trainer):
-        own["ranks"] = stage.ranks.world  # each has written a part that only so many can read
-    noted = folder / "plan.json"
-    if not noted.is_file() or read_json(noted) != own:
-        if latest_checkpoint(folder)[1] is not None:
-            log.info("%s: the checkpoints found belong to other batches or ranks; beginning again", stage.name)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(noted, own)
+    noted = read_json(folder / "plan.json") if (folder / "plan.json").is_file() else {}
+    begun = int(noted.get("ranks", world))
     step, path = latest_checkpoint(folder)
-    return step, str(path) if path is not None else None
+    if path is not None:
+        if noted == note(begun) and (begun == world or not noted["sharded"]):
+            return begun, step, str(path)
+        log.info("%s: the checkpoints found belong to other batches or ranks; beginning again", stage.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "plan.json", note(world))
+    return world, 0, None
 
 
 def _module(
@@ -323,10 +335,11 @@ def _trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
     return make_trainer(
         stage.trainer,
         compute=stage.compute,
-        accumulate=int(stage.settings["accumulate"]),
+        accumulate=len(plan[0]) // stage.ranks.world,
         max_grad_norm=float(stage.settings["max_grad_norm"]),
         callbacks=callbacks,
         ranks=stage.ranks,
+        adapter=str(stage.adapter["kind"]),
     )
 
 

@@ -194,6 +194,13 @@ class TrainingModule(pl.LightningModule):
                     sums[name] = sums.get(name, 0) + value.float().cpu().double() * batch.weight
         self.validated = {name: self._over_devices(value) for name, value in sums.items()}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count the batches made before as they are dealt now: on other devices a step has another number of them."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        more = self.start * self.own_batches().accumulate - progress["current"]["ready"]
+        for counts in (progress["total"], progress["current"]):
+            counts.update({name: value + more for name, value in counts.items()})
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the frozen weights out of checkpoints."""
         frozen = {name for name, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad}

@@ -72,8 +72,28 @@ def zero_stage(trainer: Mapping[str, Any]) -> int:
     return int(((trainer.get("deepspeed") or {}).get("zero_optimization") or {}).get("stage", 0))
 
 
-def make_strategy(trainer: Mapping[str, Any], device: str) -> Any:
+def sharded_checkpoints(trainer: Mapping[str, Any], adapter: str) -> int:
+    """Return the stage of ZeRO whose checkpoints have a part from each rank, which only as many ranks can read; or 0.
+
+    Those are DeepSpeed's own, for what the first rank is not to gather: all weights of a model with their optimizer's
+    states, and what lies on NVMe. Every other checkpoint is one file that any number of ranks goes on from.
+
+    Args:
+        trainer: Keys strategy and deepspeed.
+        adapter: ``lora`` or ``none``.
+    """
+    zero = (trainer.get("deepspeed") or {}).get("zero_optimization") or {}
+    on_disk = "nvme" in [(zero.get(key) or {}).get("device") for key in ("offload_optimizer", "offload_param")]
+    return zero_stage(trainer) if adapter == "none" or on_disk else 0
+
+
+def make_strategy(trainer: Mapping[str, Any], device: str, adapter: str = "lora") -> Any:
     """Return what Lightning's Trainer takes as its strategy.
+
+    Args:
+        trainer: Keys strategy, deepspeed, devices, num_nodes.
+        device: ``cpu`` or ``cuda``.
+        adapter: As in ``sharded_checkpoints``.
 
     Raises:
         ValignError: DeepSpeed is asked for without being installed, or without a GPU.
@@ -85,9 +105,12 @@ def make_strategy(trainer: Mapping[str, Any], device: str) -> Any:
         raise ValignError("trainer.strategy=deepspeed needs DeepSpeed: pip install 'valign[deepspeed]'.")
     if device != "cuda" and not on_cpu_ranks():
         raise ValignError("trainer.strategy=deepspeed needs a GPU; choose trainer=cpu.")
-    from valign.training.zero import make_deepspeed_strategy
+    from valign.training.deepspeed_strategy import ConsolidatedStrategy, Strategy
 
-    return make_deepspeed_strategy(dict(trainer.get("deepspeed") or {}))
+    # one example a batch is for DeepSpeed's own statistics; the plan has the batches
+    config = {"train_micro_batch_size_per_gpu": 1, **(trainer.get("deepspeed") or {})}
+    kind = Strategy if sharded_checkpoints(trainer, adapter) else ConsolidatedStrategy
+    return kind(config=config, exclude_frozen_parameters=True)
 
 
 def make_environment(place: Place) -> ClusterEnvironment:
@@ -134,6 +157,7 @@ def make_trainer(
     max_grad_norm: float,
     callbacks: Sequence[pl.Callback],
     ranks: Ranks,
+    adapter: str = "lora",
 ) -> pl.Trainer:
     """Return a Trainer for one pass over a plan; it logs, prints and saves nothing by itself.
 
@@ -144,6 +168,7 @@ def make_trainer(
         max_grad_norm: Longer gradients are scaled down to this norm.
         callbacks: What happens beside the training.
         ranks: The run's processes, one for each device.
+        adapter: As in ``sharded_checkpoints``.
 
     Raises:
         ValignError: There are more or fewer processes than devices.
@@ -156,7 +181,7 @@ def make_trainer(
     if world != ranks.world:
         raise ValignError(f"trainer.devices x trainer.num_nodes is {world}, and there are {ranks.world} processes.")
     device = device_of(str(trainer["accelerator"]))
-    strategy = make_strategy(trainer, device)
+    strategy = make_strategy(trainer, device, adapter)
     sharded_bfloat16 = trainer.get("strategy") == "deepspeed" and compute == torch.bfloat16
     made = pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",

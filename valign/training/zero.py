@@ -1,11 +1,9 @@
-"""DeepSpeed ZeRO under Lightning: the strategy, a base model sharded from the start, and whole weights again."""
+"""DeepSpeed ZeRO: a base model sharded from the start, and whole weights again."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,52 +13,7 @@ from valign.errors import ValignError
 
 if TYPE_CHECKING:
     import torch
-    from pytorch_lightning.strategies import DeepSpeedStrategy
     from transformers import PreTrainedModel
-
-QUIET = ("DeepSpeed", "deepspeed")
-
-
-def make_deepspeed_strategy(config: dict[str, Any]) -> DeepSpeedStrategy:
-    """Return Lightning's strategy for a DeepSpeed config; it also runs on CPU ranks where DS_ACCELERATOR=cpu asks.
-
-    Lightning refuses anything but CUDA. On the CPU accelerator the devices get an index, which the parent class reads,
-    and the refusal alone is passed by; everything else is DeepSpeedStrategy's own.
-    """
-    import torch
-    from pytorch_lightning.accelerators import CPUAccelerator
-    from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
-
-    class Strategy(DeepSpeedStrategy):
-        """DeepSpeed on GPUs, and on CPU ranks for tests."""
-
-        def setup_environment(self) -> None:
-            _quiet_deepspeed()
-            if not isinstance(self.accelerator, CPUAccelerator):
-                super().setup_environment()
-                return
-            _without_compiler()
-            count = len(self.parallel_devices or [])
-            self.parallel_devices = [torch.device("cpu", i) for i in range(count)]
-            DDPStrategy.setup_environment(self)
-
-    config = {"train_micro_batch_size_per_gpu": 1, **config}  # for its own statistics; the plan has the batches
-    return Strategy(config=config, exclude_frozen_parameters=True)
-
-
-def _quiet_deepspeed() -> None:
-    """Let DeepSpeed speak when something is wrong."""
-    import deepspeed  # noqa: F401
-
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _without_compiler() -> None:
-    """Keep DeepSpeed from compiling its shared-memory operations for CPU ranks; gloo does what tests need."""
-    import deepspeed.comm.comm  # noqa: F401
-
-    sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: None  # type: ignore[attr-defined]
 
 
 def sharded_policy(
@@ -188,7 +141,7 @@ def own_elements(parameters: Sequence[torch.nn.Parameter]) -> int:
 def whole_state(model: torch.nn.Module, keep: bool) -> Iterator[dict[str, torch.Tensor] | None]:
     """Yield the trainable weights of a sharded model on the CPU where ``keep`` says so, gathered one by one.
 
-    A model that is not sharded yields None: its own state is whole. Tied weights come under each of their names.
+    A model that is not sharded yields None: its own state is whole. Tied weights are one tensor under their names.
     """
     parameters = [(n, p) for n, p in model.named_parameters(remove_duplicate=False) if p.requires_grad]
     if not any(is_sharded(p) for _, p in parameters):
@@ -196,9 +149,9 @@ def whole_state(model: torch.nn.Module, keep: bool) -> Iterator[dict[str, torch.
         return
     import deepspeed
 
-    state: dict[str, Any] = {}
-    for name, parameter in parameters:
-        with deepspeed.zero.GatheredParameters([parameter]):
-            if keep:
-                state[name] = parameter.detach().to("cpu", copy=True)
-    yield state
+    whole: dict[int, Any] = {}
+    for _, parameter in parameters:
+        if id(parameter) not in whole:
+            with deepspeed.zero.GatheredParameters([parameter]):
+                whole[id(parameter)] = parameter.detach().to("cpu", copy=True) if keep else None
+    yield {name: whole[id(parameter)] for name, parameter in parameters} if keep else {}
