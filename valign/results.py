@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from valign.store import digest, read_json, write_json
 if TYPE_CHECKING:
     from valign.pipeline import Arm, Pipeline
     from valign.reporting.comparison import Comparison
+
+log = logging.getLogger(__name__)
 
 RUN = "run.json"
 PAGE = "report.html"
@@ -28,6 +31,7 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
     from valign.evaluation.scores import difference, score_arm
     from valign.pipeline import write_scores
 
+    _warn_of_size(pipeline)
     samples = int(pipeline.config.evaluation.bootstrap)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     for arm in arms:
@@ -40,6 +44,26 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
             scores["versus"][other] = difference(arm.name, values, theirs, samples)
         write_scores(folder / "arms" / arm.name, scores, answers)
         measured.append((arm.name, values))
+
+
+def _warn_of_size(pipeline: Pipeline) -> None:
+    """Warn where the base model is larger than a device, before anything is computed."""
+    from valign.training.strategies import device_of
+
+    if device_of(str(pipeline.config.trainer.accelerator)) != "cuda":
+        return
+    import torch
+    from transformers import AutoConfig
+
+    from valign.models import resolve_precision
+    from valign.training.memory import too_large_to_answer
+
+    settings = pipeline.config.base_model
+    shape = AutoConfig.from_pretrained(pipeline.model[0], trust_remote_code=settings.trust_remote_code).to_dict()
+    stored = resolve_precision(settings.precision, "cuda").itemsize
+    line = too_large_to_answer(shape, stored, torch.cuda.get_device_properties(0).total_memory)
+    if line:
+        log.warning(line)
 
 
 def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str, config: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -151,12 +151,23 @@ def tracked(logger: RunLogger) -> Iterator[RunLogger]:
         code = 0
     finally:
         if run is not None:
-            run.finish(exit_code=code)
+            _finish(run, code)
         elif logger:
             logger.finalize("failed" if code else "success")
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
+
+
+def _finish(run: Any, code: int) -> None:
+    """End a W&B run; where a signal has ended W&B's own process before, there is nothing left to end."""
+    import wandb
+
+    try:
+        run.finish(exit_code=code)
+    except ConnectionError:
+        with suppress(ConnectionError):
+            wandb.teardown()
 
 
 def wandb_mode(mode: str) -> str:

@@ -101,7 +101,7 @@ def test_a_failure_on_one_rank_ends_all_with_its_error(make_prepared: Callable[[
     ended = time.time()
     failed = float((place.folder / "failed-at").read_text())
     assert done.returncode == 2, done.stderr[-3000:]
-    assert began < failed < ended < failed + 20
+    assert began < failed < ended < failed + 60
     lines = [line for line in done.stderr.splitlines() if "error:" in line and "srun: error" not in line]
     assert len(lines) == 1
     assert "rank 1 on " in lines[0]

@@ -12,7 +12,7 @@ from valign import cli
 from valign.models import prepare_model
 from valign.pipeline import plain
 from valign.store import read_json
-from valign.training.memory import GIB, Estimate, Shape, estimate, estimate_for, shape_of, too_much
+from valign.training.memory import GIB, Estimate, Shape, estimate, estimate_for, shape_of, too_large_to_answer, too_much
 
 MISTRAL_7B = {
     "hidden_size": 4096,
@@ -127,3 +127,13 @@ def test_a_warning_names_the_sum_and_the_remedy() -> None:
     assert "the device has 22.4 GiB" in line
     assert "deepspeed_zero3" in line
     assert "\n" not in line
+
+
+def test_a_model_that_one_device_cannot_hold_is_named_before_it_answers() -> None:
+    """70.6 billion weights in bfloat16 and 1.5 GiB of libraries are 132.9 GiB."""
+    line = too_large_to_answer(LLAMA_70B, 2, 80e9)
+    assert line is not None
+    assert "132.9 GiB, and the device has 74.5 GiB" in line
+    assert too_large_to_answer(LLAMA_70B, 2, 143e9) is None
+    assert too_large_to_answer(MISTRAL_7B, 2, 24e9) is None
+    assert too_large_to_answer({"model_type": "unknown"}, 2, 1.0) is None

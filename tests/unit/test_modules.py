@@ -126,6 +126,22 @@ def test_sft_resumes_in_mid_epoch_with_the_same_result(model: Path, tmp_path: Pa
     assert_same_training(tmp_path / "whole", tmp_path / "stopped")
 
 
+class Gone:
+    """A logger whose process is gone."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Fail as W&B does then."""
+        raise ConnectionResetError("Connection lost")
+
+
+def test_a_training_goes_on_without_its_logger(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sft(tmp_path / "a", model, logger=Gone(), epochs=1)
+    assert len(tiny.curve(tmp_path / "a")) == 7
+    assert [r.message for r in caplog.records if "logger is gone" in r.message] == [
+        f"sft: the logger is gone (Connection lost); {tmp_path / 'a' / 'curves.csv'} goes on"
+    ]
+
+
 @pytest.mark.slow
 def test_a_killed_training_resumes_with_the_same_result(model: Path, tmp_path: Path) -> None:
     """As above, with kill -9 in a process of its own."""

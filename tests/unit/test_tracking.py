@@ -263,3 +263,21 @@ def test_flat_scores() -> None:
         "scores/sft/fact_recall/minus_base/low": 0.125,
         "scores/sft/fact_recall/minus_base/high": 0.625,
     }
+
+
+def test_a_run_ends_with_its_own_error_where_a_signal_has_ended_wandb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM reaches all processes of a job; the exit code stays that of the signal."""
+    logger: Any = make_logger(**arguments(tmp_path, mode="offline"))
+    done = []
+
+    def gone(exit_code: int) -> None:
+        done.append(exit_code)
+        raise ConnectionResetError("Connection lost")
+
+    with pytest.raises(SystemExit) as ended, tracked(logger):
+        monkeypatch.setattr(logger.experiment, "finish", gone)
+        raise SystemExit(75)
+    assert ended.value.code == 75
+    assert done == [1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ import pytorch_lightning as pl
 from valign import signals
 from valign.errors import Interrupted
 from valign.progress import Bar, progress
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT = re.compile(r"^step-(\d+)\.ckpt$")
 CURVES = "curves.csv"
@@ -114,7 +117,11 @@ class Curves(pl.Callback):
             file.write("".join(_line(trainer.global_step, name, value) for name, value in pl_module.report.items()))
         if self.logger:
             metrics = {f"{self.stage}/{name}": value for name, value in pl_module.report.items()}
-            self.logger.log_metrics(metrics, step=trainer.global_step)
+            try:
+                self.logger.log_metrics(metrics, step=trainer.global_step)
+            except ConnectionError as error:  # SIGTERM to all of a job's processes ends W&B's, too
+                log.warning("%s: the logger is gone (%s); %s goes on", self.stage, error, self.path)
+                self.logger = None
 
 
 def _line(step: int, name: str, value: float) -> str:

@@ -246,3 +246,22 @@ def remedies(
         if not offloads:
             found.append(f"choose trainer={'deepspeed_zero3_offload' if shards else 'deepspeed_zero3'}")
     return found
+
+
+def too_large_to_answer(config: Mapping[str, Any], stored_bytes: int, available: float) -> str | None:
+    """Return a line where the whole model is larger than a device, as it must not be to answer; or None.
+
+    Args:
+        config: The model's ``config.json``.
+        stored_bytes: As in ``estimate``.
+        available: Bytes of the device.
+    """
+    shape = shape_of(config)
+    needed = shape.parameters * stored_bytes + CONTEXT_BYTES if shape else 0
+    if needed <= available:
+        return None
+    return (
+        f"the evaluation may not fit: every process answers with the whole model, an estimated {needed / GIB:.1f} GiB, "
+        f"and the device has {available / GIB:.1f} GiB. Training alone can be sharded; evaluate on larger devices, "
+        "with base_model.precision=bfloat16, or with trainer.accelerator=cpu."
+    )
