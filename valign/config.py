@@ -336,6 +336,8 @@ def _check_training(cfg: DictConfig) -> None:
         raise ValignError("trainer.strategy=deepspeed needs its settings: choose trainer=deepspeed_zero2 or _zero3.")
     if trainer.strategy == "deepspeed" and trainer.accelerator == "cpu" and os.environ.get("DS_ACCELERATOR") != "cpu":
         raise ValignError("trainer.strategy=deepspeed needs GPUs: choose trainer=cpu, or trainer.accelerator=gpu.")
+    if trainer.attention == "flash_attention_2" and trainer.accelerator == "cpu":
+        raise ValignError("trainer.attention=flash_attention_2 needs a GPU: choose trainer=gpu, or leave it out.")
     dpo = cfg.dpo
     PreferenceLoss(dpo.loss, dpo.beta, dpo.label_smoothing, dpo.simpo_gamma)
 

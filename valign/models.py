@@ -121,6 +121,7 @@ def load(
     trust_remote_code: bool = False,
     device: str = "cpu",
     move: bool = True,
+    attend: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a frozen model in evaluation mode, and its tokenizer.
 
@@ -128,18 +129,21 @@ def load(
         path: What ``prepare_model`` returned.
         precision: As in ``resolve_precision``, or the dtype itself.
         trust_remote_code: Run code that comes with a hub model.
-        device: Where it will run; a CPU gets the grouped attention, a GPU PyTorch's own.
+        device: Where it will run.
         move: Whether to put it there now (a trainer moves the model itself).
+        attend: Name of its attention in transformers; None for the grouped one on a CPU, PyTorch's own on a GPU.
 
     Raises:
         ValignError: The model cannot be loaded, or its tokenizer is not a fast one with a chat template.
     """
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
     tokenizer = load_tokenizer(path, trust_remote_code)
-    return _load_model(path, dtype, trust_remote_code, device, move), tokenizer
+    return _load_model(path, dtype, trust_remote_code, device, move, attend), tokenizer
 
 
-def _load_model(path: Path | str, dtype: torch.dtype, trust_remote_code: bool, device: str, move: bool) -> Any:
+def _load_model(
+    path: Path | str, dtype: torch.dtype, trust_remote_code: bool, device: str, move: bool, attend: str | None
+) -> Any:
     from transformers import AutoModelForCausalLM
 
     from valign.embedded import quiet
@@ -148,7 +152,7 @@ def _load_model(path: Path | str, dtype: torch.dtype, trust_remote_code: bool, d
         model = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
-            attn_implementation=attention.register() if device.startswith("cpu") else "sdpa",
+            attn_implementation=attend or attention.usual(device),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
         )
@@ -271,6 +275,7 @@ def policy(
     trust_remote_code: bool = False,
     device: str = "cpu",
     move: bool = True,
+    attend: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a model and merge what its stages trained, in order; used for inference and as DPO's reference.
 
@@ -281,6 +286,7 @@ def policy(
         trust_remote_code: As in ``load``.
         device: As in ``load``.
         move: As in ``load``.
+        attend: As in ``load``.
 
     Raises:
         ValignError: One of the folders holds neither an adapter nor a model.
@@ -291,7 +297,7 @@ def policy(
     whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
     tokenizer = load_tokenizer(path, trust_remote_code)
-    model = _load_model(adapters[whole[-1]] if whole else path, dtype, trust_remote_code, device, move)
+    model = _load_model(adapters[whole[-1]] if whole else path, dtype, trust_remote_code, device, move, attend)
     for folder in adapters[whole[-1] + 1 if whole else 0 :]:
         model = merge(load_adapter(model, folder))
     return model, tokenizer

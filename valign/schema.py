@@ -18,6 +18,7 @@ from valign.training.preference import LOSSES
 STAGES = ("sft", "dpo")
 EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
+ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 PRECISIONS = ("auto", "float32", "bfloat16")
 METRICS = (
     "fact_recall",
@@ -106,6 +107,8 @@ class TrainerConfig:
     deepspeed: dict[str, Any] | None = None
     checkpoint_every: int = setting(at_least=1)
     activation_checkpointing: bool = False
+    padding_free: bool = False
+    attention: str | None = setting(None, choices=ATTENTIONS)
     threads: int | None = setting(None, at_least=1)
     wait_seconds: float = setting(86400.0, above=0)
 

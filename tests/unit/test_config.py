@@ -167,6 +167,8 @@ def test_keys_are_dotted_and_typed() -> None:
         (["evaluation.metrics=[rouge]"], r"evaluation\.metrics=rouge is unknown \(did you mean 'rouge_l'\?\)"),
         (["trainer=gpu", "trainer.devices=0"], r"trainer\.devices=0 is out of range: give a value of at least 1"),
         (["trainer.strategy=deepspeed"], r"choose trainer=deepspeed_zero2"),
+        (["trainer.attention=flash"], r"trainer\.attention=flash is unknown"),
+        (["trainer.attention=flash_attention_2"], r"attention=flash_attention_2 needs a GPU: choose trainer=gpu"),
         (["+sft.epoch=3"], r"unknown key 'sft\.epoch' \(did you mean 'sft\.epochs'\?\)"),
         (["~dpo"], r"dpo was removed"),
     ],

@@ -97,7 +97,7 @@ def fit_sft(
         settings: Keys epochs, learning_rate, warmup_ratio, batch_size, accumulate, weight_decay, max_grad_norm,
             max_length, schedule; may have validation, the share of the rows to hold out.
         trainer: Keys accelerator, devices, num_nodes, strategy, deepspeed, checkpoint_every, threads; may have
-            activation_checkpointing.
+            activation_checkpointing, padding_free and attention.
         seed: Of shuffling, initial adapter weights and dropout.
         system_prompt: Put before every question; None for none.
         precision: ``auto``, ``float32`` or ``bfloat16``.
@@ -162,6 +162,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     import torch
 
     from valign.models import load_tokenizer
+    from valign.training.kernels import require_packages
     from valign.training.memory import remedies
     from valign.training.strategies import quiet, world_size
     from valign.training.validation import hold_out
@@ -169,6 +170,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     if stage.ranks.share(lambda: trained(stage.folder)):
         return dict(read_json(stage.folder / COUNTS)) if stage.ranks.first else {}
     began = time.time()
+    require_packages(stage.trainer, stage.device)
     if stage.trainer.get("threads"):
         torch.set_num_threads(int(stage.trainer["threads"]))
     given: dict[str, Any] = {"adapter": stage.adapter, "settings": stage.settings, "trainer": stage.trainer}
@@ -229,19 +231,24 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     import torch
 
     from valign.models import add_adapter, policy
+    from valign.training.padding import require_padding_free
     from valign.training.recompute import recompute_activations
     from valign.training.strategies import zero_stage
 
+    kind = stage.trainer.get("attention")
     stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute
     if zero_stage(stage.trainer) == 3:
         from valign.training.zero import sharded_policy
 
         trainer.strategy.setup_environment()
         model: Any = sharded_policy(
-            stage.model, stage.initial, stored, stage.trust_remote_code, stage.trainer["deepspeed"]
+            stage.model, stage.initial, stored, stage.trust_remote_code, stage.trainer["deepspeed"], kind
         )
     else:
-        model, _ = policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, move=False)
+        options: dict[str, Any] = {"move": False, "attend": kind}
+        model, _ = policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, **options)
+    if stage.trainer.get("padding_free"):
+        require_padding_free(model)
     keys = ("kind", "rank", "alpha", "dropout", "target_modules")
     adapted = add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed)
     if stage.trainer.get("activation_checkpointing"):
@@ -299,6 +306,7 @@ def _module(
     s = stage.settings
     shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
     shared |= {"seed": stage.seed, "compute": stage.compute, "start": start}
+    shared["padding_free"] = bool(stage.trainer.get("padding_free"))
     batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
     if held_out:
         once = one_step([e.length for e in held_out], int(s["batch_size"]), stage.ranks.world)
