@@ -83,6 +83,7 @@ class BaseModelConfig:
     name: str = MISSING
     model: str = MISSING
     precision: str = setting("auto", choices=PRECISIONS)
+    quantization: str | None = setting(None, choices=("nf4",))
     trust_remote_code: bool = False
     system_prompt: str | None = None
 
@@ -109,6 +110,7 @@ class TrainerConfig:
     activation_checkpointing: bool = False
     padding_free: bool = False
     attention: str | None = setting(None, choices=ATTENTIONS)
+    kernels: str | None = setting(None, choices=("liger",))
     threads: int | None = setting(None, at_least=1)
     wait_seconds: float = setting(86400.0, above=0)
 
