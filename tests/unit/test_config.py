@@ -216,6 +216,7 @@ def test_a_document_is_named_after_its_file(compose_config: Compose, tmp_path: P
         (["recipe.stages=sft"], ["recipe.stages=sft", "a list, such as [a,b]"]),
         (["recipe=sfft"], ["recipe=sfft", "did you mean 'sft'", "base, dpo, rag, sft, sft_dpo, sft_dpo_rag"]),
         (["-m", "recipe=base,sfft"], ["recipe=sfft", "did you mean 'sft'"]),
+        (["-m", "hydra/sweeper=optuna"], ["hydra/sweeper=optuna needs the extra sweep: pip install -e '.[sweep]'"]),
         (["+experiment=udrh"], ["+experiment=udrh", "did you mean 'udhr'"]),
         (["experiment=udhr"], ["write +experiment=udhr"]),
         (["+recipe=sft"], ["recipe is chosen twice", "without a plus sign"]),
