@@ -152,10 +152,12 @@ def _load_model(
     quantization: str | None = None,
 ) -> Any:
     """Load a frozen model; one that was quantised has the quantised weights written out in ``dtype``."""
-    if quantization is None:
-        model = _from_pretrained(path, dtype, trust_remote_code, device, attend, None)
-    else:
-        model = _from_pretrained(path, dtype, trust_remote_code, device, attend, quantization).dequantize(dtype)
+    from valign.embedded import quiet
+
+    model = _from_pretrained(path, dtype, trust_remote_code, device, attend, quantization)
+    if quantization is not None:
+        with quiet():
+            model = model.dequantize(dtype)
     frozen: Any = model.requires_grad_(False).eval()
     return frozen.to(device) if move else frozen
 
