@@ -54,7 +54,8 @@ def load(runs: Path) -> tuple[dict[str, Generator], str | None]:
             base = trained.base_model
             weights = pipeline.adapters(arm["stages"])
             device = device_of(trained.trainer.accelerator)
-            model, tokenizer = policy(pipeline.model[0], weights, base.precision, base.trust_remote_code, device)
+            kept = base.precision, base.trust_remote_code, device
+            model, tokenizer = policy(pipeline.model[0], weights, *kept, quantization=base.get("quantization"))
             generators[arm["name"]] = Generator(model, tokenizer, arm["name"])
     return generators, system
 

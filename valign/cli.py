@@ -25,6 +25,7 @@ from valign.schema import SCHEMAS, key_type, keys
 
 USER_ERROR = 2
 INTERRUPTED = 130
+EXTRAS = {"hydra/sweeper=optuna": "sweep", "hydra/launcher=submitit_slurm": "slurm"}
 TYPES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
@@ -217,6 +218,8 @@ def _unknown_option(error: MissingConfigException) -> ValignError:
     plus = "+" if group == "experiment" else ""
     if not options:
         return ValignError(f"{plus}{group}={name}: there is no group '{group}' with options; --help lists the groups.")
+    if extra := EXTRAS.get(f"{group}={name}"):
+        return ValignError(f"{group}={name} needs the extra {extra}: pip install -e '.[{extra}]', in a checkout.")
     near = config.nearest(name, options)
     return ValignError(f"{plus}{group}={name} is unknown{near}; choose from: {', '.join(options)}.")
 

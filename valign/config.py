@@ -336,8 +336,27 @@ def _check_training(cfg: DictConfig) -> None:
         raise ValignError("trainer.strategy=deepspeed needs its settings: choose trainer=deepspeed_zero2 or _zero3.")
     if trainer.strategy == "deepspeed" and trainer.accelerator == "cpu" and os.environ.get("DS_ACCELERATOR") != "cpu":
         raise ValignError("trainer.strategy=deepspeed needs GPUs: choose trainer=cpu, or trainer.accelerator=gpu.")
+    if trainer.attention == "flash_attention_2" and trainer.accelerator == "cpu":
+        raise ValignError("trainer.attention=flash_attention_2 needs a GPU: choose trainer=gpu, or leave it out.")
+    if trainer.kernels and trainer.accelerator == "cpu":
+        raise ValignError(f"trainer.kernels={trainer.kernels} needs a GPU: choose trainer=gpu, or leave it out.")
+    if cfg.base_model.quantization and stages:
+        _check_quantization(cfg, f"base_model.quantization={cfg.base_model.quantization}")
     dpo = cfg.dpo
     PreferenceLoss(dpo.loss, dpo.beta, dpo.label_smoothing, dpo.simpo_gamma)
+
+
+def _check_quantization(cfg: DictConfig, setting: str) -> None:
+    """Refuse what weights in 4 bits cannot be trained with: no gradient reaches them, and DeepSpeed shards none."""
+    if cfg.trainer.accelerator == "cpu":
+        raise ValignError(f"{setting} needs a GPU to train on: choose trainer=gpu, or leave it out.")
+    if cfg.adapter.kind == "none":
+        raise ValignError(f"{setting} trains an adapter, never the weights in 4 bits: set adapter.kind=lora.")
+    if cfg.trainer.strategy == "deepspeed":
+        raise ValignError(
+            f"{setting} does not go with DeepSpeed, which cannot shard weights in 4 bits: choose trainer=gpu, for "
+            "several GPUs with trainer.strategy=ddp."
+        )
 
 
 def _check_one_of(cfg: DictConfig, first: str, second: str, usage: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from valign import attention
 from valign.errors import ValignError
+from valign.quantization import loading
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +122,7 @@ def load(
     trust_remote_code: bool = False,
     device: str = "cpu",
     move: bool = True,
+    attend: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a frozen model in evaluation mode, and its tokenizer.
 
@@ -128,32 +130,73 @@ def load(
         path: What ``prepare_model`` returned.
         precision: As in ``resolve_precision``, or the dtype itself.
         trust_remote_code: Run code that comes with a hub model.
-        device: Where it will run; a CPU gets the grouped attention, a GPU PyTorch's own.
+        device: Where it will run.
         move: Whether to put it there now (a trainer moves the model itself).
+        attend: Name of its attention in transformers; None for the grouped one on a CPU, PyTorch's own on a GPU.
 
     Raises:
         ValignError: The model cannot be loaded, or its tokenizer is not a fast one with a chat template.
     """
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
     tokenizer = load_tokenizer(path, trust_remote_code)
-    return _load_model(path, dtype, trust_remote_code, device, move), tokenizer
+    return _load_model(path, dtype, trust_remote_code, device, move, attend), tokenizer
 
 
-def _load_model(path: Path | str, dtype: torch.dtype, trust_remote_code: bool, device: str, move: bool) -> Any:
+def _load_model(
+    path: Path | str,
+    dtype: torch.dtype,
+    trust_remote_code: bool,
+    device: str,
+    move: bool,
+    attend: str | None,
+    quantization: str | None = None,
+) -> Any:
+    """Load a frozen model; one that was quantised has the quantised weights written out in ``dtype``."""
+    from valign.embedded import quiet
+
+    model = _from_pretrained(path, dtype, trust_remote_code, device, attend, quantization)
+    if quantization is not None:
+        with quiet():
+            model = model.dequantize(dtype)
+    frozen: Any = model.requires_grad_(False).eval()
+    return frozen.to(device) if move else frozen
+
+
+def _from_pretrained(
+    path: Path | str,
+    dtype: torch.dtype,
+    trust_remote_code: bool,
+    device: str,
+    attend: str | None,
+    quantization: str | None,
+) -> Any:
     from transformers import AutoModelForCausalLM
 
     from valign.embedded import quiet
 
+    options = loading(quantization, dtype, device)
     with _user_errors(path), quiet():
-        model = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
-            attn_implementation=attention.register() if device.startswith("cpu") else "sdpa",
+            attn_implementation=attend or attention.usual(device),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            **options,
         )
-    frozen: Any = model.requires_grad_(False).eval()
-    return frozen.to(device) if move else frozen
+
+
+def load_quantized(
+    path: Path | str, dtype: torch.dtype, trust_remote_code: bool, device: str, attend: str | None, quantization: str
+) -> PreTrainedModel:
+    """Load a frozen model whose weights stay quantised, for an adapter to be trained on it; arguments as in ``load``.
+
+    Raises:
+        ValignError: The model cannot be loaded, or a package is missing.
+    """
+    model = _from_pretrained(path, dtype, trust_remote_code, device, attend, quantization)
+    frozen: PreTrainedModel = model.requires_grad_(False).eval()
+    return frozen
 
 
 def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
@@ -184,7 +227,14 @@ def _user_errors(path: Path | str) -> Iterator[None]:
 
 
 def add_adapter(
-    model: PreTrainedModel, kind: str, rank: int, alpha: int, dropout: float, target_modules: str, seed: int
+    model: PreTrainedModel,
+    kind: str,
+    rank: int,
+    alpha: int,
+    dropout: float,
+    target_modules: str,
+    seed: int,
+    below: Sequence[Path] = (),
 ) -> PreTrainedModel | PeftModel:
     """Make the model trainable, with a LoRA adapter or in every weight.
 
@@ -197,6 +247,7 @@ def add_adapter(
         dropout: On the adapter's input, in training.
         target_modules: ``all-linear`` (without the output layer) or a regular expression of module names.
         seed: Of the adapter's initial weights.
+        below: Saved adapters that stay frozen under the trained one, where they cannot be merged into the model.
 
     Raises:
         ValignError: No module matches ``target_modules``.
@@ -217,17 +268,31 @@ def add_adapter(
             adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
         except ValueError as error:
             raise ValignError(f"adapter.target_modules={target_modules}: {error}") from error
+    _put_below(adapted, below)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return adapted
 
 
+def _put_below(adapted: PeftModel, folders: Sequence[Path]) -> None:
+    """Add saved adapters, frozen, to what an adapted model computes."""
+    if not folders:
+        return
+    names = [f"before{i}" for i in range(len(folders))]
+    for name, folder in zip(names, folders, strict=True):
+        adapted.load_adapter(str(folder), adapter_name=name, is_trainable=False)
+    layers: Any = adapted.base_model
+    layers.set_adapter([*names, "default"])
+    for name, parameter in adapted.named_parameters():
+        parameter.requires_grad_(".default." in name)
+
+
 def save_adapter(model: PeftModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
     """Write the adapter's config and weights (safetensors) to a folder; ``state`` has them where it is sharded."""
     config = model.peft_config["default"]
     config.base_model_name_or_path = None
-    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
+    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state, selected_adapters=["default"])
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
@@ -271,6 +336,8 @@ def policy(
     trust_remote_code: bool = False,
     device: str = "cpu",
     move: bool = True,
+    attend: str | None = None,
+    quantization: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a model and merge what its stages trained, in order; used for inference and as DPO's reference.
 
@@ -281,6 +348,9 @@ def policy(
         trust_remote_code: As in ``load``.
         device: As in ``load``.
         move: As in ``load``.
+        attend: As in ``load``.
+        quantization: ``nf4`` where the adapters were trained on weights in 4 bits; it is those that they are merged
+            into, written out in ``precision``.
 
     Raises:
         ValignError: One of the folders holds neither an adapter nor a model.
@@ -291,7 +361,9 @@ def policy(
     whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
     tokenizer = load_tokenizer(path, trust_remote_code)
-    model = _load_model(adapters[whole[-1]] if whole else path, dtype, trust_remote_code, device, move)
+    model = _load_model(
+        adapters[whole[-1]] if whole else path, dtype, trust_remote_code, device, move, attend, quantization
+    )
     for folder in adapters[whole[-1] + 1 if whole else 0 :]:
         model = merge(load_adapter(model, folder))
     return model, tokenizer

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CACHE = "completions.sqlite"
-ANSWERING = ("attention.py", "inference.py", "kv_cache.py", "models.py", "retrieval.py")
+ANSWERING = ("attention.py", "inference.py", "kv_cache.py", "models.py", "quantization.py", "retrieval.py")
 ANSWERS = "completions.sqlite"
 NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
 LIMITS = tuple(limit.name for limit in fields(Limits))
@@ -145,6 +145,13 @@ class Pipeline:
         """What stands before every conversation with the base model, if anything."""
         prompt: str | None = self.config.base_model.system_prompt
         return prompt
+
+    @property
+    def _weights_as(self) -> dict[str, str]:
+        """How the base model's weights are kept; full precision is not named, so that hashes stay as they are."""
+        base = self.config.base_model
+        quantization = base.get("quantization")  # runs of earlier versions have no such key
+        return {"precision": base.precision} | ({"quantization": quantization} if quantization else {})
 
     def stage(self, name: str, config: dict[str, Any], inputs: dict[str, str], build: Any, key: str = "") -> Path:
         """Build or find an artifact and note its hash and time under ``key`` (the stage's name by default)."""
@@ -283,14 +290,14 @@ class Pipeline:
             "settings": settings,
             "adapter": plain(c.adapter),
             "seed": c.seed,
-            "precision": c.base_model.precision,
+            **self._weights_as,
             "system_prompt": self.system_prompt,
         }
         inputs = {
             "base_model": self.model[1],
             "data": file_digest(self.data / rows),
             "before": digest([folder.parent.name for folder in before]),
-            "code": code_digest("training", "attention.py", "models.py"),
+            "code": code_digest("training", "attention.py", "models.py", "quantization.py"),
         }
         fresh = []
 
@@ -318,7 +325,7 @@ class Pipeline:
             "trainer": plain(c.trainer),
             "seed": c.seed,
             "system_prompt": self.system_prompt,
-            "precision": c.base_model.precision,
+            **self._weights_as,
             "initial": [Path(path) for path in before],
             "trust_remote_code": c.base_model.trust_remote_code,
             "logger": self.logger,
@@ -345,7 +352,7 @@ class Pipeline:
         config = {
             "arm": arm.name,
             "max_new_tokens": c.evaluation.max_new_tokens,
-            "precision": c.base_model.precision,
+            **self._weights_as,
             "system_prompt": self.system_prompt,
             "retrieval": plain(c.retrieval) if arm.retrieval else None,
         }
@@ -407,11 +414,12 @@ class Pipeline:
         c = self.config
         device = own_device(c.trainer.accelerator, self.ranks)
         base, paths = c.base_model, [Path(p) for p in weights]
+        options: dict[str, Any] = {"quantization": base.get("quantization")}
         shown = [[self.document.passages[i] for i in found] for found in retrieved]
         common: dict[str, Any] = {"arm": arm, "system": self.system_prompt, "ranks": self.ranks}
         longest = c.evaluation.max_new_tokens
         with explained(f"answering as {arm}", self._answering_remedies):
-            model, tokenizer = policy(self.model[0], paths, base.precision, base.trust_remote_code, device)
+            model, tokenizer = policy(self.model[0], paths, base.precision, base.trust_remote_code, device, **options)
             generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", c.evaluation.batch_tokens)
             answers = answer_questions(
                 generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common

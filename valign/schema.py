@@ -19,6 +19,7 @@ from valign.training.preference import LOSSES
 STAGES = ("sft", "dpo")
 EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
+ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 PRECISIONS = ("auto", "float32", "bfloat16")
 METRICS = (
     "fact_recall",
@@ -83,6 +84,7 @@ class BaseModelConfig:
     name: str = MISSING
     model: str = MISSING
     precision: str = setting("auto", choices=PRECISIONS)
+    quantization: str | None = setting(None, choices=("nf4",))
     trust_remote_code: bool = False
     system_prompt: str | None = None
 
@@ -107,6 +109,9 @@ class TrainerConfig:
     deepspeed: dict[str, Any] | None = None
     checkpoint_every: int = setting(at_least=1)
     activation_checkpointing: bool = False
+    padding_free: bool = False
+    attention: str | None = setting(None, choices=ATTENTIONS)
+    kernels: str | None = setting(None, choices=("liger",))
     threads: int | None = setting(None, at_least=1)
     wait_seconds: float = setting(86400.0, above=0)
 

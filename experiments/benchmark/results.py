@@ -41,7 +41,16 @@ def summary(measured: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]
             s: [_configuration(spec) | _short(result) for spec, result in found]
             for s, found in measured["candidates"].items()
         },
-        "growth": [_size(spec) | _short(result) for spec, result in measured["growth"]],
+    }
+
+
+def growth_summary(
+    measured: Sequence[tuple[dict[str, Any], dict[str, Any]]], options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what results.json holds on growth, and where that was measured, which may be another day."""
+    return {
+        "growth": [_size(spec) | _short(result) for spec, result in measured],
+        "growth_machine": {"processor": processor(), "threads": options["threads"]},
     }
 
 
@@ -90,7 +99,12 @@ def processor() -> str:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Return the tables as Markdown."""
+    """Return the tables as Markdown, of what was measured."""
+    found = [*_engines(results), *_configurations(results)] if "engines" in results else []
+    return "\n".join([*found, *_growth(results)]).rstrip()
+
+
+def _engines(results: dict[str, Any]) -> list[str]:
     settings, machine = results["settings"], results["machine"]
     head = (
         f"{machine['processor']}, {machine['threads']} threads; {settings['examples']} examples in batches of "
@@ -109,7 +123,7 @@ def table(results: dict[str, Any]) -> str:
         f"{results['memory_ratio']:.2f} of the memory. Ceiling: {results['matrix_product_gflops']:.0f} GFLOP/s in "
         "float32 products of large matrices."
     )
-    return "\n".join([head, "", *lines, "", ratios, "", *_configurations(results), *_growth(results)]).rstrip()
+    return [head, "", *lines, "", ratios, ""]
 
 
 def _rule(columns: int) -> str:
@@ -133,9 +147,10 @@ def _configurations(results: dict[str, Any]) -> list[str]:
 
 
 def _growth(results: dict[str, Any]) -> list[str]:
-    if not results["growth"]:
+    if not results.get("growth"):
         return []
-    lines = ["A random model (6 layers, 256 wide), one run each:", ""]
+    processor_name, threads = results["growth_machine"].values()
+    lines = [f"A random model (6 layers, 256 wide), one run each; {processor_name}, {threads} threads:", ""]
     lines += ["| | tokens | batch | vocabulary | valign, examples/s | TRL, examples/s | MiB, valign | MiB, TRL |"]
     lines += [_rule(8)]
     pairs: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -166,39 +181,46 @@ def plots(results: dict[str, Any], folder: Path) -> None:
     mpl.rcParams |= {"svg.hashsalt": "valign", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     from matplotlib import pyplot as plt
 
+    if "engines" in results:
+        speed_figure(results["engines"], plt).savefig(folder / "speed.svg", metadata={"Date": None})
+    if results.get("growth"):
+        growth_figure(results["growth"], plt).savefig(folder / "growth.svg", metadata={"Date": None})
+
+
+def speed_figure(engines: dict[str, dict[str, Any]], plt: Any) -> Any:
+    """Draw examples a second and peak memory of both stages and engines."""
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained")
     for axis, key, title in zip(
         axes, ("examples_per_second", "peak_mib"), ("examples a second", "peak memory, MiB"), strict=True
     ):
-        bars = [
-            (f"{s.upper()}\n{NAMES[e]}", v[key], e) for s, both in results["engines"].items() for e, v in both.items()
-        ]
+        bars = [(f"{s.upper()}\n{NAMES[e]}", v[key], e) for s, both in engines.items() for e, v in both.items()]
         axis.bar([b[0] for b in bars], [b[1] for b in bars], color=[COLOURS[b[2]] for b in bars])
         axis.set_title(title)
-    figure.savefig(folder / "speed.svg", metadata={"Date": None})
-    if results["growth"]:
-        figure = growth_figure(results["growth"], plt)
-        figure.savefig(folder / "growth.svg", metadata={"Date": None})
+    return figure
 
 
 def growth_figure(rows: Sequence[dict[str, Any]], plt: Any) -> Any:
-    """Draw seconds an example against length, batch and vocabulary."""
-    figure, axes = plt.subplots(1, len(GROWN), figsize=(9, 2.8), layout="constrained")
+    """Draw seconds an example and peak memory against length, batch and vocabulary."""
+    figure, axes = plt.subplots(2, len(GROWN), figsize=(9, 5), layout="constrained", sharex="col")
+    done = [row | {"seconds": 1 / row["examples_per_second"]} for row in rows if "error" not in row]
     usual = {key: statistics.mode(row[key] for row in rows) for key, _ in GROWN}
-    for axis, (key, words) in zip(axes, GROWN, strict=True):
+    for column, (key, words) in enumerate(GROWN):
         others = [name for name, _ in GROWN if name != key]
-        for stage, line in (("sft", "-"), ("dpo", "--")):
-            for engine, colour in COLOURS.items():
-                points = sorted(
-                    (row[key], 1 / row["examples_per_second"])
-                    for row in rows
-                    if (row["stage"], row["engine"]) == (stage, engine)
-                    and "error" not in row
-                    and all(row[name] == usual[name] for name in others)
-                )
-                if len(points) > 1:
-                    x, y = zip(*points, strict=True)
-                    axis.plot(x, y, line, marker="o", color=colour, label=f"{stage.upper()}, {NAMES[engine]}")
-        axis.set(xlabel=words, ylabel="seconds an example", xscale="log", yscale="log")
-    axes[0].legend(frameon=False)
+        varied = sorted((r for r in done if all(r[name] == usual[name] for name in others)), key=lambda r: r[key])
+        for axis, value, title in zip(
+            axes[:, column], ("seconds", "peak_mib"), ("seconds an example", "peak MiB"), strict=True
+        ):
+            _lines(axis, varied, key, value)
+            axis.set(xlabel=words if value == "peak_mib" else "", ylabel=title, xscale="log", yscale="log")
+    axes[0, 0].legend(frameon=False)
     return figure
+
+
+def _lines(axis: Any, rows: Sequence[dict[str, Any]], key: str, value: str) -> None:
+    """Draw a line for each stage and engine that was measured at more than one value of the key."""
+    for stage, style in (("sft", "-"), ("dpo", "--")):
+        for engine, colour in COLOURS.items():
+            mine = [row for row in rows if (row["stage"], row["engine"]) == (stage, engine)]
+            if len({row[key] for row in mine}) > 1:
+                x, y = [row[key] for row in mine], [row[value] for row in mine]
+                axis.plot(x, y, style, marker="o", color=colour, label=f"{stage.upper()}, {NAMES[engine]}")

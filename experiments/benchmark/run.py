@@ -126,11 +126,14 @@ def shown(result: dict[str, Any]) -> str:
 
 
 def growth(shared: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Return the measurements of random models: by length, by batch and by vocabulary, both engines in turn."""
+    """Return the measurements of random models: by length, by batch and by vocabulary, both engines in turn.
+
+    Each has two steps at least.
+    """
     from subjects import initial_adapter, random_model
 
-    sizes = [(s, BASE | {"length": n, "examples": max(4, 2048 // n)}) for n in LENGTHS for s in STAGES]
-    sizes += [("sft", BASE | {"batch_size": n}) for n in BATCHES]
+    sizes = [(s, BASE | {"length": n, "examples": max(8, 2048 // n)}) for n in LENGTHS for s in STAGES]
+    sizes += [("sft", BASE | {"batch_size": n, "examples": max(16, 2 * n)}) for n in BATCHES]
     sizes += [("sft", BASE | {"vocabulary": n}) for n in VOCABULARIES]
     found: dict[str, dict[str, Any]] = {}
     for stage, size in sizes:
@@ -157,13 +160,19 @@ def best(candidates: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
     return max(ran, key=lambda pair: pair[0])[1]
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Make every measurement and return them: ceiling, candidates, rounds, growth."""
+def measure_growth(options: argparse.Namespace, work: Measurements) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Make the measurements of growth, each with its limit of time, and return them with what they measure."""
+    grown = growth({"threads": options.threads}, options.work)
+    work.plan(grown, 18)
+    return [(spec, work(spec, options.limit)) for spec in grown]
+
+
+def measure(options: argparse.Namespace, work: Measurements) -> dict[str, Any]:
+    """Make the measurements of the real model and return them: ceiling, candidates, rounds."""
     from subjects import initial_adapter
 
     from valign.models import prepare_model
 
-    work = Measurements(options.work)
     model, adapter = prepare_model(options.model), options.work / f"{options.model.split(':')[-1]}.safetensors"
     if not adapter.is_file():
         initial_adapter(Path(model), adapter)
@@ -171,13 +180,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     real = shared | {"model": str(model), "adapter": str(adapter), "batch_size": options.batch}
     real |= {"artifact": str(options.artifact.resolve())} if options.artifact else {}
     probes = {s: [real | c | {"stage": s, "examples": options.probe} for c in CANDIDATES[s]] for s in STAGES}
-    grown = [] if options.skip_growth else growth(shared, options.work)
     rounds = [(i, stage) for i in range(options.rounds) for stage in STAGES]
     mine = {(i, s): real | VALIGN | {"stage": s, "examples": options.examples, "round": i} for i, s in rounds}
     for stage, guess in (("sft", 0.5), ("dpo", 1.0)):
         work.plan(probes[stage], 12 + 1.5 * guess * options.probe)
         work.plan([mine[i, s] for i, s in rounds if s == stage], 10 + guess * options.examples)
-    work.plan(grown, 18)
     standing_in = [f"trl-{i}-{stage}" for i, stage in rounds]
     work.planned |= dict.fromkeys(standing_in, 15 + 1.5 * options.examples)
 
@@ -192,8 +199,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         work.plan([other], 15 + 1.5 * options.examples)
         for spec in (mine[i, stage], other)[:: 1 if i % 2 == 0 else -1]:
             found[stage][spec["engine"]].append(work(spec))
-    sizes = [(spec, work(spec)) for spec in grown]
-    return {"ceiling": ceiling["flops"], "candidates": candidates, "chosen": chosen, "rounds": found, "growth": sizes}
+    return {"ceiling": ceiling["flops"], "candidates": candidates, "chosen": chosen, "rounds": found}
 
 
 def main() -> None:
@@ -208,15 +214,23 @@ def main() -> None:
     parser.add_argument("--probe", type=int, default=16, help="examples with which TRL's configurations are compared")
     parser.add_argument("--batch", type=int, default=8, help="examples, or pairs, in a batch")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of both")
-    parser.add_argument("--skip-growth", action="store_true", help="leave out lengths, batches and vocabularies")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--skip-growth", action="store_true", help="leave out lengths, batches and vocabularies")
+    parts.add_argument("--only-growth", action="store_true", help="measure nothing else; the other results stay")
+    parser.add_argument("--limit", type=float, default=600, help="seconds that a measurement of growth may take")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="folder of finished measurements")
     parser.add_argument("--output", type=Path, default=HERE, help="folder of results.json, README table and plots")
     options = parser.parse_args()
-    from results import plots, summary, table, write_table
+    from results import growth_summary, plots, summary, table, write_table
 
-    results = summary(measure(options), vars(options))
+    work, file = Measurements(options.work), options.output / "results.json"
+    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not options.only_growth:
+        results |= summary(measure(options, work), vars(options))
+    if not options.skip_growth:
+        results |= growth_summary(measure_growth(options, work), vars(options))
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = table(results)
     write_table(options.output / "README.md", text)
     plots(results, options.output)

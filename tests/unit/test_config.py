@@ -209,6 +209,13 @@ def test_keys_are_dotted_and_typed() -> None:
         (["evaluation.metrics=[rouge]"], r"evaluation\.metrics=rouge is unknown \(did you mean 'rouge_l'\?\)"),
         (["trainer=gpu", "trainer.devices=0"], r"trainer\.devices=0 is out of range: give a value of at least 1"),
         (["trainer.strategy=deepspeed"], r"choose trainer=deepspeed_zero2"),
+        (["trainer.attention=flash"], r"trainer\.attention=flash is unknown"),
+        (["trainer.attention=flash_attention_2"], r"attention=flash_attention_2 needs a GPU: choose trainer=gpu"),
+        (["trainer.kernels=liger"], r"trainer\.kernels=liger needs a GPU: choose trainer=gpu"),
+        (["base_model.quantization=nf4"], r"quantization=nf4 needs a GPU to train on: choose trainer=gpu"),
+        (["base_model.quantization=nf4", "trainer=gpu", "adapter.kind=none"], r"nf4 trains an adapter.*kind=lora"),
+        (["base_model.quantization=nf4", "trainer=deepspeed_zero3"], r"does not go with DeepSpeed.*strategy=ddp"),
+        (["base_model.quantization=int4", "trainer=gpu"], r"base_model\.quantization=int4 is unknown"),
         (["+sft.epoch=3"], r"unknown key 'sft\.epoch' \(did you mean 'sft\.epochs'\?\)"),
         (["~dpo"], r"dpo was removed"),
     ],
@@ -217,6 +224,14 @@ def test_keys_are_dotted_and_typed() -> None:
 def test_check_names_the_key_and_the_remedy(overrides: list[str], message: str, compose_config: Compose) -> None:
     with pytest.raises(ValignError, match=message):
         config.check(compose_config(*overrides))
+
+
+def test_options_for_a_gpu_compose(compose_config: Compose) -> None:
+    """Adapters on 4 bits on one GPU or several, with fused kernels; the base model alone is answered on a CPU too."""
+    quantized = "base_model.quantization=nf4"
+    config.check(compose_config(quantized, "trainer=gpu", "trainer.kernels=liger", "trainer.padding_free=true"))
+    config.check(compose_config(quantized, "trainer=gpu", "trainer.devices=4", "trainer.strategy=ddp"))
+    config.check(compose_config(quantized, "recipe=base"))
 
 
 def test_questions_of_a_shipped_document_do_not_go_with_a_file(
@@ -243,6 +258,7 @@ def test_a_document_is_named_after_its_file(compose_config: Compose, tmp_path: P
         (["recipe.stages=sft"], ["recipe.stages=sft", "a list, such as [a,b]"]),
         (["recipe=sfft"], ["recipe=sfft", "did you mean 'sft'", "base, dpo, rag, sft, sft_dpo, sft_dpo_rag"]),
         (["-m", "recipe=base,sfft"], ["recipe=sfft", "did you mean 'sft'"]),
+        (["-m", "hydra/sweeper=optuna"], ["hydra/sweeper=optuna needs the extra sweep: pip install -e '.[sweep]'"]),
         (["+experiment=udrh"], ["+experiment=udrh", "did you mean 'udhr'"]),
         (["experiment=udhr"], ["write +experiment=udhr"]),
         (["+recipe=sft"], ["recipe is chosen twice", "without a plus sign"]),

@@ -63,6 +63,15 @@ def test_known_models(config: dict[str, int], billions: float) -> None:
     assert shape.parameters / 1e9 == pytest.approx(billions, abs=0.001)
 
 
+def test_four_bits_by_hand() -> None:
+    """The matrices of both layers are 2 * (592 - 16) = 1152 numbers, at 0.516 bytes; the other 200 keep 2 bytes.
+
+    That is 594 and 400 bytes, and the adapter's 512 weights of 4 bytes beside.
+    """
+    found = estimate(SMALL, rank=2, stored_bytes=2, tokens=0, quantized=True)
+    assert found.weights == pytest.approx(594 + 400 + 2048, abs=1)
+
+
 def test_what_each_stage_shards() -> None:
     """Full fine-tuning of the small model on 4 devices, 1352 weights of 4 bytes.
 

@@ -49,6 +49,7 @@ class Stage:
     trust_remote_code: bool
     logger: Any
     ranks: Ranks
+    quantization: str | None = None
 
     @property
     def device(self) -> str:
@@ -84,6 +85,7 @@ def fit_sft(
     trust_remote_code: bool = False,
     logger: Any = None,
     ranks: Ranks | None = None,
+    quantization: str | None = None,
 ) -> dict[str, Any]:
     """Fine-tune on D_sft and write ``adapter/`` (or ``model/``), ``curves.csv`` and ``counts.json`` to a folder.
 
@@ -97,7 +99,7 @@ def fit_sft(
         settings: Keys epochs, learning_rate, warmup_ratio, batch_size, accumulate, weight_decay, max_grad_norm,
             max_length, schedule; may have validation, the share of the rows to hold out.
         trainer: Keys accelerator, devices, num_nodes, strategy, deepspeed, checkpoint_every, threads; may have
-            activation_checkpointing.
+            activation_checkpointing, padding_free, attention and kernels.
         seed: Of shuffling, initial adapter weights and dropout.
         system_prompt: Put before every question; None for none.
         precision: ``auto``, ``float32`` or ``bfloat16``.
@@ -105,6 +107,7 @@ def fit_sft(
         trust_remote_code: Run code that comes with a hub model.
         logger: Has Lightning's ``log_metrics``, which gets ``sft/<name>``; None or False for none.
         ranks: The run's processes, all of which call this; None for a single one.
+        quantization: ``nf4`` trains an adapter on weights in 4 bits, on a GPU; None leaves them as they are.
 
     Returns:
         examples, dropped_too_long, steps, supervised_tokens, seconds, final_loss (mean of the last ten steps'), and
@@ -118,7 +121,7 @@ def fit_sft(
     """
     stage = Stage(
         "sft", folder, model, tuple(initial), adapter, settings, trainer, seed, system_prompt, precision,
-        trust_remote_code, logger, ranks or Ranks(),
+        trust_remote_code, logger, ranks or Ranks(), quantization,
     )  # fmt: skip
     return _fit(stage, rows)
 
@@ -138,6 +141,7 @@ def fit_dpo(
     trust_remote_code: bool = False,
     logger: Any = None,
     ranks: Ranks | None = None,
+    quantization: str | None = None,
 ) -> dict[str, Any]:
     """Optimise preferences on D_pref; the reference is the model with what ``initial`` names merged into it.
 
@@ -147,7 +151,7 @@ def fit_dpo(
     """
     stage = Stage(
         "dpo", folder, model, tuple(initial), adapter, settings, trainer, seed, system_prompt, precision,
-        trust_remote_code, logger, ranks or Ranks(),
+        trust_remote_code, logger, ranks or Ranks(), quantization,
     )  # fmt: skip
     return _fit(stage, rows)
 
@@ -163,6 +167,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
 
     from valign.models import load_tokenizer
     from valign.training.data import deal_again
+    from valign.training.kernels import require_packages
     from valign.training.memory import remedies
     from valign.training.strategies import quiet, world_size
     from valign.training.validation import hold_out
@@ -170,6 +175,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     if stage.ranks.share(lambda: trained(stage.folder)):
         return dict(read_json(stage.folder / COUNTS)) if stage.ranks.first else {}
     began = time.time()
+    require_packages(stage.trainer, stage.device, stage.quantization)
     if stage.trainer.get("threads"):
         torch.set_num_threads(int(stage.trainer["threads"]))
     given: dict[str, Any] = {"adapter": stage.adapter, "settings": stage.settings, "trainer": stage.trainer}
@@ -223,6 +229,7 @@ def _estimate_memory(stage: Stage) -> None:
         trainer=stage.trainer,
         stored_bytes=stage.compute.itemsize,
         pairs=stage.name == "dpo",
+        quantized=stage.quantization is not None,
     )
     line = needed and too_much(needed, torch.cuda.get_device_properties(0).total_memory)
     if line:
@@ -233,22 +240,34 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     """Load the stage's start, under ZeRO-3 in shards, and make it trainable."""
     import torch
 
-    from valign.models import add_adapter, policy
+    from valign.models import add_adapter, load_quantized, policy
+    from valign.training.kernels import apply_kernels
+    from valign.training.padding import require_padding_free
     from valign.training.recompute import recompute_activations
-    from valign.training.strategies import zero_stage
+    from valign.training.strategies import own_device, zero_stage
 
+    kind = stage.trainer.get("attention")
     stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute
-    if zero_stage(stage.trainer) == 3:
+    below: Sequence[Path] = ()
+    if stage.quantization:
+        device, below = own_device(str(stage.trainer["accelerator"]), stage.ranks), stage.initial
+        model: Any = load_quantized(stage.model, stored, stage.trust_remote_code, device, kind, stage.quantization)
+    elif zero_stage(stage.trainer) == 3:
         from valign.training.zero import sharded_policy
 
         trainer.strategy.setup_environment()
-        model: Any = sharded_policy(
-            stage.model, stage.initial, stored, stage.trust_remote_code, stage.trainer["deepspeed"]
+        model = sharded_policy(
+            stage.model, stage.initial, stored, stage.trust_remote_code, stage.trainer["deepspeed"], kind
         )
     else:
-        model, _ = policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, move=False)
+        options: dict[str, Any] = {"move": False, "attend": kind}
+        model, _ = policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, **options)
+    if stage.trainer.get("padding_free"):
+        require_padding_free(model)
+    if stage.trainer.get("kernels"):
+        apply_kernels(model)
     keys = ("kind", "rank", "alpha", "dropout", "target_modules")
-    adapted = add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed)
+    adapted = add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed, below=below)
     if stage.trainer.get("activation_checkpointing"):
         recompute_activations(adapted)
     return adapted
@@ -311,6 +330,7 @@ def _module(
     s = stage.settings
     shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
     shared |= {"seed": stage.seed, "compute": stage.compute, "start": start}
+    shared["padding_free"] = bool(stage.trainer.get("padding_free"))
     batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
     if held_out:
         once = one_step([e.length for e in held_out], int(s["batch_size"]), stage.ranks.world)

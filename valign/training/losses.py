@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from valign import attention
 from valign.training.head import token_logps
+from valign.training.padding import as_mask, pack, seen_by
 from valign.training.prefix import hidden_behind, shared_prefix
 
 if TYPE_CHECKING:
@@ -202,7 +203,9 @@ def pair_lengths(segments: torch.Tensor, mask: torch.Tensor, pairs: int) -> tupl
     return pair_logps(mask[mask.bool()], segments, mask, pairs)
 
 
-def supervised_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def supervised_logps(
+    model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor, padding_free: bool = False
+) -> torch.Tensor:
     """Return the log-probability of each supervised token, given those before it in its conversation.
 
     The output layer runs only at the positions that predict a supervised token, in chunks (``token_logps``), so that
@@ -215,6 +218,7 @@ def supervised_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask
         segments: As in ``Batch``, (rows, positions): 0 for padding, 1 elsewhere, and 2 and 3 where a row holds both
             answers of a pair behind what they have in common.
         mask: 1 where a token is supervised, (rows, positions); never at position 0, which nothing predicts.
+        padding_free: Whether the layers get all rows as one, without padding; see ``valign.training.padding``.
 
     Returns:
         (supervised,) in float32, row after row.
@@ -230,15 +234,20 @@ def supervised_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask
         first = (segments[row, target] == REJECTED) & (segments[row, before] != REJECTED)
         before = before - first * skipped[row]
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": (segments > 0).long(), "use_cache": False}
-    if paired:
-        inputs |= {"attention_mask": _branches(base, segments), "position_ids": positions}
+    if padding_free:
+        inputs, index = pack(base, ids, segments, positions, before)
+        at = torch.zeros_like(row), index[row, before]
+    else:
+        at = row, before
+        if paired:
+            inputs |= {"attention_mask": _branches(base, segments), "position_ids": positions}
     if not has_plain_head(base):
-        logits = model(**inputs).logits[row, before]
+        logits = model(**inputs).logits[at]
         return -F.cross_entropy(logits.float(), ids[row, target], reduction="none")
-    if can_share(base) and (prefix := shared_prefix(base, ids, segments, before)):
+    if not padding_free and can_share(base) and (prefix := shared_prefix(base, ids, segments, before)):
         hidden = hidden_behind(base, prefix, ids, _branches(base, segments), positions)[row, before - prefix]
     else:
-        hidden = base.get_decoder()(**inputs).last_hidden_state[row, before]
+        hidden = base.get_decoder()(**inputs).last_hidden_state[at]
     return token_logps(base.get_output_embeddings(), hidden, ids[row, target])
 
 
@@ -248,13 +257,7 @@ def _branches(model: PreTrainedModel, segments: torch.Tensor) -> torch.Tensor:
     Returns:
         (rows, 1, positions, positions): True where a token is seen, or as numbers that are added to the scores.
     """
-    query, key = segments[:, None, :, None], segments[:, None, None, :]
-    width = segments.shape[1]
-    earlier = torch.ones(width, width, dtype=torch.bool, device=segments.device).tril()
-    seen = earlier & ((key == query) | (key == COMMON))
-    if model.config._attn_implementation == "sdpa":
-        return seen
-    return torch.zeros_like(seen, dtype=model.dtype).masked_fill(~seen, torch.finfo(model.dtype).min)
+    return as_mask(model, seen_by(segments))
 
 
 def can_share(model: Any) -> bool:

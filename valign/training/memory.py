@@ -14,6 +14,7 @@ MOMENT_BYTES = 8  # AdamW's two, in float32
 ACTIVATION_BYTES = 34  # of a token in a layer, for each number of its hidden state (Korthikanti et al., 2022, table 2)
 INPUT_BYTES = 2  # of which so many are the layer's input
 CONTEXT_BYTES = 1.5 * GIB  # CUDA, NCCL and cuBLAS keep that much for themselves
+NF4_BYTES = 0.516  # of a number in 4 bits, with its part of the doubly quantised scales (QLoRA, section 3)
 WORKING_LAYERS = 2  # ZeRO-3 has the layer at work whole, and the next one
 
 
@@ -124,6 +125,7 @@ def estimate(
     recomputed: bool = False,
     offload_optimizer: bool = False,
     offload_parameters: bool = False,
+    quantized: bool = False,
 ) -> Estimate:
     """Estimate the memory of a training step.
 
@@ -140,9 +142,12 @@ def estimate(
         recomputed: Whether only what enters each layer is kept, and one layer at a time computed again.
         offload_optimizer: Whether moments and master weights lie in main memory or on NVMe.
         offload_parameters: Whether the shards of parameters do (ZeRO-3).
+        quantized: Whether the layers' matrices are kept in 4 bits, under an adapter.
     """
     trained = shape.parameters if rank is None else shape.adapter(rank)
     frozen = 0 if rank is None else shape.parameters * stored_bytes
+    if quantized:
+        frozen -= round(shape.layers * sum(a * b for a, b in shape.linear) * (stored_bytes - NF4_BYTES))
     divide = [world if stage >= least else 1 for least in (1, 2, 3)]
     optimizer = trained * (MOMENT_BYTES + (MASTER_BYTES if stage else 0)) / divide[0]
     gradients = trained * MASTER_BYTES / divide[1]
@@ -167,6 +172,7 @@ def estimate_for(
     trainer: Mapping[str, Any],
     stored_bytes: int,
     pairs: bool,
+    quantized: bool = False,
 ) -> Estimate | None:
     """Estimate a stage's training from its settings; None where the model's shape is not known.
 
@@ -177,6 +183,7 @@ def estimate_for(
         trainer: Keys devices, num_nodes, strategy, deepspeed; may have activation_checkpointing.
         stored_bytes: As in ``estimate``.
         pairs: Whether a row holds two answers (DPO), which makes it up to twice as long.
+        quantized: As in ``estimate``.
     """
     shape = shape_of(config)
     if shape is None:
@@ -195,6 +202,7 @@ def estimate_for(
         recomputed=bool(trainer.get("activation_checkpointing")),
         offload_optimizer=devices["optimizer"] != "none",
         offload_parameters=devices["param"] != "none",
+        quantized=quantized,
     )
 
 

@@ -59,6 +59,7 @@ class TrainingModule(pl.LightningModule):
         weight_decay: Of AdamW.
         seed: Of dropout.
         compute: dtype of matrix products; bfloat16 is used by autocast.
+        padding_free: As in ``supervised_logps``.
     """
 
     def __init__(
@@ -74,13 +75,14 @@ class TrainingModule(pl.LightningModule):
         compute: torch.dtype = torch.float32,
         start: int = 0,
         validation: BatchesOf | None = None,
+        padding_free: bool = False,
     ) -> None:
         """Keep the settings; the optimizer is made when the fit starts."""
         super().__init__()
         self.model = model
         self.batches, self.start, self.seed, self.compute_dtype = batches, start, seed, compute
         self.learning_rate, self.warmup_ratio, self.schedule = learning_rate, warmup_ratio, schedule
-        self.weight_decay = weight_decay
+        self.weight_decay, self.padding_free = weight_decay, padding_free
         self.total_steps = len(batches(0, 1).plan)
         self.report: dict[str, float] | None = None
         self.validation = validation
@@ -100,7 +102,7 @@ class TrainingModule(pl.LightningModule):
         """Return the log-probability of each supervised token; the one code path of policy and reference."""
         bfloat16 = self.compute_dtype == torch.bfloat16
         with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=bfloat16):
-            return supervised_logps(self.model, batch.ids, batch.segments, batch.mask)
+            return supervised_logps(self.model, batch.ids, batch.segments, batch.mask, self.padding_free)
 
     def own_batches(self) -> PlannedBatches:
         """Return this device's batches."""

@@ -30,9 +30,23 @@ def shared_prefix(model: PreTrainedModel, ids: torch.Tensor, segments: torch.Ten
     """
     if ids.device.type != "cpu" or not before.numel() or not _runs_alike(model):
         return 0
-    same = (ids == ids[:1]).all(0) & (segments == 1).all(0)
-    length = min(int(same.long().cumprod(0).sum()), int(before.min()))
+    length = common_length(ids, segments, before)
     return length if length * (len(ids) - 1) >= FEWEST_TOKENS else 0
+
+
+def common_length(ids: torch.Tensor, segments: torch.Tensor, before: torch.Tensor) -> int:
+    """Return how many tokens all rows begin with, none from which a supervised one is predicted; see above."""
+    if not before.numel():
+        return 0
+    same = (ids == ids[:1]).all(0) & (segments == 1).all(0)
+    return min(int(same.long().cumprod(0).sum()), int(before.min()))
+
+
+def draws_nothing(model: PreTrainedModel) -> bool:
+    """Tell whether a token gives the same in every row: no dropout is active."""
+    dropped = any(isinstance(m, torch.nn.Dropout) and m.training and m.p > 0 for m in model.modules())
+    attention = bool(getattr(model.config.get_text_config(), "attention_dropout", 0)) and model.training
+    return not (dropped or attention)
 
 
 def _runs_alike(model: PreTrainedModel) -> bool:
@@ -40,11 +54,9 @@ def _runs_alike(model: PreTrainedModel) -> bool:
 
     No dropout, nothing recomputed or sharded, and rotary positions, whose models keep to masks and caches given them.
     """
-    dropped = any(isinstance(m, torch.nn.Dropout) and m.training and m.p > 0 for m in model.modules())
-    attention = bool(getattr(model.config.get_text_config(), "attention_dropout", 0)) and model.training
     recomputed = any(is_recomputed(m) or getattr(m, "gradient_checkpointing", False) for m in model.modules())
     sharded = is_sharded(next(model.parameters()))
-    return hasattr(model.get_decoder(), "rotary_emb") and not (dropped or attention or recomputed or sharded)
+    return hasattr(model.get_decoder(), "rotary_emb") and draws_nothing(model) and not (recomputed or sharded)
 
 
 def hidden_behind(

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def sharded_policy(
-    path: Path | str, adapters: Sequence[Path], dtype: torch.dtype, trust_remote_code: bool, config: Mapping[str, Any]
+    path: Path | str,
+    adapters: Sequence[Path],
+    dtype: torch.dtype,
+    trust_remote_code: bool,
+    config: Mapping[str, Any],
+    attend: str | None = None,
 ) -> PreTrainedModel:
     """Build a frozen model whose parameters are sharded from the start, with earlier stages' adapters merged into it.
 
@@ -30,6 +35,7 @@ def sharded_policy(
         dtype: Of the weights.
         trust_remote_code: Run code that comes with a hub model.
         config: DeepSpeed's, of stage 3; PyTorch's process group is there already.
+        attend: As in ``valign.models.load``.
 
     Raises:
         ValignError: The files do not name the model's parameters as the model does.
@@ -45,7 +51,7 @@ def sharded_policy(
     source = adapters[whole[-1]] if whole else path
     stages = adapters[whole[-1] + 1 if whole else 0 :]
     shape = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-    kind = attention.register() if not _on_gpu() else "sdpa"
+    kind = attend or attention.usual("cuda" if _on_gpu() else "cpu")
     # by the config, because the argument dtype counts for nothing where the accelerator has no float16
     settings = {**config, "train_micro_batch_size_per_gpu": 1, "bf16": {"enabled": dtype == torch.bfloat16}}
     with (

@@ -1,0 +1,48 @@
+"""The benchmark's results: its two parts stand beside each other, whichever was measured."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "benchmark" / "results.py"
+
+
+def load_results() -> Any:
+    spec = importlib.util.spec_from_file_location("benchmark_results", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def measured() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Both engines at two lengths, of which TRL did not finish the longer one."""
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for engine in ("valign", "trl"):
+        for length in (128, 512):
+            spec = {"engine": engine, "stage": "sft", "length": length, "batch_size": 4, "vocabulary": 8192}
+            result = {"examples": 8, "seconds": length / 64, "peak_mib": 500.4, "final_loss": 5.0}
+            failed = {"error": "not done after 600 s"}
+            found.append((spec | {"examples": 8}, failed if (engine, length) == ("trl", 512) else result))
+    return found
+
+
+def test_growth_alone_has_its_table_and_its_plot(tmp_path: Path) -> None:
+    """8 examples in 128 / 64 seconds are 4 a second, in 512 / 64 one; no table of what was not measured."""
+    results = load_results()
+    found = results.growth_summary(measured(), {"threads": 2})
+    text = results.table(found)
+    assert "| SFT | 128 | 4 | 8192 | 4.0 | 4.0 | 500 | 500 |" in text
+    assert "| SFT | 512 | 4 | 8192 | 1.0 | failed | 500 | failed |" in text
+    assert "2 threads" in text and "of the ceiling" not in text
+    results.plots(found, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["growth.svg"]
+
+
+def test_without_growth_there_is_neither(tmp_path: Path) -> None:
+    results = load_results()
+    assert results.table({"growth": []}) == ""
+    results.plots({"growth": []}, tmp_path)
+    assert not list(tmp_path.iterdir())

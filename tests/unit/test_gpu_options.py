@@ -1,0 +1,156 @@
+"""Options for a GPU: what they refuse, what they hand to their packages, and that an adapter on 4 bits stays right."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from valign import quantization
+from valign.errors import ValignError
+from valign.models import add_adapter, load, load_adapter, load_quantized, merge, policy, prepare_model, save_adapter
+from valign.training import fit, kernels
+from valign.training.losses import supervised_logps
+
+IDS = torch.arange(3, 43).view(2, 20)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
+    assert isinstance(found, Path)
+    return found
+
+
+def adapter_in(folder: Path, model: Any, seed: int) -> Path:
+    """Save an adapter that changes something."""
+    adapted: Any = add_adapter(model, **tiny.ADAPTER, seed=seed)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(seed))
+    save_adapter(adapted, folder)
+    return folder
+
+
+def logps(model: Any) -> torch.Tensor:
+    mask = torch.ones_like(IDS)
+    mask[:, 0] = 0
+    return supervised_logps(model, IDS, torch.ones_like(IDS), mask)
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "message"),
+    [
+        (
+            {"trainer": {"kernels": "liger"}},
+            "cpu",
+            r"trainer.kernels=liger needs a GPU to train on",
+        ),
+        ({"trainer": {"kernels": "liger"}}, "cuda", r"needs the package liger-kernel: pip install -e '\.\[gpu\]'"),
+        ({"trainer": {}, "quantization": "nf4"}, "cpu", r"base_model.quantization=nf4 needs a GPU to train on"),
+        ({"trainer": {}, "quantization": "nf4"}, "cuda", r"needs the package bitsandbytes: pip install -e"),
+    ],
+)
+def test_what_is_missing_is_said(
+    given: dict[str, Any], device: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValignError, match=message):
+        kernels.require_packages(device=device, **given)
+
+
+def test_what_liger_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its function for the type of the model, on this model, without its losses; of other types, one line."""
+    asked: list[dict[str, Any]] = []
+
+    def patch(
+        rope: bool = True, cross_entropy: bool = False, fused_linear_cross_entropy: bool = True, model: Any = None
+    ) -> None:
+        asked.append({"rope": rope, "losses": (cross_entropy, fused_linear_cross_entropy), "model": model})
+
+    package, module = ModuleType("liger_kernel"), ModuleType("liger_kernel.transformers")
+    module.apply_liger_kernel_to_llama = patch  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "liger_kernel", package)
+    monkeypatch.setitem(sys.modules, "liger_kernel.transformers", module)
+    model: Any = load(path, "float32")[0]
+    kernels.apply_kernels(model)
+    assert asked == [{"rope": True, "losses": (False, False), "model": model}]
+    model.config.model_type = "mamba"
+    with pytest.raises(ValignError, match=r"trainer.kernels=liger has no kernels for models of type mamba"):
+        kernels.apply_kernels(model)
+
+
+def test_what_transformers_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nf4, quantised twice, computing in the model's dtype, on the device at once; answering gets it written out."""
+    import transformers
+
+    monkeypatch.setattr(quantization.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(transformers, "BitsAndBytesConfig", dict)
+    options = quantization.loading("nf4", torch.bfloat16, "cuda:1")
+    assert options["quantization_config"] == {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": torch.bfloat16,
+    }
+    assert options["device_map"] == {"": "cuda:1"}
+    assert quantization.loading(None, torch.bfloat16, "cpu") == {}
+    monkeypatch.setattr(quantization.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValignError, match=r"quantization=nf4 needs bitsandbytes: pip install -e '\.\[gpu\]'"):
+        policy(path, [], "float32", quantization="nf4")
+
+
+def test_an_adapter_on_top_of_a_frozen_one_is_one_on_the_merged_model(path: Path, tmp_path: Path) -> None:
+    """At the start, and after the upper one has changed; the upper one alone is trained and saved."""
+    first = adapter_in(tmp_path / "first", load(path, "float32")[0], 1)
+    merged = merge(load_adapter(load(path, "float32")[0], first))
+    plain: Any = add_adapter(merged, **tiny.ADAPTER, seed=7)
+    stacked: Any = add_adapter(load(path, "float32")[0], **tiny.ADAPTER, seed=7, below=[first])
+    names = [name for name, parameter in stacked.named_parameters() if parameter.requires_grad]
+    assert names == [name for name, parameter in plain.named_parameters() if parameter.requires_grad] and names
+    for step in range(2):
+        torch.testing.assert_close(logps(stacked), logps(plain), rtol=1e-5, atol=1e-5)
+        for model in (stacked, plain):
+            generator = torch.Generator().manual_seed(step)
+            for parameter in (p for p in model.parameters() if p.requires_grad):
+                parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    save_adapter(stacked, tmp_path / "second")
+    save_adapter(plain, tmp_path / "same")
+    assert sorted(file.name for file in (tmp_path / "second").iterdir()) == sorted(
+        file.name for file in (tmp_path / "same").iterdir()
+    )
+    answering = policy(path, [first, tmp_path / "second"], "float32")[0]
+    torch.testing.assert_close(logps(answering), logps(plain), rtol=1e-5, atol=1e-5)
+
+
+def test_adapters_on_four_bits_answer_as_they_were_trained(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the package itself, whose operations a CPU has too: SFT, DPO on top, and both merged for answering.
+
+    DPO starts at ln 2, and what answers is the model in 4 bits with both adapters, not the one in full precision.
+    """
+    pytest.importorskip("bitsandbytes")
+    monkeypatch.setattr(kernels, "require_packages", lambda *given: None)
+    common: dict[str, Any] = {"adapter": tiny.ADAPTER, "trainer": tiny.TRAINER, "seed": 0, "precision": "float32"}
+    folders = [tmp_path / "sft", tmp_path / "dpo"]
+    for folder in folders:
+        folder.mkdir()
+    fit.fit_sft(folders[0], path, tiny.instructions(12), settings=tiny.SFT, quantization="nf4", **common)
+    adapters = [folders[0] / "adapter", folders[1] / "adapter"]
+    settings = tiny.DPO | {"learning_rate": 1e-2}
+    rows = tiny.preferences(12)
+    fit.fit_dpo(folders[1], path, rows, settings=settings, initial=adapters[:1], quantization="nf4", **common)
+    assert tiny.curve(folders[1])[0] == pytest.approx(0.693147, abs=1e-4)
+    trained: Any = load_quantized(path, torch.float32, False, "cpu", None, "nf4")
+    assert "Linear4bit" in {type(module).__name__ for module in trained.modules()}
+    trained = add_adapter(trained, **tiny.ADAPTER, seed=0, below=adapters).eval()
+    answering = policy(path, adapters, "float32", quantization="nf4")[0]
+    assert "Linear4bit" not in {type(module).__name__ for module in answering.modules()}
+    torch.testing.assert_close(logps(answering), logps(trained), rtol=1e-4, atol=1e-4)
+    assert (logps(policy(path, adapters, "float32")[0]) - logps(trained)).abs().max() > 1e-2

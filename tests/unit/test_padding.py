@@ -1,0 +1,149 @@
+"""Without padding everything is as it is with it: log-probabilities, gradients, whole trainings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from test_prefix import DPO, SFT
+
+from valign.errors import ValignError
+from valign.models import add_adapter, load, prepare_model
+from valign.training import kernels, padding
+from valign.training.data import Example, collate
+from valign.training.fit import fit_dpo, fit_sft
+from valign.training.losses import supervised_logps
+from valign.training.recompute import recompute_activations
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
+    assert isinstance(found, Path)
+    return found
+
+
+def adapted(path: Path) -> Any:
+    found: Any = add_adapter(load(path, "float32")[0], **tiny.ADAPTER, seed=0)
+    for name, parameter in found.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(1))
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(path: Path) -> Any:
+    return adapted(path)
+
+
+def both(model: Any, inputs: Any, bfloat16: bool = False) -> list[dict[str, torch.Tensor]]:
+    """Return log-probabilities and gradients, with padding and without."""
+    found = []
+    ids, segments, mask = inputs
+    for padding_free in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logps = supervised_logps(model, ids, segments, mask, padding_free)
+        (logps * torch.linspace(-1, 2, len(logps))).sum().backward()
+        found.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+        found[-1]["logps"] = logps.detach()
+        model.zero_grad()
+    return found
+
+
+def require_equal(found: list[dict[str, torch.Tensor]], close: float = 1e-5) -> None:
+    """Compare to a tolerance; gradients to a tenth of it of the largest."""
+    largest = max(float(value.abs().max()) for value in found[0].values())
+    assert len(found[0]) > 20 and found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], rtol=close, atol=close * largest / 10)
+
+
+@pytest.mark.parametrize("implementation", ["valign_grouped", "sdpa", "eager"])
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "apart"])
+@pytest.mark.parametrize("examples", [SFT, DPO, SFT[:1]], ids=["sft", "dpo", "one"])
+def test_packed_equals_padded(model: Any, examples: list[Example], share: bool, implementation: str) -> None:
+    """To 1e-5 in float32 and 5e-2 in bfloat16, with the rows' opening once and pairs in one row or two."""
+    model.get_base_model().set_attn_implementation(implementation)
+    inputs = collate(examples, 0, share)
+    require_equal(both(model, inputs))
+    require_equal(both(model, inputs, bfloat16=True), 5e-2)
+
+
+def test_layers_computed_again_give_the_same(path: Path) -> None:
+    model = adapted(path)
+    inputs = collate(SFT, 0)
+    recompute_activations(model)
+    require_equal(both(model, inputs))
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_positions_alone_keep_conversations_apart(
+    model: Any, implementation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What FlashAttention gets, without a mask: transformers makes other attentions a mask of these positions."""
+    model.get_base_model().set_attn_implementation(implementation)
+    monkeypatch.setattr(padding, "uses_flash", lambda model: True)
+    inputs = collate(SFT, 0)
+    packed, _ = padding.pack(
+        model.get_base_model(), *inputs[:2], torch.arange(inputs[0].shape[1]).expand(4, -1), inputs[0]
+    )
+    lengths = [e.length for e in SFT]
+    assert packed["position_ids"].tolist() == [[i for length in lengths for i in range(length)]]
+    assert packed["attention_mask"] is None
+    require_equal(both(model, inputs))
+    require_equal(both(model, collate(DPO, 0, share=False)))
+
+
+def test_what_the_layers_get(path: Path) -> None:
+    """Rows of 24, 23, 22 and 21 tokens: 90, of which the 12 in common stand once, 54 in all; with dropout, 90."""
+    model: Any = load(path, "float32")[0]
+    ids, segments, _ = collate(SFT, 0)
+    positions, before = torch.arange(ids.shape[1]).expand_as(ids), torch.tensor([12, 13])
+    assert padding.pack(model, ids, segments, positions, before)[0]["input_ids"].shape == (1, 54)
+    model.model.extra = torch.nn.Dropout(0.1)
+    assert padding.pack(model.train(), ids, segments, positions, before)[0]["input_ids"].shape == (1, 90)
+
+
+def test_trainings_are_the_same(path: Path, tmp_path: Path) -> None:
+    """The key reaches both stages; every step's loss is the same within rounding, and DPO starts at ln 2."""
+    stages: Any = (
+        (fit_sft, tiny.instructions(12), tiny.SFT | {"epochs": 1}),
+        (fit_dpo, tiny.preferences(12), tiny.DPO | {"epochs": 1}),
+    )
+    for fit, rows, settings in stages:
+        curves = []
+        for padding_free in (False, True):
+            folder = tmp_path / f"{fit.__name__}-{padding_free}"
+            folder.mkdir()
+            trainer = tiny.TRAINER | {"padding_free": padding_free}
+            common: dict[str, Any] = {"adapter": tiny.ADAPTER, "seed": 0, "precision": "float32"}
+            fit(folder, path, rows, settings=settings, trainer=trainer, **common)
+            curves.append(tiny.curve(folder))
+        assert curves[1] == pytest.approx(curves[0], rel=1e-4) and len(curves[0]) == 3
+
+
+def test_models_that_would_mix_conversations_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = load(path, "float32")[0]
+    padding.require_padding_free(model)
+    model.config.sliding_window = 64
+    with pytest.raises(ValignError, match=r"padding_free=true: LlamaForCausalLM does not keep conversations"):
+        padding.require_padding_free(model)
+    monkeypatch.setattr(padding, "uses_flash", lambda model: True)
+    padding.require_padding_free(model)
+    own: Any = SimpleNamespace(config=model.config)
+    with pytest.raises(ValignError, match="code of its own"):
+        padding.require_padding_free(own)
+
+
+def test_flash_attention_needs_a_gpu_and_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValignError, match=r"attention=flash_attention_2 needs a GPU"):
+        kernels.require_packages({"attention": "flash_attention_2"}, "cpu")
+    with pytest.raises(ValignError, match=r"needs the package flash-attn: pip install flash-attn"):
+        kernels.require_packages({"attention": "flash_attention_2"}, "cuda")
+    kernels.require_packages({"attention": "sdpa"}, "cpu")
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
+    kernels.require_packages({"attention": "flash_attention_2"}, "cuda")

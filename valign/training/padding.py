@@ -1,0 +1,108 @@
+"""A batch without its padding: all conversations one behind the other in a single row.
+
+Layers that work on each token by itself, which is nearly all of the arithmetic, compute no padding so, and what all
+conversations begin with only once. Attention is kept apart in one of three ways: the grouped attention puts the tokens
+back in rows for itself; eager and sdpa get a mask of the whole row, whose cost grows with its length squared;
+FlashAttention finds the conversations by their positions, each of which begins at 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from valign import attention
+from valign.errors import ValignError
+from valign.training.prefix import common_length, draws_nothing
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FLASH = "flash_attention_2"
+
+
+def require_padding_free(model: Any) -> None:
+    """Refuse a model that would not keep the conversations of one row apart.
+
+    Raises:
+        ValignError: Its layers do not keep to a mask or to positions given to them.
+    """
+    from valign.training.losses import can_share
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own_code = not type(base).__module__.startswith("transformers.models.")
+    rotary = hasattr(base, "get_decoder") and hasattr(base.get_decoder(), "rotary_emb")
+    if own_code or not rotary or not (can_share(base) or uses_flash(base)):
+        raise ValignError(
+            f"trainer.padding_free=true: {type(base).__name__} does not keep conversations of one row apart (windows "
+            f"of attention, or code of its own); set it to false, or trainer.attention={FLASH}."
+        )
+
+
+def uses_flash(model: PreTrainedModel) -> bool:
+    """Tell whether a model attends by FlashAttention, which takes no mask but positions."""
+    return bool(model.config.get_text_config()._attn_implementation == FLASH)
+
+
+def pack(
+    model: PreTrainedModel,
+    ids: torch.Tensor,
+    segments: torch.Tensor,
+    positions: torch.Tensor,
+    before: torch.Tensor,
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """Lay a padded batch out as one row.
+
+    The rows ``1 2 3`` and ``1 2 4 5`` (``before`` is 2 and more) become ``1 2 3 4 5`` at the positions ``0 1 2 2 3``;
+    by FlashAttention, ``1 2 3 1 2 4 5`` at ``0 1 2 0 1 2 3``.
+
+    Args:
+        model: The model that computes it.
+        ids: Token ids, (rows, positions).
+        segments: As in ``Batch``, (rows, positions).
+        positions: Position ids, (rows, positions).
+        before: Positions from which a supervised token is predicted, (supervised,).
+
+    Returns:
+        What the decoder takes: ids and positions, each (1, tokens), and what keeps conversations apart; and where each
+        place of the padded batch stands in the row, (rows, positions), of padding anything.
+    """
+    flash = uses_flash(model)
+    prefix = 0 if flash or not draws_nothing(model) else common_length(ids, segments, before)
+    kept = segments > 0
+    kept[1:, :prefix] = False
+    index = (kept.flatten().cumsum(0) - 1).view_as(ids)
+    index[:, :prefix] = index[:1, :prefix]
+    inputs: dict[str, Any] = {"input_ids": ids[kept][None], "position_ids": positions[kept][None], "use_cache": False}
+    if flash:
+        return inputs | {"attention_mask": None}, index
+    seen = seen_by(segments)
+    if model.config._attn_implementation == attention.NAME:
+        places = attention.Places(index, kept.flatten().nonzero().squeeze(1))
+        return inputs | {"attention_mask": as_mask(model, seen), "places": places}, index
+    row, place = kept.nonzero(as_tuple=True)
+    within = seen[row, 0, place][:, place] & ((row[:, None] == row) | (place < prefix))
+    return inputs | {"attention_mask": as_mask(model, within[None, None])}, index
+
+
+def seen_by(segments: torch.Tensor) -> torch.Tensor:
+    """Return what each token of a row sees: what stands before it in its own segment and in segment 1.
+
+    Args:
+        segments: As in ``Batch``, (rows, positions).
+
+    Returns:
+        True where a token is seen, (rows, 1, positions, positions).
+    """
+    query, key = segments[:, None, :, None], segments[:, None, None, :]
+    width = segments.shape[1]
+    earlier = torch.ones(width, width, dtype=torch.bool, device=segments.device).tril()
+    return earlier & ((key == query) | (key == 1))
+
+
+def as_mask(model: PreTrainedModel, seen: torch.Tensor) -> torch.Tensor:
+    """Return a mask as a model's attention takes it: as it is, or as numbers that are added to the scores."""
+    if model.config._attn_implementation == "sdpa":
+        return seen
+    return torch.zeros_like(seen, dtype=model.dtype).masked_fill(~seen, torch.finfo(model.dtype).min)
