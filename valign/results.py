@@ -28,6 +28,7 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
     from valign.evaluation.scores import difference, score_arm
     from valign.pipeline import write_scores
 
+    pipeline.check_room(arms, questions)
     samples = int(pipeline.config.evaluation.bootstrap)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     for arm in arms:
@@ -51,7 +52,7 @@ def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str,
     details = {
         "state": state,
         "experiment": pipeline.config.experiment_name,
-        "arms": [{"name": a.name, "stages": list(a.stages), "retrieval": a.retrieval} for a in arms],
+        "arms": [to_dict(a) for a in arms],
         "document": {"title": document.title, "name": document.name, "sha256": document.sha256},
         "passages": [to_dict(p) for p in document.passages],
         "funnel": pipeline.funnel(),
@@ -213,9 +214,12 @@ def write_page(folders: Sequence[Path], output: Path) -> Path:
 def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
     """Return the comparison table of some runs, for a terminal or as Markdown."""
     from valign.evaluation.scores import markdown_table, terminal_table
+    from valign.reporting.lookup import lookups
 
-    scores = [arm.scores for arm in compare(folders).arms]
-    return markdown_table(scores) if markdown else terminal_table(scores)
+    comparison = compare(folders)
+    scores = [arm.scores for arm in comparison.arms]
+    shown = "".join(f"\n{row.sentence}\n" for row in lookups(comparison))
+    return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ from markupsafe import Markup
 
 from valign.errors import ValignError
 from valign.reporting import answers, figures, tables
-from valign.reporting.comparison import Clauses, Comparison, Metric, seconds
+from valign.reporting.comparison import Clauses, Comparison, Metric, seconds, show
 from valign.reporting.coverage import coverage, shortcut_audit
+from valign.reporting.lookup import lookups
 from valign.reporting.verdict import verdict
 
 HERE = Path(__file__).parent
@@ -89,6 +90,7 @@ def _environment() -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["seconds"] = seconds
+    environment.filters["decimals"] = show
     return environment
 
 
@@ -108,6 +110,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "arm_notes": tables.arm_notes(comparison.arms),
         "verdict": verdict(comparison),
         "score_groups": tables.score_groups(comparison),
+        "lookups": lookups(comparison),
         "charts": figures.dot_charts(comparison),
         "heat": tables.heat_map(comparison, clauses, anchors),
         "groups": groups,
