@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RUN = "run.json"
 PAGE = "report.html"
+COMPARISON = "comparison.json"
 VALIDATION = "validation.json"
 
 
@@ -202,23 +203,27 @@ def _add(arms: dict[str, Any], result: Any, folder: Path) -> None:
 
 
 def write_page(folders: Sequence[Path], output: Path) -> Path:
-    """Write the comparison page of some runs, and its leading charts as a picture beside it."""
+    """Write the comparison page of some runs, its leading charts as a picture, and ``comparison.json`` beside it."""
     from valign.reporting import render, render_picture
+    from valign.reporting.summary import summary
 
     comparison = compare(folders)
     page = render(comparison, output)
     render_picture(comparison, output.with_suffix(".svg"))
+    write_json(output.with_name(COMPARISON), summary(comparison))
     return page
 
 
 def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
     """Return the comparison table of some runs, for a terminal or as Markdown."""
     from valign.evaluation.scores import markdown_table, terminal_table
+    from valign.reporting.differences import differences, sentences
     from valign.reporting.lookup import lookups
 
     comparison = compare(folders)
     scores = [arm.scores for arm in comparison.arms]
-    shown = "".join(f"\n{row.sentence}\n" for row in lookups(comparison))
+    remarks = [*sentences(differences(comparison)), *(row.sentence for row in lookups(comparison))]
+    shown = "".join(f"\n{remark}\n" for remark in remarks)
     return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
 
 

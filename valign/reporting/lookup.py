@@ -109,7 +109,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _sentence(label: str, other: str, metric: Metric, recall: Interval, parts: Sequence[Part], whole: Part) -> str:
     """Say how often the clause was shown, how the arm does with and without it, and why it wins or loses."""
     found, missed = parts
-    opening = f"{label} was shown the deciding clause for {100 * recall.mean:.0f}% of the questions"
+    opening = (
+        f"{label[:1].upper()}{label[1:]} was shown the deciding clause for {100 * recall.mean:.0f}% of the questions"
+    )
     pieces = []
     for part, where in ((found, "where it was"), (missed, "where it was not")):
         if part.n:
