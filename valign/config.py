@@ -331,6 +331,8 @@ def _check_training(cfg: DictConfig) -> None:
     stages = list(cfg.recipe.stages)
     if stages != [stage for stage in STAGES if stage in stages]:
         raise ValignError(f"recipe.stages={stages}: each stage once and in this order: [{', '.join(STAGES)}].")
+    if cfg.recipe.retriever is not None and not cfg.recipe.retrieval:
+        raise ValignError(f"recipe.retriever={cfg.recipe.retriever} shows passages: add recipe.retrieval=true.")
     trainer = cfg.trainer
     if trainer.strategy == "deepspeed" and not trainer.deepspeed:
         raise ValignError("trainer.strategy=deepspeed needs its settings: choose trainer=deepspeed_zero2 or _zero3.")

@@ -45,7 +45,7 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
     from valign.records import Question, read_jsonl
     from valign.store import digest
 
-    arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"]) for a in details["arms"]]
+    arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"], a.get("retriever")) for a in details["arms"]]
     questions, name = None, "own"
     if config.questions is not None:
         path = Path(config.questions).expanduser()

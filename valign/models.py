@@ -216,6 +216,22 @@ def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
     return tokenizer
 
 
+def context_length(path: Path | str, trust_remote_code: bool = False) -> int | None:
+    """Return the most tokens that a model was made for, prompt and answer together; None where it does not say.
+
+    The weights are not loaded.
+
+    Raises:
+        ValignError: The model's config cannot be loaded.
+    """
+    from transformers import AutoConfig
+
+    with _user_errors(path):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code).get_text_config()
+    most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    return None if most is None else int(most)
+
+
 @contextlib.contextmanager
 def _user_errors(path: Path | str) -> Iterator[None]:
     """Turn what transformers says about a model it cannot load into one line."""

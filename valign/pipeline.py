@@ -30,6 +30,7 @@ from valign.records import (
     to_dict,
     write_jsonl,
 )
+from valign.retrieval import LOOKED_UP, WHOLE, clause_passages
 from valign.shortage import explained, halved
 from valign.store import code_digest, digest, file_digest, read_json, stage, write_json
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
@@ -51,28 +52,35 @@ CACHE = "completions.sqlite"
 ANSWERING = ("attention.py", "inference.py", "kv_cache.py", "models.py", "quantization.py", "retrieval.py")
 ANSWERS = "completions.sqlite"
 NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
+IN_CONTEXT = "in_context"
 LIMITS = tuple(limit.name for limit in fields(Limits))
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to answer: the training stages behind the model, and whether it looks passages up."""
+    """A way to answer: the training stages behind the model, and whether and how it looks passages up.
+
+    ``retriever`` is a kind of ``valign.retrieval.select``; None stands for ``retrieval.kind``.
+    """
 
     name: str
     stages: tuple[str, ...]
     retrieval: bool
+    retriever: str | None = None
 
 
-def arms_of(stages: Sequence[str], retrieval: bool) -> list[Arm]:
+def arms_of(stages: Sequence[str], retrieval: bool, retriever: str | None = None) -> list[Arm]:
     """Return the arms that a recipe compares: base, each step on its way, and with retrieval where it has that.
 
     >>> [arm.name for arm in arms_of(["sft", "dpo"], False)]
     ['base', 'sft', 'sft_dpo']
+    >>> [arm.name for arm in arms_of([], True, "oracle")]
+    ['base', 'rag_oracle']
     """
     arms = [Arm("_".join(stages[:i]) or "base", tuple(stages[:i]), False) for i in range(len(stages) + 1)]
     if retrieval:
-        name = f"{arms[-1].name}_rag" if stages else "rag"
-        arms.append(Arm(name, tuple(stages), True))
+        way = IN_CONTEXT if retriever == WHOLE else f"rag_{retriever}" if retriever else "rag"
+        arms.append(Arm("_".join((*stages, way)), tuple(stages), True, retriever))
     return arms
 
 
@@ -354,7 +362,7 @@ class Pipeline:
             "max_new_tokens": c.evaluation.max_new_tokens,
             **self._weights_as,
             "system_prompt": self.system_prompt,
-            "retrieval": plain(c.retrieval) if arm.retrieval else None,
+            "retrieval": self._retrieval(arm),
         }
         inputs = {
             "base_model": self.model[1],
@@ -368,24 +376,56 @@ class Pipeline:
             "answers", config, inputs, lambda folder: self._answer(folder, arm, weights, asked), f"answers/{arm.name}"
         )
 
+    def _retrieval(self, arm: Arm) -> dict[str, Any] | None:
+        """Return the settings by which an arm finds passages; None where it sees none."""
+        if not arm.retrieval:
+            return None
+        if arm.retriever in (None, *LOOKED_UP):
+            return {**plain(self.config.retrieval), **({"kind": arm.retriever} if arm.retriever else {})}
+        return {"kind": arm.retriever}
+
+    def check_room(self, arms: Sequence[Arm], questions: Sequence[Question] | None = None) -> None:
+        """Refuse an arm whose prompt, the whole document, does not fit the model's context, before it is trained.
+
+        Raises:
+            ValignError: It does not fit; the message says by how many tokens.
+        """
+        from valign.evaluation.room import check_room
+        from valign.models import context_length, load_tokenizer
+
+        whole = [arm.name for arm in arms if arm.retriever == WHOLE]
+        if not whole:
+            return
+        base = self.config.base_model
+        path = self.model[0]
+        check_room(
+            load_tokenizer(path, base.trust_remote_code),
+            list(questions if questions is not None else self.questions),
+            self.document.passages,
+            arm=whole[0],
+            context=context_length(path, base.trust_remote_code),
+            max_new_tokens=self.config.evaluation.max_new_tokens,
+            system=self.system_prompt,
+        )
+
     def _answer(self, folder: Path, arm: Arm, weights: Sequence[Path], questions: list[Question]) -> dict[str, Any]:
         """Fill the folder of an evaluation stage."""
         from valign.evaluation.scores import question_values
-        from valign.retrieval import make_retriever, recall_at_k
+        from valign.retrieval import recall_at_k, select
 
-        c = self.config
         retrieved: list[list[Any]] = [[] for _ in questions]
         counts: dict[str, Any] = {"questions": len(questions)}
         if arm.retrieval:
-            retriever = make_retriever(c.retrieval.kind, self.document.passages, self.embedder)
-            retrieved = retriever.search([q.question for q in questions], c.retrieval.top_k)
+            found = self._retrieval(arm) or {}
+            kind, top_k = str(found["kind"]), int(found.get("top_k", 1))
+            retrieved = select(kind, questions, self.document.passages, self.embedder, top_k)
             counts["retrieval_recall"] = recall_at_k(retrieved, [q.clause for q in questions])
         place = {(passage.clause, passage.start): i for i, passage in enumerate(self.document.passages)}
         part: dict[str, Any] = {
             "arm": arm.name,
             "folder": str(folder),
             "weights": [str(path) for path in weights],
-            "retrieved": [[place[passage.clause, passage.start] for passage in found] for found in retrieved],
+            "retrieved": [[place[passage.clause, passage.start] for passage in shown] for shown in retrieved],
         }
         self.ranks.order("answer", **part, questions=[to_dict(q) for q in questions])
         answers, likely = self._answer_part(**part, questions=questions)
@@ -424,7 +464,8 @@ class Pipeline:
             answers = answer_questions(
                 generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
             )
-            return answers, likelihoods(generator, questions, shown, **common)
+            rows = 1 if arm.endswith(IN_CONTEXT) else 16
+            return answers, likelihoods(generator, questions, shown, **common, rows=rows)
 
     def _answering_remedies(self) -> list[str]:
         """Say which settings lower the memory that answering takes."""
@@ -485,8 +526,6 @@ def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
 
 def check_questions(questions: Sequence[Question], where: str, document: Document) -> None:
     """Raise a ValignError for a file without questions, an id that occurs twice, or a clause that is not there."""
-    from valign.evaluation.metrics import clause_passages
-
     if not questions:
         raise ValignError(f"{where} holds no questions; add one JSON object a line.")
     seen: set[str] = set()

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 RUN = "run.json"
 PAGE = "report.html"
+COMPARISON = "comparison.json"
 VALIDATION = "validation.json"
 
 
@@ -32,6 +33,7 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
     from valign.pipeline import write_scores
 
     _warn_of_size(pipeline)
+    pipeline.check_room(arms, questions)
     samples = int(pipeline.config.evaluation.bootstrap)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     for arm in arms:
@@ -75,7 +77,7 @@ def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str,
     details = {
         "state": state,
         "experiment": pipeline.config.experiment_name,
-        "arms": [{"name": a.name, "stages": list(a.stages), "retrieval": a.retrieval} for a in arms],
+        "arms": [to_dict(a) for a in arms],
         "document": {"title": document.title, "name": document.name, "sha256": document.sha256},
         "passages": [to_dict(p) for p in document.passages],
         "funnel": pipeline.funnel(),
@@ -225,21 +227,28 @@ def _add(arms: dict[str, Any], result: Any, folder: Path) -> None:
 
 
 def write_page(folders: Sequence[Path], output: Path) -> Path:
-    """Write the comparison page of some runs, and its leading charts as a picture beside it."""
+    """Write the comparison page of some runs, its leading charts as a picture, and ``comparison.json`` beside it."""
     from valign.reporting import render, render_picture
+    from valign.reporting.summary import summary
 
     comparison = compare(folders)
     page = render(comparison, output)
     render_picture(comparison, output.with_suffix(".svg"))
+    write_json(output.with_name(COMPARISON), summary(comparison))
     return page
 
 
 def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
     """Return the comparison table of some runs, for a terminal or as Markdown."""
     from valign.evaluation.scores import markdown_table, terminal_table
+    from valign.reporting.differences import differences, sentences
+    from valign.reporting.lookup import lookups
 
-    scores = [arm.scores for arm in compare(folders).arms]
-    return markdown_table(scores) if markdown else terminal_table(scores)
+    comparison = compare(folders)
+    scores = [arm.scores for arm in comparison.arms]
+    remarks = [*sentences(differences(comparison)), *(row.sentence for row in lookups(comparison))]
+    shown = "".join(f"\n{remark}\n" for remark in remarks)
+    return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

