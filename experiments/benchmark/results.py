@@ -212,6 +212,9 @@ def growth_figure(rows: Sequence[dict[str, Any]], plt: Any) -> Any:
         ):
             _lines(axis, varied, key, value)
             axis.set(xlabel=words if value == "peak_mib" else "", ylabel=title, xscale="log", yscale="log")
+            sizes = sorted({row[key] for row in varied})
+            axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axis.set_xticks([], minor=True)
     axes[0, 0].legend(frameon=False)
     return figure
 

@@ -104,9 +104,12 @@ def expected(requests: list[Request]) -> list[list[Completion]]:
     ids=lambda faults: "+".join(fault.split(":")[0] for fault in faults),
 )
 def test_faults_lose_nothing_and_nothing_is_paid_twice(start: Start, tmp_path: Path, faults: list[str]) -> None:
-    """Eighty calls, sixteen at once: each is answered well exactly once, and a second run makes none."""
+    """Eighty calls, sixteen at once: each is answered well exactly once, and a second run makes none.
+
+    The time-out is waited for only where the server hangs; a busy machine may take seconds for an answer.
+    """
     server = start(*faults)
-    teacher = ApiTeacher("m", [server.url], concurrency=16, timeout=1.0)
+    teacher = ApiTeacher("m", [server.url], concurrency=16, timeout=3.0 if "hang:4:9" in faults else 30.0)
     requests = asked(80)
     assert CachedTeacher(teacher, tmp_path / "c.sqlite").complete_all(requests, "test") == expected(requests)
     assert server.paid() == Counter({f"p{i:03d}": 1 for i in range(80)})
