@@ -376,7 +376,7 @@ def test_a_mistake_in_one_job_of_a_multirun_leaves_the_others(run_cli: Run) -> N
 
 
 def test_a_signal_in_one_job_of_a_multirun_ends_all(tmp_path: Path) -> None:
-    code, stdout, stderr, _ = run_cli("-m", "experiment_name=signal,other", cwd=tmp_path)
+    code, stdout, stderr, _ = run_process("-m", "experiment_name=signal,other", cwd=tmp_path)
     assert code == 75
     assert "#0" in stdout and "#1" not in stdout
     assert stderr == "error: SIGTERM: saved step 3 of 9. [job: experiment_name=signal]\n"
