@@ -20,6 +20,7 @@ RETRIEVERS = ("bm25", "embedding", "oracle", "document")
 EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
 PRECISIONS = ("auto", "float32", "bfloat16")
+JUDGES = ("reference", "local", "api")
 METRICS = (
     "fact_recall",
     "verdict_accuracy",
@@ -234,6 +235,9 @@ class EvaluationConfig:
     max_new_tokens: int = setting(above=0)
     batch_tokens: int = setting(above=0)
     bootstrap: int = setting(at_least=100)
+    judge: str | None = setting(None, choices=JUDGES)
+    judge_tie: float = setting(0.02, at_least=0, at_most=2)
+    judge_model: TeacherConfig | None = None
     metrics: list[str] = field(default=MISSING, metadata={"choices": METRICS})
 
 
