@@ -63,11 +63,13 @@ HOW_THE_TEACHER_IS_ASKED = (
     "max_tokens",
     "share",
 )
+ASKED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model")
 EMBEDDED = ("embedded:smollm2-135m",)
 NEEDS = {
     "document.path": "document={choice} needs your own copy of the document: add document.path=/path/to/file.pdf",
     "base_model.model": "base_model={choice} needs a model: add base_model.model=owner/name or a folder's path",
     "teacher.model": "teacher={choice} needs the model's name on the server: add teacher.model=owner/name",
+    "evaluation.judge_model.model": "evaluation={choice} needs the judge: add evaluation.judge_model.model=NAME",
     "teacher.recording": "teacher={choice} needs its recording: add teacher.recording=/path/to/file.jsonl",
     "output": "usage: python -m valign.export run=runs/udhr/sft_dpo output=FOLDER",
     "run": "usage: python -m valign.evaluate run=runs/udhr/sft_dpo [questions=FILE.jsonl] [output=FOLDER]",
@@ -103,9 +105,9 @@ def run_name(recipe: str, experiment: str, document: str) -> str:
     parts = []
     for override in OverridesParser.create().parse_overrides(task_overrides()):
         key = override.key_or_group
-        group, _, rest = key.partition(".")
+        group = key.partition(".")[0]
         unnamed = group in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
-        unnamed = unnamed or (group == "teacher" and rest in HOW_THE_TEACHER_IS_ASKED)
+        unnamed = unnamed or any(key == f"{asked}.{how}" for asked in ASKED for how in HOW_THE_TEACHER_IS_ASKED)
         if not unnamed:
             parts.append(f"{'no-' if override.is_delete() else ''}{key}-{_slug(override.get_value_element_as_str())}")
     name = "+".join([recipe, *sorted(parts)])
@@ -120,12 +122,13 @@ def task_overrides() -> list[str]:
 
 
 def shareable(cfg: DictConfig) -> DictConfig:
-    """Return a resolved copy of a config that may be written to files: no login is left in the teacher's URLs."""
+    """Return a resolved copy of a config that may be written to files: no login is left in any teacher's URLs."""
     copy = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     assert isinstance(copy, DictConfig)
-    teacher = copy.get("teacher")
-    if teacher is not None and teacher.get("base_urls"):
-        teacher.base_urls = [without_login(url) for url in teacher.base_urls]
+    for key in ASKED:
+        teacher = OmegaConf.select(copy, key)
+        if teacher is not None and teacher.get("base_urls"):
+            teacher.base_urls = [without_login(url) for url in teacher.base_urls]
     return copy
 
 
@@ -269,6 +272,19 @@ def _check_models(cfg: DictConfig) -> None:
     _check_teacher("teacher", cfg.teacher)
     if cfg.synthesis.question_teacher is not None:
         _check_teacher("synthesis.question_teacher", cfg.synthesis.question_teacher)
+    _check_judge(cfg.evaluation)
+
+
+def _check_judge(evaluation: DictConfig) -> None:
+    """Check that a judge which is a model has one, of its own kind."""
+    kind, model = evaluation.judge, evaluation.judge_model
+    if kind in ("local", "api"):
+        if model is None or model.kind != kind:
+            raise ValignError(
+                f"evaluation.judge={kind} needs its model: choose evaluation=judge_{kind} and add "
+                "evaluation.judge_model.model=..."
+            )
+        _check_teacher("evaluation.judge_model", model)
 
 
 def _check_teacher(key: str, teacher: DictConfig) -> None:

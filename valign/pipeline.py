@@ -52,6 +52,7 @@ CACHE = "completions.sqlite"
 ANSWERING = ("attention.py", "inference.py", "kv_cache.py", "models.py", "quantization.py", "retrieval.py")
 ANSWERS = "completions.sqlite"
 NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
+JUDGEMENTS = "judgements.jsonl"
 IN_CONTEXT = "in_context"
 LIMITS = tuple(limit.name for limit in fields(Limits))
 
@@ -467,6 +468,62 @@ class Pipeline:
             rows = 1 if arm.endswith(IN_CONTEXT) else 16
             return answers, likelihoods(generator, questions, shown, **common, rows=rows)
 
+    @property
+    def judge(self) -> dict[str, Any] | None:
+        """What is noted of the judge of pairs: kind, model, margin of a tie, warning; None where there is none."""
+        from valign.judging.family import kinship
+
+        evaluation = self.config.evaluation
+        kind = OmegaConf.select(evaluation, "judge")
+        if kind is None:
+            return None
+        model = str(evaluation.judge_model.model) if kind != "reference" else ""
+        warning = kinship(model, str(self.config.teacher.model)) if model else ""
+        return {"kind": str(kind), "model": model, "tie": float(evaluation.judge_tie), "warning": warning}
+
+    def judgements(self, arms: Sequence[str], answers: Sequence[Path]) -> Path | None:
+        """Let a model judge every pair of arms; None where no model is the judge.
+
+        Args:
+            arms: The arms' names.
+            answers: Their folders, as ``evaluate`` gave them.
+
+        Returns:
+            A folder with ``judgements.jsonl``.
+        """
+        judge = self.judge
+        if judge is None or not judge["model"]:
+            return None
+        from valign.judging.asking import by_model, template
+        from valign.retrieval import clause_text
+
+        if judge["warning"]:
+            log.warning("%s", judge["warning"])
+        t = plain(self.config.evaluation.judge_model)
+        t.pop("share", None)
+        asked = make_teacher(t.pop("kind"), t.pop("model"), group="evaluation.judge_model", **t)
+        inputs = {
+            "judge": asked.id,
+            "prompt": template()[0],
+            "document": digest([to_dict(p) for p in self.document.passages]),
+            "code": code_digest("judging"),
+            **{f"answers/{arm}": folder.name for arm, folder in zip(arms, answers, strict=True)},
+        }
+
+        def build(folder: Path) -> dict[str, Any]:
+            said = [read_jsonl(place / "answers.jsonl", Answer) for place in answers]
+            pairs = [(said[j], said[i]) for j in range(len(said)) for i in range(j)]
+            clauses = {a.clause: clause_text(a.clause, self.document.passages) for row in said for a in row}
+            teacher = CachedTeacher(asked, self.artifacts / CACHE)
+            try:
+                found = by_model(teacher, pairs, clauses)
+            finally:
+                teacher.close()
+            write_jsonl(folder / JUDGEMENTS, found)
+            return {"judgements": len(found), "calls": teacher.calls, "calls_cached": teacher.hits}
+
+        return self.stage("judgements", {"judge": judge["kind"]}, inputs, build)
+
     def _answering_remedies(self) -> list[str]:
         """Say which settings lower the memory that answering takes."""
         c = self.config
@@ -521,7 +578,8 @@ def limits_of(synthesis: Mapping[str, Any]) -> Limits:
 
 def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
     """Return the data and the weights that a run noted in its ``run.json``, for ``Pipeline.pinned``."""
-    return {key: name for key, name in details["artifacts"].items() if not key.startswith("answers/")}
+    made_anew = ("answers/", "judgements")
+    return {key: name for key, name in details["artifacts"].items() if not key.startswith(made_anew)}
 
 
 def check_questions(questions: Sequence[Question], where: str, document: Document) -> None:

@@ -13,6 +13,7 @@ from valign.records import Answer, Passage, Question, from_dict, read_jsonl, to_
 from valign.store import digest, read_json, write_json
 
 if TYPE_CHECKING:
+    from valign.judging import Judgement
     from valign.pipeline import Arm, Pipeline
     from valign.reporting.comparison import Comparison
 
@@ -27,15 +28,17 @@ VALIDATION = "validation.json"
 def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Question] | None, folder: Path) -> None:
     """Evaluate arms and write ``arms/<arm>/{answers,values}.jsonl`` and ``scores.json`` to a folder.
 
-    Each arm is compared with base, and with the arm before it, on the same questions.
+    Each arm is compared with base, and with the arm before it, on the same questions. Where a model judges pairs of
+    answers, what it said is in ``judgements.jsonl``.
     """
     from valign.evaluation.scores import difference, score_arm
-    from valign.pipeline import write_scores
+    from valign.pipeline import JUDGEMENTS, write_scores
 
     _warn_of_size(pipeline)
     pipeline.check_room(arms, questions)
     samples = int(pipeline.config.evaluation.bootstrap)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
+    folders: list[Path] = []
     for arm in arms:
         answers = pipeline.evaluate(arm, questions)
         values = read_rows(answers / "values.jsonl")
@@ -46,6 +49,12 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
             scores["versus"][other] = difference(arm.name, values, theirs, samples)
         write_scores(folder / "arms" / arm.name, scores, answers)
         measured.append((arm.name, values))
+        folders.append(answers)
+    (folder / JUDGEMENTS).unlink(missing_ok=True)
+    judged = pipeline.judgements([arm.name for arm in arms], folders)
+    if judged is not None:
+        text = (judged / JUDGEMENTS).read_text(encoding="utf-8")
+        (folder / JUDGEMENTS).write_text(text, encoding="utf-8")
 
 
 def _warn_of_size(pipeline: Pipeline) -> None:
@@ -80,6 +89,7 @@ def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str,
         "arms": [to_dict(a) for a in arms],
         "document": {"title": document.title, "name": document.name, "sha256": document.sha256},
         "passages": [to_dict(p) for p in document.passages],
+        "judge": pipeline.judge,
         "funnel": pipeline.funnel(),
         "leak": pipeline.leak(),
         "curves": curves(pipeline),
@@ -183,6 +193,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     if len(hashes) > 1:
         raise ValignError("these runs are about different documents; give the runs of one experiment.")
     arms: dict[str, ArmResult] = {}
+    names: dict[tuple[Path, str], str] = {}
     merged: dict[str, dict[str, Any]] = {"curves": {}, "timings": {}, "artifacts": {}}
     for folder, detail in zip(folders, details, strict=True):
         for arm in detail["arms"]:
@@ -193,11 +204,13 @@ def compare(folders: Sequence[Path]) -> Comparison:
                 read_jsonl(place / "answers.jsonl", Answer),
                 read_rows(place / "values.jsonl"),
             )
-            _add(arms, result, folder)
+            names[folder, arm["name"]] = _add(arms, result, folder)
         for name, values in merged.items():
             for key, value in detail[name].items():
                 values.setdefault(key, value)
     first = details[0]
+    judge = first.get("judge")
+    judged = [folder for folder, detail in zip(folders, details, strict=True) if judge and detail.get("judge") == judge]
     order = [scores["arm"] for scores in sort_scores([a.scores for a in arms.values()])]
     return Comparison(
         first["document"]["title"],
@@ -211,19 +224,37 @@ def compare(folders: Sequence[Path]) -> Comparison:
         timings=merged["timings"],
         artifacts=merged["artifacts"],
         config=first["config"],
+        judge=judge,
+        judgements=_judgements(judged, names),
     )
 
 
-def _add(arms: dict[str, Any], result: Any, folder: Path) -> None:
-    """Put an arm beside the others; the same arm with other answers gets the run's name."""
+def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) -> list[Judgement]:
+    """Read what models judged in some runs, each pair of answers once, under the names that the comparison uses."""
+    from valign.judging import Judgement
+    from valign.pipeline import JUDGEMENTS
+
+    found: dict[tuple[str, str, str], Judgement] = {}
+    for folder in folders:
+        if (folder / JUDGEMENTS).is_file():
+            for j in (Judgement(**row) for row in read_rows(folder / JUDGEMENTS)):
+                named = replace(j, first=names[folder, j.first], second=names[folder, j.second])
+                found.setdefault((j.question_id, named.first, named.second), named)
+    return list(found.values())
+
+
+def _add(arms: dict[str, Any], result: Any, folder: Path) -> str:
+    """Put an arm beside the others and return its name there; the same arm with other answers gets the run's name."""
     known = arms.get(result.arm)
     if known is None:
         arms[result.arm] = result
     elif [a.answer for a in known.answers] != [a.answer for a in result.answers]:
         name = f"{result.arm} ({folder.name})"
         arms[name] = replace(result, arm=name, scores={**result.scores, "arm": name})
+        return name
     elif len(result.scores.get("versus", {})) > len(known.scores.get("versus", {})):
         arms[result.arm] = result
+    return str(result.arm)
 
 
 def write_page(folders: Sequence[Path], output: Path) -> Path:
@@ -243,10 +274,12 @@ def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
     from valign.evaluation.scores import markdown_table, terminal_table
     from valign.reporting.differences import differences, sentences
     from valign.reporting.lookup import lookups
+    from valign.reporting.wins import win_lines
 
     comparison = compare(folders)
     scores = [arm.scores for arm in comparison.arms]
     remarks = [*sentences(differences(comparison)), *(row.sentence for row in lookups(comparison))]
+    remarks += win_lines(comparison)
     shown = "".join(f"\n{remark}\n" for remark in remarks)
     return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
 

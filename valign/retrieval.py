@@ -124,6 +124,11 @@ def clause_passages(clause: str, passages: Sequence[Passage]) -> list[int]:
     return inside or [i for i, p in enumerate(passages) if clause.startswith(f"{p.clause}/")]
 
 
+def clause_text(clause: str, passages: Sequence[Passage]) -> str:
+    """Return the words of a clause, a passage a line; nothing where the document does not have it."""
+    return "\n".join(passages[i].text for i in clause_passages(clause, passages))
+
+
 def indexed_text(passage: Passage) -> str:
     """Return what is indexed: the headings below the document's title, then the passage's text."""
     return "\n".join([*passage.heading[1:], passage.text])

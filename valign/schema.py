@@ -22,6 +22,7 @@ EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 PRECISIONS = ("auto", "float32", "bfloat16")
+JUDGES = ("reference", "local", "api")
 METRICS = (
     "fact_recall",
     "verdict_accuracy",
@@ -240,6 +241,9 @@ class EvaluationConfig:
     max_new_tokens: int = setting(above=0)
     batch_tokens: int = setting(above=0)
     bootstrap: int = setting(at_least=100)
+    judge: str | None = setting(None, choices=JUDGES)
+    judge_tie: float = setting(0.02, at_least=0, at_most=2)
+    judge_model: TeacherConfig | None = None
     metrics: list[str] = field(default=MISSING, metadata={"choices": METRICS})
 
 

@@ -59,6 +59,9 @@ def run(pipeline: Pipeline) -> float | None:
     resolved = plain(shared)
     decides = {key: value for key, value in resolved.items() if key not in NOT_RESULTS}
     decides["teacher"] = {k: v for k, v in resolved["teacher"].items() if k not in HOW_THE_TEACHER_IS_ASKED}
+    judge = resolved["evaluation"]["judge_model"] or {}
+    decides["judge_model"] = {k: v for k, v in judge.items() if k not in HOW_THE_TEACHER_IS_ASKED}
+    decides["evaluation"] = {k: v for k, v in resolved["evaluation"].items() if k != "judge_model"}
     folder = Path(config.run_dir).expanduser()
     state = results.state_of(pipeline, decides)
     arms = arms_of(config.recipe.stages, config.recipe.retrieval, config.recipe.retriever)

@@ -134,6 +134,11 @@ def test_a_run_leaves_scores_answers_and_page(swept: tuple[Place, str]) -> None:
     assert json.loads((run / "scores.json").read_text())["arm"] == "sft_dpo"
     assert set(json.loads((run / "scores.json").read_text())["versus"]) >= {"base", "sft"}
     assert (run / "answers.jsonl").read_bytes() == (run / "arms" / "sft_dpo" / "answers.jsonl").read_bytes()
+    found = json.loads((run / "comparison.json").read_text())
+    assert found["wins"]["judge"]["kind"] == "reference"
+    assert {(p["arm"], p["other"]) for p in found["wins"]["pairs"]} == {
+        ("sft", "base"), ("sft_dpo", "base"), ("sft_dpo", "sft"),
+    }  # fmt: skip
     page = (run / "report.html").read_text()
     assert "Code of the Harbour" in page
     assert 'src="http' not in page

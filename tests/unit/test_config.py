@@ -51,6 +51,7 @@ def own_files(tmp_path: Path) -> dict[str, list[str]]:
         "teacher/api": ["teacher.model=owner/name"],
         "teacher/replay": [f"teacher.recording={recording}"],
         "base_model/hub": ["base_model.model=owner/name"],
+        "evaluation/judge_api": ["evaluation.judge_model.model=owner/name"],
     }
 
 
@@ -207,6 +208,13 @@ def test_keys_are_dotted_and_typed() -> None:
         (["dpo.loss=ipo", "dpo.label_smoothing=0.1"], r"dpo\.loss=ipo has no label smoothing"),
         (["retrieval.kind=embeding"], r"retrieval\.kind=embeding is unknown \(did you mean 'embedding'\?\)"),
         (["evaluation.metrics=[rouge]"], r"evaluation\.metrics=rouge is unknown \(did you mean 'rouge_l'\?\)"),
+        (["evaluation.judge=api"], r"evaluation\.judge=api needs its model: choose evaluation=judge_api and add"),
+        (["evaluation.judge=referee"], r"evaluation\.judge=referee is unknown \(did you mean 'reference'\?\)"),
+        (["evaluation=judge_api"], r"evaluation\.judge_model\.model is missing: add evaluation\.judge_model\.model="),
+        (
+            ["evaluation=judge_api", "evaluation.judge_model.model=m", "evaluation.judge_model.base_urls=[]"],
+            r"add evaluation\.judge_model\.base_urls=",
+        ),
         (["recipe.retriever=bm25"], r"recipe\.retriever=bm25 shows passages: add recipe\.retrieval=true"),
         (["recipe=rag", "recipe.retriever=oracel"], r"recipe\.retriever=oracel is unknown \(did you mean 'oracle'\?\)"),
         (["trainer=gpu", "trainer.devices=0"], r"trainer\.devices=0 is out of range: give a value of at least 1"),

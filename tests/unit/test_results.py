@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from valign.errors import ValignError
-from valign.results import RUN, run_folder
+from valign.judging import Judgement
+from valign.pipeline import JUDGEMENTS
+from valign.records import Answer, write_jsonl
+from valign.results import RUN, compare, run_folder
+from valign.store import write_json
 
 
 def test_one_run_is_wanted(tmp_path: Path) -> None:
@@ -20,3 +25,45 @@ def test_one_run_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "b" / RUN).write_text("{}")
     with pytest.raises(ValignError, match=r"holds 2 runs; give the folder of one"):
         run_folder(tmp_path)
+
+
+def judged_run(folder: Path, arms: dict[str, str], judge: str) -> Path:
+    """Write a run whose arms gave one answer each, and in which every arm but the first beat the first."""
+    for arm, text in arms.items():
+        place = folder / "arms" / arm
+        write_jsonl(place / "answers.jsonl", [Answer("q1", "d/1", "Why?", "So.", text, arm)])
+        write_jsonl(place / "values.jsonl", [{"question_id": "q1", "clause": "d/1", "similarity": 0.5}])
+        write_json(place / "scores.json", {"arm": arm, "n": 1, "metrics": {}, "by_clause": {}, "versus": {}})
+    first, *others = arms
+    write_jsonl(folder / JUDGEMENTS, [Judgement("q1", "d/1", arm, first, 1.0, 0) for arm in others])
+    details: dict[str, Any] = {key: {} for key in ("funnel", "curves", "timings", "artifacts", "config")}
+    write_json(
+        folder / RUN,
+        {
+            **details,
+            "arms": [{"name": arm} for arm in arms],
+            "document": {"title": "Rules", "sha256": "ab"},
+            "experiment": "rules",
+            "passages": [],
+            "leak": None,
+            "judge": {"kind": "api", "model": judge, "tie": 0.0, "warning": ""},
+        },
+    )
+    return folder
+
+
+def test_what_a_judge_said_in_several_runs_is_put_together(tmp_path: Path) -> None:
+    """Base said one thing twice, SFT two, so the second gets its run's name; another judge is left out."""
+    runs = [
+        judged_run(tmp_path / "a", {"base": "No.", "sft": "Yes."}, "judge"),
+        judged_run(tmp_path / "b", {"base": "No.", "sft": "Maybe.", "dpo": "Yes!"}, "judge"),
+        judged_run(tmp_path / "c", {"base": "No.", "rag": "Yes?"}, "another"),
+    ]
+    comparison = compare(runs)
+    assert [(j.first, j.second) for j in comparison.judgements] == [
+        ("sft", "base"),
+        ("sft (b)", "base"),
+        ("dpo", "base"),
+    ]
+    assert comparison.wins is not None
+    assert comparison.wins.pairs["sft (b)", "base"].rate.mean == 1.0

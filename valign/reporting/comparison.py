@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from valign.errors import ValignError
 from valign.evaluation.metrics import METRICS
 from valign.evaluation.scores import arm_label
+from valign.judging import Judgement, Tournament, by_reference, tournament
 from valign.records import Answer, Passage
 from valign.retrieval import clause_passages
 
@@ -93,6 +95,8 @@ class Comparison:
         timings: Seconds by stage.
         config: The resolved configuration.
         artifacts: Hash by artifact.
+        judge: The judge of pairs of answers: ``kind``, ``model``, ``tie``, ``warning``; None for none.
+        judgements: What it said, where it is a model.
     """
 
     title: str
@@ -106,6 +110,29 @@ class Comparison:
     timings: dict[str, float] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
+    judge: dict[str, Any] | None = None
+    judgements: list[Judgement] = field(default_factory=list)
+
+    @cached_property
+    def wins(self) -> Tournament | None:
+        """Win rates of all pairs of arms and their ranking; None without a judge, or with nothing judged.
+
+        The judge ``reference`` needs no model: it compares the similarities to the reference that were measured.
+        """
+        if self.judge is None:
+            return None
+        kind, model, warning = (str(self.judge.get(key) or "") for key in ("kind", "model", "warning"))
+        found = self.judgements if model else self._by_reference(float(self.judge.get("tie") or 0.0))
+        return tournament(found, kind, model, warning) if found else None
+
+    def _by_reference(self, tie: float) -> list[Judgement]:
+        near = [
+            {str(row.get("question_id")): number(row.get("similarity")) for row in result.values}
+            for result in self.arms
+        ]
+        said = [[replace(answer, arm=result.arm) for answer in result.answers] for result in self.arms]
+        pairs = [(j, i) for j in range(len(said)) for i in range(j)]
+        return [row for j, i in pairs for row in by_reference(said[j], said[i], (near[j], near[i]), tie)]
 
     def check(self) -> None:
         """Raise a ValignError when there is nothing to compare or an arm appears twice."""

@@ -19,6 +19,7 @@ from valign.reporting.coverage import coverage, shortcut_audit
 from valign.reporting.differences import differences, sentences
 from valign.reporting.lookup import lookups
 from valign.reporting.verdict import verdict
+from valign.reporting.wins import win_matrix
 
 HERE = Path(__file__).parent
 TEMPLATE = "page.html.j2"
@@ -114,6 +115,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "score_groups": tables.score_groups(comparison),
         "tested": tested,
         "findings": sentences(tested),
+        "wins": win_matrix(comparison),
         "lookups": lookups(comparison),
         "charts": figures.dot_charts(comparison),
         "heat": tables.heat_map(comparison, clauses, anchors),

@@ -24,5 +24,6 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         "power": POWER,
         "findings": sentences(rows),
         "differences": [row.to_json() for row in rows],
+        "wins": comparison.wins.to_json() if comparison.wins is not None else None,
         "retrieval": [row.to_json() for row in lookups(comparison)],
     }

@@ -1,0 +1,41 @@
+"""Is the judge kin to the model that wrote the training data? Then it may prefer its own manner."""
+
+from __future__ import annotations
+
+import re
+
+FAMILIES = {
+    "openai": ("gpt", "chatgpt", "o1", "o3", "o4", "davinci"),
+    "anthropic": ("claude",),
+    "google": ("gemini", "gemma", "palm"),
+    "meta": ("llama", "meta-llama", "codellama"),
+    "mistral": ("mistral", "mixtral", "ministral", "codestral", "magistral", "mistralai"),
+    "qwen": ("qwen", "qwq"),
+    "deepseek": ("deepseek",),
+    "microsoft": ("phi", "wizardlm"),
+    "smollm": ("smollm",),
+    "cohere": ("command", "c4ai"),
+}
+
+
+def family(model: str) -> str:
+    """Return the family of a model by its name: a known maker's, else the name's first word.
+
+    >>> family("mistralai/Mixtral-8x7B-Instruct-v0.1"), family("embedded:smollm2-135m"), family("./own/Falcon-7b")
+    ('mistral', 'smollm', 'falcon')
+    """
+    name = re.split(r"[/:]", model.rstrip("/").lower())[-1]
+    for known, beginnings in FAMILIES.items():
+        if any(re.match(rf"{beginning}(?![a-z])", name) for beginning in beginnings):
+            return known
+    return (re.findall(r"[a-z]+", name) or [name])[0]
+
+
+def kinship(judge: str, teacher: str) -> str:
+    """Return a warning where judge and teacher are of one family, else nothing."""
+    if family(judge) != family(teacher):
+        return ""
+    return (
+        f"The judge {judge} and the teacher {teacher} are of one family ({family(judge)}): it may prefer answers in "
+        "the teacher's manner, which the tuned arms have learned. Ask a judge of another family too."
+    )
