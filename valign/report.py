@@ -1,4 +1,4 @@
-"""``python -m valign.report runs=DIR``: the comparison page and table of all runs in a folder."""
+"""``python -m valign.report runs=DIR``: the comparison page and tables of all runs in a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from valign.cli import main_with
 
 
 def main(config: DictConfig) -> None:
-    """Write the page and ``table.md``, and print the table."""
+    """Write the page and the tables, and print one of them."""
     runs = Path(config.runs).expanduser()
     output = Path(config.output).expanduser() if config.output else runs / "report.html"
     show(runs, output)
@@ -22,7 +22,7 @@ def show(runs: Path, output: Path) -> None:
 
     folders = [f for f in results.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
     results.write_page(folders, output)
-    output.with_name("table.md").write_text(results.table(folders, markdown=True) + "\n", encoding="utf-8")
+    results.write_tables(folders, output)
     print("\n" + results.table(folders))
     print(f"\nreport: {output}")
 

@@ -209,7 +209,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
             for key, value in detail[name].items():
                 values.setdefault(key, value)
     first = details[0]
-    judge = first.get("judge")
+    judge = next((detail["judge"] for detail in details if detail.get("judge")), None)
     judged = [folder for folder, detail in zip(folders, details, strict=True) if judge and detail.get("judge") == judge]
     order = [scores["arm"] for scores in sort_scores([a.scores for a in arms.values()])]
     return Comparison(
@@ -282,6 +282,16 @@ def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
     remarks += win_lines(comparison)
     shown = "".join(f"\n{remark}\n" for remark in remarks)
     return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
+
+
+def write_tables(folders: Sequence[Path], output: Path) -> None:
+    """Write the comparison of some runs beside its page as ``table.md``, ``table.csv`` and ``table.tex``."""
+    from valign.reporting.exports import csv_table, latex_table
+
+    comparison = compare(folders)
+    output.with_name("table.md").write_text(table(folders, markdown=True) + "\n", encoding="utf-8")
+    output.with_name("table.csv").write_text(csv_table(comparison), encoding="utf-8")
+    output.with_name("table.tex").write_text(latex_table(comparison), encoding="utf-8")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

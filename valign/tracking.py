@@ -260,6 +260,47 @@ def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
+def log_comparison(logger: RunLogger, summary: Mapping[str, Any]) -> None:
+    """Put what a comparison found beyond the arms' scores into the W&B run's summary; see ``flat_comparison``.
+
+    Args:
+        logger: What ``tracked`` gave.
+        summary: In the form of ``comparison.json``.
+    """
+    run = _wandb_run(logger)
+    if run is not None:
+        run.summary.update(flat_comparison(summary))
+
+
+def flat_comparison(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return tests, retrieval recall, win rates and strengths as a flat dictionary, under ``scores/<arm>/``.
+
+    ``<metric>/minus_<other>/p`` (``p_holm``, ``effect_size``, ``smallest_effect``), ``retrieval_recall``,
+    ``wins_over_<other>`` (with ``/length_controlled`` and ``/flips``) and ``strength``; means have ``/low`` and
+    ``/high``.
+    """
+    flat: dict[str, float | None] = {}
+
+    def put(name: str, interval: Mapping[str, Any], mean: str = "mean") -> None:
+        flat[name] = interval[mean]
+        flat[f"{name}/low"], flat[f"{name}/high"] = interval["ci95"]
+
+    for row in summary["differences"]:
+        for key in ("p", "p_holm", "effect_size", "smallest_effect"):
+            flat[f"scores/{row['arm']}/{row['metric']}/minus_{row['other']}/{key}"] = row[key]
+    for row in summary["retrieval"]:
+        put(f"scores/{row['arm']}/retrieval_recall", row["recall"])
+    wins = summary["wins"] or {"pairs": [], "bradley_terry": []}
+    for row in wins["pairs"]:
+        name = f"scores/{row['arm']}/wins_over_{row['other']}"
+        put(name, row["win_rate"])
+        put(f"{name}/length_controlled", row["length_controlled"])
+        flat[f"{name}/flips"] = row["flips"]
+    for row in wins["bradley_terry"]:
+        put(f"scores/{row['arm']}/strength", row, "strength")
+    return flat
+
+
 def log_answers(logger: RunLogger, answers: Sequence[Answer], limit: int = 500) -> None:
     """Log answers as a W&B table, the arms' answers to a question one below the other.
 

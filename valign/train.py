@@ -51,8 +51,8 @@ def run(pipeline: Pipeline) -> float | None:
     """Go through the stages and write the run's folder; returns what ``main`` does."""
     from valign import results
     from valign.pipeline import arms_of, plain
-    from valign.store import write_json
-    from valign.tracking import log_answers, log_config, log_scores, make_logger, tracked
+    from valign.store import read_json, write_json
+    from valign.tracking import log_answers, log_comparison, log_config, log_scores, make_logger, tracked
 
     config = pipeline.config
     shared = shareable(config)
@@ -88,6 +88,7 @@ def run(pipeline: Pipeline) -> float | None:
         comparison = results.compare([folder])
         for arm in comparison.arms:
             log_scores(tracker, arm.scores)
+        log_comparison(tracker, read_json(folder / results.COMPARISON))
         log_answers(tracker, [answer for arm in comparison.arms for answer in arm.answers])
         write_json(folder / "artifacts.json", pipeline.hashes)
         results.write_validation(pipeline, folder, config.recipe.stages)

@@ -95,7 +95,7 @@ def comparison() -> Comparison:
         ]
         cells = {m: {"mean": sum(values) / 4, "ci95": [0.2, 0.8], "n": 4} for m, values in columns.items()}
         versus = {"base": cells, "elsewhere": cells} if name == "sft" else {}
-        arms.append(ArmResult(name, {"arm": name, "metrics": cells, "versus": versus}, [], rows))
+        arms.append(ArmResult(name, {"arm": name, "n": 4, "metrics": cells, "versus": versus}, [], rows))
     return Comparison("Rules", "rules", "ab", [], arms)
 
 

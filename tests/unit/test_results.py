@@ -27,7 +27,7 @@ def test_one_run_is_wanted(tmp_path: Path) -> None:
         run_folder(tmp_path)
 
 
-def judged_run(folder: Path, arms: dict[str, str], judge: str) -> Path:
+def judged_run(folder: Path, arms: dict[str, str], judge: str | None) -> Path:
     """Write a run whose arms gave one answer each, and in which every arm but the first beat the first."""
     for arm, text in arms.items():
         place = folder / "arms" / arm
@@ -46,15 +46,19 @@ def judged_run(folder: Path, arms: dict[str, str], judge: str) -> Path:
             "experiment": "rules",
             "passages": [],
             "leak": None,
-            "judge": {"kind": "api", "model": judge, "tie": 0.0, "warning": ""},
+            "judge": judge and {"kind": "api", "model": judge, "tie": 0.0, "warning": ""},
         },
     )
     return folder
 
 
 def test_what_a_judge_said_in_several_runs_is_put_together(tmp_path: Path) -> None:
-    """Base said one thing twice, SFT two, so the second gets its run's name; another judge is left out."""
+    """Base said one thing twice, SFT two, so the second gets its run's name; another judge is left out.
+
+    A run without a judge does not decide.
+    """
     runs = [
+        judged_run(tmp_path / "0", {"base": "No."}, None),
         judged_run(tmp_path / "a", {"base": "No.", "sft": "Yes."}, "judge"),
         judged_run(tmp_path / "b", {"base": "No.", "sft": "Maybe.", "dpo": "Yes!"}, "judge"),
         judged_run(tmp_path / "c", {"base": "No.", "rag": "Yes?"}, "another"),

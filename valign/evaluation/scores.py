@@ -236,17 +236,17 @@ def markdown_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | No
         scores: What ``score_arm`` gave, one for each arm.
         metrics: Names of the columns in order; by default every metric that an arm has, facts and verdicts first.
     """
-    header, *rows = _cells(scores, _columns(scores, metrics))
+    header, *rows = table_cells(scores, metrics)
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([*table, "", _footnote(scores)]) + "\n"
+    return "\n".join([*table, "", footnote(scores)]) + "\n"
 
 
 def terminal_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None = None, width: int = 120) -> str:
     """Return arms by metrics as plain text; columns that do not fit the width go to a further block of lines."""
     blocks: list[list[list[str]]] = []
     used = width
-    arms, *columns = (list(column) for column in zip(*_cells(scores, _columns(scores, metrics)), strict=True))
+    arms, *columns = (list(column) for column in zip(*table_cells(scores, metrics), strict=True))
     margin = max(map(len, arms))
     if not columns:
         blocks.append([[arm.ljust(margin) for arm in arms]])
@@ -258,7 +258,7 @@ def terminal_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | No
         blocks[-1].append([cell.rjust(size) for cell in column])
         used += size
     text = ["\n".join("".join(row) for row in zip(*block, strict=True)) for block in blocks]
-    return "\n\n".join([*text, _footnote(scores)]) + "\n"
+    return "\n\n".join([*text, footnote(scores)]) + "\n"
 
 
 def _columns(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None) -> list[MetricInfo]:
@@ -268,8 +268,9 @@ def _columns(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None) ->
     return [METRICS.get(name, MetricInfo(name, name, "")) for name in names]
 
 
-def _cells(scores: Sequence[dict[str, Any]], columns: Sequence[MetricInfo]) -> list[list[str]]:
-    """Return the table's cells, header first."""
+def table_cells(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None = None) -> list[list[str]]:
+    """Return the table's cells, header first; ``metrics`` as in ``markdown_table``."""
+    columns = _columns(scores, metrics)
     arrow = {True: " ↑", False: " ↓", None: ""}
     rows = [["Arm", *[c.label + arrow[c.higher_is_better] for c in columns]]]
     for score in sort_scores(scores):
@@ -286,7 +287,7 @@ def _cell(value: Mapping[str, Any] | None, decimals: int) -> str:
     return mean if low is None else f"{mean} [{low:.{decimals}f}, {high:.{decimals}f}]"
 
 
-def _footnote(scores: Sequence[dict[str, Any]]) -> str:
+def footnote(scores: Sequence[dict[str, Any]]) -> str:
     """Say over how many questions, and what the brackets are."""
     counts = {arm_label(s["arm"]): s["n"] for s in sort_scores(scores)}
     if not counts:
