@@ -185,10 +185,12 @@ def test_restart_of_the_only_server_is_waited_for(start: Start, tmp_path: Path) 
 
 
 RUN = """
+import signal
 import sys
 from pathlib import Path
 from tests.unit.test_teacher_faults import *
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 teacher = CachedTeacher(ApiTeacher("m", [sys.argv[1]], concurrency=8), Path(sys.argv[2]))
 teacher.complete_all([ask(f"p{i:03d}", n=3) for i in range(400)], "test")
 """
