@@ -13,7 +13,6 @@ from valign.errors import ValignError
 from valign.models import add_adapter, load, prepare_model
 from valign.training import prefix
 from valign.training.data import collate, encode_instructions, encode_preferences
-from valign.training.fit import fit_dpo, fit_sft
 from valign.training.losses import supervised_logps
 from valign.training.recompute import is_recomputed, recompute_activations
 
@@ -103,20 +102,8 @@ def test_sharded_layers_take_the_reentrant_way_with_the_same_gradients(path: Pat
 
 def test_trainings_are_the_same(path: Path, tmp_path: Path) -> None:
     """The key reaches both stages; every step's loss is the same within rounding."""
-    common: dict[str, Any] = {"adapter": tiny.ADAPTER, "seed": 0, "precision": "float32"}
-    stages: Any = (
-        (fit_sft, tiny.instructions(12), tiny.SFT | {"epochs": 1}),
-        (fit_dpo, tiny.preferences(12), tiny.DPO | {"epochs": 1}),
-    )
-    for fit, rows, settings in stages:
-        curves = []
-        for again in (False, True):
-            folder = tmp_path / f"{fit.__name__}-{again}"
-            folder.mkdir()
-            trainer = tiny.TRAINER | {"activation_checkpointing": again}
-            fit(folder, path, rows, settings=settings, trainer=trainer, **common)
-            curves.append(tiny.curve(folder))
-        assert curves[1] == pytest.approx(curves[0], rel=1e-4) and len(curves[0]) == 3
+    for plain, changed in tiny.curves_without_and_with("activation_checkpointing", path, tmp_path):
+        assert changed == pytest.approx(plain, rel=1e-4) and len(plain) == 3
 
 
 def test_a_model_without_layers_is_refused() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from valign.records import Instruction, Preference, Provenance
 from valign.training.callbacks import read_curves
+from valign.training.fit import fit_dpo, fit_sft
 
 NOWHERE = Provenance("", 0, 0, "", "", "")
 ADAPTER: dict[str, Any] = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
@@ -52,6 +53,25 @@ def preferences(number: int) -> list[Preference]:
 def curve(folder: Path, name: str = "loss") -> list[float]:
     """Return one curve of a stage's folder."""
     return [value for _, found, value in read_curves(folder / "curves.csv") if found == name]
+
+
+def curves_without_and_with(option: str, path: Path, folder: Path) -> list[tuple[list[float], list[float]]]:
+    """Train SFT, then DPO, for an epoch without and with an option of the trainer; return both curves of each."""
+    stages: Any = (
+        (fit_sft, instructions(12), SFT | {"epochs": 1}),
+        (fit_dpo, preferences(12), DPO | {"epochs": 1}),
+    )
+    found = []
+    for fit, rows, settings in stages:
+        curves = []
+        for value in (False, True):
+            own = folder / f"{fit.__name__}-{value}"
+            own.mkdir()
+            trainer = TRAINER | {option: value}
+            fit(own, path, rows, adapter=ADAPTER, settings=settings, trainer=trainer, seed=0, precision="float32")
+            curves.append(curve(own))
+        found.append((curves[0], curves[1]))
+    return found
 
 
 class Stop(Exception):

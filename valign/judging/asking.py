@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from valign.judging.judgement import Judgement, judgement, paired
 from valign.records import Answer, Message
 from valign.store import digest
+from valign.teachers.prompts import filled, turns_of
 from valign.teachers.protocol import Request, Sampling
 
 if TYPE_CHECKING:
@@ -26,18 +27,13 @@ SAMPLING = Sampling(max_new_tokens=8)
 def template() -> tuple[str, tuple[Message, ...]]:
     """Return the hash of the prompt's words, and its turns."""
     text = resources.files("valign.judging").joinpath("prompts", TEMPLATE).read_text(encoding="utf-8")
-    parts = re.split(r"^### (system|user|assistant)\n", text, flags=re.M)[1:]
-    turns = zip(parts[::2], parts[1::2], strict=True)
-    return digest(text), tuple(Message(role=role, content=content.strip()) for role, content in turns)
+    return digest(text), turns_of(text)
 
 
 def prompt(clause: str, question: str, first: str, second: str) -> tuple[Message, ...]:
     """Return the conversation that asks for a judgement; braces inside the words mean nothing."""
     words = {"clause": clause, "question": question, "first": first, "second": second}
-    return tuple(
-        Message(role=turn["role"], content=PLACEHOLDER.sub(lambda match: words[match[1]], turn["content"]))
-        for turn in template()[1]
-    )
+    return filled(template()[1], PLACEHOLDER, words)
 
 
 def by_model(

@@ -10,6 +10,7 @@ from pathlib import Path
 from valign.errors import ValignError
 from valign.records import Message, Passage
 from valign.store import digest
+from valign.teachers.prompts import filled, turns_of
 
 PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer)\}")
 
@@ -31,11 +32,7 @@ class Template:
 
     def fill(self, **words: str) -> tuple[Message, ...]:
         """Return the conversation with the words put in; braces inside the words mean nothing."""
-        filled: list[Message] = []
-        for turn in self.turns:
-            content = PLACEHOLDER.sub(lambda match: words[match.group(1)], turn["content"])
-            filled.append({"role": turn["role"], "content": content})
-        return tuple(filled)
+        return filled(self.turns, PLACEHOLDER, words)
 
 
 def load_template(name: str, folder: str | None = None) -> Template:
@@ -60,13 +57,10 @@ def load_template(name: str, folder: str | None = None) -> Template:
         text, where = _override(Path(folder).expanduser(), name) or (text, where)
         for place in sorted(needed - set(PLACEHOLDER.findall(text))):
             raise ValignError(f"{where} lacks {{{place}}}; put it where the words go.")
-    parts = re.split(r"^### (system|user|assistant)\n", text, flags=re.M)[1:]
-    turns: list[Message] = [
-        {"role": role, "content": content.strip()} for role, content in zip(parts[::2], parts[1::2], strict=True)
-    ]
+    turns = turns_of(text)
     if not turns or turns[-1]["role"] != "user":
         raise ValignError(f"{where} must end with a '### user' turn.")
-    return Template(name, digest(text), tuple(turns))
+    return Template(name, digest(text), turns)
 
 
 def template_names() -> list[str]:
