@@ -177,9 +177,7 @@ class Pipeline:
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher, not loaded and not asked yet."""
-        settings = plain(self.config.teacher)
-        settings.pop("share", None)
-        return make_teacher(settings.pop("kind"), settings.pop("model"), **settings)
+        return teacher_of(self.config.teacher, "teacher")
 
     @property
     def base_teaches(self) -> bool:
@@ -214,9 +212,7 @@ class Pipeline:
             base = CachedTeacher(own, cache, share=(number, among))
         asking = None
         if c.synthesis.question_teacher is not None:
-            t = plain(c.synthesis.question_teacher)
-            t.pop("share", None)
-            other = make_teacher(t.pop("kind"), t.pop("model"), group="synthesis.question_teacher", **t)
+            other = teacher_of(c.synthesis.question_teacher, "synthesis.question_teacher")
             asking = CachedTeacher(other, cache, share=(number, among))
         templates = [load_template(name, settings.templates) for name in TEMPLATES]
         inputs = {
@@ -465,8 +461,7 @@ class Pipeline:
             answers = answer_questions(
                 generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
             )
-            rows = 1 if arm.endswith(IN_CONTEXT) else 16
-            return answers, likelihoods(generator, questions, shown, **common, rows=rows)
+            return answers, likelihoods(generator, questions, shown, **common)
 
     @property
     def judge(self) -> dict[str, Any] | None:
@@ -499,9 +494,7 @@ class Pipeline:
 
         if judge["warning"]:
             log.warning("%s", judge["warning"])
-        t = plain(self.config.evaluation.judge_model)
-        t.pop("share", None)
-        asked = make_teacher(t.pop("kind"), t.pop("model"), group="evaluation.judge_model", **t)
+        asked = teacher_of(self.config.evaluation.judge_model, "evaluation.judge_model")
         inputs = {
             "judge": asked.id,
             "prompt": template()[0],
@@ -562,6 +555,13 @@ def plain(node: Any) -> dict[str, Any]:
     """Return a config node as plain dictionaries and lists."""
     resolved: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
     return resolved
+
+
+def teacher_of(config: DictConfig, group: str) -> Teacher:
+    """Return the teacher of a config group, neither loaded nor asked yet."""
+    settings = plain(config)
+    settings.pop("share", None)
+    return make_teacher(settings.pop("kind"), settings.pop("model"), group=group, **settings)
 
 
 def settings_of(synthesis: Mapping[str, Any]) -> Settings:

@@ -136,7 +136,7 @@ def likelihoods(
         retrieved: As in ``answer_questions``.
         arm: Name of the arm, for the progress bar.
         system: System prompt.
-        rows: Questions in one batch.
+        rows: Most questions in one batch, which also has at most the generator's ``batch_tokens``.
         ranks: The run's processes, all of which call this; the first gets what all have measured.
     """
     import torch
@@ -151,7 +151,7 @@ def likelihoods(
     words = [int(generator.tokenizer(word, add_special_tokens=False)["input_ids"][0]) for word in ("Yes", "No")]
     order = sorted(range(len(questions)), key=lambda i: (len(rendered[i].ids), i))
     ranks = ranks or Ranks()
-    groups = [order[start : start + rows] for start in range(0, len(order), rows)]
+    groups = _likelihood_groups(order, [len(r.ids) for r in rendered], rows, generator.batch_tokens)
     own: list[tuple[int, float, float | None]] = []
     with torch.inference_mode(), progress(len(questions), f"{arm} likelihoods", "questions") as bar:
         for group in groups[ranks.rank :: ranks.world]:
@@ -166,6 +166,21 @@ def likelihoods(
     found = {i: (nll, verdict) for part in ranks.gather(own) for i, nll, verdict in part}
     pairs = [found.get(i, (math.nan, None)) for i in range(len(questions))]
     return Likelihoods([nll for nll, _ in pairs], [verdict for _, verdict in pairs])
+
+
+def _likelihood_groups(order: Sequence[int], lengths: Sequence[int], rows: int, tokens: int) -> list[list[int]]:
+    """Cut questions, in the order of their lengths, into batches of so many rows and padded tokens at most.
+
+    >>> _likelihood_groups([0, 1, 2, 3], [2, 2, 3, 9], rows=2, tokens=6)
+    [[0, 1], [2], [3]]
+    """
+    groups: list[list[int]] = []
+    for i in order:
+        if groups and len(groups[-1]) < rows and (len(groups[-1]) + 1) * lengths[i] <= tokens:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
 
 
 def _score(
