@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from valign.errors import LimitReached, ValignError
 from valign.teachers import ApiTeacher, CachedTeacher, Completion, Request, Sampling, servers
 from valign.teachers.completions import CompletionStore, Spent
 from valign.teachers.protocol import Job
+from valign.teachers.servers import Fault, Server, Servers
 from valign.teachers.spending import Meter, prompt_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +141,28 @@ def test_retry_after_is_kept_to(start: Start) -> None:
     began = time.monotonic()
     ApiTeacher("m", [server.url], concurrency=1).complete(asked(1))
     assert time.monotonic() - began >= 0.2
+
+
+def test_refused_calls_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four calls at a server that refuses all of them, one at a time: each has been refused five times after twenty."""
+    monkeypatch.setattr(servers, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(servers, "LONGEST_WAIT", 0.001)
+    refused: list[int] = []
+
+    async def call(number: int, shared: Servers) -> None:
+        while len(refused) < 20:
+            server = await shared.take()
+            await asyncio.sleep(0)
+            refused.append(number)
+            shared.blame(server, Fault("is busy", "busy"), asyncio.get_running_loop().time())
+            shared.give_back(server)
+
+    async def all_at_once() -> None:
+        shared = Servers([Server("http://localhost/v1", None, 1.0)], 4)
+        await asyncio.gather(*(call(number, shared) for number in range(4)))
+
+    asyncio.run(all_at_once())
+    assert refused[:20] == [0, 1, 2, 3] * 5
 
 
 def test_server_that_is_down_is_left_to_the_others_and_comes_back(start: Start, tmp_path: Path) -> None:

@@ -77,10 +77,15 @@ class Server:
 
 @dataclass
 class Servers:
-    """Servers that share the calls: the least busy one takes the next; one that is down or asks for peace rests."""
+    """Servers that share the calls: the least busy one takes the next; one that is down or asks for peace rests.
+
+    Calls are served in the order in which they ask, so that a refused one waits behind the others and none uses up its
+    tries while they have theirs.
+    """
 
     servers: Sequence[Server]
     concurrency: int
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -90,22 +95,22 @@ class Servers:
         Raises:
             Stopped: ``stop`` was called.
         """
-        loop = asyncio.get_running_loop()
-        while not self._stopped.is_set():
-            now = loop.time()
-            ready = [s for s in self.servers if s.rests_until <= now and s.under_way < int(s.window)]
-            if ready:
-                server = ready[0] if len(ready) == 1 else min(ready, key=lambda s: (s.under_way, s.used))
-                server.under_way += 1
-                server.used += 1
-                return server
-            resting = [s.rests_until - now for s in self.servers if s.rests_until > now]
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(min(resting, default=None)):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+        async with self._turn:
+            while not self._stopped.is_set():
+                now = asyncio.get_running_loop().time()
+                ready = [s for s in self.servers if s.rests_until <= now and s.under_way < int(s.window)]
+                if ready:
+                    server = ready[0] if len(ready) == 1 else min(ready, key=lambda s: (s.under_way, s.used))
+                    server.under_way += 1
+                    server.used += 1
+                    return server
+                resting = [s.rests_until - now for s in self.servers if s.rests_until > now]
+                self._changed.clear()
+                try:
+                    async with asyncio.timeout(min(resting, default=None)):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
         raise Stopped
 
     def stop(self) -> None:
