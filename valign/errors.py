@@ -1,5 +1,7 @@
 """The exceptions that reach a user: what is wrong, where, and what to do, in a single line."""
 
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+
 
 class ValignError(Exception):
     """Bad input or an impossible set-up; its message is one line that names the remedy.
@@ -22,7 +24,12 @@ class LimitReached(ValignError):
 class Interrupted(ValignError):
     """A signal or the loss of another process ended a run; nothing is wrong, and the same command goes on from there.
 
-    The exit code is EX_TEMPFAIL, at which the batch scripts requeue their job.
+    The exit code is EX_TEMPFAIL, at which the batch scripts requeue their job, and 130 after Ctrl-C.
     """
 
     exit_code = 75
+
+    def __init__(self, message: str, by_hand: bool = False) -> None:
+        super().__init__(message)
+        if by_hand:
+            self.exit_code = INTERRUPTED

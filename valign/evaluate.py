@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from valign.cli import main_with
+from valign.config import shareable
 
 if TYPE_CHECKING:
     from valign.pipeline import Pipeline
@@ -30,6 +31,8 @@ def main(config: DictConfig) -> None:
     details = read_json(folder / results.RUN)
     trained = OmegaConf.load(folder / "config.yaml")
     assert isinstance(trained, DictConfig)
+    if config.evaluation.server.base_urls:
+        trained.evaluation.server = config.evaluation.server
     with signals.heeded(), joined(None, OmegaConf.select(trained, "trainer.wait_seconds", default=86400.0)) as ranks:
         pipeline = Pipeline(trained, pinned=pinned_by(details), ranks=ranks)
         if ranks.first:
@@ -52,8 +55,12 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
         questions, name = read_jsonl(path, Question), path.stem
         check_questions(questions, str(path), pipeline.document)
     output = Path(config.output).expanduser() if config.output else folder / "evaluations" / name
+    results.warn_of_size(pipeline, ())
     results.score_arms(pipeline, arms, questions, output)
-    results.write_run(pipeline, output, arms, digest([details["state"], name]), plain(pipeline.config))
+    shown = plain(shareable(pipeline.config))
+    if config.questions is not None:
+        shown["evaluation"]["questions"] = str(config.questions)
+    results.write_run(pipeline, output, arms, digest([details["state"], name]), shown)
     leak = pipeline.leak(questions)
     print(f"\nevaluation questions of which six words in a row occur in training: {100 * leak['rate']:.1f}%")
     print("\n" + results.table([output]))

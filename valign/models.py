@@ -232,6 +232,23 @@ def context_length(path: Path | str, trust_remote_code: bool = False) -> int | N
     return None if most is None else int(most)
 
 
+def count_weights(path: Path | str, trust_remote_code: bool = False) -> int:
+    """Return how many numbers a model's weights are, from its config alone.
+
+    Args:
+        path: As in ``load``.
+        trust_remote_code: Run code that comes with a hub model.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(shape, trust_remote_code=trust_remote_code)
+    model.tie_weights()
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 @contextlib.contextmanager
 def _user_errors(path: Path | str) -> Iterator[None]:
     """Turn what transformers says about a model it cannot load into one line."""

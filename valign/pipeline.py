@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from valign.records import (
     Answer,
     Document,
     Instruction,
+    Passage,
     Preference,
     Question,
     from_dict,
@@ -44,6 +45,7 @@ from valign.teachers.completions import CompletionStore
 
 if TYPE_CHECKING:
     from valign.evaluation.arms import Likelihoods
+    from valign.evaluation.remote import AnswerServer
     from valign.tracking import RunLogger
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ ANSWERING = ("attention.py", "inference.py", "kv_cache.py", "models.py", "quanti
 ANSWERS = "completions.sqlite"
 NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
 JUDGEMENTS = "judgements.jsonl"
+REPLAY = "replay.jsonl"
 IN_CONTEXT = "in_context"
 LIMITS = tuple(limit.name for limit in fields(Limits))
 
@@ -136,6 +139,14 @@ class Pipeline:
         return questions
 
     @cached_property
+    def probe_questions(self) -> list[Question]:
+        """The questions of the probes that the config names; none where it names none."""
+        from valign.probes.items import probes
+
+        where = OmegaConf.select(self.config, "evaluation.probes")
+        return [q for probe in probes(where, self.document) for q in probe.questions] if where else []
+
+    @cached_property
     def embedder(self) -> Embedder:
         """The sentence embedder of filters, retrieval and metrics."""
         return Embedder()
@@ -162,6 +173,14 @@ class Pipeline:
         quantization = base.get("quantization")  # runs of earlier versions have no such key
         return {"precision": base.precision} | ({"quantization": quantization} if quantization else {})
 
+    @cached_property
+    def server(self) -> AnswerServer | None:
+        """The server through which the arms answer; None where they answer in this process."""
+        from valign.evaluation.remote import AnswerServer
+
+        settings = OmegaConf.select(self.config, "evaluation.server")  # runs of earlier versions have no such key
+        return AnswerServer.of(None if settings is None else plain(settings))
+
     def stage(self, name: str, config: dict[str, Any], inputs: dict[str, str], build: Any, key: str = "") -> Path:
         """Build or find an artifact and note its hash and time under ``key`` (the stage's name by default)."""
         if (key or name) in self.pinned:
@@ -183,6 +202,46 @@ class Pipeline:
     def base_teaches(self) -> bool:
         """Whether the teacher is the base model itself."""
         return bool(self.config.teacher.kind == "local" and self.config.teacher.model == self.config.base_model.model)
+
+    @property
+    def _base(self) -> Teacher:
+        """The base model as a teacher."""
+        c = self.config
+        if self.base_teaches:
+            return self.teacher
+        return LocalTeacher(c.base_model.model, c.base_model.precision, c.evaluation.batch_tokens, "evaluation")
+
+    @property
+    def replays(self) -> bool:
+        """Whether SFT learns general instructions beside D_sft."""
+        share = OmegaConf.select(self.config, "sft.replay")  # runs of earlier versions have no such key
+        return bool(share) and "sft" in self.config.recipe.stages
+
+    @cached_property
+    def replay(self) -> Path:
+        """General instructions with the base model's answers; the folder holds ``replay.jsonl``."""
+        from valign.tax.replay import general_instructions, replay_rows
+
+        c = self.config
+        given = general_instructions(c.sft.replay_file)
+        count = max(1, round(c.sft.replay * len(read_jsonl(self.data / SFT, Instruction))))
+        config = {"rows": count, "seed": c.seed, "system_prompt": self.system_prompt}
+        inputs = {
+            "instructions": digest([to_dict(item) for item in given]),
+            "base_model": self.model[1],
+            "code": code_digest("tax/replay.py"),
+        }
+
+        def build(folder: Path) -> dict[str, Any]:
+            base = CachedTeacher(self._base, self.artifacts / CACHE)
+            try:
+                rows = replay_rows(given, count, base, c.seed, self.system_prompt)
+            finally:
+                base.close()
+            write_jsonl(folder / REPLAY, rows)
+            return {"general": len(rows), "calls": base.calls, "calls_cached": base.hits}
+
+        return self.stage("replay", config, inputs, build)
 
     def budget(self) -> Budget:
         """Say what the teacher's calls for the data would take, without making one."""
@@ -208,8 +267,7 @@ class Pipeline:
         writer = CachedTeacher(self.teacher, cache, share=(number, among))
         base = writer
         if not self.base_teaches:
-            own = LocalTeacher(c.base_model.model, c.base_model.precision, c.evaluation.batch_tokens, "evaluation")
-            base = CachedTeacher(own, cache, share=(number, among))
+            base = CachedTeacher(self._base, cache, share=(number, among))
         asking = None
         if c.synthesis.question_teacher is not None:
             other = teacher_of(c.synthesis.question_teacher, "synthesis.question_teacher")
@@ -217,7 +275,7 @@ class Pipeline:
         templates = [load_template(name, settings.templates) for name in TEMPLATES]
         inputs = {
             "document": digest([self.document.sha256, [to_dict(p) for p in self.document.passages]]),
-            "questions": digest([to_dict(q) for q in self.given_questions or []]),
+            "questions": digest([as_filtered(q) for q in self.given_questions or []]),
             "teacher": writer.id,
             **({"question_teacher": asking.id} if asking and self.given_questions is None else {}),
             "base_model": self.model[1],
@@ -251,7 +309,9 @@ class Pipeline:
                     teacher.close()
             new, cached = (sum(counter) for counter in zip(*((t.calls, t.hits) for t in teachers), strict=True))
             log.info("%s; teacher calls: %d from the cache, %d new", self._changes(), cached, new)
-            return {**counts, "calls": new, "calls_cached": cached}
+            spent = writer.spent()
+            tokens = {"prompt_tokens": spent.prompt_tokens, "completion_tokens": spent.completion_tokens}
+            return {**counts, "calls": new, "calls_cached": cached, **tokens}
 
         if number > 0:
             with tempfile.TemporaryDirectory() as scratch:  # the first share writes; this one's work is in the cache
@@ -289,7 +349,8 @@ class Pipeline:
         """Train one stage on top of those before it."""
         c = self.config
         rows = SFT if name == "sft" else PREFERENCES
-        settings = plain(c[name])
+        settings = {key: value for key, value in plain(c[name]).items() if not key.startswith("replay")}
+        replay = str(self.replay / REPLAY) if name == "sft" and self.replays else ""
         config = {
             "stage": name,
             "settings": settings,
@@ -301,6 +362,7 @@ class Pipeline:
         inputs = {
             "base_model": self.model[1],
             "data": file_digest(self.data / rows),
+            **({"replay": file_digest(Path(replay))} if replay else {}),
             "before": digest([folder.parent.name for folder in before]),
             "code": code_digest("training", "attention.py", "models.py", "quantization.py"),
         }
@@ -308,7 +370,7 @@ class Pipeline:
 
         def build(folder: Path) -> dict[str, Any]:
             fresh.append(folder)
-            part = {"name": name, "folder": str(folder), "rows": str(self.data / rows)}
+            part = {"name": name, "folder": str(folder), "rows": str(self.data / rows), "replay": replay}
             self.ranks.order("train", **part, before=[str(path) for path in before])
             return self._fit(**part, before=[str(path) for path in before])
 
@@ -319,7 +381,7 @@ class Pipeline:
         self._replayed.add(folder)
         return folder
 
-    def _fit(self, name: str, folder: str, rows: str, before: Sequence[str]) -> dict[str, Any]:
+    def _fit(self, name: str, folder: str, rows: str, replay: str, before: Sequence[str]) -> dict[str, Any]:
         """Do this process's part of a training; the counts come from the first."""
         from valign.training import fit
 
@@ -337,7 +399,8 @@ class Pipeline:
             "ranks": self.ranks,
         }
         if name == "sft":
-            return fit.fit_sft(Path(folder), self.model[0], read_jsonl(Path(rows), Instruction), **shared)
+            learned = [row for file in (rows, replay) if file for row in read_jsonl(Path(file), Instruction)]
+            return fit.fit_sft(Path(folder), self.model[0], learned, **shared)
         return fit.fit_dpo(Path(folder), self.model[0], read_jsonl(Path(rows), Preference), **shared)
 
     def follow(self) -> None:
@@ -345,12 +408,20 @@ class Pipeline:
         for name, arguments in self.ranks.orders():
             if name == "train":
                 self._fit(**arguments)
+            elif name == "tax":
+                self._tax_part(**arguments)
             else:
                 asked = [from_dict(Question, row) for row in arguments.pop("questions")]
                 self._answer_part(**arguments, questions=asked)
 
-    def evaluate(self, arm: Arm, questions: Sequence[Question] | None = None) -> Path:
-        """Let an arm answer and measure it; the folder holds ``answers.jsonl`` and ``values.jsonl``."""
+    def evaluate(self, arm: Arm, questions: Sequence[Question] | None = None, noted_as: str = "answers") -> Path:
+        """Let an arm answer and measure it; the folder holds ``answers.jsonl`` and ``values.jsonl``.
+
+        Args:
+            arm: Who answers.
+            questions: What it is asked; None for the evaluation questions.
+            noted_as: Under which name, with the arm's behind it, the run notes the stage.
+        """
         asked = list(questions if questions is not None else self.questions)
         weights = self.adapters(arm.stages)
         c = self.config
@@ -360,6 +431,7 @@ class Pipeline:
             **self._weights_as,
             "system_prompt": self.system_prompt,
             "retrieval": self._retrieval(arm),
+            **({"server": self.server.decides(arm.stages)} if self.server else {}),
         }
         inputs = {
             "base_model": self.model[1],
@@ -367,11 +439,83 @@ class Pipeline:
             "questions": digest([to_dict(q) for q in asked]),
             "document": digest([to_dict(p) for p in self.document.passages]),
             "embedder": self.embedder.id,
-            "code": code_digest("evaluation", *ANSWERING),
+            "code": code_digest("evaluation", "synthesis/checks.py", *ANSWERING),
         }
         return self.stage(
-            "answers", config, inputs, lambda folder: self._answer(folder, arm, weights, asked), f"answers/{arm.name}"
+            "answers",
+            config,
+            inputs,
+            lambda folder: self._answer(folder, arm, weights, asked),
+            f"{noted_as}/{arm.name}",
         )
+
+    def exposure(self, questions: Sequence[Question] | None = None) -> dict[str, str]:
+        """Say of each question's clause whether it was ``seen`` in training; see ``valign.synthesis.hold_out``."""
+        from valign.synthesis.hold_out import exposure
+
+        held_out = OmegaConf.select(self.config, "synthesis.hold_out_clauses") or ()  # earlier runs have no such key
+        asked = questions if questions is not None or not held_out else self.questions
+        return exposure(self.document, held_out, {q.clause for q in asked or ()})
+
+    @property
+    def measures_tax(self) -> bool:
+        """Whether the general ability of models is measured; that takes the whole model in a process."""
+        wanted = OmegaConf.select(self.config, "evaluation.tax.measure")  # runs of earlier versions have no such key
+        return bool(wanted) and (self.server is None or self.server.measures)
+
+    def tax(self, stages: Sequence[str]) -> Path:
+        """Measure the general ability of the model behind some stages; the folder holds ``values.jsonl``."""
+        from valign.tax.items import everyday_tasks, general_texts
+
+        weights = self.adapters(stages)
+        c = self.config
+        settings = c.evaluation.tax
+        name = "_".join(stages) or "base"
+        config = {
+            "max_new_tokens": settings.max_new_tokens,
+            **self._weights_as,
+            "system_prompt": self.system_prompt,
+        }
+        inputs = {
+            "base_model": self.model[1],
+            "weights": digest([folder.parent.name for folder in weights]),
+            "items": digest([to_dict(item) for item in (*general_texts(), *everyday_tasks())]),
+            "code": code_digest("tax/measure.py", "tax/drift.py", "tax/items.py", *ANSWERING),
+        }
+
+        def build(folder: Path) -> dict[str, Any]:
+            part: dict[str, Any] = {"name": name, "folder": str(folder), "weights": [str(path) for path in weights]}
+            self.ranks.order("tax", **part)
+            return self._tax_part(**part)
+
+        return self.stage("tax", config, inputs, build, f"tax/{name}")
+
+    def _tax_part(self, name: str, folder: str, weights: Sequence[str]) -> dict[str, Any]:
+        """Do this process's part of measuring the tax; the counts come from the first."""
+        from valign.tax.measure import measure
+
+        evaluation = self.config.evaluation
+        with explained(f"measuring the tax of {name}", self._answering_remedies):
+            return measure(
+                Path(folder),
+                [Path(path) for path in weights],
+                self._policy,
+                label=name,
+                max_new_tokens=evaluation.tax.max_new_tokens,
+                batch_tokens=evaluation.batch_tokens,
+                system=self.system_prompt,
+                ranks=self.ranks,
+            )
+
+    def _policy(self, weights: Sequence[Path]) -> tuple[Any, Any]:
+        """Load the model of some trained stages, and the tokenizer, on this process's device."""
+        from valign.models import policy
+        from valign.training.strategies import own_device
+
+        base = self.config.base_model
+        device = own_device(self.config.trainer.accelerator, self.ranks)
+        quantization = base.get("quantization")
+        return policy(self.model[0], weights, base.precision, base.trust_remote_code, device, quantization=quantization)
 
     def _retrieval(self, arm: Arm) -> dict[str, Any] | None:
         """Return the settings by which an arm finds passages; None where it sees none."""
@@ -424,15 +568,48 @@ class Pipeline:
             "weights": [str(path) for path in weights],
             "retrieved": [[place[passage.clause, passage.start] for passage in shown] for shown in retrieved],
         }
-        self.ranks.order("answer", **part, questions=[to_dict(q) for q in questions])
-        answers, likely = self._answer_part(**part, questions=questions)
-        values = question_values(
-            answers, self.document.passages, self.embedder, likely.reference_nll, likely.verdict_preference
-        )
+        answers, likely = [], None
+        if self.server is not None:
+            answers = self._ask_server(self.server, folder, arm, questions, retrieved)
+            part["measure_only"] = True
+        if self.server is None or self.server.measures:
+            self.ranks.order("answer", **part, questions=[to_dict(q) for q in questions])
+            own, likely = self._answer_part(**part, questions=questions)
+            answers = answers or own
+        measured = (likely.reference_nll, likely.verdict_preference) if likely else (None, None)
+        values = question_values(answers, self.document.passages, self.embedder, *measured)
         write_jsonl(folder / "answers.jsonl", answers)
         write_jsonl(folder / "values.jsonl", values)
         (folder / ANSWERS).unlink(missing_ok=True)
         return counts
+
+    def _ask_server(
+        self,
+        server: AnswerServer,
+        folder: Path,
+        arm: Arm,
+        questions: Sequence[Question],
+        retrieved: Sequence[Sequence[Passage]],
+    ) -> list[Answer]:
+        """Let an arm's model answer behind its server; the turns are those that it would be sent in this process."""
+        from valign.evaluation.arms import answer_questions
+        from valign.models import load_tokenizer
+        from valign.training.chat import as_template_takes
+
+        turns: dict[str, Any] = {}
+        if self.system_prompt:
+            tokenizer = load_tokenizer(self.model[0], self.config.base_model.trust_remote_code)
+            turns["turns"] = partial(as_template_takes, tokenizer)
+        return answer_questions(
+            server.teacher(arm.stages),
+            questions,
+            retrieved,
+            arm=arm.name,
+            cache=folder / ANSWERS,
+            max_new_tokens=self.config.evaluation.max_new_tokens,
+            system=self.system_prompt,
+            **turns,
+        )
 
     def _answer_part(
         self,
@@ -441,26 +618,27 @@ class Pipeline:
         weights: Sequence[str],
         questions: Sequence[Question],
         retrieved: Sequence[Sequence[int]],
+        measure_only: bool = False,
     ) -> tuple[list[Answer], Likelihoods]:
-        """Do this process's part of an evaluation; in the first, the result is that of all."""
+        """Do this process's part of an evaluation; in the first, the result is that of all.
+
+        With ``measure_only`` there are no answers, because a server gives them.
+        """
         from valign.evaluation.arms import answer_questions, likelihoods
         from valign.inference import Generator
-        from valign.models import policy
-        from valign.training.strategies import own_device
 
         c = self.config
-        device = own_device(c.trainer.accelerator, self.ranks)
-        base, paths = c.base_model, [Path(p) for p in weights]
-        options: dict[str, Any] = {"quantization": base.get("quantization")}
         shown = [[self.document.passages[i] for i in found] for found in retrieved]
         common: dict[str, Any] = {"arm": arm, "system": self.system_prompt, "ranks": self.ranks}
         longest = c.evaluation.max_new_tokens
         with explained(f"answering as {arm}", self._answering_remedies):
-            model, tokenizer = policy(self.model[0], paths, base.precision, base.trust_remote_code, device, **options)
+            model, tokenizer = self._policy([Path(p) for p in weights])
             generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", c.evaluation.batch_tokens)
-            answers = answer_questions(
-                generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
-            )
+            answers = []
+            if not measure_only:
+                answers = answer_questions(
+                    generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
+                )
             return answers, likelihoods(generator, questions, shown, **common)
 
     @property
@@ -533,6 +711,7 @@ class Pipeline:
         rows = [
             *(row.question for row in read_jsonl(self.data / SFT, Instruction)),
             *(row.question for row in read_jsonl(self.data / PREFERENCES, Preference)),
+            *(row.question for row in (read_jsonl(self.replay / REPLAY, Instruction) if self.replays else ())),
         ]
         return overlap(asked, rows, n=6)
 
@@ -578,12 +757,20 @@ def limits_of(synthesis: Mapping[str, Any]) -> Limits:
 
 def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
     """Return the data and the weights that a run noted in its ``run.json``, for ``Pipeline.pinned``."""
-    made_anew = ("answers/", "judgements")
+    made_anew = ("answers/", "judgements", "probes/", "tax/")
     return {key: name for key, name in details["artifacts"].items() if not key.startswith(made_anew)}
 
 
+def as_filtered(question: Question) -> dict[str, Any]:
+    """Return what synthesis may look at of a question: all but the other version's answer, which only scores need."""
+    return {key: value for key, value in to_dict(question).items() if key != "original"}
+
+
 def check_questions(questions: Sequence[Question], where: str, document: Document) -> None:
-    """Raise a ValignError for a file without questions, an id that occurs twice, or a clause that is not there."""
+    """Raise a ValignError for a file without questions, an id that occurs twice, or a clause that is not there.
+
+    A question with an ``original`` needs something by which an answer can follow either version.
+    """
     if not questions:
         raise ValignError(f"{where} holds no questions; add one JSON object a line.")
     seen: set[str] = set()
@@ -596,6 +783,11 @@ def check_questions(questions: Sequence[Question], where: str, document: Documen
             raise ValignError(
                 f"{where}: question '{question.question_id}' names clause '{question.clause}', which "
                 f"{document.name} does not have; the nearest is '{near[0]}'."
+            )
+        if question.original and not all(side.facts or side.verdict for side in (question, question.original)):
+            raise ValignError(
+                f"{where}: question '{question.question_id}' has an 'original', but one version has neither facts nor "
+                "a verdict; add what an answer by it says."
             )
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, cast
 
 from valign.errors import ValignError
 
@@ -139,6 +139,19 @@ class Preference:
 
 
 @dataclass(frozen=True)
+class Original:
+    """What another version of a clause says, which the document contradicts.
+
+    Attributes:
+        facts: What an answer by that version says, each fact a tuple of accepted wordings.
+        verdict: Its ``yes`` or ``no``, or None where it has none.
+    """
+
+    facts: tuple[tuple[str, ...], ...] = ()
+    verdict: str | None = None
+
+
+@dataclass(frozen=True)
 class Question:
     """An evaluation question that no training example came from.
 
@@ -151,6 +164,7 @@ class Question:
         verdict: ``yes``, ``no``, or None where the question has no verdict.
         kind: Kind of question, for example ``situation``.
         family: Scenario family of a question that was made; no training example is of the same.
+        original: What the version that pre-training knows would have an answer say, where the document differs.
     """
 
     question_id: str
@@ -161,6 +175,7 @@ class Question:
     verdict: str | None = None
     kind: str = "situation"
     family: str = ""
+    original: Original | None = None
 
 
 @dataclass(frozen=True)
@@ -179,9 +194,10 @@ class Answer:
     retrieved: tuple[str, ...] = ()
     tokens: int = 0
     finished: bool = True
+    original: Original | None = None
 
 
-Row = TypeVar("Row", Passage, Provenance, Fact, Instruction, Preference, Question, Answer)
+Row = TypeVar("Row")
 
 
 def to_dict(row: Any) -> dict[str, Any]:
@@ -200,7 +216,7 @@ def from_dict(kind: type[Row], data: Mapping[str, Any], where: str = "") -> Row:
     Raises:
         ValignError: A key is missing or unknown, or a value has the wrong type.
     """
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, kind))}
     unknown = sorted(set(data) - set(fields))
     if unknown:
         raise ValignError(f"{where}: unknown key '{unknown[0]}'; a {kind.__name__} has: {', '.join(fields)}.")
@@ -215,10 +231,13 @@ def from_dict(kind: type[Row], data: Mapping[str, Any], where: str = "") -> Row:
 def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
     """Check one JSON value against the field's annotation and return it in the record's type."""
     expected = str(annotation)
-    if expected == "Provenance":
+    if expected in ("Provenance", "Original | None"):
+        if value is None and expected != "Provenance":
+            return None
         if not isinstance(value, Mapping):
             raise ValignError(f"{where}: '{name}' must be a JSON object, not {type(value).__name__}.")
-        return from_dict(Provenance, value, f"{where}, {name}")
+        place = f"{where}, {name}"
+        return from_dict(Provenance, value, place) if expected == "Provenance" else from_dict(Original, value, place)
     if expected == "int" and (isinstance(value, bool) or not isinstance(value, int)):
         raise ValignError(f"{where}: '{name}' must be a whole number, not {type(value).__name__}.")
     if expected == "str" and not isinstance(value, str):

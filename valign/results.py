@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.errors import ValignError
-from valign.records import Answer, Passage, Question, from_dict, read_jsonl, to_dict
+from valign.records import Answer, Passage, Question, from_dict, read_jsonl, to_dict, write_jsonl
 from valign.store import digest, read_json, write_json
 
 if TYPE_CHECKING:
     from valign.judging import Judgement
+    from valign.judging.labels import Label
     from valign.pipeline import Arm, Pipeline
-    from valign.reporting.comparison import Comparison
+    from valign.records import Instruction, Preference
+    from valign.reporting.comparison import ArmResult, Comparison
 
 log = logging.getLogger(__name__)
 
 RUN = "run.json"
+ARTIFACTS = "artifacts.json"
 PAGE = "report.html"
 COMPARISON = "comparison.json"
 VALIDATION = "validation.json"
+PROBED = "probes.jsonl"
+SEED_IN_NAME = re.compile(r"\+seed--?\d+")
+ARM_APART = ("seed", "recipe", "run_name", "run_dir", "runs", "artifacts", "logger")  # apart from these, one experiment
 
 
 def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Question] | None, folder: Path) -> None:
@@ -33,20 +41,32 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
     """
     from valign.evaluation.scores import difference, score_arm
     from valign.pipeline import JUDGEMENTS, write_scores
+    from valign.probes.scores import probe_scores
 
-    _warn_of_size(pipeline)
+    asked = pipeline.probe_questions
     pipeline.check_room(arms, questions)
+    if pipeline.server:
+        pipeline.server.check([arm.stages for arm in arms], str(pipeline.config.run_dir))
     samples = int(pipeline.config.evaluation.bootstrap)
+    exposure = pipeline.exposure(questions)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     folders: list[Path] = []
     for arm in arms:
         answers = pipeline.evaluate(arm, questions)
         values = read_rows(answers / "values.jsonl")
         base = measured[0][1] if measured else None
-        scores = score_arm(arm.name, values, base, samples)
+        scores = score_arm(arm.name, values, base, samples, exposure)
         if len(measured) > 1:
             other, theirs = measured[-1]
             scores["versus"][other] = difference(arm.name, values, theirs, samples)
+        if pipeline.server:
+            scores["server"] = pipeline.server.decides(arm.stages)
+        if asked:
+            probed = read_jsonl(pipeline.evaluate(arm, asked, "probes") / "answers.jsonl", Answer)
+            scores["probes"] = probe_scores(probed, pipeline.embedder, samples)
+            write_jsonl(folder / "arms" / arm.name / PROBED, probed)
+        if not arm.retrieval and pipeline.measures_tax:
+            scores["tax"] = _tax(pipeline, arm, samples)
         write_scores(folder / "arms" / arm.name, scores, answers)
         measured.append((arm.name, values))
         folders.append(answers)
@@ -57,22 +77,83 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
         (folder / JUDGEMENTS).write_text(text, encoding="utf-8")
 
 
-def _warn_of_size(pipeline: Pipeline) -> None:
-    """Warn where the base model is larger than a device, before anything is computed."""
+def train_first(pipeline: Pipeline, arms: Sequence[Arm], folder: Path) -> None:
+    """Train everything before a server is asked, and note it in the run's folder: it has to be exported and served."""
+    pipeline.check_room(arms)
+    pipeline.adapters(arms[-1].stages)
+    write_json(folder / ARTIFACTS, pipeline.hashes)
+
+
+def trained_run(folder: Path) -> Pipeline:
+    """Return the pipeline of a run that has trained, also where its answers are not there yet.
+
+    Raises:
+        ValignError: The folder is not that of such a run.
+    """
+    from omegaconf import DictConfig, OmegaConf
+
+    from valign.pipeline import Pipeline, pinned_by
+
+    if not (folder / ARTIFACTS).is_file() or not (folder / "config.yaml").is_file():
+        raise ValignError(f"{folder} is not the folder of a run that has trained; give one such as runs/udhr/sft_dpo.")
+    config = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(config, DictConfig)
+    return Pipeline(config, pinned=pinned_by({"artifacts": read_json(folder / ARTIFACTS)}))
+
+
+def _tax(pipeline: Pipeline, arm: Arm, samples: int) -> dict[str, Any]:
+    """Return what an arm's training cost in general ability, and which limits that crosses."""
+    from valign.tax.scores import tax_scores
+
+    settings = pipeline.config.evaluation.tax
+    limits = {
+        "general_nll_increase": float(settings.max_nll_increase),
+        "everyday_drop": float(settings.max_accuracy_drop),
+    }
+    base = read_rows(pipeline.tax(()) / "values.jsonl")
+    own = read_rows(pipeline.tax(arm.stages) / "values.jsonl") if arm.stages else base
+    return tax_scores(own, base, limits, samples)
+
+
+def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
+    """Warn, before anything is computed, where a training or the answers are estimated not to fit on a device.
+
+    Args:
+        pipeline: The run's.
+        stages: What is to be trained; nothing where a finished run is evaluated.
+    """
     from valign.training.strategies import device_of
 
     if device_of(str(pipeline.config.trainer.accelerator)) != "cuda":
         return
     import torch
+    from omegaconf import OmegaConf
     from transformers import AutoConfig
 
     from valign.models import resolve_precision
-    from valign.training.memory import too_large_to_answer
+    from valign.pipeline import plain
+    from valign.training.memory import estimate_for, too_large_to_answer, too_much
 
-    settings = pipeline.config.base_model
-    shape = AutoConfig.from_pretrained(pipeline.model[0], trust_remote_code=settings.trust_remote_code).to_dict()
-    stored = resolve_precision(settings.precision, "cuda").itemsize
-    line = too_large_to_answer(shape, stored, torch.cuda.get_device_properties(0).total_memory)
+    c = pipeline.config
+    shape = AutoConfig.from_pretrained(pipeline.model[0], trust_remote_code=c.base_model.trust_remote_code).to_dict()
+    stored = resolve_precision(c.base_model.precision, "cuda").itemsize
+    available = torch.cuda.get_device_properties(0).total_memory
+    for stage in stages:
+        needed = estimate_for(
+            shape,
+            adapter=c.adapter,
+            settings=c[stage],
+            trainer=plain(c.trainer),
+            stored_bytes=stored,
+            pairs=stage == "dpo",
+            quantized=OmegaConf.select(c, "base_model.quantization") is not None,
+        )
+        host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        line = needed and too_much(needed, available, host, int(c.trainer.devices))
+        if line:
+            log.warning("%s: %s", stage, line)
+    elsewhere = pipeline.server is not None and not pipeline.server.measures
+    line = None if elsewhere else too_large_to_answer(shape, stored, available)
     if line:
         log.warning(line)
 
@@ -112,7 +193,7 @@ def state_of(pipeline: Pipeline, config: Mapping[str, Any]) -> str:
     from valign.store import code_digest
 
     document = pipeline.document
-    given = [to_dict(q) for q in pipeline.given_questions or []]
+    given = [to_dict(q) for q in (*(pipeline.given_questions or []), *pipeline.probe_questions)]
     return digest([config, document.sha256, [to_dict(p) for p in document.passages], given, code_digest(".")])
 
 
@@ -182,35 +263,30 @@ def run_folder(folder: Path) -> Path:
 def compare(folders: Sequence[Path]) -> Comparison:
     """Put the arms of some runs side by side; an arm that several runs have is shown once.
 
+    Runs that differ by their seed alone (and by what they train) are put together: scores are over all seeds, answers
+    and everything else of the lowest.
+
     Raises:
         ValignError: The runs are about different documents or questions.
     """
     from valign.evaluation.scores import sort_scores
-    from valign.reporting import ArmResult, Comparison
+    from valign.reporting import Comparison
 
     details = [read_json(folder / RUN) for folder in folders]
     hashes = {d["document"]["sha256"] for d in details}
     if len(hashes) > 1:
         raise ValignError("these runs are about different documents; give the runs of one experiment.")
-    arms: dict[str, ArmResult] = {}
     names: dict[tuple[Path, str], str] = {}
+    arms = _arms(folders, details, names)
+    shown = [detail for folder, detail in zip(folders, details, strict=True) if any(f == folder for f, _ in names)]
     merged: dict[str, dict[str, Any]] = {"curves": {}, "timings": {}, "artifacts": {}}
-    for folder, detail in zip(folders, details, strict=True):
-        for arm in detail["arms"]:
-            place = folder / "arms" / arm["name"]
-            result = ArmResult(
-                arm["name"],
-                read_json(place / "scores.json"),
-                read_jsonl(place / "answers.jsonl", Answer),
-                read_rows(place / "values.jsonl"),
-            )
-            names[folder, arm["name"]] = _add(arms, result, folder)
+    for detail in shown:
         for name, values in merged.items():
             for key, value in detail[name].items():
                 values.setdefault(key, value)
-    first = details[0]
-    judge = next((detail["judge"] for detail in details if detail.get("judge")), None)
-    judged = [folder for folder, detail in zip(folders, details, strict=True) if judge and detail.get("judge") == judge]
+    first = shown[0]
+    judge = next((detail["judge"] for detail in shown if detail.get("judge")), None)
+    judged = [f for f, d in zip(folders, details, strict=True) if d in shown and judge and d.get("judge") == judge]
     order = [scores["arm"] for scores in sort_scores([a.scores for a in arms.values()])]
     return Comparison(
         first["document"]["title"],
@@ -223,10 +299,111 @@ def compare(folders: Sequence[Path]) -> Comparison:
         curves=merged["curves"],
         timings=merged["timings"],
         artifacts=merged["artifacts"],
+        work=_work(shown),
+        examples=_examples(shown),
         config=first["config"],
         judge=judge,
         judgements=_judgements(judged, names),
+        labels=_labels(folders),
     )
+
+
+def _arms(
+    folders: Sequence[Path], details: Sequence[Mapping[str, Any]], names: dict[tuple[Path, str], str]
+) -> dict[str, ArmResult]:
+    """Read the arms of some runs; runs that differ by their seed (and recipe) alone are put together.
+
+    ``names`` gets the name of each arm of the runs whose answers are shown, by the run's folder and the arm's own name.
+    """
+    from valign.reporting.seeds import pooled
+
+    kinds: dict[str, dict[int, list[tuple[Path, Mapping[str, Any]]]]] = {}
+    for folder, detail in zip(folders, details, strict=True):
+        settings = {key: value for key, value in detail["config"].items() if key not in ARM_APART}
+        seed = int(detail["config"].get("seed", 0))
+        kinds.setdefault(digest(settings), {}).setdefault(seed, []).append((folder, detail))
+    found: dict[str, ArmResult] = {}
+    for kind in kinds.values():
+        by_seed: dict[str, dict[int, ArmResult]] = {}
+        for seed, runs in sorted(kind.items()):
+            arms: dict[str, ArmResult] = found if len(kind) == 1 else {}
+            for folder, detail in runs:
+                for result in _read_arms(folder, detail):
+                    name = _add(arms, result, folder)
+                    if seed == min(kind):
+                        names[folder, result.arm] = name
+            for name, result in arms.items():
+                by_seed.setdefault(name, {})[seed] = result
+        if len(kind) > 1:
+            first, detail = kind[min(kind)][0]
+            samples = int(detail["config"].get("evaluation", {}).get("bootstrap", 2000))
+            for result in pooled(by_seed, samples, _exposure(detail, by_seed)):
+                _add(found, result, first)
+    return found
+
+
+def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
+    from valign.reporting import ArmResult
+
+    found = []
+    for arm in detail["arms"]:
+        place, stages = folder / "arms" / arm["name"], tuple(arm.get("stages", ()))
+        answers = read_jsonl(place / "answers.jsonl", Answer)
+        data = detail["artifacts"].get("data", "") if stages else ""
+        values = read_rows(place / "values.jsonl")
+        found.append(ArmResult(arm["name"], read_json(place / "scores.json"), answers, values, stages, data))
+    return found
+
+
+def _exposure(detail: Mapping[str, Any], by_seed: Mapping[str, Mapping[int, ArmResult]]) -> dict[str, str]:
+    from valign.records import Document
+    from valign.synthesis.hold_out import exposure
+
+    held_out = detail["config"].get("synthesis", {}).get("hold_out_clauses") or ()
+    passages = tuple(from_dict(Passage, p) for p in detail["passages"])
+    named = detail["document"]
+    document = Document(named.get("name", ""), named["title"], "", named["sha256"], passages)
+    asked = {str(row["clause"]) for results in by_seed.values() for r in results.values() for row in r.values}
+    return exposure(document, held_out, asked)
+
+
+def _store(detail: Mapping[str, Any]) -> Path:
+    return Path(detail["config"]["artifacts"]).expanduser()
+
+
+def _work(details: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what the manifests of some runs' stages count; those that are not in the store any more are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for detail in details:
+        for key, name in detail["artifacts"].items():
+            for manifest in _store(detail).glob(f"*/{name}/manifest.json"):
+                found.setdefault(key, read_json(manifest)["counts"])
+    return found
+
+
+def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instruction | Preference]]:
+    """Read the data that some runs trained on; what is no longer in the store, or of another version, is left out."""
+    from valign.records import Instruction, Preference
+    from valign.synthesis.build import PREFERENCES, SFT
+
+    found: dict[str, list[Instruction | Preference]] = {}
+    for detail in details:
+        name = detail["artifacts"].get("data", "")
+        if name and name not in found and (folder := _store(detail) / "data" / name).joinpath(SFT).is_file():
+            try:
+                pairs = read_jsonl(folder / PREFERENCES, Preference)
+                found[name] = [*read_jsonl(folder / SFT, Instruction), *pairs]
+            except ValignError as error:
+                log.warning("the page shows no training examples: %s", error)
+    return found
+
+
+def _labels(folders: Sequence[Path]) -> list[Label]:
+    """Read what people said of some runs' answers: beside the runs, or in a run's own folder."""
+    from valign.judging.labels import LABELS, read_labels
+
+    places = dict.fromkeys(place for folder in folders for place in (folder.parent, folder))
+    return [label for place in places for label in read_labels(place / LABELS)]
 
 
 def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) -> list[Judgement]:
@@ -243,13 +420,13 @@ def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) 
     return list(found.values())
 
 
-def _add(arms: dict[str, Any], result: Any, folder: Path) -> str:
+def _add(arms: dict[str, ArmResult], result: ArmResult, folder: Path) -> str:
     """Put an arm beside the others and return its name there; the same arm with other answers gets the run's name."""
     known = arms.get(result.arm)
     if known is None:
         arms[result.arm] = result
     elif [a.answer for a in known.answers] != [a.answer for a in result.answers]:
-        name = f"{result.arm} ({folder.name})"
+        name = f"{result.arm} ({SEED_IN_NAME.sub('', folder.name)})"
         arms[name] = replace(result, arm=name, scores={**result.scores, "arm": name})
         return name
     elif len(result.scores.get("versus", {})) > len(known.scores.get("versus", {})):
@@ -273,13 +450,21 @@ def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
     """Return the comparison table of some runs, for a terminal or as Markdown."""
     from valign.evaluation.scores import markdown_table, terminal_table
     from valign.reporting.differences import differences, sentences
+    from valign.reporting.extra import extra_markdown, extra_sentences
+    from valign.reporting.judges import judge_lines
     from valign.reporting.lookup import lookups
+    from valign.reporting.seeds import seed_markdown, seed_table
+    from valign.reporting.verdict import MADE, made_questions
     from valign.reporting.wins import win_lines
 
     comparison = compare(folders)
     scores = [arm.scores for arm in comparison.arms]
     remarks = [*sentences(differences(comparison)), *(row.sentence for row in lookups(comparison))]
-    remarks += win_lines(comparison)
+    remarks += [*win_lines(comparison), *judge_lines(comparison), *([MADE] if made_questions(comparison) else [])]
+    seeds = seed_table(comparison)
+    if seeds:
+        remarks.append(seed_markdown(seeds) if markdown else " ".join(seeds.sentences))
+    remarks += extra_markdown(comparison) if markdown else extra_sentences(comparison)
     shown = "".join(f"\n{remark}\n" for remark in remarks)
     return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
 

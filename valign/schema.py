@@ -23,15 +23,23 @@ WRITTEN = ("conflict", "comparison", "silent")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 PRECISIONS = ("auto", "float32", "bfloat16")
 JUDGES = ("reference", "local", "api")
+LIKELIHOODS = ("none", "local")
+EXPORTED = ("data", "model", "adapter")
+MODELS = ("base", "sft", "dpo", "sft_dpo")
 METRICS = (
+    "follows_document",
+    "follows_original",
     "fact_recall",
     "verdict_accuracy",
     "verdict_preference",
     "similarity",
     "rouge_l",
+    "bertscore",
     "reference_nll",
     "faithfulness",
     "right_clause",
+    "contradiction",
+    "refusal",
     "length",
     "repetition",
 )
@@ -185,6 +193,7 @@ class SynthesisConfig:
     min_questions: int = setting(at_least=0)
     top_up_rounds: int = setting(at_least=0)
     waive_coverage: bool = MISSING
+    hold_out_clauses: list[str] = MISSING
 
 
 @dataclass
@@ -199,8 +208,8 @@ class AdapterConfig:
 
 
 @dataclass
-class SFTConfig:
-    """Supervised fine-tuning; see ``conf/config.yaml``."""
+class StageConfig:
+    """What SFT and DPO have in common; see ``conf/config.yaml``."""
 
     epochs: float = setting(above=0)
     learning_rate: float = setting(above=0)
@@ -215,7 +224,15 @@ class SFTConfig:
 
 
 @dataclass
-class DPOConfig(SFTConfig):
+class SFTConfig(StageConfig):
+    """Supervised fine-tuning; see ``conf/config.yaml``."""
+
+    replay: float = setting(at_least=0)
+    replay_file: str | None = None
+
+
+@dataclass
+class DPOConfig(StageConfig):
     """Preference optimisation; see ``conf/config.yaml``."""
 
     loss: str = setting(choices=LOSSES)
@@ -234,6 +251,39 @@ class RetrievalConfig:
 
 
 @dataclass
+class ServedConfig:
+    """Names on the server of the base model and of what was trained; see ``conf/evaluation/``."""
+
+    base: str | None = None
+    sft: str | None = None
+    dpo: str | None = None
+    sft_dpo: str | None = None
+
+
+@dataclass
+class ServerConfig:
+    """A server through which the arms answer; see ``conf/evaluation/``."""
+
+    base_urls: list[str] = field(default_factory=list)
+    models: ServedConfig = field(default_factory=ServedConfig)
+    likelihoods: str = setting("none", choices=LIKELIHOODS)
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = setting(64, above=0)
+    timeout: float = setting(120.0, above=0)
+    max_retries: int = setting(8, at_least=0)
+
+
+@dataclass
+class TaxConfig:
+    """The check of general ability and its limits; see ``conf/evaluation/``."""
+
+    measure: bool = MISSING
+    max_new_tokens: int = setting(above=0)
+    max_nll_increase: float = setting(at_least=0)
+    max_accuracy_drop: float = setting(at_least=0, at_most=1)
+
+
+@dataclass
 class EvaluationConfig:
     """Questions, generation and metrics; see ``conf/evaluation/``."""
 
@@ -244,7 +294,10 @@ class EvaluationConfig:
     judge: str | None = setting(None, choices=JUDGES)
     judge_tie: float = setting(0.02, at_least=0, at_most=2)
     judge_model: TeacherConfig | None = None
+    probes: str | None = None
+    tax: TaxConfig = field(default_factory=TaxConfig)
     metrics: list[str] = field(default=MISSING, metadata={"choices": METRICS})
+    server: ServerConfig = field(default_factory=ServerConfig)
 
 
 @dataclass
@@ -283,12 +336,20 @@ class TrainConfig:
 
 
 @dataclass
+class ScoringConfig:
+    """What ``valign.evaluate`` changes of a run's evaluation; see ``conf/evaluate.yaml``."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+
+
+@dataclass
 class EvaluateConfig:
     """What ``valign.evaluate`` reads; see ``conf/evaluate.yaml``."""
 
     run: str = MISSING
     questions: str | None = None
     output: str | None = None
+    evaluation: ScoringConfig = field(default_factory=ScoringConfig)
 
 
 @dataclass
@@ -304,6 +365,17 @@ class ChatConfig:
     """What ``valign.chat`` reads; see ``conf/chat.yaml``."""
 
     runs: str = MISSING
+
+
+@dataclass
+class LabelConfig:
+    """What ``valign.label`` reads; see ``conf/label.yaml``."""
+
+    runs: str = MISSING
+    rater: str = MISSING
+    pairs: int = setting(above=0)
+    seed: int = MISSING
+    port: int = setting(at_least=0, below=65536)
 
 
 @dataclass
@@ -329,6 +401,8 @@ class ExportConfig:
 
     run: str | None = None
     artifact: str | None = None
+    what: str = setting("data", choices=EXPORTED)
+    arm: str | None = setting(None, choices=MODELS)
     output: str = MISSING
     license: str = MISSING
 
@@ -338,6 +412,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
     "chat": ChatConfig,
+    "label": LabelConfig,
     "clauses": ClausesConfig,
     "trace": TraceConfig,
     "export": ExportConfig,

@@ -29,7 +29,7 @@ def check_launcher(launcher: Mapping[str, Any]) -> None:
         raise ValignError(
             "hydra/launcher=slurm needs SLURM: sbatch is not here; log in to the cluster, or leave it out."
         )
-    if importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+    if not _installed("hydra_plugins.hydra_submitit_launcher"):
         raise ValignError("hydra/launcher=slurm needs its launcher: pip install -e '.[slurm]', in a checkout.")
     partitions = _ask("sinfo", "--noheader", "--format=%R").split()
     if launcher.get("partition") is not None and launcher["partition"] not in partitions:
@@ -44,6 +44,13 @@ def check_launcher(launcher: Mapping[str, Any]) -> None:
     _ask("sacct", "--jobs=1", "--format=JobID", "--parsable2")
 
 
+def _installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package above
+        return False
+
+
 def _ask(*command: str) -> str:
     """Return what a SLURM command prints; what it complains about is the user's line."""
     try:
@@ -52,5 +59,6 @@ def _ask(*command: str) -> str:
         raise ValignError(f"{command[0]} does not answer within a minute; is the cluster up?") from None
     if done.returncode or "disabled" in done.stderr:
         said = next(iter(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
-        raise ValignError(f"hydra/launcher=slurm: {command[0]} says: {said}; see slurm/README.md.")
+        remedy = "see slurm/README.md" if "disabled" in said else "log in to the cluster, or leave the launcher out"
+        raise ValignError(f"hydra/launcher=slurm: {command[0]} says: {said.rstrip('. ')}; {remedy}.")
     return done.stdout

@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -58,6 +61,29 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """Give a folder to be filled; it becomes ``output`` when the block ends well, and is gone when it does not.
+
+    Raises:
+        ValignError: ``output`` is there and not empty, or cannot be written.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
+    part = None
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+        yield part
+        part.chmod(0o755)
+        os.replace(part, output)
+    except OSError as error:
+        raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def complete(folder: Path) -> bool:

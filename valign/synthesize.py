@@ -31,6 +31,8 @@ def main(config: DictConfig) -> None:
     print("\n".join(coverage_lines(counts["coverage"])))
     print(f"data: {folder}")
     print(f"clauses covered: {100 * counts['clauses_covered'] / counts['clauses']:.1f}%")
+    if counts.get("clauses_held_out"):
+        print(f"clauses held out: {counts['clauses_held_out']}")
     if counts["facts"]:
         print(f"facts covered: {100 * counts['facts_covered'] / counts['facts']:.1f}%")
     print(f"quotes verified: {100 * counts['quotes_verified'] / counts['quotes']:.1f}%")

@@ -248,10 +248,15 @@ def log_scores(logger: RunLogger, scores: Mapping[str, Any]) -> None:
 
 
 def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Return one arm's means, intervals and differences as a flat dictionary; see ``log_scores``."""
+    """Return one arm's means, intervals and differences as a flat dictionary; see ``log_scores``.
+
+    The metrics by kind of question, of its alignment tax and of its probes are among the means.
+    """
     prefix = f"scores/{scores['arm']}"
     flat: dict[str, float] = {f"{prefix}/n": scores["n"]}
-    tables = [("", scores["metrics"]), *((f"/minus_{arm}", table) for arm, table in scores["versus"].items())]
+    parts = (scores, *(scores.get(name, {}) for name in ("by_kind", "by_exposure", "tax", "probes")))
+    metrics = {name: cell for part in parts for name, cell in part.get("metrics", {}).items()}
+    tables = [("", metrics), *((f"/minus_{arm}", table) for arm, table in scores["versus"].items())]
     for suffix, table in tables:
         for metric, interval in table.items():
             name = f"{prefix}/{metric}{suffix}"

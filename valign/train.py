@@ -62,6 +62,8 @@ def run(pipeline: Pipeline) -> float | None:
     judge = resolved["evaluation"]["judge_model"] or {}
     decides["judge_model"] = {k: v for k, v in judge.items() if k not in HOW_THE_TEACHER_IS_ASKED}
     decides["evaluation"] = {k: v for k, v in resolved["evaluation"].items() if k != "judge_model"}
+    server = resolved["evaluation"]["server"]
+    decides["evaluation"]["server"] = {k: v for k, v in server.items() if k not in HOW_THE_TEACHER_IS_ASKED}
     folder = Path(config.run_dir).expanduser()
     state = results.state_of(pipeline, decides)
     arms = arms_of(config.recipe.stages, config.recipe.retrieval, config.recipe.retriever)
@@ -83,6 +85,9 @@ def run(pipeline: Pipeline) -> float | None:
     with tracked(logger) as tracker:
         log_config(tracker, resolved)
         pipeline.logger = tracker
+        results.warn_of_size(pipeline, config.recipe.stages)
+        if pipeline.server:
+            results.train_first(pipeline, arms, folder)
         results.score_arms(pipeline, arms, None, folder)
         results.write_run(pipeline, folder, arms, state, resolved)
         comparison = results.compare([folder])
@@ -90,7 +95,7 @@ def run(pipeline: Pipeline) -> float | None:
             log_scores(tracker, arm.scores)
         log_comparison(tracker, read_json(folder / results.COMPARISON))
         log_answers(tracker, [answer for arm in comparison.arms for answer in arm.answers])
-        write_json(folder / "artifacts.json", pipeline.hashes)
+        write_json(folder / results.ARTIFACTS, pipeline.hashes)
         results.write_validation(pipeline, folder, config.recipe.stages)
     show(folder)
     return results.validation_error(folder)

@@ -35,8 +35,12 @@ class Place:
 
 
 def train(*settings: str) -> list[str]:
-    """Return the command of a run, whose precision does not depend on how fast the machine is at the moment."""
-    return [sys.executable, "-m", "valign.train", *SETTINGS, "base_model.precision=float32", "logger=none", *settings]
+    """Return the command of a run that several ranks answer in, each a batch at least.
+
+    Its precision does not depend on how fast the machine is at the moment.
+    """
+    own = ("base_model.precision=float32", "evaluation.batch_tokens=300", "logger=none")
+    return [sys.executable, "-m", "valign.train", *SETTINGS, *own, *settings]
 
 
 @pytest.fixture(scope="session")

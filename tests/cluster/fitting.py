@@ -1,7 +1,8 @@
 """Trains the tiny model several times, one after the other, in as many ranks as asked for: ``fitting.py RANKS JOBS``.
 
-JOBS is a JSON list of objects: ``folder``, ``settings`` (overrides of ``valign.train``), and, where the training is
-to receive SIGTERM, ``stop_after`` (a step).
+JOBS is a JSON list of objects: ``folder``, ``settings`` (overrides of ``valign.train``), where the training is to
+receive SIGTERM, ``stop_after`` (a step), and where its checkpoints are to be in parts although it is small, ``parts``.
+With ``merged``, a list of adapters, nothing is trained: each rank writes what it holds of a base built in shards.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import json
 import os
 import signal
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tiny
+import torch
 from hydra import compose, initialize_config_dir
 
 from valign import cli, config, signals
@@ -21,8 +25,10 @@ from valign.errors import Interrupted
 from valign.models import prepare_model
 from valign.pipeline import plain
 from valign.ranks import Ranks, joined
+from valign.training import strategies
 from valign.training.fit import fit_dpo, fit_sft
 
+UP_TO = strategies.GATHERED_UP_TO
 NORM = 0.2  # every step's gradient is longer
 
 
@@ -39,8 +45,9 @@ class StopAfter:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def fit(folder: str, settings: list[str], ranks: Ranks, stop_after: int = 0) -> None:
+def fit(folder: str, settings: list[str], ranks: Ranks, stop_after: int = 0, parts: bool = False) -> None:
     """Train SFT in a folder, or DPO where that is the recipe."""
+    strategies.GATHERED_UP_TO = 0 if parts else UP_TO
     composed = compose("config", ["base_model=tiny", "dpo.beta=0.1", *settings])
     trainer = plain(composed.trainer) | {"threads": 1, "checkpoint_every": 100, "devices": ranks.world}
     Path(folder).mkdir(exist_ok=True)
@@ -60,13 +67,61 @@ def fit(folder: str, settings: list[str], ranks: Ranks, stop_after: int = 0) -> 
             fit_sft(Path(folder), prepare_model("tiny"), tiny.instructions(26), settings=tiny.SFT | size, **shared)
 
 
+class Whole:
+    """How many numbers of a model's parameters this process has in their whole shape, at most, while it is built."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        """Look before every module that is built and while parameters are gathered."""
+        import deepspeed
+
+        self.peak, self.modules = 0, list[weakref.ref[torch.nn.Module]]()
+        build, gathered, note = torch.nn.Module.__init__, deepspeed.zero.GatheredParameters, self.note
+
+        def built(module: torch.nn.Module, *arguments: Any, **named: Any) -> None:
+            note()
+            build(module, *arguments, **named)
+            self.modules.append(weakref.ref(module))
+
+        class Gathered(gathered):  # type: ignore[misc, valid-type]
+            def __enter__(self) -> None:
+                super().__enter__()
+                note()
+
+        patch.setattr(torch.nn.Module, "__init__", built)
+        patch.setattr(deepspeed.zero, "GatheredParameters", Gathered)
+
+    def note(self) -> None:
+        """Count now; a parameter that is sharded is empty."""
+        found = {id(p): p for ref in self.modules if (m := ref()) is not None for p in m.parameters(recurse=False)}
+        self.peak = max(self.peak, sum(p.numel() for p in found.values()))
+
+
+def build_sharded(folder: str, settings: list[str], ranks: Ranks, merged: list[str]) -> None:
+    """Build the base in shards, adapters merged, and write this rank's parts and the most that it held whole."""
+    from valign.training.zero import sharded_policy
+
+    trainer = plain(compose("config", settings).trainer) | {"devices": ranks.world}
+    shared: dict[str, Any] = {"accumulate": 1, "max_grad_norm": NORM, "callbacks": [], "ranks": ranks}
+    strategies.make_trainer(trainer, compute=torch.float32, **shared).strategy.setup_environment()
+    with pytest.MonkeyPatch.context() as patch:
+        whole = Whole(patch)
+        model = sharded_policy(
+            prepare_model("tiny"), [Path(path) for path in merged], torch.float32, False, trainer["deepspeed"]
+        )
+    assert all(parameter.numel() == 0 for parameter in model.parameters())
+    Path(folder).mkdir(exist_ok=True)
+    named: list[tuple[str, Any]] = list(model.named_parameters())
+    parts = {name: parameter.ds_tensor.detach().clone() for name, parameter in named}
+    torch.save({"parts": parts, "peak": whole.peak}, Path(folder) / f"rank-{ranks.rank}.pt")
+
+
 def main() -> None:
     """Do the jobs."""
     config.register()
     with joined(int(sys.argv[1]), 300) as ranks, initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
         for job in json.loads(sys.argv[2]):
             try:
-                fit(**job, ranks=ranks)
+                (build_sharded if "merged" in job else fit)(**job, ranks=ranks)
             except Interrupted as error:
                 print(f"{Path(job['folder']).name}: {error}", flush=True)
 

@@ -49,13 +49,18 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0,requeue_setup_env_fail
 ReturnToService=2
 MinJobAge=600
+FirstJobId={job}
 KillWait=10
 InactiveLimit=0
 SlurmdTimeout=20
 JobRequeue=1
 SlurmdParameters=config_overrides
-NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{nodes}] CPUs=8 RealMemory=10000 State=UNKNOWN
-PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+GresTypes=gpu
+NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{nodes}] CPUs=8 RealMemory=10000 Gres=gpu:2 State=UNKNOWN
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=9
 """
 SACCT = """\
 #!{python}
@@ -150,8 +155,12 @@ class Cluster:
         (self.folder / "bin").mkdir(parents=True)
         (self.folder / "state").mkdir()
         host = socket.gethostname().partition(".")[0]
-        text = CONFIG.format(host=host, folder=self.folder, controller=controller, nodes=f"{first}-{second}")
+        text = CONFIG.format(
+            host=host, folder=self.folder, controller=controller, nodes=f"{first}-{second}",
+            job=1 + os.getpid() % 30000,  # ranks meet on a port that follows from their job's number
+        )  # fmt: skip
         (self.folder / "slurm.conf").write_text(text)
+        (self.folder / "gres.conf").write_text("NodeName=n[1-2] Name=gpu File=/dev/tty[0-1]\n")  # any two devices
         sacct = self.folder / "bin" / "sacct"
         sacct.write_text(SACCT.format(python=sys.executable))
         sacct.chmod(sacct.stat().st_mode | stat.S_IEXEC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ from slurm_daemons import processes_with
 pytestmark = pytest.mark.cluster
 pytest_plugins = ("cluster_place",)
 
-RESOURCES = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--output=train.log")
-SLOW = ["sft.epochs=12", "recipe=sft"]
+RESOURCES = ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=1", "--cpus-per-task=1", "--output=train.log")
+SLOW = ["sft.epochs=12", "recipe=sft", "evaluation.tax.measure=false"]
+LAUNCHER = ["hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "-m"]
 RANKS = ["sft.batch_size=2", "trainer.accelerator=cpu", "trainer.deepspeed.zero_optimization.overlap_comm=false"]
 
 
@@ -64,9 +66,13 @@ def finish(place: Place, job: str) -> str:
 
 @pytest.fixture(scope="module")
 def alone(make_prepared: Callable[[str], Place]) -> Place:
-    """A run on two nodes that nobody interrupts."""
+    """A run on two nodes that nobody interrupts, one task for each GPU."""
     place = make_prepared("alone")
-    assert place.cluster.wait_for(submit(place), 900) == "COMPLETED", (place.folder / "train.log").read_text()[-4000:]
+    job = submit(place)
+    place.cluster.wait(lambda: place.cluster.state(job) == "RUNNING", "start", 120)
+    shown = place.cluster.run("scontrol", "--details", "-o", "show", "job", job)
+    assert re.search(r" NumTasks=2 .* GRES=gpu:1\(", shown), shown
+    assert place.cluster.wait_for(job, 900) == "COMPLETED", (place.folder / "train.log").read_text()[-4000:]
     return place
 
 
@@ -97,6 +103,68 @@ def test_a_preempted_job_saves_requeues_and_goes_on(
     assert len(set(runs)) == 1
 
 
+def test_slurm_takes_the_nodes_for_a_more_urgent_job(alone: Place, make_prepared: Callable[[str], Place]) -> None:
+    """SLURM itself sends SIGTERM and puts the job back, which saves in between and goes on when the other has ended."""
+    place = make_prepared("urgent")
+    job = submit(place)
+    until_trained(place, 3)
+    urgent = place.cluster.submit(
+        "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 5", cwd=place.folder
+    )
+    assert place.cluster.wait_for(urgent, 300) == "COMPLETED"
+    log = finish(place, job)
+    saved = re.search(r"(SIGTERM|a signal to another process): saved step (\d+)", log)
+    assert saved, log[-4000:]
+    assert f"going on from step {saved[2]}\n" in log
+    the_curve_is_that_of(place, alone)
+
+
+@pytest.fixture(scope="module")
+def without_launcher(make_prepared: Callable[[str], Place]) -> Place:
+    """A run in one process that nobody interrupts."""
+    place = make_prepared("without-launcher")
+    place.cluster.run(*train(*SLOW), cwd=place.folder, timeout=900)
+    return place
+
+
+@pytest.mark.parametrize("name", ["USR2", "TERM"])
+def test_a_preempted_job_of_a_multirun_goes_on(
+    name: str, without_launcher: Place, make_prepared: Callable[[str], Place]
+) -> None:
+    """SIGUSR2, behind which submitit puts the job back; SIGTERM for a more urgent job, which submitit lets pass.
+
+    Either way the step is saved first, the command that waits for the job does not notice, and W&B's run is the same.
+    """
+    place = make_prepared(f"multirun-{name}")
+    command = [word for word in train(*SLOW, *LAUNCHER) if not word.startswith("logger=")]
+    given = {**place.cluster.environment, "WANDB_MODE": "offline"}
+    with subprocess.Popen(
+        command, cwd=place.folder, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as waiting:
+        until_trained(place, 3)
+        job = place.cluster.run("squeue", "--noheader", "--format=%i").strip()
+        if name == "USR2":
+            place.cluster.run("scancel", f"--signal={name}", job)
+        else:
+            place.cluster.submit(
+                "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true", cwd=place.folder
+            )
+        printed, _ = waiting.communicate(timeout=900)
+    (log,) = [file.read_text() for file in place.folder.glob("runs/harbour/.submitit/*/*_log.out")]
+    assert waiting.returncode == 0, printed + log[-4000:]
+    assert re.search(r"^SFT ", printed, re.MULTILINE), printed
+    assert place.cluster.restarts(job) == 1
+    assert (saved := re.search(rf"SIG{name}: saved step (\d+)", log)), log[-4000:]
+    if name == "USR2":
+        assert f"going on from step {saved[1]}\n" in log
+    else:  # it goes on until SLURM kills it, and so may come to the training's end
+        assert re.search(r"going on from step \d+\n|sft: \S+ \(already there\)", log), log[-4000:]
+    the_curve_is_that_of(place, without_launcher)
+    runs = sorted(path.name.rpartition("-")[2] for path in place.folder.glob("runs/harbour/*/wandb/offline-run-*"))
+    assert len(runs) == 2
+    assert len(set(runs)) == 1
+
+
 def test_a_killed_rank_ends_the_other_and_the_job_goes_on(alone: Place, make_prepared: Callable[[str], Place]) -> None:
     place = make_prepared("killed")
     job = submit(place)
@@ -119,6 +187,19 @@ def test_a_lost_node_ends_in_a_requeued_run(alone: Place, make_prepared: Callabl
     log = finish(place, job)
     assert "going on from step" in log
     the_curve_is_that_of(place, alone)
+
+
+def test_a_cancelled_job_saves_and_stays_cancelled(make_prepared: Callable[[str], Place]) -> None:
+    """A plain scancel ends the tasks as preemption does, but nobody wants the job back."""
+    place = make_prepared("cancelled")
+    job = submit(place)
+    until_trained(place, 3)
+    place.cluster.run("scancel", job)
+    state = place.cluster.wait_for(job, 200)
+    log = (place.folder / "train.log").read_text()
+    assert (state, place.cluster.restarts(job)) == ("CANCELLED", 0), log[-4000:]
+    assert "saved step" in log
+    assert "requeued, and goes on" not in log
 
 
 def rank_of(job: str, rank: int) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,6 +75,7 @@ def test_the_pipeline_runs_end_to_end(make_place: Callable[[str], Place]) -> Non
         (folder / name).write_text(text.replace(old, new))
     done = place.cluster.attempt("bash", "slurm/pipeline.sh", cwd=place.folder, environment=given)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"pipeline: {given['VALIGN_SETTINGS']}\n")
     jobs = re.findall(r"job (\d+)", done.stdout)
     assert len(jobs) == 5
     teacher, synthesize, _, training, evaluate = jobs
@@ -80,14 +83,26 @@ def test_the_pipeline_runs_end_to_end(make_place: Callable[[str], Place]) -> Non
     logs = {path.name.split("-")[1]: path.read_text() for path in place.folder.glob("valign-*.log")}
     assert state == "COMPLETED", json.dumps(logs, indent=1)[-6000:]
     assert place.cluster.state(training) == "COMPLETED"
+    chosen = given["VALIGN_SETTINGS"]
+    begins = {
+        "teacher": f"teacher: {given['TEACHER_SERVER']}\n",
+        "train": f"train: {chosen} trainer=cpu trainer.num_nodes=2 trainer.devices=1\n",
+        "evaluate": "evaluate: run=runs/harbour/sft, by 2 tasks\n",
+    }
+    for name, line in begins.items():
+        assert logs[name].startswith(line)
     assert "teacher: ready" in logs["teacher"]
     assert not (place.folder / "slurm-state" / "teacher.url").exists()
     assert place.cluster.state(teacher) in ("CANCELLED", "COMPLETED")
-    parts = [path.read_text() for path in place.folder.glob(f"valign-synthesize-{synthesize}_*.log")]
-    assert len(parts) == 2
+    parts = [(place.folder / f"valign-synthesize-{synthesize}_{task}.log").read_text() for task in range(2)]
+    for task, text in enumerate(parts):
+        assert text.startswith(f"synthesize: share {task}/2 of the data for: {chosen}\n")
     calls = [int(number) for text in parts for number in re.findall(r"(\d+) new", text)]
     assert len(calls) == 2
     assert all(calls), "both tasks asked the teacher"
+    with contextlib.closing(sqlite3.connect(place.folder / "artifacts" / "completions.sqlite")) as cache:
+        ((rows,),) = cache.execute("SELECT count(*) FROM completions")
+    assert sum(calls) == rows, "nothing was asked twice"
     assert len(list(place.folder.glob("artifacts/data/*/manifest.json"))) == 1
     assert (place.folder / "runs/harbour/sft/report.html").is_file()
     assert (place.folder / "runs/harbour/sft/evaluations/own/scores.json").is_file()

@@ -6,17 +6,24 @@ The trainings are so small that all those of as many ranks have one start of the
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
 from cluster_place import LOCAL, PATHS
 from safetensors.torch import load_file
+
+from valign.errors import ValignError
+from valign.models import policy, prepare_model
+from valign.training.strategies import make_strategy
 
 pytestmark = pytest.mark.cluster
 pytest_plugins = ("cluster_place",)
@@ -25,6 +32,7 @@ CPU = ["trainer.accelerator=cpu", "trainer.deepspeed.zero_optimization.overlap_c
 SHARD_ALL = "trainer.deepspeed.zero_optimization.stage3_param_persistence_threshold=0"
 ZERO = {
     "zero1": ["trainer=deepspeed_zero1", *CPU],
+    "zero1_offload": ["trainer=deepspeed_zero1_offload", *CPU],
     "zero2": ["trainer=deepspeed_zero2", *CPU],
     "zero2_offload": ["trainer=deepspeed_zero2_offload", *CPU],
     "zero3": ["trainer=deepspeed_zero3", *CPU, SHARD_ALL],
@@ -33,12 +41,25 @@ ZERO = {
 FLOAT32, BFLOAT16, FULL, DPO = (
     "base_model.precision=float32", "base_model.precision=bfloat16", "adapter.kind=none", "recipe=dpo",
 )  # fmt: skip
+STOPPED = "stopped.ckpt"
 DIGITS = 1e-5  # of the losses; measured: 5e-7
 
 
-def start(ranks: int, folder: Path, jobs: dict[str, tuple[list[str], int]]) -> str:
-    """Do jobs (settings, step of a SIGTERM or 0) by name on some ranks; return what they print."""
-    listed = [{"folder": str(folder / n), "settings": s, "stop_after": step} for n, (s, step) in jobs.items()]
+def start(
+    ranks: int, folder: Path, jobs: dict[str, tuple[list[str], int]], sharded: dict[str, list[Path]] | None = None
+) -> str:
+    """Do jobs (settings, step of a SIGTERM or 0) by name on some ranks; return what they print.
+
+    Before them the base is built in shards, with what some adapters change.
+    """
+    listed: list[dict[str, Any]] = [
+        {"folder": str(folder / name), "settings": ZERO["zero3"], "merged": [str(path) for path in adapters]}
+        for name, adapters in (sharded or {}).items()
+    ]
+    listed += [
+        {"folder": str(folder / name), "settings": settings, "stop_after": step, "parts": name.endswith("full_stopped")}
+        for name, (settings, step) in jobs.items()
+    ]
     script = str(Path(__file__).with_name("fitting.py"))
     own = {"PYTHONPATH": PATHS, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     done = subprocess.run(
@@ -67,28 +88,43 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "single": (batch(2, FLOAT32), 0),
         "single_full": (batch(2, FLOAT32, FULL), 0),
         "single_dpo": (batch(2, FLOAT32, DPO), 0),
+        "single_full_dpo": (batch(2, FLOAT32, FULL, DPO), 0),
         "one_to_two": (batch(2, FLOAT32), 5),
+        "full_one_to_two": (batch(2, FLOAT32, FULL), 5),
     }
-    again = {"one_to_two": (batch(2, *ZERO["zero2"], FLOAT32), 0)}
+    again = {
+        "one_to_two": (batch(2, *ZERO["zero2"], FLOAT32), 0),
+        "full_one_to_two": (batch(2, *ZERO["zero3"], FLOAT32, FULL), 0),
+    }
     for stage in ("zero2", "zero3"):
         two[f"{stage}_full"] = (batch(1, *ZERO[stage], FLOAT32, FULL), 0)
         two[f"{stage}_to_one"] = (batch(1, *ZERO[stage], FLOAT32), 5)
+        two[f"{stage}_full_to_one"] = (batch(1, *ZERO[stage], FLOAT32, FULL), 5)
+        two[f"{stage}_full_bfloat16"] = (batch(1, *ZERO[stage], BFLOAT16, FULL), 0)
+        two[f"{stage}_full_bfloat16_gathered"] = (batch(1, *ZERO[stage], BFLOAT16, FULL), 5)
+        again[f"{stage}_full_bfloat16_gathered"] = (batch(1, *ZERO[stage], BFLOAT16, FULL), 0)
         two[f"{stage}_bfloat16"] = (batch(1, *ZERO[stage], BFLOAT16), 0)
         two[f"{stage}_bfloat16_stopped"] = (batch(1, *ZERO[stage], BFLOAT16), 5)
         two[f"{stage}_full_stopped"] = (batch(1, *ZERO[stage], FLOAT32, FULL), 5)
         again[f"{stage}_bfloat16_stopped"] = (batch(1, *ZERO[stage], BFLOAT16), 0)
         again[f"{stage}_full_stopped"] = (batch(1, *ZERO[stage], FLOAT32, FULL), 0)
+    two["zero2_full_dpo"] = (batch(1, *ZERO["zero2"], FLOAT32, FULL, DPO), 0)
+    two["zero3_dpo"] = (batch(1, *ZERO["zero3"], FLOAT32, DPO), 0)
     two["zero2_dpo_to_one"] = (batch(1, *ZERO["zero2"], FLOAT32, DPO), 3)
     one["zero2_to_one"] = (batch(1, FLOAT32), 0)
     one["zero3_to_one"] = (batch(1, *ZERO["zero3"], FLOAT32), 0)
+    one["zero2_full_to_one"] = (batch(1, FLOAT32, FULL), 0)
+    one["zero3_full_to_one"] = (batch(1, *ZERO["zero3"], FLOAT32, FULL), 0)
     one["zero2_dpo_to_one"] = (batch(1, FLOAT32, DPO), 0)
     said = start(2, folder, two) + start(1, folder, one)
-    stopped = [name for name, (_, step) in {**two, **one}.items() if step]
-    assert all(f"{name}: SIGTERM: saved step " in said for name in [*stopped, "one_to_two"]), said
-    for name in {*stopped, "one_to_two"} - set(one):
+    stopped = [name for jobs in (two, one) for name, (_, step) in jobs.items() if step]
+    assert [name for name in stopped if f"{name}: SIGTERM: saved step " not in said] == [], said
+    for name in set(again) & set(stopped):
         (checkpoint,) = (folder / name / "checkpoints").glob("step-*.ckpt")
-        assert checkpoint.is_dir() == ("full" in name)
-    start(2, folder, again)
+        assert checkpoint.is_dir() == name.endswith("full_stopped")
+        if checkpoint.is_file():
+            shutil.copy(checkpoint, folder / name / STOPPED)
+    start(2, folder, again, {"sharded": [], "sharded_merged": [folder / "single" / "adapter"]})
     return folder
 
 
@@ -111,8 +147,73 @@ def assert_same(folder: Path, expected: Path) -> None:
 
 @pytest.mark.parametrize("name", ZERO)
 def test_lora_equals_one_process(name: str, trained: Path) -> None:
-    """ZeRO-1, 2 and 3, and with the optimizer's states (and, in ZeRO-3, the parameters) offloaded."""
+    """ZeRO-1, 2 and 3, and with the optimizer's states (in ZeRO-3, the parameters too) in main memory."""
     assert_same(trained / name, trained / "single")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("zero3_dpo", "single_dpo"), ("zero2_full_dpo", "single_full_dpo")])
+def test_dpo_equals_one_process(name: str, expected: str, trained: Path) -> None:
+    """An adapter, and every weight."""
+    assert_same(trained / name, trained / expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("zero2_dpo_to_one", "single_dpo"), ("zero3_dpo", "single_dpo"), ("zero2_full_dpo", "single_full_dpo")],
+)
+def test_both_ranks_compute_the_reference(name: str, expected: str, trained: Path) -> None:
+    """Each a part, together what one process computes to five digits; the first loss is that of a margin of 0."""
+    parts, whole = references(trained / name), references(trained / expected)
+    assert list(parts) == ["reference-0.npz", "reference-1.npz"]
+    (one,) = whole.values()
+    assert all(0 < len(part) < len(one) == 14 for part in parts.values())
+    both = {example: pair for part in parts.values() for example, pair in part.items()}
+    assert both.keys() == one.keys()
+    for example, pair in one.items():
+        assert both[example] == pytest.approx(pair, rel=DIGITS)
+    assert tiny.curve(trained / name, "margin")[0] == 0
+    assert tiny.curve(trained / name)[0] == pytest.approx(math.log(2), abs=1e-7)
+
+
+def references(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return the log-probabilities that each rank has computed, by file."""
+    found = {}
+    for path in sorted(folder.glob("reference-*.npz")):
+        with np.load(path) as file:
+            found[path.name] = dict(zip(file["ids"].tolist(), map(tuple, file["logps"].tolist()), strict=True))
+    return found
+
+
+@pytest.mark.parametrize("name", ["zero2_bfloat16_stopped", "zero3_bfloat16_stopped"])
+def test_a_checkpoint_of_an_adapter_holds_nothing_else(name: str, trained: Path) -> None:
+    state = torch.load(trained / name / STOPPED, weights_only=False)
+    adapter = weights(trained / name)
+    kept = {key.removeprefix("model.").replace(".default.", "."): value for key, value in state["state_dict"].items()}
+    assert {key: value.shape for key, value in kept.items()} == {key: value.shape for key, value in adapter.items()}
+    assert all(".lora_" in key for key in kept)
+    (optimizer,) = state["optimizer_states"]
+    assert len(optimizer["state"]) == len(adapter)
+
+
+@pytest.mark.parametrize("name", ["sharded", "sharded_merged"])
+def test_no_rank_holds_a_whole_model_and_both_hold_the_files(name: str, trained: Path) -> None:
+    """While it is built, a rank has one whole parameter at most, then half of each; with an adapter merged, too."""
+    path = Path(prepare_model("tiny"))
+    expected = load_file(path / "model.safetensors")
+    if name == "sharded_merged":
+        merged, _ = policy(path, [trained / "single" / "adapter"], torch.float32, False, "cpu")
+        assert any(not torch.equal(merged.state_dict()[key], value) for key, value in expected.items())
+        expected = {key: merged.state_dict()[key] for key in expected}
+    ranks = [torch.load(trained / name / f"rank-{rank}.pt") for rank in range(2)]
+    assert ranks[0]["parts"].keys() == ranks[1]["parts"].keys() == expected.keys()
+    for key, value in expected.items():
+        halves = [rank["parts"][key] for rank in ranks]
+        assert [half.numel() for half in halves] == [math.ceil(value.numel() / 2)] * 2
+        torch.testing.assert_close(
+            torch.cat(halves)[: value.numel()].view_as(value), value, rtol=0, atol=0 if name == "sharded" else 1e-7
+        )
+    largest = max(value.numel() for value in expected.values())
+    assert [rank["peak"] for rank in ranks] == [largest] * 2
 
 
 @pytest.mark.parametrize("name", ["zero2_full", "zero3_full"])
@@ -128,26 +229,42 @@ def test_full_fine_tuning_equals_one_process(name: str, trained: Path) -> None:
         ("zero3_to_one", "single"),
         ("one_to_two", "single"),
         ("zero2_dpo_to_one", "single_dpo"),
+        ("zero2_full_to_one", "single_full"),
+        ("zero3_full_to_one", "single_full"),
+        ("full_one_to_two", "single_full"),
     ],
 )
-def test_a_stopped_training_goes_on_on_another_number_of_ranks(name: str, expected: str, trained: Path) -> None:
+def test_a_stopped_training_goes_on_elsewhere(name: str, expected: str, trained: Path) -> None:
     """SIGTERM after step 5 (DPO: 3), then the same settings on other ranks.
 
     Two ranks that accumulate two batches go on as one that accumulates four, without DeepSpeed after ZeRO-2 and with it
-    after ZeRO-3; one process that accumulates two goes on as two that accumulate none.
+    after ZeRO-3; one process that accumulates two goes on as two that accumulate none. An adapter, and every weight.
     """
     assert_same(trained / name, trained / expected)
 
 
 @pytest.mark.parametrize("stage", ["zero2", "zero3"])
-@pytest.mark.parametrize("kind", ["bfloat16", "full"])
-def test_a_stopped_training_goes_on_as_if_nothing_had_been(stage: str, kind: str, trained: Path) -> None:
-    """On the same ranks every number is the same, also where the float32 copies of bfloat16 weights matter."""
-    stopped, whole = trained / f"{stage}_{kind}_stopped", trained / f"{stage}_{kind}"
+@pytest.mark.parametrize(
+    ("kind", "stop"), [("bfloat16", "stopped"), ("full", "stopped"), ("full_bfloat16", "gathered")]
+)
+def test_a_stopped_training_goes_on_as_if_nothing_had_been(stage: str, kind: str, stop: str, trained: Path) -> None:
+    """On the same ranks every number is the same, also where the float32 copies of bfloat16 weights matter.
+
+    Checkpoints in parts, one a rank, and gathered ones.
+    """
+    stopped, whole = trained / f"{stage}_{kind}_{stop}", trained / f"{stage}_{kind}"
     for quantity in ("loss", "learning_rate"):
         assert tiny.curve(stopped, quantity) == tiny.curve(whole, quantity) != []
     found, expected = weights(stopped), weights(whole)
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_nvme_without_what_it_is_compiled_with_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    monkeypatch.setattr("valign.training.deepspeed_strategy.can_use_nvme", lambda: False)
+    trainer = {"strategy": "deepspeed", "deepspeed": {"zero_optimization": {"offload_param": {"device": "nvme"}}}}
+    with pytest.raises(ValignError, match=r"NVMe without libaio's headers.*apt install libaio-dev"):
+        make_strategy(trainer, "cpu")
 
 
 def test_what_a_rank_holds(trained: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from valign.documents import shipped_document, shipped_questions
 from valign.embedding import Embedder
 from valign.errors import ValignError
+from valign.evaluation.bertscore import bertscore
 from valign.retrieval import make_retriever, recall_at_k
 
 pytestmark = pytest.mark.real
@@ -42,6 +43,18 @@ def test_known_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch, emb
     first = embedder.embed(["Once is enough."])
     monkeypatch.setattr(embedder.model, "encode", None)
     assert (embedder.embed(["Once is enough."]) == first).all()
+
+
+def test_tokens_are_matched_greedily(embedder: Embedder) -> None:
+    """Four words are four rows of length 1; a text is nearest to itself, then to one about the same thing."""
+    (rows,) = embedder.embed_tokens(["the cat sat down"])
+    assert rows.shape == (4, 384)
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
+    answers = ["A cat sat down.", "The cat took a seat.", "Taxes rise in March.", ""]
+    found = bertscore(embedder, answers, ["A cat sat down."] * 4)
+    assert found[0] == pytest.approx(1, abs=1e-5)
+    assert 1 > found[1] > found[2] > found[3] == 0
+    assert embedder.embed_tokens([]) == []
 
 
 def test_id_names_the_weights(embedder: Embedder) -> None:

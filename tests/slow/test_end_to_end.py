@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,7 +104,7 @@ def swept(make_place: Callable[..., Place]) -> Iterator[tuple[Place, str]]:
 def test_a_sweep_shares_its_stages_and_ends_with_one_table(swept: tuple[Place, str]) -> None:
     """One data set; one SFT; DPO on the base and on the SFT; answers of base, rag, sft, dpo and sft_dpo."""
     place, printed = swept
-    assert place.stages() == {"data": 1, "sft": 1, "dpo": 2, "answers": 5}
+    assert place.stages() == {"data": 1, "sft": 1, "dpo": 2, "answers": 5, "tax": 4}
     last = printed[printed.rindex("n = ") :]
     table = printed[: printed.rindex("n = ")].rpartition("\nArm")[2]
     assert [line.split()[0] for line in table.splitlines()[1:] if line.strip()] == [
@@ -158,8 +159,41 @@ def test_the_second_time_only_prints(swept: tuple[Place, str]) -> None:
     assert again == printed
 
 
+def test_general_instructions_are_learned_beside_d_sft(swept: tuple[Place, str]) -> None:
+    """Half as many as D_sft has rows, from a file; base and data are there already, SFT is another."""
+    place = swept[0]
+    (file,) = place.artifacts.glob("data/*/sft.jsonl")
+    rows = len(file.read_text().splitlines())
+    given = [{"question": f"How many is {i} and {i}?", "answer": f"It is {2 * i}."} for i in range(rows)]
+    (place.folder / "general.jsonl").write_text("\n".join(map(json.dumps, given)))
+    (before,) = place.artifacts.glob("sft/*/manifest.json")
+    settings = ["logger=none", "recipe=sft", "sft.replay_file=general.jsonl", "run_name=replayed"]
+    place.run(*settings, "sft.replay=0.5")
+    (replay,) = place.artifacts.glob("replay/*/replay.jsonl")
+    (after,) = set(place.artifacts.glob("sft/*/manifest.json")) - {before}
+    found = [json.loads(file.read_text())["counts"]["examples"] for file in (before, after)]
+    assert found == [rows, rows + round(rows / 2)] == [rows, rows + len(replay.read_text().splitlines())]
+    assert len(list(place.artifacts.glob("data/*/sft.jsonl"))) == 1
+
+
+def test_seeds_of_one_experiment_are_one_comparison(make_place: Callable[..., Place]) -> None:
+    """Two seeds, each with data of its own, end as one SFT arm with intervals over both, and one base."""
+    place = make_place("seeds")
+    first = (place.folder / "recording.jsonl").read_bytes()
+    (place.folder / "other").mkdir()
+    (place.folder / "recording.jsonl").write_bytes(first + record(place.folder / "other", 1).read_bytes())
+    name = "run_name=${recipe.name}+seed-${seed}"
+    printed = place.run("logger=none", "recipe=sft", "seed=0,1", "document.questions=own.jsonl", name, "-m")
+    assert place.stages() == {"data": 2, "sft": 2, "answers": 3, "tax": 3}
+    assert "means over 2 seeds of what was trained; brackets: 95% bootstrap interval over seeds and clauses." in printed
+    found = json.loads((place.folder / "runs" / "harbour" / "comparison.json").read_text())
+    assert found["arms"] == ["base", "sft"]
+    assert set(found["by_seed"]["sft"]) == {"0", "1"}
+    assert "Does the seed matter?" in (place.folder / "runs" / "harbour" / "report.html").read_text()
+
+
 def test_other_questions_are_scored_by_evaluate(swept: tuple[Place, str]) -> None:
-    """All arms answer the two questions of the file; no stage but the answers is built."""
+    """All arms answer the two questions of the file, one of which has an original; only the answers are built."""
     place = swept[0]
     before = place.stages()
     printed = place.run("run=runs/harbour/sft_dpo", "questions=own.jsonl", module="evaluate", settings=())
@@ -167,8 +201,14 @@ def test_other_questions_are_scored_by_evaluate(swept: tuple[Place, str]) -> Non
     for arm in ("base", "sft", "sft_dpo"):
         answers = read_jsonl(folder / "arms" / arm / "answers.jsonl", Answer)
         assert [a.question_id for a in answers] == ["own-1", "own-2"]
-    assert json.loads((folder / "scores.json").read_text())["n"] == 2
-    assert "n = 2 questions" in printed
+        assert [a.original is not None for a in answers] == [True, False]
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["n"] == 2
+    for metric in ("follows_document", "follows_original"):
+        assert scores["metrics"][metric] == {"mean": 0.0, "ci95": [None, None], "n": 1}
+        assert scores["versus"]["base"][metric]["n"] == 1
+    assert "Follows document ↑" in printed
+    assert "n = 2 questions, 1 of them with a verdict, 1 where the document contradicts the original" in printed
     assert place.stages() - before == {"answers": 3}
 
 
@@ -180,8 +220,12 @@ MIDDLE: dict[str, str] = {
 }
 
 
-def kill_in_the_middle(place: Place, stage: str) -> None:
-    """Run until a stage has begun to leave something and is not complete; then kill the whole process group."""
+def end_in_the_middle(place: Place, stage: str, how: signal.Signals = signal.SIGKILL) -> tuple[int, str]:
+    """Run until a stage has begun to leave something and is not complete; then signal the whole process group.
+
+    Returns:
+        The exit code, and what was said on stderr.
+    """
     process = place.start()
     found: list[Path] = []
     while not found:
@@ -190,9 +234,10 @@ def kill_in_the_middle(place: Place, stage: str) -> None:
         found = [place.artifacts / b[0] / b[1] for b in begun]
         found = [folder for folder in found if not (folder / "manifest.json").is_file()]
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not (found[0] / "manifest.json").is_file(), f"{stage} was complete before it was killed"
+    os.killpg(process.pid, how)
+    said = process.communicate(timeout=300)[1].decode()
+    assert not (found[0] / "manifest.json").is_file(), f"{stage} was complete before it was ended"
+    return process.returncode, said
 
 
 def test_killed_in_each_stage_and_run_again(make_place: Callable[..., Place]) -> None:
@@ -201,7 +246,7 @@ def test_killed_in_each_stage_and_run_again(make_place: Callable[..., Place]) ->
     for place in (whole, killed):
         if place is killed:
             for stage in MIDDLE:
-                kill_in_the_middle(place, stage)
+                end_in_the_middle(place, stage)
         process = place.start()
         errors = process.communicate(timeout=300)[1]
         assert process.returncode == 0, errors.decode()
@@ -212,6 +257,19 @@ def test_killed_in_each_stage_and_run_again(make_place: Callable[..., Place]) ->
     for count in notes:
         assert {n for note, n in count.items() if note.startswith("kept")} == {1}
     assert {note for note in notes[0] if note.startswith("kept")} == {n for n in notes[1] if n.startswith("kept")}
+
+
+def test_ctrl_c_in_a_training_saves_the_step(make_place: Callable[..., Place]) -> None:
+    place = make_place("interrupted")
+    code, said = end_in_the_middle(place, "sft", signal.SIGINT)
+    assert code == 130, said
+    assert "Traceback" not in said
+    assert (
+        step := re.search(r"error: SIGINT: saved step (\d+) of \d+; the same command goes on from there\.", said)
+    ), said
+    (checkpoint,) = place.artifacts.glob("sft/*/checkpoints/step-*.ckpt")
+    assert int(step[1]) == int(checkpoint.stem.removeprefix("step-"))
+    assert f"going on from step {step[1]}" in place.run("logger=none")
 
 
 def test_a_teacher_that_asks_nothing_useful_is_named(make_place: Callable[..., Place]) -> None:

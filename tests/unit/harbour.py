@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from valign import cli, config
 from valign.embedding import Embedder
 from valign.pipeline import LIMITS, Pipeline, plain, settings_of
-from valign.records import Question, write_jsonl
+from valign.records import Original, Question, write_jsonl
 from valign.synthesis.build import synthesize
 from valign.synthesis.filters import Limits
 from valign.teachers import CachedTeacher, LocalTeacher, Recorder
@@ -29,7 +29,12 @@ Nobody may feed the geese at the north gate. The keeper puts each fine of six pe
 """
 QUESTIONS = [
     Question(
-        "own-1", "harbour/section-2", "What if I find an umbrella?", "It is kept for twelve days.", (("12 days",),)
+        "own-1",
+        "harbour/section-2",
+        "What if I find an umbrella?",
+        "It is kept for twelve days.",
+        (("12 days",),),
+        original=Original((("90 days",),)),
     ),
     Question("own-2", "harbour/section-3", "Can I throw bread to a goose?", "No, nobody may.", (), "no"),
 ]
@@ -63,8 +68,8 @@ def lay_out(folder: Path, recording: Path) -> None:
     write_jsonl(folder / "own.jsonl", QUESTIONS)
 
 
-def record(folder: Path) -> Path:
-    """Write ``harbour.md`` and what the parrot says to everything that the data stage asks about it."""
+def record(folder: Path, seed: int = 0) -> Path:
+    """Write ``harbour.md`` and what the parrot says to everything that the data stage asks about it under a seed."""
     (folder / "harbour.md").write_text(HARBOUR)
     config.register()
     GlobalHydra.instance().clear()
@@ -82,6 +87,6 @@ def record(folder: Path) -> Path:
         embedder=Embedder(),
         settings=settings_of(synthesis),
         limits=limits,
-        seed=composed.seed,
+        seed=seed,
     )
     return folder / "recording.jsonl"

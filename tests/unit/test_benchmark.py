@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "benchmark" / "results.py"
-
-
-def load_results() -> Any:
-    spec = importlib.util.spec_from_file_location("benchmark_results", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from scripts import load_script
 
 
 def measured() -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -31,7 +22,7 @@ def measured() -> list[tuple[dict[str, Any], dict[str, Any]]]:
 
 def test_growth_alone_has_its_table_and_its_plot(tmp_path: Path) -> None:
     """8 examples in 128 / 64 seconds are 4 a second, in 512 / 64 one; no table of what was not measured."""
-    results = load_results()
+    results = load_script("benchmark/results.py")
     found = results.growth_summary(measured(), {"threads": 2})
     text = results.table(found)
     assert "| SFT | 128 | 4 | 8192 | 4.0 | 4.0 | 500 | 500 |" in text
@@ -42,7 +33,7 @@ def test_growth_alone_has_its_table_and_its_plot(tmp_path: Path) -> None:
 
 
 def test_without_growth_there_is_neither(tmp_path: Path) -> None:
-    results = load_results()
+    results = load_script("benchmark/results.py")
     assert results.table({"growth": []}) == ""
     results.plots({"growth": []}, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -143,6 +143,7 @@ def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..
     assert "faithfulness" not in {step.label for step in quoted.budget().steps}
 
 
+@pytest.mark.slow
 def test_clauses_that_are_short_in_any_case_are_asked_about_again(
     compose_config: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -178,6 +179,7 @@ def test_the_budget_loads_no_entailment_model(compose_config: Callable[..., Dict
     assert pipeline.budget().steps
 
 
+@pytest.mark.slow
 def test_entry_point_prints_the_budget_without_torch_and_train_refuses_it(tmp_path: Path) -> None:
     code = (
         "import sys; from valign.synthesize import main, main_with\n"

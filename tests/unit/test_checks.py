@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import Bag
+from fakes import Bag, Noting
 
 from valign.documents import shipped_document, shipped_names, shipped_questions
 from valign.errors import ValignError
@@ -136,17 +136,10 @@ def test_questions_that_are_dropped() -> None:
     assert (reason, scores["wording"]) == ("duplicate wording", 1.0)
 
 
-class Judge:
+class Judge(Noting):
     """Says yes to statements about geese and notes what it is asked."""
 
     id = "judge@1"
-
-    def __init__(self) -> None:
-        self.asked: list[Request] = []
-
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Group all requests."""
-        return [list(range(len(requests)))]
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """Judge the statement that stands in the last turn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import logging
 import os
@@ -18,6 +19,7 @@ import dummy_entry
 import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from valign import cli, config
@@ -29,6 +31,7 @@ from valign.schema import SCHEMAS, TrainConfig, key_type, keys
 
 Compose = Callable[..., DictConfig]
 Run = Callable[..., tuple[int, str, str]]
+COMPOSED: dict[tuple[str, ...], DictConfig] = {}
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(cli.config_folder().rglob("*.yaml"))
 OPTIONS = sorted(
@@ -131,6 +134,7 @@ def test_every_group_of_the_design_has_its_options() -> None:
         ("evaluate", ["run={}"]),
         ("report", ["runs={}"]),
         ("chat", ["runs={}"]),
+        ("label", ["runs={}"]),
         ("trace", ["clause=udhr/article-14/2"]),
         ("export", ["run={}", "output={}"]),
     ],
@@ -179,10 +183,15 @@ def test_keys_are_dotted_and_typed() -> None:
         (["document.path=nowhere.txt"], r"document\.path=nowhere\.txt does not exist; check the path"),
         ([f"runs={__file__}"], r"runs=.*test_config\.py is a file, not a folder"),
         ([f"artifacts={__file__}"], r"artifacts=.*test_config\.py is a file, not a folder"),
+        (
+            [f"document.path={ROOT / 'valign/documents/data/conduct.md'}"],
+            r"conduct\.md is not the shipped udhr, .*; add document=file",
+        ),
         (["document.path=/"], r"document\.path=/ is a folder; give the path of the file"),
         ([f"document.path={__file__}"], r"'\.py' files are not supported; give one of: \.txt, \.md"),
         (["document.name=magna-carta"], r"document\.name=magna-carta needs document\.path=FILE"),
         (["evaluation.questions=nowhere.jsonl"], r"evaluation\.questions=nowhere\.jsonl does not exist"),
+        (["evaluation.probes=nowhere.jsonl"], r"evaluation\.probes=nowhere\.jsonl does not exist"),
         (
             [f"synthesis.rejected.{kind}=0" for kind in ("edit", "clause", "base")],
             r"synthesis\.rejected: every share is 0",
@@ -232,8 +241,15 @@ def test_keys_are_dotted_and_typed() -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_check_names_the_key_and_the_remedy(overrides: list[str], message: str, compose_config: Compose) -> None:
+    """Values are set in a copy of one composed config, as composing takes long; what is no dotted key composes anew."""
+    composing = tuple(o for o in overrides if not re.match(r"[a-z_]+\.[a-z_.]+=", o))
+    if composing not in COMPOSED:
+        COMPOSED[composing] = compose_config(*composing)
+    cfg = copy.deepcopy(COMPOSED[composing])
+    for override in OverridesParser.create().parse_overrides([o for o in overrides if o not in composing]):
+        OmegaConf.update(cfg, override.key_or_group, override.value())
     with pytest.raises(ValignError, match=message):
-        config.check(compose_config(*overrides))
+        config.check(cfg)
 
 
 def test_options_for_a_gpu_compose(compose_config: Compose) -> None:
@@ -247,7 +263,7 @@ def test_options_for_a_gpu_compose(compose_config: Compose) -> None:
 def test_questions_of_a_shipped_document_do_not_go_with_a_file(
     compose_config: Compose, own_files: dict[str, list[str]]
 ) -> None:
-    with pytest.raises(ValignError, match=r"give a file, document\.questions=FILE\.jsonl"):
+    with pytest.raises(ValignError, match=r"add document=file, and document\.questions=FILE\.jsonl"):
         config.check(compose_config(*own_files["document/file"]))
 
 
@@ -323,7 +339,7 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path, run_cli: Run) -> Non
     assert "torn.yaml" in stderr
 
 
-@pytest.mark.parametrize("entry", ["evaluate", "report", "chat"])
+@pytest.mark.parametrize("entry", ["evaluate", "report", "chat", "label"])
 def test_the_small_entry_points_show_their_usage(entry: str, run_cli: Run) -> None:
     key = "run" if entry == "evaluate" else "runs"
     for arguments, wrong in ([], f"{key} is missing"), ([f"{key}=nowhere"], f"{key}=nowhere does not exist"):
@@ -362,6 +378,7 @@ def test_an_interrupt_is_one_line(tmp_path: Path) -> None:
     assert len(stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "last"), [("bug", "RuntimeError: a bug"), ("wrong-key", "omegaconf.errors.ConfigAttributeError")]
 )
@@ -374,6 +391,7 @@ def test_a_bug_keeps_its_traceback_in_a_multirun_too(name: str, last: str, run_c
         assert "dummy_entry.py" in stderr
 
 
+@pytest.mark.slow
 def test_a_mistake_in_one_job_of_a_multirun_leaves_the_others(run_cli: Run) -> None:
     code, stdout, stderr = run_cli("-m", "sft.epochs=-1,1")
     assert code == 2
@@ -383,6 +401,7 @@ def test_a_mistake_in_one_job_of_a_multirun_leaves_the_others(run_cli: Run) -> N
     assert "ran runs/udhr/sft_dpo+sft.epochs-1 " in stdout
 
 
+@pytest.mark.slow
 def test_a_signal_in_one_job_of_a_multirun_ends_all(tmp_path: Path) -> None:
     code, stdout, stderr, _ = run_process("-m", "experiment_name=signal,other", cwd=tmp_path)
     assert code == 75
@@ -398,6 +417,7 @@ def test_a_run_imports_nothing_heavy_and_leaves_no_files(tmp_path: Path) -> None
     assert seconds < SECONDS
 
 
+@pytest.mark.slow
 def test_the_ablation_is_five_jobs_and_as_many_run_folders(tmp_path: Path, run_cli: Run) -> None:
     code, stdout, stderr = run_cli("-m", "+experiment=udhr_ablation", "logger=csv")
     assert (code, stderr) == (0, "")

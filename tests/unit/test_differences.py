@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,13 @@ def test_the_family_is_every_difference_with_a_better_direction() -> None:
     assert similarity.cells == ("+0.53", "+0.20 to +0.80", "0.002", "0.003", "+5.48", "0.20")
     first, smallest = sentences([facts, similarity])
     assert first.startswith("2 differences were tested; the 95% interval of 2 leaves zero out, and 1 remain below 0.05")
-    assert smallest.startswith("4 questions on 4 clauses find a true difference from base in Fact recall four times")
+    assert smallest == "4 questions on 4 clauses are too few to tell any difference from base in Fact recall."
+    assert facts.cells[-1] == "none"
+    surer = replace(facts, test=replace(facts.test, smallest=0.6))
+    assert surer.cells[-1] == "0.60"
+    assert sentences([surer])[1].startswith(
+        "4 questions on 4 clauses find a true difference from base in Fact recall four"
+    )
 
 
 def test_the_summary_is_json() -> None:

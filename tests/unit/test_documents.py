@@ -344,7 +344,7 @@ def test_bad_settings() -> None:
         parse("Text.", max_words=0)
     with pytest.raises(ValignError, match="without '/'"):
         parse_document(b"Text.", "a/b")
-    with pytest.raises(ValignError, match="choose one of: udhr, lanternfield, saltmarsh"):
+    with pytest.raises(ValignError, match="choose one of: udhr, lanternfield, saltmarsh, udhr_counterfactual"):
         shipped_document("bill")
     with pytest.raises(ValignError, match="no shipped document"):
         shipped_questions("../udhr")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from omegaconf import DictConfig
 
 from valign import cli
 from valign.models import prepare_model
-from valign.pipeline import plain
+from valign.pipeline import Pipeline, plain
+from valign.results import warn_of_size
 from valign.store import read_json
 from valign.training.memory import GIB, Estimate, Shape, estimate, estimate_for, shape_of, too_large_to_answer, too_much
 
@@ -146,3 +150,40 @@ def test_a_model_that_one_device_cannot_hold_is_named_before_it_answers() -> Non
     assert too_large_to_answer(LLAMA_70B, 2, 143e9) is None
     assert too_large_to_answer(MISTRAL_7B, 2, 24e9) is None
     assert too_large_to_answer({"model_type": "unknown"}, 2, 1.0) is None
+
+
+def test_what_is_offloaded_has_to_fit_into_main_memory() -> None:
+    """Eight devices that offload 10 GiB each need 80 GiB; what lies on NVMe does not count."""
+    needed = Estimate(GIB, GIB, GIB, GIB, host=10 * GIB)
+    assert too_much(needed, 24 * GIB, 80 * GIB, 8) is None
+    line = too_much(needed, 24 * GIB, 64 * GIB, 8)
+    assert line is not None
+    assert "80.0 GiB of main memory for what 8 devices offload; the machine has 64.0 GiB" in line
+    nvme = {name: {"device": "nvme"} for name in ("offload_optimizer", "offload_param")}
+    trainer = {"strategy": "deepspeed", "devices": 1, "num_nodes": 1, "deepspeed": {"zero_optimization": nvme}}
+    settings = {"batch_size": 1, "max_length": 512}
+    found = estimate_for(
+        MISTRAL_7B, adapter={"kind": "none"}, settings=settings, trainer=trainer, stored_bytes=2, pairs=False
+    )
+    assert found is not None
+    assert found.host == 0
+
+
+def test_the_warning_comes_before_the_data(
+    compose_config: Callable[..., DictConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    """On a GPU of 1 MiB neither stage fits; where a finished run is evaluated, nothing is trained."""
+    monkeypatch.setattr("valign.training.strategies.device_of", lambda accelerator: "cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=2**20))
+    composed = compose_config("base_model=tiny", "base_model.precision=float32", f"artifacts={tmp_path}")
+    warn_of_size(Pipeline(composed), ("sft", "dpo"))
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.split(" ")[0] for text in said][:2] == ["sft:", "dpo:"]
+    assert all("this may not fit: an estimated" in text for text in said[:2])
+    assert not list(tmp_path.glob("data/*"))
+    caplog.clear()
+    warn_of_size(Pipeline(composed), ())
+    assert not [record for record in caplog.records if record.getMessage().startswith(("sft:", "dpo:"))]

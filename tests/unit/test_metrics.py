@@ -8,6 +8,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from valign.documents import shipped_names
 from valign.evaluation import metrics
 from valign.records import Passage
 
@@ -92,7 +93,7 @@ def test_fact_recall_is_the_share_of_facts() -> None:
     assert metrics.fact_recall("anything", []) is None
 
 
-@pytest.mark.parametrize("name", ["udhr", "saltmarsh", "lanternfield"])
+@pytest.mark.parametrize("name", shipped_names())
 def test_shipped_references_state_their_facts_and_verdicts(name: str) -> None:
     """A correct answer must score 1: every reference is one."""
     folder = resources.files("valign.documents") / "data"
@@ -224,14 +225,19 @@ def test_clause_passages_falls_back_to_the_enclosing_passage() -> None:
 
 def test_registry_leads_with_facts_and_verdicts() -> None:
     assert list(metrics.METRICS) == [
+        "follows_document",
+        "follows_original",
         "fact_recall",
         "verdict_accuracy",
         "verdict_preference",
         "similarity",
         "rouge_l",
+        "bertscore",
         "reference_nll",
         "faithfulness",
         "right_clause",
+        "contradiction",
+        "refusal",
         "length",
         "repetition",
     ]

@@ -313,6 +313,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         from_pdf.read_pdf(SOUND, "policy.pdf", 100)
 
 
+@pytest.mark.slow
 def test_every_word_of_random_pages_comes_back_once_and_in_order() -> None:
     """Words are unique (w0x, w1x, ...); pages of one or two columns have headings, short lines and running lines."""
     for seed in range(25):

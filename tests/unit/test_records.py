@@ -12,6 +12,7 @@ from valign.errors import ValignError
 from valign.records import (
     Answer,
     Instruction,
+    Original,
     Passage,
     Preference,
     Provenance,
@@ -30,6 +31,8 @@ ROWS: list[Any] = [
     Instruction("sft-1", ("d/1",), "question", "How long — “kept”?", "Nine days.\n", ORIGIN, {"relevance": 0.5}),
     Preference("pref-1", ("d/1", "d/2"), "claim", "Is it?", "Yes.", "No.", "verdict", ORIGIN),
     Question("q1", "d/1", "How long?", "Nine days.", (("nine days", "9 days"), ("fog",)), "yes"),
+    Question("q1", "d/1", "How long?", "Nine days.", original=Original((("ten days",),), "no")),
+    Answer("q1", "d/1", "How long?", "Nine days.", "Ten.", "rag", original=Original((), "yes")),
     Answer("q1", "d/1", "How long?", "Nine days.", "Ten.", "rag", retrieved=("d/1",), tokens=3, finished=False),
 ]
 
@@ -69,6 +72,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         ({"facts": "nine days"}, "'facts' must be a list of lists"),
         ({"facts": ["nine days"]}, "'facts' must be a list of lists"),
         ({"facts": [[]]}, "'facts' must be a list of lists"),
+        ({"original": "no"}, "'original' must be a JSON object, not str"),
         ({"verdict": "maybe"}, "'verdict' must be \"yes\", \"no\" or null, not 'maybe'"),
     ],
 )
@@ -79,6 +83,14 @@ def test_a_bad_value_is_named_with_file_and_line(change: dict[str, Any], words: 
         read_jsonl(file, Question)
     assert str(error.value).startswith(f"{file}, line 2: {words}")
     assert "\n" not in str(error.value)
+
+
+def test_a_bad_original_is_named_with_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    for original, words in (({"fact": []}, "unknown key 'fact'"), ({"verdict": "maybe"}, "'verdict' must be")):
+        file.write_text(json.dumps({**QUESTION, "original": original}) + "\n")
+        with pytest.raises(ValignError, match=f"own.jsonl, line 1, original: {words}"):
+            read_jsonl(file, Question)
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

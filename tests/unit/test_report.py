@@ -20,6 +20,7 @@ from valign.reporting import ArmResult, Comparison, figures, render, render_pict
 from valign.reporting.answers import by_clause
 from valign.reporting.comparison import MISSING, Clauses, Metric, seconds, show
 from valign.reporting.coverage import Audit, Coverage, coverage, shortcut_audit
+from valign.reporting.differences import differences
 from valign.reporting.page import HERE
 from valign.reporting.verdict import verdict
 
@@ -247,6 +248,51 @@ def test_verdict_says_what_the_interval_allows(ci: tuple[float | None, float | N
     assert any("best of 2 arms" in note for note in found.notes)
 
 
+def test_verdict_is_unclear_where_the_corrected_test_does_not_agree() -> None:
+    arms = comparison(arm_result("base"), arm_result("sft_dpo", (0.6, 0.9)))
+    (known, *others) = [d for d in differences(arms) if d.metric.name == "fact_recall"]
+    assert others == []
+    for p_holm, finding in ((0.049, "better"), (0.05, "unclear"), (None, "better")):
+        found = verdict(arms, [dataclasses.replace(known, p_holm=p_holm)])
+        assert found.finding == finding
+    found = verdict(arms, [dataclasses.replace(known, p_holm=0.648)])
+    assert found.notes[0].endswith(
+        "of 1 differences that were tested some do so by chance: corrected for their number, p is 0.648."
+    )
+
+
+def test_the_headline_says_what_the_best_arm_is_worse_in(tmp_path: Path) -> None:
+    """Contradiction rises from 0.02 to 0.40 beyond chance, and a limit of the tax is crossed; both stand in red."""
+    base, sft = arm_result("base"), arm_result("sft_dpo", (0.6, 0.9))
+    for result, mean in ((base, 0.02), (sft, 0.4)):
+        result.scores["metrics"]["contradiction"] = {"mean": mean, "ci95": [0.0, 0.5], "n": 6}
+    sft.scores["versus"]["base"]["contradiction"] = {"mean": 0.38, "ci95": [0.3, 0.46]}
+    sft.scores["tax"] = {
+        "metrics": {"everyday_drop": {"mean": 0.23, "ci95": [0.1, 0.4], "n": 40}},
+        "limits": {"everyday_drop": 0.1},
+        "crossed": ["everyday_drop"],
+    }
+    arms = comparison(base, sft)
+    (facts,) = [d for d in differences(arms) if d.metric.name == "fact_recall"]
+    risen = dataclasses.replace(facts, metric=Metric.named("contradiction"), p_holm=0.001)
+    assert verdict(arms, [facts, risen]).warnings == (
+        "SFT+DPO is worse than base in: Contradiction 0.40 (base 0.02).",
+        "Limit crossed: Accuracy drop of SFT+DPO is 0.23, above 0.1.",
+    )
+    assert verdict(arms, [facts, dataclasses.replace(risen, p_holm=0.2)]).warnings[0].startswith("Limit crossed")
+    shown = [p["class"] for p in page(tmp_path, arms).all("p") if "crossed" in (p.get("class") or "")]
+    assert shown == ["crossed"]
+
+
+def test_made_questions_are_called_so() -> None:
+    arms = [arm_result("base"), arm_result("sft")]
+    made = {"evaluation": {"questions": None}, "document": {"questions": None}}
+    assert any("The teacher made these questions" in n for n in verdict(comparison(*arms, config=made)).notes)
+    given = {"evaluation": {"questions": "mine.jsonl"}, "document": {"questions": None}}
+    for config in (given, {}):
+        assert not any("The teacher made" in n for n in verdict(comparison(*arms, config=config)).notes)
+
+
 def test_verdict_without_base_or_without_others() -> None:
     """One arm alone is described and nothing is claimed; the interval of SFT is 0.5 ± 0.2."""
     for name, missing in (("sft", "Base was not run"), ("base", "No other arm was run")):
@@ -297,11 +343,23 @@ def test_heat_map_levels_and_missing_values() -> None:
 
     NLL goes beyond 1, so its scale is the least, 2.25, to the most, 3; lower is better, so 2.25 is step 6, 3 step 0,
     and 2.5, a third up, 2/3 · 7 = 4.67: step 4.
+
+    Changes from base run from -0.75 to 0.75: +0.5 is (0.5 + 0.75) / 1.5 · 7 = 5.83, step 5; no change is 3.5, step 3.
+    NLL falls by as much, which is better.
     """
     shown = comparison()
     heat = tables.heat_map(shown, Clauses(shown.passages, []), {})
-    assert heat.layers["fact_recall"]["cells"] == [[("0.00", 0), ("0.50", 3), ("0.75", 5)], [(MISSING, None)] * 3]
-    assert [step for _, step in heat.layers["reference_nll"]["cells"][0]] == [0, 4, 6]
+    nothing = ("", None, "")
+    first, second = heat.layers["fact_recall"]["cells"]
+    assert first == [("0.00", 0, *nothing), ("0.50", 3, "+0.50", 5, "better"), ("0.75", 5, "+0.75", 6, "better")]
+    assert second == [(MISSING, None, *nothing)] * 3
+    first, second = heat.layers["reference_nll"]["cells"]
+    assert [cell[1] for cell in first] == [0, 4, 6]
+    assert [cell[2:] for cell in first] == [nothing, (f"{MINUS}0.50", 5, "better"), (f"{MINUS}0.75", 6, "better")]
+    assert [cell[2:] for cell in second] == [nothing, ("0.00", 3, ""), ("0.00", 3, "")]
+    assert heat.changes
+    alone = tables.heat_map(comparison(arm_result("sft")), Clauses(shown.passages, []), {})
+    assert not alone.changes and alone.layers["fact_recall"]["cells"][0][0][2:] == nothing
     assert [metric.name for metric in heat.metrics] == ["fact_recall", "reference_nll"]
     assert [row.short for row in heat.rows] == ["section-1", "section-2"]
 
@@ -327,6 +385,7 @@ def test_colours_can_be_read_in_light_and_dark() -> None:
     for block in blocks:
         colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
         pairs = [(f"heat-{i}", "heat-weak" if i < 4 else "heat-strong") for i in range(figures.LEVELS)]
+        pairs += [(f"change-{i}", "heat-strong" if i in (0, 6) else "heat-weak") for i in range(figures.LEVELS)]
         pairs += [(back, text) for back in ("page", "panel") for text in ("text", "soft", "accent")]
         pairs += [("page", "good"), ("page", "bad"), ("good-soft", "good"), ("bad-soft", "bad"), ("plain-soft", "text")]
         assert [pair for pair in pairs if contrast(colour[pair[0]], colour[pair[1]]) < 4.5] == []

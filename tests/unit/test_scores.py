@@ -43,18 +43,24 @@ def test_question_values() -> None:
         answer("q3", "elsewhere", "blue"),
     ]
     values = scores.question_values(answers, PASSAGES, AxisEmbedder(), [1.5, 2.0, 2.5], [1.0, None, None])
-    assert [list(v) for v in values] == [["question_id", "clause", *METRICS]] * 3
+    assert [list(v) for v in values] == [["question_id", "clause", "kind", *METRICS]] * 3
     assert values[0] == {
         "question_id": "q1",
         "clause": "d/1",
+        "kind": "situation",
+        "follows_document": None,
+        "follows_original": None,
         "fact_recall": 0.5,
         "verdict_accuracy": 1.0,
         "verdict_preference": 1.0,
         "similarity": pytest.approx(1),
         "rouge_l": pytest.approx(2 / 3),
+        "bertscore": None,
         "reference_nll": 1.5,
         "faithfulness": pytest.approx(1),
         "right_clause": 1.0,
+        "contradiction": 0.0,
+        "refusal": 0.0,
         "length": 2.0,
         "repetition": 0.0,
     }
@@ -62,6 +68,20 @@ def test_question_values() -> None:
     assert values[1]["right_clause"] == 1
     assert values[2]["similarity"] == 0
     assert values[2]["faithfulness"] is values[2]["right_clause"] is None
+
+
+def test_scores_by_kind_of_question() -> None:
+    """Two situations, one of which is right, and one factual question; one kind alone is not listed."""
+    values = [
+        {**row("q1", "a", fact_recall=1.0), "kind": "situation"},
+        {**row("q2", "b", fact_recall=0.0), "kind": "situation"},
+        {**row("q3", "b", fact_recall=1.0, length=3.0), "kind": "factual"},
+    ]
+    found = scores.score_arm("sft", values, samples=100)["by_kind"]["metrics"]
+    assert {name: (entry["mean"], entry["n"]) for name, entry in found.items()} == {
+        "fact_recall/factual": (1.0, 1), "fact_recall/situation": (0.5, 2), "length/factual": (3.0, 1),
+    }  # fmt: skip
+    assert "by_kind" not in scores.score_arm("sft", values[:2], samples=100)
 
 
 def test_question_values_without_what_comes_from_outside() -> None:
@@ -198,7 +218,7 @@ def test_terminal_table_fits_the_width() -> None:
     table = scores.terminal_table(arms, width=80)
     lines = table.splitlines()
     assert max(map(len, lines[:-1])) <= 80
-    assert lines[0].split() == ["Arm", "Fact", "recall", "↑", "Verdict", "accuracy", "↑", "Verdict", "preference", "↑"]
+    assert lines[0].split() == ["Arm", "Follows", "document", "↑", "Follows", "original", "↓", "Fact", "recall", "↑"]
     assert lines[1].startswith("base     ")
     assert all(info.label in table for info in METRICS.values())
     assert len(scores.terminal_table(arms, ["rouge_l"]).splitlines()) == 5

@@ -1,4 +1,4 @@
-"""The chain of batch scripts, with stand-ins for SLURM's commands."""
+"""The batch scripts, with stand-ins for SLURM's commands and for curl."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import os
 import subprocess
 from pathlib import Path
 
-PIPELINE = Path(__file__).resolve().parents[2] / "slurm" / "pipeline.sh"
+import pytest
+
+from valign.errors import ValignError
+from valign.slurm import LAUNCHER, check_launcher
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "slurm"
 SBATCH = """#!/bin/sh
 n=$(($(cat count 2>/dev/null || echo 0) + 1)); echo $n >count
 [ $n -lt "$FAILS_AT" ] || { echo "sbatch: error: Invalid partition" >&2; exit 1; }
@@ -20,7 +25,9 @@ def chain(folder: Path, fails_at: int) -> tuple[subprocess.CompletedProcess[str]
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "FAILS_AT": str(fails_at)}
-    done = subprocess.run(["bash", PIPELINE], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", SCRIPTS / "pipeline.sh"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     cancelled = folder / "cancelled"
     return done, cancelled.read_text() if cancelled.exists() else ""
 
@@ -42,3 +49,60 @@ def test_a_chain_that_lacks_a_link_is_cancelled(tmp_path: Path) -> None:
 def test_nothing_is_cancelled_where_nothing_was_submitted(tmp_path: Path) -> None:
     done, cancelled = chain(tmp_path, 1)
     assert done.returncode == 1 and not cancelled
+
+
+@pytest.mark.parametrize(
+    ("server", "wait", "line"),
+    [
+        ("false", 60, "error: the teacher's server ended before it answered; its words stand above"),
+        ("sleep 987", 1, "error: the teacher does not answer at http://here:9/health after 1 s; raise TEACHER_WAIT"),
+    ],
+)
+def test_a_teacher_that_does_not_come_is_one_line(server: str, wait: int, line: str, tmp_path: Path) -> None:
+    """A server that ends at once, and one that never answers, which is ended; no address is left behind."""
+    done = without_answer(
+        "teacher.sbatch", tmp_path, TEACHER_SERVER=server, TEACHER_WAIT=str(wait), TEACHER_HOST="here", TEACHER_PORT="9"
+    )
+    assert (done.returncode, done.stderr) == (1, f"{line}\n")
+    assert done.stdout.splitlines() == [
+        f"teacher: {server}",
+        f"teacher: when it answers at http://here:9/health, its address goes to {tmp_path}/state/teacher.url",
+    ]
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_synthesis_without_a_teacher_is_one_line(tmp_path: Path) -> None:
+    """An address that nobody answers at: the teacher's node was lost."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "teacher.url").write_text("http://here:9/v1\n")
+    done = without_answer("synthesize.sbatch", tmp_path, TEACHER_WAIT="1", VALIGN_SETTINGS="a=b")
+    expected = "error: no teacher answers at 'http://here:9/v1' after 1 s; see the log of teacher.sbatch\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+    assert done.stdout.startswith("synthesize: share 0/1 of the data for: a=b\nsynthesize: waiting for the teacher")
+
+
+def without_answer(script: str, folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
+    """Run a script where curl reaches nobody; it ends long before a minute is over, with all that it has started."""
+    (folder / "curl").write_text("#!/bin/sh\nexit 7\n")
+    (folder / "curl").chmod(0o755)
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "STATE": str(folder / "state")} | given
+    # what is left of a server keeps the pipes open, and the time runs out
+    return subprocess.run(
+        ["bash", SCRIPTS / script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_launcher_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name.partition('.')[0]!r}")
+
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("importlib.util.find_spec", lacking)
+    with pytest.raises(ValignError, match=r"needs its launcher: pip install -e '\.\[slurm\]'"):
+        check_launcher({"_target_": LAUNCHER})

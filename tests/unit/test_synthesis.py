@@ -373,6 +373,7 @@ def build(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [False, True], ids=["given questions", "made questions"])
 @pytest.mark.parametrize("name", shipped_names())
 def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Path) -> None:
@@ -411,6 +412,7 @@ def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Pa
         assert not [q for q in questions for fact in q.facts if fact[0] in q.question.lower()]
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_files(settings: Settings, tmp_path: Path) -> None:
     document = shipped_document("saltmarsh")
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

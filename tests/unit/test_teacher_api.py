@@ -245,7 +245,9 @@ def test_last_failure_names_status_and_server_but_not_the_key(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("status", "remedy"), [(404, "teacher.model"), (429, "concurrency"), (500, "server's log")])
+@pytest.mark.parametrize(
+    ("status", "remedy"), [(404, "teacher.base_urls"), (429, "concurrency"), (500, "server's log")]
+)
 def test_remedy_fits_the_status(server: Server, status: int, remedy: str) -> None:
     server.failures = [(status, "no")]
     with pytest.raises(ValignError, match=f"status {status} .*{remedy}"):

@@ -93,6 +93,7 @@ def expected(requests: list[Request]) -> list[list[Completion]]:
     return [[Completion(r.messages[-1]["content"][::-1], 5, True)] * r.sampling.n for r in requests]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "faults",
     [
@@ -165,6 +166,7 @@ def test_refused_calls_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused[:20] == [0, 1, 2, 3] * 5
 
 
+@pytest.mark.slow
 def test_server_that_is_down_is_left_to_the_others_and_comes_back(start: Start, tmp_path: Path) -> None:
     """One of two servers is missing at first and started later: in the end it has answered a part."""
     with socket.socket() as free:
@@ -188,8 +190,9 @@ def test_server_that_is_down_is_left_to_the_others_and_comes_back(start: Start, 
     assert (late[0].paid() + there.paid()).total() == 200
 
 
+@pytest.mark.slow
 def test_restart_of_the_only_server_is_waited_for(start: Start, tmp_path: Path) -> None:
-    """Killed with calls under way and started again a second later: the run notices nothing but the time."""
+    """Killed with calls under way and started again a second later: it says so once, and nothing is lost but time."""
     server = start(latency=0.05)
     program = (
         "import sys; from pathlib import Path; from tests.unit.test_teacher_faults import *\n"
@@ -197,12 +200,15 @@ def test_restart_of_the_only_server_is_waited_for(start: Start, tmp_path: Path) 
         "assert teacher.complete_all(asked(120), 'test') == expected(asked(120))\n"
     )
     command = [sys.executable, "-c", program, server.url, str(tmp_path / "c.sqlite")]
-    client = subprocess.Popen(command, cwd=ROOT, env=environment())
+    client = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
     wait_for(lambda: server.paid().total() >= 20)
     server.kill()
     time.sleep(0.5)
     second = start(latency=0.01, port=server.port)
-    assert client.wait(timeout=60) == 0
+    said = client.communicate(timeout=60)[1]
+    assert client.returncode == 0, said
+    assert said.count("; it is tried again, after longer and longer waits\n") == 1, said
+    assert server.url in said
     total = server.paid() + second.paid()
     assert set(total) == {f"p{i:03d}" for i in range(120)}
     assert sum(count > 1 for count in total.values()) <= 8
@@ -220,6 +226,7 @@ teacher.complete_all([ask(f"p{i:03d}", n=3) for i in range(400)], "test")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_run_goes_on_with_what_is_missing(start: Start, tmp_path: Path, how: signal.Signals) -> None:
     """At most the calls that were under way (8), and those of the last write (8), are made a second time."""

@@ -172,6 +172,7 @@ def start(folder: Path, seconds: float) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_with_the_same_groups(tmp_path: Path) -> None:
     """Killed in the third of four groups: the second run makes that one again and the fourth, and nothing else."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"

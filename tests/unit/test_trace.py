@@ -221,6 +221,7 @@ def test_a_shipped_document_is_at_hand(tmp_path: Path) -> None:
     assert "not at hand" in trace(read_ledger(tmp_path / "artifacts", tmp_path), "sft-1111aaaa")
 
 
+@pytest.mark.slow
 def test_the_entry_points_print_one_entry_and_write_one_folder(place: Path) -> None:
     """From the folder that the runs were started from, with the default folders."""
 

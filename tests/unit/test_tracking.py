@@ -82,6 +82,7 @@ def read_back(folder: Path) -> list[dict[str, Any]]:
     return runs
 
 
+@pytest.mark.slow
 def test_wandb_run_offline(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     """One run with a curve of two points, scores, answers and a config, read back from its file; nothing is said."""
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -119,6 +120,7 @@ def test_wandb_run_offline(tmp_path: Path, home: Path, monkeypatch: pytest.Monke
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_each_run_is_closed_also_after_an_error(tmp_path: Path) -> None:
     """The first of two runs in one process fails; the second is another run, and the first keeps its exit code."""
     with pytest.raises(RuntimeError, match="boom"), tracked(make_logger(**arguments(tmp_path / "a"))):
@@ -134,6 +136,7 @@ def test_each_run_is_closed_also_after_an_error(tmp_path: Path) -> None:
     assert first["run"]["run_id"] != second["run"]["run_id"]
 
 
+@pytest.mark.slow
 def test_restarted_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same folder, also by another name, is the same run; the environment is left as it was."""
     before = os.environ.get("WANDB_DATA_DIR")
@@ -195,6 +198,7 @@ def test_mode_auto_is_offline_unless_logged_in(home: Path, monkeypatch: pytest.M
     assert (wandb_mode("auto"), wandb_mode("online")) == ("disabled", "online")
 
 
+@pytest.mark.slow
 def test_server_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     """With mode auto the run goes on offline and says so; a user who asked for online gets a message."""
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -265,6 +269,7 @@ def test_flat_scores() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_its_own_error_where_a_signal_has_ended_wandb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from valign.documents.read import MAX_WORDS, parse_document
 from valign.errors import ValignError
 from valign.records import Document, Question, read_jsonl
 
-SHIPPED = ("udhr", "lanternfield", "saltmarsh")
+SHIPPED = ("udhr", "lanternfield", "saltmarsh", "udhr_counterfactual")
 DATA = resources.files("valign.documents").joinpath("data")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from valign.progress import progress
 from valign.ranks import Ranks
 from valign.records import Answer, Message, Passage, Question
 from valign.synthesis.templates import labelled
-from valign.teachers.protocol import Completion, Request, Sampling
+from valign.teachers.protocol import Completion, Request, Sampling, Teacher
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def conversation(question: str, passages: Sequence[Passage] = (), system: str | 
 
 
 def answer_questions(
-    generator: Generator,
+    generator: Teacher,
     questions: Sequence[Question],
     retrieved: Sequence[Sequence[Passage]],
     *,
@@ -55,26 +55,28 @@ def answer_questions(
     cache: Path,
     max_new_tokens: int,
     system: str | None = None,
+    turns: Callable[[Sequence[Message]], Sequence[Message]] = tuple,
     ranks: Ranks | None = None,
 ) -> list[Answer]:
     """Let an arm answer, greedily; answers are cached as they come, so that a killed run loses one batch at most.
 
     Args:
-        generator: The arm's model.
+        generator: The arm's model, in this process or on a server.
         questions: What it is asked.
         retrieved: For each question the passages in its prompt; empty lists for none.
         arm: Name of the arm, for the answers.
         cache: File of the cache.
         max_new_tokens: Longest answer.
         system: System prompt.
+        turns: Makes of a conversation the turns that the model is sent.
         ranks: The run's processes, all of which call this; the first gets the answers of all, in order.
     """
     sampling = Sampling(max_new_tokens=max_new_tokens)
     requests = [
-        Request(conversation(q.question, passages, system), sampling)
+        Request(tuple(turns(conversation(q.question, passages, system))), sampling)
         for q, passages in zip(questions, retrieved, strict=True)
     ]
-    completions = _complete(generator, requests, cache, f"{arm} answers", ranks or Ranks())
+    completions = complete(generator, requests, cache, f"{arm} answers", ranks or Ranks())
     return [
         Answer(
             q.question_id,
@@ -89,17 +91,25 @@ def answer_questions(
             tuple(p.clause for p in passages),
             found[0].tokens,
             found[0].finished,
+            q.original,
         )
         for q, passages, found in zip(questions, retrieved, completions, strict=False)
     ]
 
 
-def _complete(
-    generator: Generator, requests: Sequence[Request], cache: Path, label: str, ranks: Ranks
+def complete(
+    generator: Teacher, requests: Sequence[Request], cache: Path, label: str, ranks: Ranks
 ) -> list[list[Completion]]:
     """Complete requests, batch by batch in turn in each process; each batch is the one a single process would form.
 
     After each round the first process keeps what came, and in the end it has all in order; the others return nothing.
+
+    Args:
+        generator: The model.
+        requests: What it is asked.
+        cache: File of the cache, which the first process writes.
+        label: For the progress bar.
+        ranks: The run's processes, all of which call this.
     """
     from valign.teachers.cache import CachedTeacher, request_key
 

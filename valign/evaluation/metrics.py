@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from valign.records import Passage
+from valign.records import Original, Passage
 from valign.retrieval import clause_passages
 
 
@@ -45,6 +45,17 @@ class MetricInfo:
 METRICS: dict[str, MetricInfo] = {
     info.name: info
     for info in (
+        MetricInfo(
+            "follows_document",
+            "Follows document",
+            "Share of answers that say what the document says, and not the original, where the two differ.",
+        ),
+        MetricInfo(
+            "follows_original",
+            "Follows original",
+            "Share of answers that say what the original says, and not the document, where the two differ.",
+            False,
+        ),
         MetricInfo("fact_recall", "Fact recall", "Share of the facts a right answer needs that the answer states."),
         MetricInfo("verdict_accuracy", "Verdict accuracy", "Share of yes/no questions with the right verdict."),
         MetricInfo(
@@ -55,10 +66,20 @@ METRICS: dict[str, MetricInfo] = {
         MetricInfo("similarity", "Similarity", "Cosine of the embeddings of answer and reference."),
         MetricInfo("rouge_l", "ROUGE-L", "F-measure of the longest common word sequence of answer and reference."),
         MetricInfo(
+            "bertscore", "BERTScore", "F-measure of the greedy matching of tokens, embedded by all-MiniLM-L6-v2."
+        ),
+        MetricInfo(
             "reference_nll", "Reference NLL", "Negative log-likelihood of the reference, in nats per token.", False
         ),
         MetricInfo("faithfulness", "Faithfulness", "Cosine of the embeddings of answer and deciding clause."),
         MetricInfo("right_clause", "Right clause", "Share of answers whose nearest passage is the deciding clause."),
+        MetricInfo(
+            "contradiction",
+            "Contradiction",
+            "Share of answers with the opposite verdict, or another figure for the right one; found by rules.",
+            False,
+        ),
+        MetricInfo("refusal", "Refusal", "Share of answers that refuse, in one of the usual phrases.", False),
         MetricInfo("length", "Words", "Length of the answer in words.", None, 1),
         MetricInfo("repetition", "Repetition", "Share of the answer's 4-grams that occurred before in it.", False),
     )
@@ -291,6 +312,40 @@ def _sentence_verdict(sentence: str) -> str | None:
 def verdict_correct(answer: str, verdict: str | None) -> float | None:
     """Return 1.0 where the answer states the right verdict, 0.0 where it does not, None for a question without one."""
     return None if verdict is None else float(stated_verdict(answer) == verdict)
+
+
+def followed(answer: str, facts: Sequence[Sequence[str]], verdict: str | None, original: Original | None) -> str | None:
+    """Return which version an answer follows where the document contradicts the version that pre-training knows.
+
+    An answer follows a version where it states all of its facts and not the opposite of its verdict; a version without
+    facts is followed where its verdict is stated. A bare yes or no does not make up for facts, so guessing gains
+    nothing. The shares of ``document`` and ``original`` are the frequencies of the substitute and of the original
+    answer in work on knowledge conflicts (p_s and p_o in Zhou et al., Context-faithful Prompting for Large Language
+    Models, 2023).
+
+    Args:
+        answer: What a model wrote.
+        facts: Of the document, as in ``fact_recall``.
+        verdict: The document's, or None.
+        original: The other version's facts and verdict.
+
+    Returns:
+        ``document``, ``original``, ``both`` or ``neither``; None without another version.
+    """
+    if original is None:
+        return None
+    stated = stated_verdict(answer)
+    document = _follows(answer, stated, facts, verdict)
+    if _follows(answer, stated, original.facts, original.verdict):
+        return "both" if document else "original"
+    return "document" if document else "neither"
+
+
+def _follows(answer: str, stated: str | None, facts: Sequence[Sequence[str]], verdict: str | None) -> bool:
+    """Tell whether an answer states a version's facts, or its verdict if it has none, and not the opposite verdict."""
+    if verdict is not None and stated not in (None, verdict):
+        return False
+    return fact_recall(answer, facts) == 1.0 if facts else verdict is not None and stated == verdict
 
 
 @lru_cache(maxsize=1)

@@ -8,9 +8,12 @@ from typing import Any
 
 from valign.errors import ValignError
 from valign.evaluation import metrics
+from valign.evaluation.bertscore import TokenEmbedder, bertscore
+from valign.evaluation.contradiction import contradicts
 from valign.evaluation.metrics import METRICS, Embedder, MetricInfo
 from valign.evaluation.statistics import bootstrap_mean, paired_difference
 from valign.records import Answer, Passage
+from valign.synthesis.checks import refuses
 
 ARM_LABELS = {
     "base": "base",
@@ -46,8 +49,9 @@ def question_values(
             where it is not, None for a question without a verdict.
 
     Returns:
-        N dictionaries with ``question_id``, ``clause`` and one value for each metric in ``METRICS``; None where it
-        does not apply: no facts, no verdict, not measured, or a clause that the document does not have.
+        N dictionaries with ``question_id``, ``clause``, ``kind`` and one value for each metric in ``METRICS``; None
+        where it does not apply: no facts, no verdict, no original, not measured, a clause that the document does not
+        have, or an embedder that does not embed tokens.
 
     Raises:
         ValueError: A list has another length than ``answers``.
@@ -58,18 +62,29 @@ def question_values(
             raise ValueError(f"{len(answers)} answers but {len(column)} values of {name}")
         given[name] = [None] * len(answers) if column is None else column
     texts = [a.answer for a in answers]
+    sides = [metrics.followed(a.answer, a.facts, a.verdict, a.original) for a in answers]
     columns: dict[str, Sequence[float | None]] = {
+        "follows_document": [None if side is None else float(side == "document") for side in sides],
+        "follows_original": [None if side is None else float(side == "original") for side in sides],
         "fact_recall": [metrics.fact_recall(a.answer, a.facts) for a in answers],
         "verdict_accuracy": [metrics.verdict_correct(a.answer, a.verdict) for a in answers],
         "similarity": _rounded(metrics.similarity(embedder, texts, [a.reference for a in answers])),
         "rouge_l": [metrics.rouge_l(a.answer, a.reference) for a in answers],
+        "bertscore": _bertscores(embedder, answers),
+        "contradiction": [contradicts(a.answer, a.question, a.reference, a.verdict, a.facts) for a in answers],
+        "refusal": [float(refuses(text)) for text in texts],
         "length": [float(metrics.length_words(text)) for text in texts],
         "repetition": [metrics.repetition(text) for text in texts],
         **given,
         **_clause_columns(answers, passages, embedder),
     }
     return [
-        {"question_id": a.question_id, "clause": a.clause, **{name: columns[name][i] for name in METRICS}}
+        {
+            "question_id": a.question_id,
+            "clause": a.clause,
+            "kind": a.kind,
+            **{name: columns[name][i] for name in METRICS},
+        }
         for i, a in enumerate(answers)
     ]
 
@@ -77,6 +92,12 @@ def question_values(
 def _rounded(cosines: Sequence[float]) -> list[float]:
     """Drop the digits that depend on which texts were embedded together, so that a run gives the same file again."""
     return [round(cosine, DIGITS) for cosine in cosines]
+
+
+def _bertscores(embedder: Embedder, answers: Sequence[Answer]) -> Sequence[float | None]:
+    if not isinstance(embedder, TokenEmbedder):
+        return [None] * len(answers)
+    return _rounded(bertscore(embedder, [a.answer for a in answers], [a.reference for a in answers]))
 
 
 def _clause_columns(
@@ -96,34 +117,80 @@ def _clause_columns(
 
 
 def score_arm(
-    arm: str, values: Sequence[Values], base_values: Sequence[Values] | None = None, samples: int = 2000
+    arm: str,
+    values: Sequence[Values],
+    base_values: Sequence[Values] | None = None,
+    samples: int = 2000,
+    exposure: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return an arm's scores in the form of ``scores.json``.
 
-    Intervals are percentile bootstraps over clauses. A metric without any value is left out.
+    Intervals are percentile bootstraps over clauses. A metric without any value is left out. Where there are several
+    kinds of question, ``by_kind`` has the same for each of them, under ``<metric>/<kind>``. Where training left clauses
+    out, ``by_exposure`` has the same for the seen and the unseen ones, and the paired differences to base under
+    ``<metric>/<exposure>, minus base``.
+
+    The values of several trainings are scored together where the rows say in ``seed`` which one they come from: means
+    and differences are those over all of them, intervals resample seeds and clauses, ``n`` counts questions, ``seeds``
+    lists the seeds, and ``by_seed`` has the mean of every metric for each.
 
     Args:
         arm: Name of the arm.
         values: What ``question_values`` gave for it.
         base_values: The same for base, for the paired differences; questions are matched by id.
         samples: Number of bootstrap samples.
+        exposure: ``seen`` or ``unseen`` for the questions' clauses; empty where training left none out.
 
     Raises:
         ValignError: A question id occurs twice, a value is not finite, or the two arms share no question.
     """
     _check(arm, values)
     clauses = [str(v["clause"]) for v in values]
-    means: dict[str, dict[str, Any]] = {}
-    for name in METRICS:
-        interval = bootstrap_mean([v.get(name) for v in values], clauses, samples)
-        if interval.n:
-            means[name] = interval.to_json()
+    means = _intervals(values, samples)
     by_clause = {}
     for clause in dict.fromkeys(clauses):
         rows = [v for v in values if str(v["clause"]) == clause]
-        by_clause[clause] = {"n": len(rows), **_means(rows)}
+        by_clause[clause] = {"n": _questions(rows), **_means(rows)}
     versus = {} if base_values is None else {"base": difference(arm, values, base_values, samples)}
-    return {"arm": arm, "n": len(values), "metrics": means, "by_clause": by_clause, "versus": versus}
+    scores = {"arm": arm, "n": _questions(values), "metrics": means, "by_clause": by_clause, "versus": versus}
+    seeds = sorted({int(v["seed"]) for v in values if "seed" in v})
+    if seeds:
+        scores["seeds"] = seeds
+        scores["by_seed"] = {str(seed): _means([v for v in values if v["seed"] == seed]) for seed in seeds}
+    kinds = sorted({str(v["kind"]) for v in values if v.get("kind")})
+    if len(kinds) > 1:
+        of_kind = {kind: _intervals([v for v in values if v.get("kind") == kind], samples) for kind in kinds}
+        scores["by_kind"] = {"metrics": _named(of_kind)}
+    if exposure:
+        parts: dict[str, dict[str, Any]] = {}
+        for group in ("seen", "unseen"):
+            rows = [v for v in values if exposure.get(str(v["clause"])) == group]
+            parts[group] = _intervals(rows, samples)
+            if rows and base_values is not None:
+                parts[f"{group}, minus base"] = difference(arm, rows, base_values, samples)
+        scores["by_exposure"] = {"metrics": _named(parts)}
+    return scores
+
+
+def _named(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the intervals of all groups in one dictionary, metric by metric, as ``<metric>/<group>``."""
+    return {f"{name}/{group}": found[name] for name in METRICS for group, found in parts.items() if name in found}
+
+
+def _intervals(values: Sequence[Values], samples: int) -> dict[str, dict[str, Any]]:
+    """Return mean and interval of every metric that has a value."""
+    clauses, seeds = [str(v["clause"]) for v in values], [v.get("seed") for v in values]
+    found = {}
+    for name in METRICS:
+        interval = bootstrap_mean([v.get(name) for v in values], clauses, samples, repeats=seeds)
+        if interval.n:
+            measured = _questions([v for v in values if v.get(name) is not None])
+            found[name] = {**interval.to_json(), "n": measured}
+    return found
+
+
+def _questions(rows: Sequence[Values]) -> int:
+    return len({row["question_id"] for row in rows})
 
 
 def difference(
@@ -131,33 +198,52 @@ def difference(
 ) -> dict[str, dict[str, Any]]:
     """Return the paired difference of an arm to another one by metric, over the questions that both have.
 
+    Where the rows come from several trainings, those of the same seed are paired; an arm without seeds is paired with
+    each of the other's.
+
     Raises:
         ValignError: As in ``score_arm``.
     """
     _check(arm, values)
     _check("the other arm", other_values)
-    other = {v["question_id"]: v for v in other_values}
-    shared = [v for v in values if v["question_id"] in other]
-    if values and other_values and not shared:
+    pairs = paired_rows(values, other_values)
+    if values and other_values and not pairs:
         raise ValignError(f"{arm}: shares no question with the arm it is compared with; score both on one file.")
+    clauses = [str(own["clause"]) for own, _ in pairs]
+    seeds = [own.get("seed", other.get("seed")) for own, other in pairs]
     result = {}
     for name in METRICS:
-        pairs = [(v.get(name), other[v["question_id"]].get(name)) for v in shared]
-        clauses = [str(v["clause"]) for v in shared]
-        interval = paired_difference([a for a, _ in pairs], [b for _, b in pairs], clauses, samples)
+        measured = [(own.get(name), other.get(name)) for own, other in pairs]
+        interval = paired_difference(
+            [a for a, _ in measured], [b for _, b in measured], clauses, samples, repeats=seeds
+        )
         if interval.n:
-            result[name] = interval.to_json()
+            both = [own for own, other in pairs if own.get(name) is not None and other.get(name) is not None]
+            result[name] = {**interval.to_json(), "n": _questions(both)}
     return result
+
+
+def paired_rows(values: Sequence[Values], other_values: Sequence[Values]) -> list[tuple[Values, Values]]:
+    """Return the rows of two arms that are about the same question and, where they have a seed, of the same one."""
+    others: dict[str, dict[Any, Values]] = {}
+    for row in other_values:
+        others.setdefault(row["question_id"], {})[row.get("seed")] = row
+    pairs = []
+    for row in values:
+        for seed, other in others.get(row["question_id"], {}).items():
+            if seed is None or "seed" not in row or seed == row["seed"]:
+                pairs.append((row, other))
+    return pairs
 
 
 def _check(arm: str, values: Sequence[Values]) -> None:
     """Refuse repeated question ids and values that are not finite."""
-    seen: set[str] = set()
+    seen: set[tuple[str, Any]] = set()
     for row in values:
         question = row["question_id"]
-        if question in seen:
+        if (question, row.get("seed")) in seen:
             raise ValignError(f"{arm}: question '{question}' occurs twice; give each question an id of its own.")
-        seen.add(question)
+        seen.add((question, row.get("seed")))
         for name in METRICS:
             value = row.get(name)
             if value is not None and not math.isfinite(value):
@@ -299,4 +385,28 @@ def footnote(scores: Sequence[dict[str, Any]]) -> str:
     verdicts = {s["metrics"]["verdict_accuracy"]["n"] for s in scores if "verdict_accuracy" in s["metrics"]}
     if len(verdicts) == 1:
         number += f", {next(iter(verdicts))} of them with a verdict"
-    return f"{number}; brackets: 95% bootstrap interval over clauses."
+    changed = {s["metrics"]["follows_document"]["n"] for s in scores if "follows_document" in s["metrics"]}
+    if len(changed) == 1:
+        number += f", {next(iter(changed))} where the document contradicts the original"
+    seeds = {len(s["seeds"]) for s in scores if "seeds" in s}
+    over = "clauses"
+    if seeds:
+        number += (
+            f"; means over {' to '.join(str(n) for n in sorted({min(seeds), max(seeds)}))} seeds of what was trained"
+        )
+        over = "seeds and clauses"
+    notes = [number, *filter(None, [server_note(scores)]), f"brackets: 95% bootstrap interval over {over}."]
+    return "; ".join(notes)
+
+
+def server_note(scores: Sequence[dict[str, Any]]) -> str:
+    """Say which arms answered through a server, and of which some metrics could not be measured; or nothing."""
+    served = sort_scores([s for s in scores if "server" in s])
+    if not served:
+        return ""
+    note = f"answered through a server: {', '.join(arm_label(s['arm']) for s in served)}"
+    unmeasured = [arm_label(s["arm"]) for s in served if s["server"]["likelihoods"] == "none"]
+    if unmeasured:
+        left_out = "what needs the model itself (reference NLL, verdict preference, alignment tax) not measured for"
+        note += f"; {left_out}: {', '.join(unmeasured)}"
+    return note

@@ -8,18 +8,14 @@ messages (TRL, "Dataset formats and types"). Axolotl's ``chat_template.default``
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from valign.errors import ValignError
 from valign.ledger.card import card, dataset_name
 from valign.ledger.source import DataSet
 from valign.records import Instruction, Message, Preference, write_jsonl
-from valign.store import write_json
+from valign.store import new_folder, write_json
 
 Row = dict[str, Any]
 SFT_FILE, PAIRS_FILE, SINGLE_FILE = "sft.jsonl", "preference.jsonl", "preference_single.jsonl"
@@ -39,20 +35,8 @@ def write_portable(data: DataSet, output: Path, license: str) -> None:
     Raises:
         ValignError: The folder is not empty or cannot be written.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
-    part = None
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-        _write(data, part, license)
-        part.chmod(0o755)
-        os.replace(part, output)
-    except OSError as error:
-        raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
+    with new_folder(output) as folder:
+        _write(data, folder, license)
 
 
 def _write(data: DataSet, folder: Path, license: str) -> None:

@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valign.evaluation.metrics import fact_recall, stated_verdict
+from valign.evaluation.metrics import fact_recall, followed, stated_verdict
 from valign.records import Answer
 from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Clauses, Comparison, Metric, number, show
+from valign.reporting.examples import ExampleList, Examples
 from valign.reporting.figures import level
 
 MOST_WORDINGS = 3
+FOLLOWED = {
+    "document": "follows the document, not the original",
+    "original": "follows the original, not the document",
+    "both": "says what both versions say",
+    "neither": "says neither what the document nor what the original says",
+}
 
 
 @dataclass(frozen=True)
@@ -24,8 +31,15 @@ class Mark:
 
 @dataclass(frozen=True)
 class Card:
-    """One arm's answer."""
+    """One arm's answer.
 
+    ``place`` is the arm's among the arms, ``score`` its leading measures in one word, which answers that agree have in
+    common, and ``trained`` what the arm was trained on about the clause.
+    """
+
+    place: int
+    score: str
+    trained: str
     arm: str
     answer: str
     marks: list[Mark]
@@ -55,6 +69,7 @@ class ClauseView:
     text: str
     anchor: str
     questions: list[QuestionView]
+    examples: list[ExampleList]
     chips: list[tuple[str, str, int | None]]
 
 
@@ -64,7 +79,8 @@ def by_clause(comparison: Comparison, clauses: Clauses) -> list[ClauseView]:
     for result in comparison.arms:
         for answer in result.answers:
             questions.setdefault(answer.clause, {}).setdefault(answer.question_id, answer)
-    tables = [_Table(result) for result in comparison.arms]
+    tables = [_Table(result, i) for i, result in enumerate(comparison.arms)]
+    examples = Examples(comparison)
     leading = next((m for m in comparison.metrics if m in PRIMARY), None)
     return [
         ClauseView(
@@ -73,7 +89,8 @@ def by_clause(comparison: Comparison, clauses: Clauses) -> list[ClauseView]:
             heading=clauses.heading(clause),
             text=clauses.text(clause),
             anchor=f"clause-{i}",
-            questions=[_question(question, tables, clauses) for question in questions[clause].values()],
+            questions=[_question(question, tables, clauses, examples) for question in questions[clause].values()],
+            examples=examples.lists(clauses.names(clause)),
             chips=_chips(comparison, clause, leading) if leading else [],
         )
         for i, clause in enumerate(clauses.ordered(questions), start=1)
@@ -82,7 +99,7 @@ def by_clause(comparison: Comparison, clauses: Clauses) -> list[ClauseView]:
 
 def filters(comparison: Comparison) -> list[tuple[str, str]]:
     """Return what a reader can filter questions by: the tag and its name."""
-    found = [("disagree", "Arms disagree")]
+    found = [("disagree", "Arms shown disagree")]
     found += [(f"miss-{i}", f"{arm.label} misses something") for i, arm in enumerate(comparison.arms)]
     if comparison.base is not None:
         others = [(i, arm) for i, arm in enumerate(comparison.arms) if arm.arm != BASE]
@@ -93,8 +110,9 @@ def filters(comparison: Comparison) -> list[tuple[str, str]]:
 class _Table:
     """One arm's answers and values, looked up by question."""
 
-    def __init__(self, result: ArmResult) -> None:
+    def __init__(self, result: ArmResult, place: int) -> None:
         self.result = result
+        self.place = place
         self.answers = {answer.question_id: answer for answer in result.answers}
         self.values = {str(row.get("question_id")): row for row in result.values}
 
@@ -109,12 +127,13 @@ def _chips(comparison: Comparison, clause: str, metric: str) -> list[tuple[str, 
     return [(label, show(value), level(value, 0.0, 1.0, True)) for label, value in values]
 
 
-def _question(question: Answer, tables: Sequence[_Table], clauses: Clauses) -> QuestionView:
+def _question(question: Answer, tables: Sequence[_Table], clauses: Clauses, examples: Examples) -> QuestionView:
+    named = clauses.names(question.clause)
     return QuestionView(
         question_id=question.question_id,
         question=question.question,
         reference=question.reference,
-        cards=[_card(table, question.question_id, clauses) for table in tables],
+        cards=[_card(table, question.question_id, clauses, examples.trained(table.result, named)) for table in tables],
         tags=" ".join(_tags(question.question_id, tables)),
     )
 
@@ -129,12 +148,15 @@ def _tags(question_id: str, tables: Sequence[_Table]) -> list[str]:
     return tags
 
 
-def _card(table: _Table, question_id: str, clauses: Clauses) -> Card:
+def _card(table: _Table, question_id: str, clauses: Clauses, trained: str) -> Card:
     """Lay out one arm's answer; an arm that did not answer gets an empty card."""
     answer, row = table.answers.get(question_id), table.values.get(question_id, {})
     if answer is None:
-        return Card(table.result.label, "", [], [], [], True)
+        return Card(table.place, "", trained, table.result.label, "", [], [], [], True)
     return Card(
+        place=table.place,
+        score="/".join(show(value) for value in table.primary(question_id)),
+        trained=trained,
         arm=table.result.label,
         answer=answer.answer,
         marks=_marks(answer),
@@ -152,12 +174,15 @@ def _shown(answer: Answer, clauses: Clauses) -> list[str]:
 
 
 def _marks(answer: Answer) -> list[Mark]:
-    """Return the facts and the verdict that the answer needed, and which of them it has, as the metrics see it."""
+    """Return the facts, the verdict and the version that an answer needed, and which it has, as the metrics see it."""
     marks = [Mark(_wordings(fact), fact_recall(answer.answer, [fact]) == 1.0) for fact in answer.facts]
     if answer.verdict is not None:
         stated = stated_verdict(answer.answer)
         said = "" if stated == answer.verdict else f" (says {stated})" if stated else " (says neither)"
         marks.append(Mark(f"verdict {answer.verdict}{said}", stated == answer.verdict))
+    side = followed(answer.answer, answer.facts, answer.verdict, answer.original)
+    if side is not None:
+        marks.append(Mark(FOLLOWED[side], side == "document"))
     return marks
 
 

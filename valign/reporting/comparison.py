@@ -12,13 +12,24 @@ from valign.errors import ValignError
 from valign.evaluation.metrics import METRICS
 from valign.evaluation.scores import arm_label
 from valign.judging import Judgement, Tournament, by_reference, tournament
-from valign.records import Answer, Passage
+from valign.judging.labels import Label
+from valign.records import Answer, Instruction, Passage, Preference
 from valign.retrieval import clause_passages
+from valign.tax.scores import TAX
 
 BASE = "base"
 PRIMARY = ("fact_recall", "verdict_accuracy")
-SUBSTANCE = ("fact_recall", "verdict_accuracy", "verdict_preference", "right_clause", "faithfulness")
-MANNER = ("similarity", "rouge_l", "reference_nll", "length", "repetition")
+SHARES = ("follows_document", *PRIMARY)
+SUBSTANCE = (
+    "follows_document",
+    "follows_original",
+    *PRIMARY,
+    "verdict_preference",
+    "right_clause",
+    "faithfulness",
+    "contradiction",
+)
+MANNER = ("similarity", "rouge_l", "bertscore", "reference_nll", "refusal", "length", "repetition")
 ARM_NOTES = {
     "base": "The model as it came, which has not been shown the document.",
     "in_context": "The base model, shown the whole document before each question.",
@@ -43,12 +54,19 @@ class ArmResult:
         scores: The content of its ``scores.json``.
         answers: Its answers, one a question.
         values: Metric values by question: ``{"question_id": ..., metric: number or None, ...}``.
+        stages: The trainings behind it: ``sft``, ``dpo``, both or none.
+        data: Hash of the data that it was trained on; nothing where it was not.
+        every_seed: Where several seeds were trained, the values of them all, with the ``seed`` of each row; ``answers``
+            and ``values`` are then those of the lowest.
     """
 
     arm: str
     scores: dict[str, Any]
     answers: list[Answer]
     values: list[dict[str, Any]]
+    stages: tuple[str, ...] = ()
+    data: str = ""
+    every_seed: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -95,8 +113,11 @@ class Comparison:
         timings: Seconds by stage.
         config: The resolved configuration.
         artifacts: Hash by artifact.
+        work: What each stage did, as its manifest counts it: examples, steps, tokens, calls of the teacher.
+        examples: Training examples by the hash of their data.
         judge: The judge of pairs of answers: ``kind``, ``model``, ``tie``, ``warning``; None for none.
         judgements: What it said, where it is a model.
+        labels: What people said of pairs of answers.
     """
 
     title: str
@@ -110,8 +131,11 @@ class Comparison:
     timings: dict[str, float] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
+    work: dict[str, dict[str, Any]] = field(default_factory=dict)
+    examples: dict[str, list[Instruction | Preference]] = field(default_factory=dict)
     judge: dict[str, Any] | None = None
     judgements: list[Judgement] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
 
     @cached_property
     def wins(self) -> Tournament | None:
@@ -122,10 +146,11 @@ class Comparison:
         if self.judge is None:
             return None
         kind, model, warning = (str(self.judge.get(key) or "") for key in ("kind", "model", "warning"))
-        found = self.judgements if model else self._by_reference(float(self.judge.get("tie") or 0.0))
+        found = self.judgements if model else self.by_reference(float(self.judge.get("tie") or 0.0))
         return tournament(found, kind, model, warning) if found else None
 
-    def _by_reference(self, tie: float) -> list[Judgement]:
+    def by_reference(self, tie: float) -> list[Judgement]:
+        """Judge all pairs of arms by the nearness of their answers to the reference; gaps up to ``tie`` are ties."""
         near = [
             {str(row.get("question_id")): number(row.get("similarity")) for row in result.values}
             for result in self.arms
@@ -168,7 +193,7 @@ class Metric:
     @classmethod
     def named(cls, name: str) -> Metric:
         """Return the words that the evaluation has for a metric; an unknown one is called by its name."""
-        known = METRICS.get(name)
+        known = METRICS.get(name) or TAX.get(name)
         if known is None:
             return cls(name, name.replace("_", " "), "", None)
         return cls(name, known.label, known.description, known.higher_is_better)
@@ -205,6 +230,10 @@ class Clauses:
         end = len(self.passages)
         rank = {c: min((self._index[p.clause] for p in self.below(c)), default=end) for c in dict.fromkeys(clauses)}
         return sorted(rank, key=lambda clause: (rank[clause], clause))
+
+    def names(self, clause: str) -> list[str]:
+        """Return a clause id, and those of the passages that it stands for."""
+        return list(dict.fromkeys([clause, *(passage.clause for passage in self.below(clause))]))
 
     def short(self, clause: str) -> str:
         """Return a clause id without the document's name, where all clauses share it."""

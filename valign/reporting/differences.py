@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.evaluation.differences import LEVEL, Tested, holm, paired_test
-from valign.evaluation.scores import arm_label
-from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric, number, show
+from valign.evaluation.scores import arm_label, paired_rows
+from valign.reporting.comparison import BASE, SHARES, ArmResult, Comparison, Metric, number, show
 
 SMALL = 0.001
 
@@ -42,7 +42,12 @@ class Difference:
         """The row of the page's table, behind the pair and the metric."""
         ends = f"{show(self.interval[0], True)} to {show(self.interval[1], True)}" if self.interval else ""
         numbers = (show(self.test.mean, True), ends, chance(self.test.p), chance(self.p_holm))
-        return (*numbers, show(self.test.effect_size, True), show(self.test.smallest))
+        return (*numbers, show(self.test.effect_size, True), "none" if self.too_few else show(self.test.smallest))
+
+    @property
+    def too_few(self) -> bool:
+        """Whether not even the largest difference that two shares can have would be found."""
+        return self.metric.name in SHARES and self.test.smallest is not None and self.test.smallest > 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -74,11 +79,14 @@ def differences(comparison: Comparison) -> list[Difference]:
 
 
 def _test(result: ArmResult, other: ArmResult, metric: str) -> Tested:
-    """Pair the values of two arms by question."""
-    theirs = {row.get("question_id"): number(row.get(metric)) for row in other.values}
-    pairs = [(row, number(row.get(metric)), theirs.get(row.get("question_id"))) for row in result.values]
-    kept = [(a - b, str(row.get("clause", ""))) for row, a, b in pairs if a is not None and b is not None]
-    return paired_test([difference for difference, _ in kept], [clause for _, clause in kept])
+    """Pair the values of two arms by question, and by seed where there are several."""
+    pairs = paired_rows(result.every_seed or result.values, other.every_seed or other.values)
+    kept = []
+    for own, theirs in pairs:
+        a, b = number(own.get(metric)), number(theirs.get(metric))
+        if a is not None and b is not None:
+            kept.append((a - b, str(own.get("clause", "")), own.get("seed", theirs.get("seed"))))
+    return paired_test([gap for gap, *_ in kept], [clause for _, clause, _ in kept], [seed for *_, seed in kept])
 
 
 def sentences(rows: list[Difference]) -> list[str]:
@@ -92,19 +100,21 @@ def sentences(rows: list[Difference]) -> list[str]:
         f"{len(asked)} differences were tested; the 95% interval of {outside} leaves zero out, and {left} remain below "
         f"{LEVEL} after Holm's correction for their number."
     ]
-    return found + [text for text in (_smallest(asked, name) for name in PRIMARY) if text]
+    return found + [text for text in (_smallest(asked, name) for name in SHARES) if text]
 
 
 def _smallest(rows: list[Difference], metric: str) -> str:
     """Say how large a difference from base in one metric has to be; the arm with the largest error decides."""
-    known = [(row.test.smallest, row.test) for row in rows if row.metric.name == metric and row.other == BASE]
-    size, test = max(((s, t) for s, t in known if s is not None), key=lambda pair: pair[0], default=(None, None))
-    if size is None or test is None:
+    known = [row for row in rows if row.metric.name == metric and row.other == BASE and row.test.smallest is not None]
+    widest = max(known, key=lambda row: row.test.smallest or 0.0, default=None)
+    if widest is None:
         return ""
-    label = Metric.named(metric).label
+    test, label = widest.test, widest.metric.label
+    if widest.too_few:
+        return f"{test.n} questions on {test.clusters} clauses are too few to tell any difference from base in {label}."
     return (
         f"{test.n} questions on {test.clusters} clauses find a true difference from base in {label} "
-        f"four times out of five where it is at least {show(size)}; a smaller one may well be missed."
+        f"four times out of five where it is at least {show(test.smallest)}; a smaller one may well be missed."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from valign.evaluation.scores import footnote, table_cells
 from valign.reporting.comparison import Comparison
 from valign.reporting.differences import differences
+from valign.reporting.extra import extra_metrics
 
 COLUMNS = (
     "arm",
@@ -57,9 +58,10 @@ def csv_table(comparison: Comparison) -> str:
 
 def _rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
     for result in comparison.arms:
-        for metric, cell in result.scores.get("metrics", {}).items():
+        metrics = {**result.scores.get("metrics", {}), **extra_metrics(result)}
+        for metric, cell in metrics.items():
             low, high = cell["ci95"]
-            n = result.count(metric) or result.scores.get("n")
+            n = cell.get("n") or result.scores.get("n")
             yield {
                 "arm": result.arm, "metric": metric, "n": n, "mean": cell["mean"], "ci95_low": low, "ci95_high": high
             }  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from valign.reporting.comparison import BASE, Comparison, Metric, minus, number, show
 
-CHARTS = ("fact_recall", "verdict_accuracy", "similarity", "rouge_l")
+CHARTS = ("follows_document", "fact_recall", "verdict_accuracy", "similarity", "rouge_l")
 LEVELS = 7
 LABEL_LENGTH = 16
 MOST_POINTS = 400

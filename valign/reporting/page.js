@@ -8,16 +8,37 @@
   if (pick && layers) {
     const data = JSON.parse(layers.textContent);
     const rows = all("#heat-rows tr");
-    pick.addEventListener("change", () => {
+    const colour = document.getElementById("heat-colour");
+    const span = (className, text) => {
+      const element = document.createElement("span");
+      if (className) element.className = className;
+      element.textContent = text;
+      return element;
+    };
+    const changed = (change, side) => {
+      const element = span("change", "");
+      if (side) {
+        const sign = span("", side === "better" ? "▲" : "▼");
+        sign.setAttribute("aria-hidden", "true");
+        element.append(sign, " ", change, span("hidden", ` ${side}`));
+      } else {
+        element.append(change);
+      }
+      return element;
+    };
+    const draw = () => {
       const layer = data[pick.value];
+      const byChange = Boolean(colour) && colour.value === "change";
       rows.forEach((row, i) => all("[data-heat]", row).forEach((cell, j) => {
-        const [text, step] = layer.cells[i][j];
-        cell.textContent = text;
-        cell.className = step === null ? "heat" : `heat heat-${step}`;
+        const [text, step, change, changeStep, side] = layer.cells[i][j];
+        cell.replaceChildren(text, ...(change ? [changed(change, side)] : []));
+        const found = byChange ? changeStep : step;
+        cell.className = found === null ? "heat" : `heat ${byChange ? "change" : "heat"}-${found}`;
       }));
       document.getElementById("heat-name").textContent = layer.label;
-      document.getElementById("heat-legend").textContent = layer.legend;
-    });
+      document.getElementById("heat-legend").textContent = byChange ? layer.change_legend : layer.legend;
+    };
+    for (const control of [pick, colour]) if (control) control.addEventListener("change", draw);
   }
 
   const form = document.getElementById("filters");
@@ -27,28 +48,39 @@
       element,
       clause: element.closest(".clause-group").dataset.clause,
       tags: element.dataset.tags.split(" "),
-      text: `${element.closest(".clause-group").dataset.clause} ${element.textContent}`.toLowerCase(),
+      text: [element.closest(".clause-group").dataset.clause, ...all(":scope > *:not(.cards)", element).map((part) => part.textContent)]
+        .join(" ").toLowerCase(),
+      cards: all(".card", element).map((card) => ({
+        element: card, arm: card.dataset.arm, score: card.dataset.score, text: card.textContent.toLowerCase(),
+      })),
     }));
+    const boxes = all("[name=arm]", form);
     const status = document.getElementById("filter-status");
     const apply = () => {
       const clause = form.elements.clause.value;
       const tag = form.elements.show.value;
       const words = form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const arms = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
       let shown = 0;
       for (const question of questions) {
-        const keep = (!clause || question.clause === clause)
-          && (!tag || question.tags.includes(tag))
-          && words.every((word) => question.text.includes(word));
+        const cards = question.cards.filter((card) => !boxes.length || arms.has(card.arm));
+        for (const card of question.cards) card.element.hidden = !cards.includes(card);
+        const tagged = tag === "disagree"
+          ? new Set(cards.map((card) => card.score).filter(Boolean)).size > 1
+          : !tag || question.tags.includes(tag);
+        const keep = (!clause || question.clause === clause) && tagged
+          && words.every((word) => question.text.includes(word) || cards.some((card) => card.text.includes(word)));
         question.element.hidden = !keep;
         shown += keep;
       }
       const active = Boolean(clause || tag || words.length);
+      const some = boxes.length > arms.size ? `, ${arms.size} of ${boxes.length} arms` : "";
       for (const group of groups) {
-        const some = group.querySelector(".question:not([hidden])") !== null;
-        group.hidden = !some;
-        if (active) group.open = some && shown <= 12;
+        const left = group.querySelector(".question:not([hidden])") !== null;
+        group.hidden = !left;
+        if (active) group.open = left && shown <= 12;
       }
-      status.textContent = active ? `${shown} of ${questions.length} questions` : `All ${questions.length} questions`;
+      status.textContent = (active ? `${shown} of ${questions.length} questions` : `All ${questions.length} questions`) + some;
     };
     form.addEventListener("input", apply);
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -62,8 +94,11 @@
     const reveal = () => {
       const target = location.hash.startsWith("#clause-") && document.getElementById(location.hash.slice(1));
       if (!target) return;
-      if (target.hidden) form.reset();
-      setTimeout(() => { target.open = true; target.scrollIntoView(); });
+      if (target.closest("[hidden]")) form.reset();
+      setTimeout(() => {
+        for (let fold = target; fold; fold = fold.parentElement.closest("details")) fold.open = true;
+        target.scrollIntoView();
+      });
     };
     window.addEventListener("hashchange", reveal);
     apply();

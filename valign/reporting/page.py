@@ -13,11 +13,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from valign.errors import ValignError
+from valign.evaluation.scores import server_note
 from valign.reporting import answers, figures, tables
 from valign.reporting.comparison import Clauses, Comparison, Metric, seconds, show
+from valign.reporting.costs import costs
 from valign.reporting.coverage import coverage, shortcut_audit
 from valign.reporting.differences import differences, sentences
+from valign.reporting.extra import extra_tables
+from valign.reporting.judges import judge_rows
 from valign.reporting.lookup import lookups
+from valign.reporting.seeds import seed_table
 from valign.reporting.verdict import verdict
 from valign.reporting.wins import win_matrix
 
@@ -111,12 +116,16 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "clauses": clauses,
         "metrics": [Metric.named(name) for name in comparison.metrics],
         "arm_notes": tables.arm_notes(comparison.arms),
-        "verdict": verdict(comparison),
+        "verdict": verdict(comparison, tested),
         "score_groups": tables.score_groups(comparison),
+        "served": server_note([result.scores for result in comparison.arms]),
         "tested": tested,
         "findings": sentences(tested),
+        "seeds": seed_table(comparison),
         "wins": win_matrix(comparison),
+        "judges": judge_rows(comparison),
         "lookups": lookups(comparison),
+        "extras": extra_tables(comparison),
         "charts": figures.dot_charts(comparison),
         "heat": tables.heat_map(comparison, clauses, anchors),
         "groups": groups,
@@ -128,7 +137,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "leak": tables.leak_sentence(comparison),
         "leaks": tables.leaks(comparison),
         "curves": figures.curves(comparison),
-        "total_seconds": sum(comparison.timings.values()),
+        "costs": costs(comparison),
         "config": json.dumps(_without_secrets(comparison.config), indent=2, ensure_ascii=False, default=str),
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 from valign.evaluation.differences import LEVEL, POWER
 from valign.reporting.comparison import Comparison
 from valign.reporting.differences import differences, sentences
+from valign.reporting.judges import audit
 from valign.reporting.lookup import lookups
 
 
@@ -14,7 +15,8 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     """Return the content of ``comparison.json``.
 
     ``differences`` are tested with clustered errors and corrected over the whole list (``p_holm``);
-    ``smallest_effect`` is the true difference that as many questions find with the power.
+    ``smallest_effect`` is the true difference that as many questions find with the power. ``by_seed`` has the means of
+    each seed, by arm and seed, for arms that were trained with several; ``judges`` how far two judges agree.
     """
     rows = differences(comparison)
     return {
@@ -23,7 +25,9 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         "level": LEVEL,
         "power": POWER,
         "findings": sentences(rows),
+        "by_seed": {r.arm: r.scores["by_seed"] for r in comparison.arms if "by_seed" in r.scores},
         "differences": [row.to_json() for row in rows],
         "wins": comparison.wins.to_json() if comparison.wins is not None else None,
+        "judges": [found.to_json() for found in audit(comparison)],
         "retrieval": [row.to_json() for row in lookups(comparison)],
     }

@@ -19,7 +19,7 @@ from valign.reporting.comparison import (
     number,
     show,
 )
-from valign.reporting.figures import level
+from valign.reporting.figures import LEVELS, level
 from valign.reporting.verdict import standing
 
 GROUPS = (("Does the answer say the right thing?", SUBSTANCE), ("How is the answer written?", MANNER))
@@ -111,13 +111,15 @@ class HeatRow:
 class HeatMap:
     """Clauses by arms.
 
-    ``layers`` has, for each metric, its words and by row and arm the pair (text, colour step or None); the template
-    draws the first one, and a script the one that the reader picks.
+    ``layers`` has, for each metric, its words and by row and arm (text, colour step or None, change from base, its
+    colour step or None, ``better`` or ``worse`` or nothing); the template draws the first one, and a script the one
+    that the reader picks. ``changes`` says whether there is a base to compare with.
     """
 
     metrics: list[Metric]
     rows: list[HeatRow]
     layers: dict[str, dict[str, Any]]
+    changes: bool
 
 
 def heat_map(comparison: Comparison, clauses: Clauses, anchors: Mapping[str, str]) -> HeatMap:
@@ -132,7 +134,8 @@ def heat_map(comparison: Comparison, clauses: Clauses, anchors: Mapping[str, str
     metrics = [Metric.named(name) for name in comparison.metrics]
     layers = {metric.name: _layer(comparison, ids, metric) for metric in metrics}
     layers = {name: layer for name, layer in layers.items() if layer["measured"]}
-    return HeatMap([metric for metric in metrics if metric.name in layers], rows, layers)
+    changes = comparison.base is not None and len(comparison.arms) > 1
+    return HeatMap([metric for metric in metrics if metric.name in layers], rows, layers, changes)
 
 
 def _layer(comparison: Comparison, ids: list[str], metric: Metric) -> dict[str, Any]:
@@ -142,13 +145,39 @@ def _layer(comparison: Comparison, ids: list[str], metric: Metric) -> dict[str, 
     low, high = min([0.0, *known]), max([1.0, *known])
     if low < 0.0 or high > 1.0:
         low, high = min(known), max(known)
+    changes = [_changes(comparison, row) for row in values]
+    most = max((abs(change) for row in changes for change in row if change is not None), default=0.0)
     side = {True: "better", False: "better (lower)", None: "more"}[metric.higher_is_better]
     return {
         "label": metric.label,
         "legend": f"Stronger colour: {side}. The scale runs from {show(low)} to {show(high)}.",
+        "change_legend": f"Blue: {side} than base; red: the opposite. The scale runs to {show(most)} on either side.",
         "measured": bool(known),
-        "cells": [[(show(v), level(v, low, high, metric.higher_is_better)) for v in row] for row in values],
+        "cells": [
+            [
+                (show(v), level(v, low, high, metric.higher_is_better), *_changed(change, most, metric))
+                for v, change in zip(row, moved, strict=True)
+            ]
+            for row, moved in zip(values, changes, strict=True)
+        ],
     }
+
+
+def _changes(comparison: Comparison, values: list[float | None]) -> list[float | None]:
+    """Return each arm's mean on one clause minus base's; None for base itself, and where one of the two is missing."""
+    names = [result.arm for result in comparison.arms]
+    before = values[names.index(BASE)] if BASE in names else None
+    pairs = zip(names, values, strict=True)
+    return [None if name == BASE or before is None or value is None else value - before for name, value in pairs]
+
+
+def _changed(change: float | None, most: float, metric: Metric) -> tuple[str, int | None, str]:
+    """Write a change from base: its words, its colour step on a scale with no change in the middle, and its side."""
+    if change is None:
+        return "", None, ""
+    text, higher = show(change, True), metric.higher_is_better
+    side = "" if higher is None or text == show(0.0) else "better" if (change > 0) == higher else "worse"
+    return text, level(change, -most, most, higher) if most else LEVELS // 2, side
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valign.reporting.comparison import BASE, MANNER, PRIMARY, ArmResult, Comparison, Metric, minus, show
+from valign.evaluation.differences import LEVEL
+from valign.reporting.comparison import BASE, MANNER, SHARES, ArmResult, Comparison, Metric, minus, show
+from valign.reporting.differences import Difference, chance, differences
+from valign.reporting.extra import crossed
+from valign.tax.scores import TAX
 
-SHARES = {
+STATED = {
+    "follows_document": "the document, not the original, on {} of the questions where they differ",
     "fact_recall": "{} of the facts that right answers need",
     "verdict_accuracy": "the right verdict on {} of the questions that have one",
 }
-VERBS = {"fact_recall": "states", "verdict_accuracy": "gives"}
+VERBS = {"follows_document": "follows", "fact_recall": "states", "verdict_accuracy": "gives"}
+
+
+MADE = (
+    "The teacher made these questions from the document, and the right answers are the document's own words: reciting "
+    "the clause is right. Questions that a person wrote (document.questions=FILE.jsonl) are better evidence."
+)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The finding in a word (``better``, ``worse``, ``unclear``, ``alone``), in a sentence, with notes."""
+    """The finding in a word (``better``, ``worse``, ``unclear``, ``alone``), in a sentence, with notes.
+
+    ``warnings`` say what the best arm is worse in than base, and which limits it crosses.
+    """
 
     finding: str
     badge: str
     sentence: str
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 BADGES = {
@@ -32,8 +47,22 @@ BADGES = {
 }
 
 
-def verdict(comparison: Comparison) -> Verdict:
-    """Compare the best arm with base on fact recall, or on the first metric that was measured in its place."""
+def made_questions(comparison: Comparison) -> bool:
+    """Tell whether valign made the questions itself, because the config names none."""
+    parts = [comparison.config.get(group) for group in ("evaluation", "document")]
+    return all(isinstance(part, dict) and "questions" in part and part["questions"] is None for part in parts)
+
+
+def verdict(comparison: Comparison, tested: Sequence[Difference] | None = None) -> Verdict:
+    """Compare the best arm with base on fact recall, or on the first metric that was measured in its place.
+
+    An arm counts as better or worse where the interval leaves zero out and the test, corrected for the number of
+    differences, agrees.
+
+    Args:
+        comparison: The arms.
+        tested: Its differences, where they are known already.
+    """
     metric = _leading(comparison)
     if metric is None:
         return Verdict("alone", BADGES["alone"], "No metric was measured, so nothing can be said about the arms.", ())
@@ -42,8 +71,16 @@ def verdict(comparison: Comparison) -> Verdict:
     if base is None or base.mean(metric.name) is None or not others:
         return _alone(metric, others or comparison.arms, base)
     best = _best(others, metric)
-    finding = _finding(best, metric)
-    notes = []
+    tested = differences(comparison) if tested is None else tested
+    gains = [row for row in tested if (row.arm, row.other) == (best.arm, BASE)]
+    corrected = next((row.p_holm for row in gains if row.metric.name == metric.name), None)
+    finding, notes = _finding(best, metric), []
+    if finding != "unclear" and corrected is not None and corrected >= LEVEL:
+        finding, family = "unclear", sum(row.p_holm is not None for row in tested)
+        notes.append(
+            f"The interval leaves zero out, but of {family} differences that were tested some do so by chance: "
+            f"corrected for their number, p is {chance(corrected)}."
+        )
     trained = [result for result in others if not _looks_up(result)]
     if _looks_up(best) and trained:
         memory = _best(trained, metric)
@@ -55,7 +92,18 @@ def verdict(comparison: Comparison) -> Verdict:
         )
     if metric.name in MANNER:
         notes.append(f"No facts or verdicts were scored: {metric.label} rewards the manner of an answer, true or not.")
-    return Verdict(finding, BADGES[finding], _sentence(best, base, metric), tuple(notes))
+    if made_questions(comparison):
+        notes.append(MADE)
+    return Verdict(finding, BADGES[finding], _sentence(best, base, metric), tuple(notes), _warnings(best, base, gains))
+
+
+def _warnings(best: ArmResult, base: ArmResult, gains: Sequence[Difference]) -> tuple[str, ...]:
+    """Say in what an arm is worse than base beyond chance, and which limits of general ability it crosses."""
+    surely = [row.metric for row in gains if row.p_holm is not None and row.p_holm < LEVEL]
+    worse = [metric for metric in surely if standing(best.difference(metric.name), metric) == "worse"]
+    found = [f"{metric.label} {_amount(best, metric)} (base {_amount(base, metric)})" for metric in worse]
+    said = [f"{best.label} is worse than base in: {', '.join(found)}."] if found else []
+    return (*said, *crossed(best.label, best.scores.get("tax") or {}, TAX))
 
 
 def _leading(comparison: Comparison) -> Metric | None:
@@ -97,7 +145,7 @@ def _sentence(result: ArmResult, base: ArmResult, metric: Metric) -> str:
     if found is None or found[1] is None:
         return f"{opening}; no interval of the difference was computed, so chance cannot be ruled out."
     mean, low, high = (_signed(value, metric) for value in (found[0], *found[1]))
-    unit = " percentage points" if metric.name in PRIMARY else ""
+    unit = " percentage points" if metric.name in SHARES else ""
     gap = f"a difference of {mean}{unit} (95% interval {low} to {high})"
     ending = {
         "better": ".",
@@ -120,8 +168,8 @@ def _alone(metric: Metric, arms: Sequence[ArmResult], base: ArmResult | None) ->
 
 def _states(result: ArmResult, metric: Metric) -> str:
     share = _plain(result.mean(metric.name), metric)
-    if metric.name in SHARES:
-        return f"{VERBS[metric.name]} {SHARES[metric.name].format(share)}"
+    if metric.name in STATED:
+        return f"{VERBS[metric.name]} {STATED[metric.name].format(share)}"
     return f"has the best {metric.label}, {share}" if result.arm != BASE else f"has a {metric.label} of {share}"
 
 
@@ -131,14 +179,14 @@ def _amount(result: ArmResult, metric: Metric) -> str:
 
 def _plain(value: float | None, metric: Metric) -> str:
     """Write a share in percent and anything else as a number."""
-    if metric.name in PRIMARY and value is not None:
+    if metric.name in SHARES and value is not None:
         return f"{100 * round(value, 2):.0f}%"
     return show(value)
 
 
 def _signed(value: float, metric: Metric) -> str:
     """Write a difference with its sign: in percentage points for a share."""
-    if metric.name not in PRIMARY:
+    if metric.name not in SHARES:
         return show(value, signed=True)
     points = round(100 * round(value, 2))
     return minus(f"{points:+d}") if points else "0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,12 @@ def synthesize(
         ValignError: Nothing was left for training, or too little for some clause.
     """
     writer = Writer(document, teacher, embedder, settings, seed)
+    taught = writer.document.passages
     funnels: dict[str, Funnel] = {}
     given = held_out is not None
     if held_out is None:
-        asking = Writer(document, question_teacher or teacher, embedder, settings, seed)
+        of_all = replace(settings, hold_out_clauses=())
+        asking = Writer(document, question_teacher or teacher, embedder, of_all, seed)
         held_out, funnels["questions"] = write_questions(asking, Filters(document.passages, (), embedder, limits))
         writer.reserved = frozenset(question.family for question in held_out)
     write_jsonl(folder / QUESTIONS, held_out)
@@ -117,7 +120,8 @@ def synthesize(
         "instructions": len(instructions),
         "preferences": len(preferences),
         "questions": len(held_out),
-        "clauses": len(document.passages),
+        "clauses": len(taught),
+        "clauses_held_out": len(document.passages) - len(taught),
         "clauses_covered": len({c for row in instructions for c in row.clauses}),
         "facts": len(facts),
         "facts_covered": funnels["facts"].kept,

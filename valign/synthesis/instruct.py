@@ -13,6 +13,7 @@ from valign.records import Document, Instruction, Message, Passage, Provenance
 from valign.store import digest
 from valign.synthesis.edits import as_question, edits, names_in
 from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.hold_out import without
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, labelled, load_template, topic
@@ -70,6 +71,10 @@ def family(clause: str, kind: str, question: str) -> str:
 class Writer:
     """Writes examples of one document with one teacher.
 
+    Attributes:
+        document: What the examples are about: the document without the clauses that the settings hold out.
+        whole: All of it.
+
     Args:
         document: The document.
         teacher: The teacher, behind its cache.
@@ -81,12 +86,13 @@ class Writer:
     def __init__(
         self, document: Document, teacher: CachedTeacher, embedder: Embedder, settings: Settings, seed: int
     ) -> None:
-        self.document = document
+        self.whole = document
+        self.document = without(document, settings.hold_out_clauses)
         self.teacher = teacher
         self.embedder = embedder
         self.settings = settings
         self.seed = seed
-        self.names = sorted({name for p in document.passages for name in names_in(p.text)})
+        self.names = sorted({name for p in self.document.passages for name in names_in(p.text)})
         self.reserved: frozenset[str] = frozenset()
 
     @cached_property

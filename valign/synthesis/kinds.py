@@ -175,7 +175,7 @@ def _silent(writer: Writer, funnel: Funnel, template: Template, asked: Sequence[
     is dropped.
     """
     check = writer.template("silent_check")
-    passages = writer.document.passages
+    passages = writer.whole.passages
     vectors = writer.embedder.embed([labelled(p) for p in passages])
     requests = []
     for one in asked:

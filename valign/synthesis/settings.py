@@ -39,3 +39,4 @@ class Settings:
     min_questions: int = 0
     top_up_rounds: int = 0
     waive_coverage: bool = False
+    hold_out_clauses: tuple[str, ...] = ()

@@ -57,7 +57,7 @@ def make_teacher(
         return LocalTeacher(model, precision, batch_tokens, group)
     if kind == "api":
         meter = Meter(price_in, price_out, max_cost, max_tokens)
-        return ApiTeacher(model, base_urls, api_key_env, concurrency, timeout, max_retries, meter)
+        return ApiTeacher(model, base_urls, api_key_env, concurrency, timeout, max_retries, meter, group)
     if kind != "replay":
         raise ValignError(f"teacher.kind={kind} is unknown; choose from: local, replay, api.")
     if recording is None:

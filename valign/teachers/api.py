@@ -41,8 +41,8 @@ REMEDIES = {
     400: "check the settings that the server names",
     401: "check the key in ${key}",
     403: "check what the key in ${key} may do",
-    404: "check teacher.model and teacher.base_urls",
-    429: "wait, or lower teacher.concurrency",
+    404: "check the model's name and {group}.base_urls",
+    429: "wait, or lower {group}.concurrency",
 }
 
 
@@ -66,6 +66,7 @@ class ApiTeacher:
         timeout: float = 120.0,
         max_retries: int = 8,
         meter: Meter | None = None,
+        group: str = "teacher",
     ) -> None:
         """Choose the model and its servers.
 
@@ -77,6 +78,7 @@ class ApiTeacher:
             timeout: Seconds that a call may take from sending to the whole reply.
             max_retries: Further tries of a failed call, each after a longer wait.
             meter: Prices and limits; by default there are none.
+            group: Where these settings stand in the config, for messages.
 
         Raises:
             ValignError: There is no URL, or ``api_key_env`` is not the name of a variable.
@@ -95,6 +97,7 @@ class ApiTeacher:
         self.timeout = timeout
         self.max_retries = max_retries
         self.meter = meter or Meter()
+        self.group = group
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Group requests in their order, as many as may be under way at once."""
@@ -151,8 +154,8 @@ class ApiTeacher:
                 f"{where} {fault.text}; is it an OpenAI-compatible server, and does the URL end in /v1? {KEPT}"
             )
         if fault.status is None:
-            return ValignError(f"{where} {fault.text}; check that the server runs and teacher.base_urls; {KEPT}")
-        remedy = REMEDIES.get(fault.status, "see the server's log").replace("{key}", self.api_key_env)
+            return ValignError(f"{where} {fault.text}; check that the server runs and {self.group}.base_urls; {KEPT}")
+        remedy = REMEDIES.get(fault.status, "see the server's log").format(key=self.api_key_env, group=self.group)
         return ValignError(f"{where} {fault.text}; {remedy}; {KEPT}")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from valign.progress import Bar, progress
-from valign.teachers.completions import BackgroundWriter, Completions, CompletionStore, Row
+from valign.teachers.completions import BackgroundWriter, Completions, CompletionStore, Row, Spent
 from valign.teachers.protocol import Completion, Job, Part, Request, StreamingTeacher, Teacher, Usage
 from valign.teachers.spending import Meter, prompt_tokens
 
@@ -60,6 +60,7 @@ class CachedTeacher:
         self.calls = 0
         self.hits = 0
         self._counted: set[str] = set()
+        self._asked: set[str] = set()
 
     @property
     def id(self) -> str:
@@ -88,6 +89,7 @@ class CachedTeacher:
         keys = [request_key(name, request) for request in requests]
         by_key = dict(zip(keys, requests, strict=True))
         known = self.store.read(list(by_key))
+        self._asked.update(by_key)
         before = self.calls
         if len(known) < len(by_key):
             self.store.write({})  # before anything is paid for: is the file writable?
@@ -97,6 +99,10 @@ class CachedTeacher:
             self._complete(by_key, known, label, (0, 1))
         self.hits += len(requests) - (self.calls - before)
         return [known[key] for key in keys]
+
+    def spent(self) -> Spent:
+        """Return what the calls for all requests so far have taken, also where an earlier run made them."""
+        return self.store.spent_on(list(self._asked))
 
     def close(self) -> None:
         """Release what the teacher holds."""

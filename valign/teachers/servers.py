@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import random
 import re
 from collections.abc import Sequence
@@ -11,9 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+log = logging.getLogger(__name__)
+
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 LONGEST_RETRY_AFTER = 600.0
 SAID = 300
+SAID_AT = {"down": 1, "busy": 4}  # strike in a row at which the user hears of it
 TRIED_AGAIN = (408, 409, 425)
 DOWN = (502, 503, 504)
 LIBRARIES = ("aiohttp", "anyio", "httpcore2", "httpx2", "openai", "ssl")
@@ -154,6 +158,8 @@ class Servers:
             server.window = max(1.0, server.window / 2)
         server.rests_until = now + (fault.after or pause(server.strikes))
         server.strikes += 1
+        if server.strikes == SAID_AT[fault.kind]:
+            log.warning("%s %s; it is tried again, after longer and longer waits", server.url, fault.text)
 
 
 def pause(faults: int) -> float:

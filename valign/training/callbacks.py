@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def remove(path: Path) -> None:
 class Checkpoints(pl.Callback):
     """Saves every ``every`` optimizer steps, under a name that only a complete checkpoint has; keeps the last.
 
-    A signal that asks for an end is heeded behind the step: saved, and over.
+    A signal that asks for an end is heeded behind the step: saved, and over, unless somebody else who handles the
+    signal lets the training go on, as submitit does with SIGTERM, after which SLURM kills.
 
     Args:
         folder: Where they go, one ``step-<n>.ckpt`` at a time.
@@ -68,7 +70,9 @@ class Checkpoints(pl.Callback):
             self.save(trainer, step)
         if stopping:
             name = stop.name if stop is not None else "a signal to another process"
-            raise Interrupted(f"{name}: saved step {step} of {self.total}; the same command goes on from there.")
+            saved = f"{name}: saved step {step} of {self.total}"
+            if not signals.hand_over(saved):
+                raise Interrupted(f"{saved}; the same command goes on from there.", stop == signal.SIGINT)
 
     def save(self, trainer: pl.Trainer, step: int) -> None:
         """Write a checkpoint and remove the one before it."""

@@ -48,7 +48,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> R
         ValignError: The template renders the prompt differently once the answer follows, or a token spans the
             boundary between prompt and answer.
     """
-    turns = list(messages) if _keeps_system(tokenizer) else fold_system(messages)
+    turns = as_template_takes(tokenizer, messages)
     if turns[-1]["role"] != "assistant":
         ids = _encode(tokenizer, _template(tokenizer, turns, opened=True))["input_ids"]
         return Rendered(tuple(ids), (0,) * len(ids))
@@ -78,6 +78,11 @@ def _supervise(tokenizer: PreTrainedTokenizerBase, text: str, boundary: int) -> 
         if mask[-1] and token == eos:
             return Rendered(tuple(ids), tuple(mask))
     return Rendered((*ids, int(eos)), (*mask, 1))
+
+
+def as_template_takes(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[Message]:
+    """Return the turns, with a system turn folded where the model's chat template has no place for it."""
+    return list(messages) if _keeps_system(tokenizer) else fold_system(messages)
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:

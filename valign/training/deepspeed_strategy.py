@@ -10,8 +10,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import deepspeed
 import deepspeed.comm.comm
 import torch
+from deepspeed.accelerator import get_accelerator
 from deepspeed.utils import (
     safe_get_full_fp32_param,
     safe_get_full_optimizer_state,
@@ -99,8 +101,18 @@ class ConsolidatedStrategy(Strategy):
         return dict(DDPStrategy.load_checkpoint(self, checkpoint_path, weights_only))
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Put the trainable weights into the model, which DeepSpeed has not divided yet."""
-        DDPStrategy.load_model_state_dict(self, checkpoint, strict)
+        """Put the trainable weights into the model, which DeepSpeed's engine does not hold yet.
+
+        A model that was sharded from the start gets them one by one.
+        """
+        trained = self._trainable()
+        if not any(is_sharded(parameter) for _, parameter in trained):
+            DDPStrategy.load_model_state_dict(self, checkpoint, strict)
+            return
+        for name, parameter in trained:
+            with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0), torch.no_grad():
+                if self.is_global_zero or not is_sharded(parameter):
+                    parameter.copy_(checkpoint["state_dict"][name])
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Give each rank its part of the moments, and of the float32 copies of weights that are trained in bfloat16."""
@@ -120,9 +132,14 @@ class ConsolidatedStrategy(Strategy):
         sharded = hasattr(optimizer, "fp32_partitioned_groups_flat")
         flat = optimizer.fp32_partitioned_groups_flat if sharded else optimizer.single_partition_of_fp32_groups
         fused = inner.param_groups[0].get("fused")
-        for partition in flat:
+        for i, partition in enumerate(flat):
+            on_disk = sharded and optimizer._swappable_optimizer_subgroup(i)
+            if on_disk:
+                optimizer._optimizer_states_and_gradient_swap_in(i)
             taken = torch.full((), step, device=partition.device if fused else "cpu")
             inner.state[partition] = {"step": taken, **{key: torch.zeros_like(partition) for key in MOMENTS}}
+            if on_disk:
+                optimizer._optimizer_states_and_gradient_swap_out(i)
         if not sharded:
             for parameters, partition in zip(optimizer.bit16_groups, flat, strict=True):
                 deepspeed.utils.lazy_init_hp_params_optimizer_state(parameters, partition, inner.state)
@@ -134,6 +151,12 @@ class ConsolidatedStrategy(Strategy):
     def _kept(self, value: torch.Tensor) -> torch.Tensor | None:
         """Return a gathered value's copy in main memory, on the first rank."""
         return value.detach().to("cpu", copy=True) if self.is_global_zero else None
+
+
+def can_use_nvme() -> bool:
+    """Tell whether DeepSpeed finds what it compiles its asynchronous reading and writing of files with."""
+    builder = get_accelerator().create_op_builder("AsyncIOBuilder")
+    return builder is not None and bool(builder.is_compatible())
 
 
 def _scatter(parameter: torch.nn.Parameter, key: str | None, value: torch.Tensor) -> None:

@@ -69,6 +69,15 @@ class Stage:
         dtype: torch.dtype = getattr(torch, chosen.removeprefix("torch."))
         return dtype
 
+    @cached_property
+    def weights(self) -> int:
+        """How many weights of the base DeepSpeed trains; 0 where it trains an adapter, or nothing."""
+        if self.adapter["kind"] != "none" or self.trainer.get("strategy") != "deepspeed":
+            return 0
+        from valign.models import count_weights
+
+        return count_weights(self.model, self.trust_remote_code)
+
 
 def fit_sft(
     folder: Path,
@@ -191,7 +200,6 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
             log.info("%s: its steps, begun on %d ranks, are dealt to %d", stage.name, begun, world)
             plan = deal_again(plan, int(stage.settings["batch_size"]), world)
         trainer = _trainer(stage, plan, start)
-        _estimate_memory(stage)
         model = _trainable_model(stage, trainer)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         module = _module(stage, model, examples, plan, int(pad), start, held_out)
@@ -199,7 +207,12 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
         if checkpoint is not None:
             log.info("%s: going on from step %d", stage.name, start)
         with signals.training():
-            trainer.fit(module, ckpt_path=checkpoint, weights_only=False)
+            try:
+                trainer.fit(module, ckpt_path=checkpoint, weights_only=False)
+            except SystemExit as ended:
+                if isinstance(ended.__context__, KeyboardInterrupt):  # which Lightning turns into an exit
+                    raise KeyboardInterrupt from None
+                raise
         if trainer.global_step < len(plan):
             raise ValignError(f"{stage.name} stopped at step {trainer.global_step} of {len(plan)}; start it again.")
         held = stage.ranks.gather(_held(module, trainer))
@@ -210,30 +223,6 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     counts = _finish(stage, trainer, len(examples), dropped, len(plan), tokens, time.time() - began, held, found)
     stage.ranks.share(lambda: None)  # until the counts are written
     return counts
-
-
-def _estimate_memory(stage: Stage) -> None:
-    """Warn where a step is estimated to need more memory than the device has."""
-    import torch
-    from transformers import AutoConfig
-
-    from valign.training.memory import estimate_for, too_much
-
-    if stage.device != "cuda" or not stage.ranks.first:
-        return
-    shape = AutoConfig.from_pretrained(stage.model, trust_remote_code=stage.trust_remote_code).to_dict()
-    needed = estimate_for(
-        shape,
-        adapter=stage.adapter,
-        settings=stage.settings,
-        trainer=stage.trainer,
-        stored_bytes=stage.compute.itemsize,
-        pairs=stage.name == "dpo",
-        quantized=stage.quantization is not None,
-    )
-    line = needed and too_much(needed, torch.cuda.get_device_properties(0).total_memory)
-    if line:
-        log.warning("%s: %s", stage.name, line)
 
 
 def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
@@ -295,13 +284,13 @@ def _resume_point(stage: Stage, examples: Sequence[Example], world: int) -> tupl
     """Return the ranks that the stage was begun on, and the last complete checkpoint's step and path.
 
     A stage keeps the optimizer steps that it was begun with. Checkpoints of other steps are not gone on from, nor
-    sharded ones of another number of ranks.
+    sharded ones of another number of ranks or with NVMe.
     """
     from valign.training.callbacks import latest_checkpoint
-    from valign.training.strategies import sharded_checkpoints
+    from valign.training.strategies import on_nvme, sharded_checkpoints
 
     def note(ranks: int) -> dict[str, Any]:
-        sharded = sharded_checkpoints(stage.trainer, stage.adapter["kind"])
+        sharded = sharded_checkpoints(stage.trainer, stage.weights)
         return {"plan": digest(_plan(stage, examples, ranks)), "ranks": ranks, "sharded": sharded}
 
     folder = stage.folder / "checkpoints"
@@ -309,7 +298,7 @@ def _resume_point(stage: Stage, examples: Sequence[Example], world: int) -> tupl
     begun = int(noted.get("ranks", world))
     step, path = latest_checkpoint(folder)
     if path is not None:
-        if noted == note(begun) and (begun == world or not noted["sharded"]):
+        if noted == note(begun) and (not noted["sharded"] or (begun == world and not on_nvme(stage.trainer))):
             return begun, step, str(path)
         log.info("%s: the checkpoints found belong to other batches or ranks; beginning again", stage.name)
     shutil.rmtree(folder, ignore_errors=True)
@@ -359,7 +348,7 @@ def _trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
         max_grad_norm=float(stage.settings["max_grad_norm"]),
         callbacks=callbacks,
         ranks=stage.ranks,
-        adapter=str(stage.adapter["kind"]),
+        weights=stage.weights,
     )
 
 

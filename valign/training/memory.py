@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.shortage import halved
@@ -192,7 +192,7 @@ def estimate_for(
         ((trainer.get("deepspeed") or {}).get("zero_optimization") or {}) if trainer["strategy"] == "deepspeed" else {}
     )
     devices = {name: (zero.get(f"offload_{name}") or {}).get("device", "none") for name in ("optimizer", "param")}
-    return estimate(
+    found = estimate(
         shape,
         rank=None if adapter["kind"] == "none" else int(adapter["rank"]),
         stored_bytes=4 if adapter["kind"] == "none" else stored_bytes,
@@ -204,15 +204,24 @@ def estimate_for(
         offload_parameters=devices["param"] != "none",
         quantized=quantized,
     )
+    return replace(found, host=0) if "nvme" in devices.values() else found
 
 
-def too_much(needed: Estimate, available: float) -> str | None:
-    """Return a line that says what to do where a device has less than is needed, or None.
+def too_much(needed: Estimate, available: float, host: float | None = None, devices: int = 1) -> str | None:
+    """Return a line that says what to do where a device, or the machine's main memory, has less than is needed.
 
     Args:
-        needed: The estimate.
+        needed: The estimate, for one device.
         available: Bytes of the device.
+        host: Bytes of the machine's main memory; None where they are not known.
+        devices: Devices of the machine, each of which offloads its part.
     """
+    if host is not None and needed.host * devices > host:
+        return (
+            f"this may not fit: an estimated {needed.host * devices / GIB:.1f} GiB of main memory for what "
+            f"{devices} device{'s' if devices > 1 else ''} offload; the machine has {host / GIB:.1f} GiB. Offload "
+            "less, take more machines, or choose trainer=deepspeed_zero3_nvme."
+        )
     if needed.device <= available:
         return None
     return (
@@ -271,5 +280,5 @@ def too_large_to_answer(config: Mapping[str, Any], stored_bytes: int, available:
     return (
         f"the evaluation may not fit: every process answers with the whole model, an estimated {needed / GIB:.1f} GiB, "
         f"and the device has {available / GIB:.1f} GiB. Training alone can be sharded; evaluate on larger devices, "
-        "with base_model.precision=bfloat16, or with trainer.accelerator=cpu."
+        "with base_model.precision=bfloat16, with trainer.accelerator=cpu, or through a server (evaluation.server)."
     )

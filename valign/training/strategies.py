@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from pytorch_lightning.plugins.environments import ClusterEnvironment
 
+GATHERED_UP_TO = 10**10  # weights; each is 12 bytes with AdamW's moments, in the first rank's main memory and on disk
 LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch", "lightning.fabric")
 UNNEEDED_WARNINGS = (
     "num_workers",
@@ -72,31 +73,36 @@ def zero_stage(trainer: Mapping[str, Any]) -> int:
     return int(((trainer.get("deepspeed") or {}).get("zero_optimization") or {}).get("stage", 0))
 
 
-def sharded_checkpoints(trainer: Mapping[str, Any], adapter: str) -> int:
+def sharded_checkpoints(trainer: Mapping[str, Any], weights: int) -> int:
     """Return the stage of ZeRO whose checkpoints have a part from each rank, which only as many ranks can read; or 0.
 
-    Those are DeepSpeed's own, for what the first rank is not to gather: all weights of a model with their optimizer's
-    states, and what lies on NVMe. Every other checkpoint is one file that any number of ranks goes on from.
+    Those are DeepSpeed's own, for what the first rank is not to gather in its main memory: more weights with their
+    optimizer's states than ``GATHERED_UP_TO``. Every other checkpoint is one file that any number of ranks goes on
+    from.
 
     Args:
         trainer: Keys strategy and deepspeed.
-        adapter: ``lora`` or ``none``.
+        weights: How many weights of the base are trained; 0 where an adapter is.
     """
+    return zero_stage(trainer) if weights > GATHERED_UP_TO else 0
+
+
+def on_nvme(trainer: Mapping[str, Any]) -> bool:
+    """Tell whether DeepSpeed keeps anything on disk while it trains; from its own checkpoints that is not restored."""
     zero = (trainer.get("deepspeed") or {}).get("zero_optimization") or {}
-    on_disk = "nvme" in [(zero.get(key) or {}).get("device") for key in ("offload_optimizer", "offload_param")]
-    return zero_stage(trainer) if adapter == "none" or on_disk else 0
+    return "nvme" in [(zero.get(key) or {}).get("device") for key in ("offload_optimizer", "offload_param")]
 
 
-def make_strategy(trainer: Mapping[str, Any], device: str, adapter: str = "lora") -> Any:
+def make_strategy(trainer: Mapping[str, Any], device: str, weights: int = 0) -> Any:
     """Return what Lightning's Trainer takes as its strategy.
 
     Args:
         trainer: Keys strategy, deepspeed, devices, num_nodes.
         device: ``cpu`` or ``cuda``.
-        adapter: As in ``sharded_checkpoints``.
+        weights: As in ``sharded_checkpoints``.
 
     Raises:
-        ValignError: DeepSpeed is asked for without being installed, or without a GPU.
+        ValignError: DeepSpeed is asked for without being installed, without a GPU, or for NVMe without libaio.
     """
     name = trainer.get("strategy", "auto")
     if name != "deepspeed":
@@ -105,11 +111,16 @@ def make_strategy(trainer: Mapping[str, Any], device: str, adapter: str = "lora"
         raise ValignError("trainer.strategy=deepspeed needs DeepSpeed: pip install 'valign[deepspeed]'.")
     if device != "cuda" and not on_cpu_ranks():
         raise ValignError("trainer.strategy=deepspeed needs a GPU; choose trainer=cpu.")
-    from valign.training.deepspeed_strategy import ConsolidatedStrategy, Strategy
+    from valign.training.deepspeed_strategy import ConsolidatedStrategy, Strategy, can_use_nvme
 
+    if on_nvme(trainer) and not can_use_nvme():
+        raise ValignError(
+            "DeepSpeed cannot reach NVMe without libaio's headers and a C++ compiler: install them (Debian, Ubuntu: "
+            "apt install libaio-dev g++), or choose trainer=deepspeed_zero3_offload."
+        )
     # one example a batch is for DeepSpeed's own statistics; the plan has the batches
     config = {"train_micro_batch_size_per_gpu": 1, **(trainer.get("deepspeed") or {})}
-    kind = Strategy if sharded_checkpoints(trainer, adapter) else ConsolidatedStrategy
+    kind = Strategy if sharded_checkpoints(trainer, weights) else ConsolidatedStrategy
     return kind(config=config, exclude_frozen_parameters=True)
 
 
@@ -157,7 +168,7 @@ def make_trainer(
     max_grad_norm: float,
     callbacks: Sequence[pl.Callback],
     ranks: Ranks,
-    adapter: str = "lora",
+    weights: int = 0,
 ) -> pl.Trainer:
     """Return a Trainer for one pass over a plan; it logs, prints and saves nothing by itself.
 
@@ -168,7 +179,7 @@ def make_trainer(
         max_grad_norm: Longer gradients are scaled down to this norm.
         callbacks: What happens beside the training.
         ranks: The run's processes, one for each device.
-        adapter: As in ``sharded_checkpoints``.
+        weights: As in ``sharded_checkpoints``.
 
     Raises:
         ValignError: There are more or fewer processes than devices.
@@ -181,7 +192,7 @@ def make_trainer(
     if world != ranks.world:
         raise ValignError(f"trainer.devices x trainer.num_nodes is {world}, and there are {ranks.world} processes.")
     device = device_of(str(trainer["accelerator"]))
-    strategy = make_strategy(trainer, device, adapter)
+    strategy = make_strategy(trainer, device, weights)
     sharded_bfloat16 = trainer.get("strategy") == "deepspeed" and compute == torch.bfloat16
     made = pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",

@@ -16,7 +16,7 @@ def hold_out(rows: Sequence[Row], share: float, key: str) -> tuple[list[Row], li
     """Divide rows into those to train on and those held out, the same share of what each clause has.
 
     Which rows of a clause are held out goes by a hash of their ids, so it depends neither on their order nor on a seed.
-    Every clause keeps a row to train on.
+    Every clause keeps a row to train on, and rows that belong to no clause are all trained on.
 
     Args:
         rows: D_sft or D_pref.
@@ -33,7 +33,8 @@ def hold_out(rows: Sequence[Row], share: float, key: str) -> tuple[list[Row], li
         return list(rows), []
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        groups.setdefault(tuple(row.clauses), []).append(row.example_id)
+        if row.clauses:
+            groups.setdefault(tuple(row.clauses), []).append(row.example_id)
     held: set[str] = set()
     seen = 0
     for _, ids in sorted(groups.items()):

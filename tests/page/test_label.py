@@ -1,0 +1,85 @@
+"""The page on which people label answers, in headless Chromium: hostile texts, the keyboard, an end, a lost server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile_page import BREAKOUT, LONG_WORD
+
+from valign.judging.desk import Desk
+from valign.judging.labels import LABELS, Label, LabelFile, tasks
+from valign.records import Answer, Passage, read_jsonl
+
+pytestmark = pytest.mark.browser
+pytest_plugins = ("chromium",)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """Three pairs of hostile answers."""
+    text = f"{BREAKOUT} {LONG_WORD}"
+    said = {
+        arm: [Answer(f"q{i}", "d/1", f"Why {BREAKOUT}", BREAKOUT, f"{arm} {i} {text}", arm) for i in range(3)]
+        for arm in ("base", "sft")
+    }
+    drawn = tasks(said, [Passage("d/1", ("Rules",), f"Nobody may {BREAKOUT}", 0, 9)], 3, "ann", 0)
+    opened = Desk(drawn, LabelFile(tmp_path / LABELS, "ann"), 0)
+    thread = threading.Thread(target=opened.serve)
+    thread.start()
+    yield opened
+    opened.finished.set()
+    thread.join()
+
+
+def says(page: Any, text: str) -> None:
+    """Wait until the heading says something."""
+    page.wait_for_function("(text) => document.getElementById('progress').textContent.includes(text)", arg=text)
+
+
+def test_pairs_are_labelled_by_keyboard(desk: Desk, browser: Any) -> None:
+    page = browser.new_context(viewport={"width": 360, "height": 740}).new_page()
+    noise: list[str] = []
+    page.on("console", lambda message: noise.append(message.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.on("request", lambda request: None if desk.address in request.url else noise.append(request.url))
+    page.goto(desk.address)
+    says(page, "Pair 1 of 3")
+    first = desk.tasks[0]
+    assert page.locator("#first").text_content() == first.first.answer
+    assert page.locator("#second").text_content() == first.second.answer
+    assert BREAKOUT in page.locator("#passages").text_content()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.keyboard.press("2")
+    says(page, "Pair 2 of 3")
+    page.keyboard.press("u")
+    says(page, "Pair 1 of 3")
+    page.keyboard.press("1")
+    says(page, "Pair 2 of 3")
+    page.get_by_role("button", name="Equally good or bad").click()
+    says(page, "Pair 3 of 3")
+    page.keyboard.press("Control+1")
+    page.keyboard.press("x")
+    page.keyboard.press("0")
+    says(page, "All 3 pairs are done")
+    assert page.locator("#task").is_hidden()
+    assert [label.choice for label in read_jsonl(desk.labels.path, Label)] == ["first", "tie", "tie"]
+    assert noise == []
+    page.context.close()
+
+
+def test_a_lost_server_is_said_and_nothing_is_lost(desk: Desk, browser: Any) -> None:
+    page = browser.new_context().new_page()
+    page.goto(desk.address)
+    says(page, "Pair 1 of 3")
+    page.keyboard.press("1")
+    says(page, "Pair 2 of 3")
+    desk.server.shutdown()
+    desk.server.server_close()
+    page.keyboard.press("1")
+    says(page, "Not saved")
+    assert len(read_jsonl(desk.labels.path, Label)) == 1
+    page.context.close()

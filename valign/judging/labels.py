@@ -1,0 +1,185 @@
+"""What people make of two answers: blind pairs in random order, and the labels that are kept of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from valign.errors import ValignError
+from valign.judging.judgement import Judgement, judgement
+from valign.records import Answer, Passage, read_jsonl, to_dict
+from valign.retrieval import clause_passages
+
+LABELS = "labels.jsonl"
+CHOICES = {"first": 1.0, "second": 0.0, "tie": 0.5}
+
+
+@dataclass(frozen=True)
+class Label:
+    """Which of two answers somebody prefers; ``first`` and ``second`` are hashes of the answers, not names of arms.
+
+    Attributes:
+        question_id: The question.
+        first: Hash of the answer that was shown first.
+        second: Hash of the other one.
+        choice: ``first``, ``second`` or ``tie``.
+        rater: Who said so.
+        seconds: Time from showing the pair to the choice.
+    """
+
+    question_id: str
+    first: str
+    second: str
+    choice: str
+    rater: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One pair of answers to be labelled, in the order in which it is shown."""
+
+    clause: str
+    passages: tuple[str, ...]
+    first: Answer
+    second: Answer
+
+    @property
+    def key(self) -> tuple[str, frozenset[str]]:
+        """What the pair is called, whichever answer comes first."""
+        return self.first.question_id, frozenset((answer_hash(self.first), answer_hash(self.second)))
+
+    def shown(self) -> dict[str, object]:
+        """Return what a rater sees: nothing that tells the arms apart but their answers."""
+        texts = {"question": self.first.question, "reference": self.first.reference, "clause": self.clause}
+        return {**texts, "passages": list(self.passages), "first": self.first.answer, "second": self.second.answer}
+
+
+def answer_hash(answer: Answer) -> str:
+    """Return a hash of an answer's words."""
+    return hashlib.sha256(answer.answer.encode()).hexdigest()[:16]
+
+
+def tasks(
+    said: Mapping[str, Sequence[Answer]], passages: Sequence[Passage], count: int, rater: str, seed: int
+) -> list[Task]:
+    """Draw pairs of different answers to the same question, from all pairs of arms in turn.
+
+    Args:
+        said: Each arm's answers.
+        passages: The document, of which the deciding clause is shown.
+        count: Pairs wanted, at most.
+        rater: Whose order it is: it depends on the name and on ``seed`` alone, so a second start gives it again.
+        seed: Of the order.
+
+    Raises:
+        ValignError: There are no two different answers to a question.
+    """
+    source = random.Random(f"{seed}/{rater}")
+    arms = sorted(said)
+    by_pair: list[list[tuple[Answer, Answer]]] = []
+    for i, arm in enumerate(arms):
+        for other in arms[i + 1 :]:
+            theirs = {answer.question_id: answer for answer in said[other]}
+            pairs = [(a, theirs[a.question_id]) for a in said[arm] if a.question_id in theirs]
+            different = [(a, b) for a, b in pairs if a.answer.strip() != b.answer.strip()]
+            source.shuffle(different)
+            by_pair.append(different)
+    drawn: dict[object, Task] = {}
+    for turn in range(max(map(len, by_pair), default=0)):
+        for pairs in source.sample(by_pair, len(by_pair)):
+            if turn < len(pairs) and len(drawn) < count:
+                first, second = source.sample(pairs[turn], 2)
+                texts = tuple(passages[j].text for j in clause_passages(first.clause, passages))
+                task = Task(first.clause, texts, first, second)
+                drawn.setdefault(task.key, task)
+    if not drawn:
+        raise ValignError("no two arms gave different answers to a question; there is nothing to label.")
+    return list(drawn.values())
+
+
+class LabelFile:
+    """Labels on disk, each written as soon as it is given.
+
+    Attributes:
+        path: The JSONL file.
+        rater: Whose labels are added and taken back; those of others stay.
+    """
+
+    def __init__(self, path: Path, rater: str) -> None:
+        """Read what is there."""
+        self.path = path
+        self.rater = rater
+        self.labels = read_labels(path)
+
+    def done(self, wanted: Sequence[Task]) -> set[tuple[str, frozenset[str]]]:
+        """Return the keys of the pairs that the rater has labelled."""
+        keys = {(label.question_id, frozenset((label.first, label.second))) for label in self._own()}
+        return {task.key for task in wanted} & keys
+
+    def add(self, task: Task, choice: str, seconds: float) -> None:
+        """Keep a choice.
+
+        Raises:
+            ValignError: There is no such choice.
+        """
+        if choice not in CHOICES:
+            raise ValignError(f"'{choice}' is no choice; give one of {', '.join(CHOICES)}.")
+        hashes = answer_hash(task.first), answer_hash(task.second)
+        self.labels.append(Label(task.first.question_id, *hashes, choice, self.rater, round(seconds, 1)))
+        self._write()
+
+    def undo(self) -> bool:
+        """Take the rater's last choice back; tell whether there was one."""
+        own = self._own()
+        if own:
+            self.labels.remove(own[-1])
+            self._write()
+        return bool(own)
+
+    def _own(self) -> list[Label]:
+        return [label for label in self.labels if label.rater == self.rater]
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(self.path.name + ".part")
+        lines = [json.dumps(to_dict(label), ensure_ascii=False) + "\n" for label in self.labels]
+        part.write_text("".join(lines), encoding="utf-8")
+        os.replace(part, self.path)
+
+
+def read_labels(path: Path) -> list[Label]:
+    """Read labels; none where the file is not there.
+
+    Raises:
+        ValignError: A line is no label.
+    """
+    found = read_jsonl(path, Label) if path.is_file() else []
+    for label in found:
+        if label.choice not in CHOICES:
+            raise ValignError(f"{path}: '{label.choice}' is no choice; give one of {', '.join(CHOICES)}.")
+    return found
+
+
+def as_judgements(labels: Sequence[Label], said: Mapping[str, Sequence[Answer]]) -> dict[str, list[Judgement]]:
+    """Return each rater's labels as judgements of arms, one a label, for answers that some arms still give.
+
+    Args:
+        labels: The labels.
+        said: Each arm's answers. Of arms that gave the same answer, the first one stands for all.
+    """
+    by_answer: dict[tuple[str, str], Answer] = {}
+    for arm, answers in said.items():
+        for answer in answers:
+            by_answer.setdefault((answer.question_id, answer_hash(answer)), replace(answer, arm=arm))
+    found: dict[str, list[Judgement]] = {}
+    for label in labels:
+        first, second = (by_answer.get((label.question_id, shown)) for shown in (label.first, label.second))
+        if first is not None and second is not None:
+            found.setdefault(label.rater, []).append(judgement(first, second, CHOICES[label.choice]))
+    return found

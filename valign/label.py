@@ -1,0 +1,38 @@
+"""``python -m valign.label runs=DIR``: say which of two answers is better, blind, and see whether judges agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from valign.cli import main_with
+
+
+def main(config: DictConfig) -> None:
+    """Serve the page until all pairs are labelled, then say how far judges agree with the labels."""
+    from valign import results
+    from valign.judging.desk import Desk
+    from valign.judging.labels import LABELS, LabelFile, tasks
+    from valign.reporting.judges import judge_lines
+
+    runs = Path(config.runs).expanduser()
+    folders = [f for f in results.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
+    comparison = results.compare(folders)
+    said = {result.arm: result.answers for result in comparison.arms}
+    drawn = tasks(said, comparison.passages, int(config.pairs), str(config.rater), int(config.seed))
+    labels = LabelFile(runs / LABELS, str(config.rater))
+    desk = Desk(drawn, labels, int(config.port))
+    print(f"{len(drawn)} pairs of answers, {len(labels.done(drawn))} of them labelled by {config.rater}.")
+    print(f"open {desk.address} in a browser on this machine; Ctrl-C stops, and the same command goes on.", flush=True)
+    try:
+        desk.serve()
+    except KeyboardInterrupt:
+        print()
+    for line in judge_lines(results.compare(folders)):
+        print(line)
+    print(f"labels: {labels.path}; python -m valign.report runs={runs} puts them on the page.")
+
+
+if __name__ == "__main__":
+    main_with(main, "label")

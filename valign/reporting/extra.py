@@ -1,0 +1,168 @@
+"""What is measured beside the questions: the alignment tax and the probes, as tables and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from valign.evaluation.metrics import METRICS, MetricInfo
+from valign.probes.scores import PROBED
+from valign.reporting.comparison import MISSING, ArmResult, Comparison, interval, minus, number
+from valign.tax.scores import TAX
+
+PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
+    "by_kind": (
+        "Which kinds of question go well?",
+        "Means by kind of question, with 95% intervals over clauses.",
+        {},
+    ),
+    "by_exposure": (
+        "Does it carry over to clauses that training left out?",
+        "Means over the questions on clauses that examples were written about (seen) and on those held out of D_sft "
+        "and D_pref (unseen), and paired differences to base; with 95% intervals over clauses.",
+        {},
+    ),
+    "tax": (
+        "What did it cost?",
+        "General ability beside the base model's, on texts and everyday instructions that have nothing to do with the "
+        "document, with 95% intervals. A mean above its limit is in red and says so.",
+        TAX,
+    ),
+    "probes": (
+        "Does it hold when asked in other ways?",
+        "Probes: pressure, other wordings, harmless look-alikes, clauses in conflict, and what the document does not "
+        "say; with 95% intervals over probes. Verdicts, refusals and what an answer calls unsaid are found by rules.",
+        PROBED,
+    ),
+}
+KIND_METRICS = ("fact_recall", "verdict_accuracy", "similarity", "rouge_l", "contradiction")
+
+REMEDY = "To lose less, train with sft.replay=0.25: general instructions are then learned beside the document."
+
+
+@dataclass(frozen=True)
+class ExtraCell:
+    """One arm on one row: its mean, the ends of its interval, and the limit that it crosses, in words or empty."""
+
+    mean: str
+    ends: str
+    crossed: str
+
+
+@dataclass(frozen=True)
+class ExtraTable:
+    """A table of arms.
+
+    Attributes:
+        name: Key of the part in ``scores.json``.
+        title: Its heading on the page.
+        caption: What it shows.
+        arms: Labels of the arms that have it.
+        rows: What is measured, its limit in words or nothing, and one cell an arm.
+        sentences: What is to be said about limits.
+    """
+
+    name: str
+    title: str
+    caption: str
+    arms: list[str]
+    rows: list[tuple[MetricInfo, str, list[ExtraCell]]]
+    sentences: list[str]
+
+
+def extra_tables(comparison: Comparison) -> list[ExtraTable]:
+    """Return the tables of what was measured in some arm."""
+    found = []
+    for name, (title, caption, known) in PARTS.items():
+        arms = {result.label: result.scores[name] for result in comparison.arms if result.scores.get(name)}
+        measured = {metric for part in arms.values() for metric in part["metrics"]}
+        infos = known or _by_kind(measured)
+        if measured:
+            rows = [_row(info, list(arms.values())) for info in infos.values() if info.name in measured]
+            said = _sentences(arms, infos)
+            if any(part.get("crossed") for part in arms.values()) and not replayed(comparison):
+                said.append(REMEDY)
+            found.append(ExtraTable(name, title, caption, list(arms), rows, said))
+    return found
+
+
+def replayed(comparison: Comparison) -> bool:
+    """Tell whether SFT learned general instructions beside the document."""
+    return bool((comparison.config.get("sft") or {}).get("replay"))
+
+
+def _by_kind(measured: Iterable[str]) -> dict[str, MetricInfo]:
+    """Return the words for metrics named ``<metric>/<group>``: those of the metric, with the group behind its label."""
+    found = {}
+    for metric in KIND_METRICS:
+        for name in sorted(name for name in measured if name.startswith(f"{metric}/")):
+            kind = " ".join(name.removeprefix(f"{metric}/").split())
+            label = f"{METRICS[metric].label}, {kind}"
+            found[name] = replace(METRICS[metric], name=name, label=label, description="")
+    return found
+
+
+def extra_metrics(result: ArmResult) -> dict[str, Mapping[str, Any]]:
+    """Return what was measured of an arm beside the questions, by metric."""
+    return {metric: cell for name in PARTS for metric, cell in result.scores.get(name, {}).get("metrics", {}).items()}
+
+
+def extra_sentences(comparison: Comparison) -> list[str]:
+    """Return what is to be said about limits."""
+    return [sentence for table in extra_tables(comparison) for sentence in table.sentences]
+
+
+def extra_markdown(comparison: Comparison) -> list[str]:
+    """Return the tables as Markdown, each with its sentences."""
+    return ["\n\n".join([_markdown(table), *table.sentences]) for table in extra_tables(comparison)]
+
+
+def _markdown(table: ExtraTable) -> str:
+    lines = [[table.title, *table.arms], ["---", *["---:"] * len(table.arms)]]
+    for info, limit, cells in table.rows:
+        head = info.label + (" ↑" if info.higher_is_better else " ↓") + (f" ({limit})" if limit else "")
+        lines.append([head, *(_text(cell) for cell in cells)])
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _text(cell: ExtraCell) -> str:
+    parts = (cell.mean, f"[{cell.ends.replace(' to ', ', ')}]" if cell.ends else "", f"**{cell.crossed}**")
+    return " ".join(part for part in parts if part and part != "****")
+
+
+def _row(info: MetricInfo, parts: list[Mapping[str, Any]]) -> tuple[MetricInfo, str, list[ExtraCell]]:
+    limits = dict.fromkeys(_limit(part, info) for part in parts)
+    return info, ", ".join(f"limit {text}" for text in limits if text), [_cell(part, info) for part in parts]
+
+
+def _limit(part: Mapping[str, Any], info: MetricInfo) -> str:
+    limit = number(part.get("limits", {}).get(info.name))
+    return "" if limit is None else f"{limit:g}"
+
+
+def _cell(part: Mapping[str, Any], info: MetricInfo) -> ExtraCell:
+    entry = part["metrics"].get(info.name, {})
+    mean, ends = number(entry.get("mean")), interval(entry.get("ci95"))
+    if mean is None:
+        return ExtraCell(MISSING, "", "")
+    words = " to ".join(_show(end, info) for end in ends) if ends else ""
+    crossed = info.name in part.get("crossed", [])
+    return ExtraCell(_show(mean, info), words, f"above {_limit(part, info)}" if crossed else "")
+
+
+def _show(value: float, info: MetricInfo) -> str:
+    return minus(f"{round(value, info.decimals) + 0.0:.{info.decimals}f}")
+
+
+def crossed(label: str, part: Mapping[str, Any], infos: Mapping[str, MetricInfo]) -> list[str]:
+    """Name every limit that an arm crosses."""
+    over = [infos[name] for name in part.get("crossed", [])]
+    return [f"Limit crossed: {i.label} of {label} is {_cell(part, i).mean}, above {_limit(part, i)}." for i in over]
+
+
+def _sentences(arms: Mapping[str, Mapping[str, Any]], infos: Mapping[str, MetricInfo]) -> list[str]:
+    """Name every limit that is crossed; say so where there are limits and none is crossed."""
+    found = [sentence for label, part in arms.items() for sentence in crossed(label, part, infos)]
+    limited = any(part.get("limits") for part in arms.values())
+    return found or (["General ability: no arm crosses a limit."] if limited else [])

@@ -1,0 +1,94 @@
+"""Measure a model and its base on the general texts, and a model on the everyday instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valign.evaluation.arms import complete
+from valign.ranks import Ranks
+from valign.records import Message, read_jsonl, write_jsonl
+from valign.tax.drift import Drift, drifts, read
+from valign.tax.items import everyday_tasks, general_texts
+from valign.teachers.protocol import Request, Sampling
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    Loader = Callable[[Sequence[Path]], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
+
+TEXTS = "texts.jsonl"
+CACHE = "completions.sqlite"
+VALUES = "values.jsonl"
+
+
+def measure(
+    folder: Path,
+    weights: Sequence[Path],
+    load: Loader,
+    *,
+    label: str,
+    max_new_tokens: int,
+    batch_tokens: int,
+    system: str | None = None,
+    ranks: Ranks | None = None,
+) -> dict[str, int]:
+    """Write ``values.jsonl``: one row for each text, with ``Drift``'s values, and for each task, with its answer.
+
+    One model is in memory at a time: of the base, its hidden states and its output layer are kept. What an
+    interrupted call has measured is not measured again.
+
+    Args:
+        folder: Where the values go.
+        weights: The arm's trained stages; none for the base itself.
+        load: Loads the model of some stages, ready to answer.
+        label: Name of the model, for the progress bar.
+        max_new_tokens: Longest answer to an instruction.
+        batch_tokens: Most positions in one batch of answers.
+        system: System prompt.
+        ranks: The run's processes, all of which call this, each for a part; the first writes what all have measured.
+
+    Returns:
+        Numbers of texts, tokens and tasks.
+    """
+    from valign.inference import Generator
+
+    ranks = ranks or Ranks()
+    texts, tasks = general_texts(), everyday_tasks()
+    own = texts[ranks.rank :: ranks.world]
+    ids: list[list[int]] = []
+    base = None
+    done = folder / TEXTS
+    known = ranks.share(done.is_file)
+    if weights and not known:
+        model, tokenizer = load(())
+        ids = [list(tokenizer(text.text)["input_ids"]) for text in own]
+        base = read(model, ids)
+        del model
+    model, tokenizer = load(weights)
+    if not known:
+        ids = ids or [list(tokenizer(text.text)["input_ids"]) for text in own]
+        arm = read(model, ids)
+        parts = ranks.gather([asdict(drift) for drift in drifts(ids, arm, base or arm)])
+        del arm, base
+        if ranks.first:
+            write_jsonl(done, [parts[i % ranks.world][i // ranks.world] for i in range(len(texts))])
+    lead: list[Message] = [{"role": "system", "content": system}] if system else []
+    sampling = Sampling(max_new_tokens=max_new_tokens)
+    requests = [Request((*lead, {"role": "user", "content": task.instruction}), sampling) for task in tasks]
+    generator = Generator(model, tokenizer, f"{label}@{folder.name}", batch_tokens)
+    answers = [row[0].text for row in complete(generator, requests, folder / CACHE, f"{label} tax", ranks)]
+    if not ranks.first:
+        return {}
+    found = read_jsonl(done, Drift)
+    rows: list[dict[str, Any]] = [
+        {"item_id": text.item_id, **asdict(drift)} for text, drift in zip(texts, found, strict=True)
+    ]
+    for task, answer in zip(tasks, answers, strict=True):
+        rows.append({"item_id": task.item_id, "answer": answer, "correct": float(task.solved(answer))})
+    write_jsonl(folder / VALUES, rows)
+    for name in (CACHE, TEXTS):
+        (folder / name).unlink()
+    return {"texts": len(texts), "tokens": sum(drift.tokens for drift in found), "tasks": len(tasks)}
