@@ -42,6 +42,7 @@ from valign.synthesis.settings import Settings
 from valign.synthesis.templates import load_template
 from valign.teachers import CachedTeacher, LocalTeacher, Teacher, make_teacher
 from valign.teachers.completions import CompletionStore
+from valign.tracking import lasting
 
 if TYPE_CHECKING:
     from valign.evaluation.arms import Likelihoods
@@ -376,8 +377,9 @@ class Pipeline:
 
         folder = self.stage(name, config, inputs, build, key="_".join(path))
         if self.logger and not fresh and folder not in self._replayed:
-            for step, values in curves_by_step(folder):
-                self.logger.log_metrics({f"{name}/{key}": value for key, value in values.items()}, step)
+            with lasting(name, f"its curves are in {folder}"):
+                for step, values in curves_by_step(folder):
+                    self.logger.log_metrics({f"{name}/{key}": value for key, value in values.items()}, step)
         self._replayed.add(folder)
         return folder
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import netrc
 import os
 import re
+import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from wandb import Run
 
     RunLogger = Logger | Literal[False]
+
+log = logging.getLogger(__name__)
 
 MASK = "***"
 SECONDS_TO_START = 30.0
@@ -118,21 +122,58 @@ def _start(folder: Path, mode: str, arguments: Mapping[str, Any]) -> Run:
     import wandb
 
     os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # else it traces, or advertises tracing, the teacher's calls
-    run = wandb.init(
-        **arguments,
-        dir=str(folder),
-        mode=mode,  # type: ignore[arg-type]
-        resume="allow",
-        reinit="finish_previous",
-        settings=wandb.Settings(
-            console="off", silent=True, quiet=True, disable_git=True, disable_code=True, init_timeout=SECONDS_TO_START
-        ),
-    )
+    with _deaf_children():
+        run = wandb.init(
+            **arguments,
+            dir=str(folder),
+            mode=mode,  # type: ignore[arg-type]
+            resume="allow",
+            reinit="finish_previous",
+            settings=wandb.Settings(
+                console="off",
+                silent=True,
+                quiet=True,
+                disable_git=True,
+                disable_code=True,
+                init_timeout=SECONDS_TO_START,
+            ),
+        )
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     if mode == "online":
         print(f"W&B: {run.url}")
     return run
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Start W&B's process without an ear for the signals before a time limit, which SLURM sends to all of a job.
+
+    They would end it, and with it the run. SIGTERM ends it all the same; see ``lasting``.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def lasting(what: str, instead: str) -> Iterator[None]:
+    """Let W&B's own process be gone, as after a SIGTERM to all of a job's processes, and warn of what it did not get.
+
+    Args:
+        what: What is logged meanwhile.
+        instead: What happens without the logger.
+    """
+    try:
+        yield
+    except Exception as error:
+        from wandb.sdk.mailbox import HandleAbandonedError  # here, since it takes a second and most runs end without
+
+        if not isinstance(error, ConnectionError | HandleAbandonedError):
+            raise
+        log.warning("%s: the logger is gone (%s); %s", what, error, instead)
 
 
 @contextmanager
@@ -163,11 +204,11 @@ def _finish(run: Any, code: int) -> None:
     """End a W&B run; where a signal has ended W&B's own process before, there is nothing left to end."""
     import wandb
 
-    try:
+    with lasting("W&B", "what it lacks is in the run's folder"):
         run.finish(exit_code=code)
-    except ConnectionError:
-        with suppress(ConnectionError):
-            wandb.teardown()
+        return
+    with suppress(ConnectionError, SystemExit):  # the latter for the other process's exit code
+        wandb.teardown()
 
 
 def wandb_mode(mode: str) -> str:

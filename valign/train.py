@@ -52,7 +52,7 @@ def run(pipeline: Pipeline) -> float | None:
     from valign import results
     from valign.pipeline import arms_of, plain
     from valign.store import read_json, write_json
-    from valign.tracking import log_answers, log_comparison, log_config, log_scores, make_logger, tracked
+    from valign.tracking import lasting, log_answers, log_comparison, log_config, log_scores, make_logger, tracked
 
     config = pipeline.config
     shared = shareable(config)
@@ -83,7 +83,8 @@ def run(pipeline: Pipeline) -> float | None:
         folder=folder,
     )
     with tracked(logger) as tracker:
-        log_config(tracker, resolved)
+        with lasting("settings", f"they are in {folder}"):
+            log_config(tracker, resolved)
         pipeline.logger = tracker
         results.warn_of_size(pipeline, config.recipe.stages)
         if pipeline.server:
@@ -91,10 +92,11 @@ def run(pipeline: Pipeline) -> float | None:
         results.score_arms(pipeline, arms, None, folder)
         results.write_run(pipeline, folder, arms, state, resolved)
         comparison = results.compare([folder])
-        for arm in comparison.arms:
-            log_scores(tracker, arm.scores)
-        log_comparison(tracker, read_json(folder / results.COMPARISON))
-        log_answers(tracker, [answer for arm in comparison.arms for answer in arm.answers])
+        with lasting("scores", f"they are in {folder}"):
+            for arm in comparison.arms:
+                log_scores(tracker, arm.scores)
+            log_comparison(tracker, read_json(folder / results.COMPARISON))
+            log_answers(tracker, [answer for arm in comparison.arms for answer in arm.answers])
         write_json(folder / results.ARTIFACTS, pipeline.hashes)
         results.write_validation(pipeline, folder, config.recipe.stages)
     show(folder)

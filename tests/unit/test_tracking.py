@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from valign.errors import ValignError
 from valign.records import Answer
 from valign.tracking import (
     flat_scores,
+    lasting,
     log_answers,
     log_config,
     log_scores,
@@ -269,20 +273,48 @@ def test_flat_scores() -> None:
     }
 
 
+def signalled(*numbers: signal.Signals) -> None:
+    """Send signals to W&B's own process, as SLURM does to all processes of a job."""
+    mine = subprocess.run(["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True, text=True, check=True)
+    for number in numbers:
+        os.kill(int(mine.stdout), number)
+
+
+@pytest.mark.slow
+def test_a_run_outlasts_the_signals_before_a_time_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logger: Any = make_logger(**arguments(tmp_path, mode="offline"))
+    with tracked(logger), lasting("scores", "never said"):
+        signalled(signal.SIGUSR1, signal.SIGUSR2)
+        time.sleep(1)
+        log_scores(logger, SCORES)
+    assert [record.message for record in caplog.records if record.name == "valign.tracking"] == []
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
 @pytest.mark.slow
 def test_a_run_ends_with_its_own_error_where_a_signal_has_ended_wandb(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SIGTERM reaches all processes of a job; the exit code stays that of the signal."""
-    logger: Any = make_logger(**arguments(tmp_path, mode="offline"))
-    done = []
-
-    def gone(exit_code: int) -> None:
-        done.append(exit_code)
-        raise ConnectionResetError("Connection lost")
-
+    """SIGTERM reaches all processes of a job; the exit code stays that of the signal, and the next run has a logger."""
+    logger: Any = make_logger(**arguments(tmp_path / "a", mode="offline"))
     with pytest.raises(SystemExit) as ended, tracked(logger):
-        monkeypatch.setattr(logger.experiment, "finish", gone)
+        signalled(signal.SIGTERM)
+        time.sleep(1)
+        with lasting("scores", "they are in a file"):
+            for _ in range(5):  # a broken connection shows at the second use
+                log_scores(logger, SCORES)
         raise SystemExit(75)
     assert ended.value.code == 75
-    assert done == [1]
+    said = [record.message for record in caplog.records if record.name == "valign.tracking"]
+    assert [re.sub(r"\(.*\)", "(...)", line) for line in said] == [
+        "scores: the logger is gone (...); they are in a file",
+        "W&B: the logger is gone (...); what it lacks is in the run's folder",
+    ]
+    with tracked(make_logger(**arguments(tmp_path / "b", mode="offline"))) as logger:
+        log_scores(logger, SCORES)
+    assert len(list((tmp_path / "b").glob("wandb/offline-run-*/*.wandb"))) == 1
+
+
+def test_other_errors_are_not_taken_for_a_logger_that_is_gone() -> None:
+    with pytest.raises(ValueError, match="mine"), lasting("scores", "never said"):
+        raise ValueError("mine")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -15,8 +14,7 @@ import pytorch_lightning as pl
 from valign import signals
 from valign.errors import Interrupted
 from valign.progress import Bar, progress
-
-log = logging.getLogger(__name__)
+from valign.tracking import lasting
 
 CHECKPOINT = re.compile(r"^step-(\d+)\.ckpt$")
 CURVES = "curves.csv"
@@ -121,11 +119,10 @@ class Curves(pl.Callback):
             file.write("".join(_line(trainer.global_step, name, value) for name, value in pl_module.report.items()))
         if self.logger:
             metrics = {f"{self.stage}/{name}": value for name, value in pl_module.report.items()}
-            try:
+            with lasting(self.stage, f"{self.path} goes on"):
                 self.logger.log_metrics(metrics, step=trainer.global_step)
-            except ConnectionError as error:  # SIGTERM to all of a job's processes ends W&B's, too
-                log.warning("%s: the logger is gone (%s); %s goes on", self.stage, error, self.path)
-                self.logger = None
+                return
+            self.logger = None
 
 
 def _line(step: int, name: str, value: float) -> str:
