@@ -175,6 +175,8 @@ def test_runs_that_differ_by_seed_are_one_experiment(tmp_path: Path) -> None:
     assert found.sentences[0] in table(runs)
     page = render(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "means over 2 seeds" in page
+    assert "The intervals cover the choice of questions and of the seed." in page
+    assert "training again with" not in page
 
 
 def test_clauses_that_training_left_out_are_apart_over_seeds_too(tmp_path: Path) -> None:

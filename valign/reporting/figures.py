@@ -17,6 +17,13 @@ CURVES = {
     "loss": "Loss: falls as training goes on.",
     "accuracy": "Share of pairs in which the faithful answer is preferred.",
     "margin": "By how much the faithful answer is preferred (implicit reward, faithful minus unfaithful).",
+    "chosen_reward": "Implicit reward of the faithful answer: how much likelier it is than before DPO, times beta.",
+    "rejected_reward": "The same for the unfaithful answer.",
+    "chosen_logp": "Log-probability of the faithful answer, in nats.",
+    "rejected_logp": "Log-probability of the unfaithful answer, in nats.",
+    "learning_rate": "Size of the optimizer's steps.",
+    "grad_norm": "Length of the gradient; a jump is a batch that disagrees with the others.",
+    "tokens_per_second": "Tokens that were trained on in a second.",
 }
 STARTS = {"dpo/accuracy": (0.5, "chance"), "dpo/margin": (0.0, "")}
 PHASES = {"sft": "SFT", "dpo": "DPO"}
@@ -153,7 +160,7 @@ def _curve(name: str, points: list[tuple[int, float]]) -> Curve:
 
     steps = sorted({first, round((first + last) / 2), last})
     return Curve(
-        title=f"{PHASES.get(phase, phase)} {quantity}".strip(),
+        title=f"{PHASES.get(phase, phase)} {quantity.replace('_', ' ')}".strip(),
         description=CURVES.get(quantity, ""),
         width=width,
         height=height,

@@ -116,6 +116,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "clauses": clauses,
         "metrics": [Metric.named(name) for name in comparison.metrics],
         "arm_notes": tables.arm_notes(comparison.arms),
+        "words": tables.WORDS,
         "verdict": verdict(comparison, tested),
         "score_groups": tables.score_groups(comparison),
         "served": server_note([result.scores for result in comparison.arms]),

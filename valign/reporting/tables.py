@@ -26,6 +26,24 @@ GROUPS = (("Does the answer say the right thing?", SUBSTANCE), ("How is the answ
 OTHERS = "Further measures"
 FACTS = "facts"
 KINDS = {"sft": "Questions and answers (D_sft)", "preference": "Pairs of answers (D_pref)"}
+WORDS = (
+    ("Arm", "One of the ways of answering that are compared, as in a clinical trial."),
+    ("SFT", "Supervised fine-tuning: the model learns to give the answers of D_sft, the questions and answers."),
+    ("DPO", "Direct preference optimization: of each pair in D_pref, it learns to prefer the faithful answer."),
+    ("RAG", "Retrieval-augmented generation: passages that fit the question are put into the prompt."),
+    (
+        "NLL, nats",
+        "Negative log-likelihood: how unexpected a text is. One nat more a token is 2.7 times less likely.",
+    ),
+    ("KL", "Kullback-Leibler divergence: how far two models' predictions of the next token are apart; 0 is alike."),
+    ("p", "How often chance alone, with no true difference, would show one as large as this."),
+    ("Holm", "A correction of p for the number of differences that were tested, by Holm's method."),
+    (
+        "AUC",
+        "Area under the ROC curve: how often a rejected answer is told from a chosen one; 0.5 is guessing.",
+    ),
+    ("Leak rate", "Share of the evaluation questions that repeat a run of words of a training question."),
+)
 
 
 @dataclass(frozen=True)
