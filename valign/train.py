@@ -53,6 +53,7 @@ def run(pipeline: Pipeline) -> float | None:
     from valign.pipeline import arms_of, plain
     from valign.store import read_json, write_json
     from valign.tracking import lasting, log_answers, log_comparison, log_config, log_scores, make_logger, tracked
+    from valign.training.strategies import device_of
 
     config = pipeline.config
     shared = shareable(config)
@@ -71,6 +72,7 @@ def run(pipeline: Pipeline) -> float | None:
         log.info("%s is complete; nothing to do", folder)
         show(folder)
         return results.validation_error(folder)
+    device_of(config.trainer.accelerator)  # a GPU that is not there is noticed here, not behind the teacher's calls
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(shared, folder / "config.yaml", resolve=True)
     settings = plain(config.logger)

@@ -12,6 +12,7 @@ from valign.documents import shipped_document
 from valign.errors import ValignError
 from valign.pipeline import Pipeline, check_questions, pinned_by
 from valign.records import Question
+from valign.train import main
 
 
 def question(clause: str) -> Question:
@@ -42,3 +43,14 @@ def test_artifacts_of_a_finished_run_are_not_built_anew(
     (folder / "manifest.json").write_text('{"seconds": 2}')
     assert pipeline.stage("data", {}, {}, lambda folder: pytest.fail("built")) == folder
     assert pipeline.timings == {"data": 2.0}
+
+
+def test_a_gpu_that_is_not_there_is_noticed_before_the_teacher_is_asked(
+    tmp_path: Path, compose_config: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    runs = tmp_path / "runs"
+    config = compose_config("trainer=gpu", f"artifacts={tmp_path}", f"runs={runs}", f"run_dir={runs / 'a'}")
+    with pytest.raises(ValignError, match=r"^trainer\.accelerator=gpu, but PyTorch sees no GPU; choose trainer=cpu\.$"):
+        main(config)
+    assert not runs.exists()
