@@ -248,15 +248,15 @@ def _without_warnings(name: str) -> Iterator[None]:
 
 def table(budget: Budget) -> str:
     """Return the budget as text: a line for each step, the sums, time, cost, and what the figures rest on."""
-    lines = [f"{'':28}{'calls':>9}{'in cache':>10}{'tokens in':>12}{'tokens out':>12}{'at most':>12}"]
-    for step in budget.steps:
-        name = f"{step.label} *" if step.estimated else step.label
-        lines.append(_line(name, step.calls, step.cached, step.prompt, budget.expected(step), step.most))
-    sums = [sum(getattr(step, key) for step in budget.steps) for key in ("calls", "cached", "prompt", "most")]
-    expected = sum(budget.expected(step) for step in budget.steps)
-    lines.append(_line("all", sums[0], sums[1], sums[2], expected, sums[3]))
+    lines = [_line("", "calls", "texts", "in cache", "tokens in", "tokens out", "at most")]
+    rows = [(s.calls, s.completions, s.cached, s.prompt, budget.expected(s), s.most) for s in budget.steps]
+    sums = [sum(column) for column in zip(*rows, strict=True)]
+    lines += [
+        _line(f"{s.label} *" if s.estimated else s.label, *row) for s, row in zip(budget.steps, rows, strict=True)
+    ]
+    lines.append(_line("all", *sums))
     seconds, money = budget.seconds, budget.costs()
-    if not sums[0]:
+    if not any(s.calls for s in budget.steps):
         lines.append("nothing to ask for: every call is in the cache")
         return "\n".join(lines)
     lines.append(f"time: {'unknown, no call of this teacher has been timed' if seconds is None else _about(seconds)}")
@@ -266,7 +266,7 @@ def table(budget: Budget) -> str:
         else f"cost: {money[0]:.2f} expected, {money[1]:.2f} at most"
     )
     measured = f"the mean of {budget.spent.completions} so far" if budget.spent.completions else "half of the most"
-    lines.append(f"expected tokens of a completion: {measured}")
+    lines.append(f"expected tokens of a text: {measured}; a call may ask for several texts, and the cache counts texts")
     if any(step.estimated for step in budget.steps):
         lines.append("* estimate: these prompts hold completions still to be written, all of them taken as kept")
     if budget.rounds:
@@ -275,8 +275,9 @@ def table(budget: Budget) -> str:
     return "\n".join(lines)
 
 
-def _line(label: str, calls: int, cached: int, prompt: int, expected: int, most: int) -> str:
-    return f"{label:28}{calls:>9,}{cached:>10,}{prompt:>12,}{expected:>12,}{most:>12,}"
+def _line(label: str, *cells: str | int) -> str:
+    texts = [cell if isinstance(cell, str) else f"{cell:,}" for cell in cells]
+    return f"{label:28}" + "".join(f"{text:>12}" for text in texts)
 
 
 def _about(seconds: float) -> str:
