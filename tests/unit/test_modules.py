@@ -310,6 +310,16 @@ def test_dpo_whose_policy_is_not_its_reference_stops(model: Path, tmp_path: Path
         dpo(tmp_path / "a", model, initial=[tmp_path / "sft" / "adapter"], beta=1.0)
 
 
+def test_a_training_of_few_steps_warns(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """26 rows by fours are 7 steps; two passes are 14, and pass in silence."""
+    sft(tmp_path / "few", model, epochs=1)
+    sft(tmp_path / "enough", model, epochs=2)
+    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [
+        "sft: 7 steps are few and may teach little; "
+        "more examples (synthesis.questions_per_passage) or passes (sft.epochs) make more"
+    ]
+
+
 def test_falling_chosen_rewards_warn_once(model: Path, caplog: pytest.LogCaptureFixture) -> None:
     examples, _ = encode_preferences(load(model, "float32")[1], tiny.preferences(2), None, 200)
     plan = make_plan([e.length for e in examples], 1, 1, 1, 1, 0)

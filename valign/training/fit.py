@@ -30,6 +30,11 @@ log = logging.getLogger(__name__)
 
 COUNTS = "counts.json"
 FINAL_STEPS = 10
+FEW_STEPS = 10
+MORE = {
+    "sft": "more examples (synthesis.questions_per_passage) or passes (sft.epochs) make more",
+    "dpo": "more pairs (synthesis.scenarios_per_passage) or passes (dpo.epochs) make more",
+}
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,8 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         module = _module(stage, model, examples, plan, int(pad), start, held_out)
         log.info("%s: %d examples (%d too long), %d steps", stage.name, len(examples), dropped, len(plan))
+        if len(plan) < FEW_STEPS:
+            log.warning("%s: %d steps are few and may teach little; %s", stage.name, len(plan), MORE[stage.name])
         if checkpoint is not None:
             log.info("%s: going on from step %d", stage.name, start)
         with signals.training():
