@@ -61,15 +61,32 @@ def require_equal(found: list[dict[str, torch.Tensor]], close: float = 1e-5) -> 
         torch.testing.assert_close(value, found[1][name], rtol=close, atol=close * largest / 10)
 
 
+def distances(found: dict[str, torch.Tensor], exact: dict[str, torch.Tensor]) -> tuple[float, float]:
+    """Return the relative distances of all gradients, and of the log-probabilities, from exact ones."""
+
+    def flat(values: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.cat([values[name].flatten() for name in sorted(values) if name != "logps"])
+
+    pairs = ((flat(found), flat(exact)), (found["logps"], exact["logps"]))
+    gradients, logps = (float((a - b).norm() / b.norm()) for a, b in pairs)
+    return gradients, logps
+
+
 @pytest.mark.parametrize("implementation", ["valign_grouped", "sdpa", "eager"])
 @pytest.mark.parametrize("share", [True, False], ids=["shared", "apart"])
 @pytest.mark.parametrize("examples", [SFT, DPO, SFT[:1]], ids=["sft", "dpo", "one"])
 def test_packed_equals_padded(model: Any, examples: list[Example], share: bool, implementation: str) -> None:
-    """To 1e-5 in float32 and 5e-2 in bfloat16, with the rows' opening once and pairs in one row or two."""
+    """To 1e-5 in float32, with the rows' opening once and pairs in one row or two.
+
+    In bfloat16, whose rounding depends on the processor, what is packed is as near to float32 as what is padded.
+    """
     model.get_base_model().set_attn_implementation(implementation)
     inputs = collate(examples, 0, share)
-    require_equal(both(model, inputs))
-    require_equal(both(model, inputs, bfloat16=True), 5e-2)
+    exact = both(model, inputs)
+    require_equal(exact)
+    padded, packed = (distances(rounded, exact[0]) for rounded in both(model, inputs, bfloat16=True))
+    assert 0 < padded[0] < 0.05 and 0 < padded[1] < 0.005
+    assert packed[0] < 1.2 * padded[0] and packed[1] < 1.2 * padded[1]
 
 
 def test_layers_computed_again_give_the_same(path: Path) -> None:
