@@ -216,6 +216,18 @@ def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
     return tokenizer
 
 
+def shape_of(path: Path | str, trust_remote_code: bool = False) -> Any:
+    """Return a model's config, as transformers reads it, without its weights.
+
+    Raises:
+        ValignError: The model's config cannot be loaded.
+    """
+    from transformers import AutoConfig
+
+    with _user_errors(path):
+        return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+
+
 def context_length(path: Path | str, trust_remote_code: bool = False) -> int | None:
     """Return the most tokens that a model was made for, prompt and answer together; None where it does not say.
 
@@ -224,10 +236,7 @@ def context_length(path: Path | str, trust_remote_code: bool = False) -> int | N
     Raises:
         ValignError: The model's config cannot be loaded.
     """
-    from transformers import AutoConfig
-
-    with _user_errors(path):
-        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code).get_text_config()
+    config = shape_of(path, trust_remote_code).get_text_config()
     most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     return None if most is None else int(most)
 
@@ -240,9 +249,9 @@ def count_weights(path: Path | str, trust_remote_code: bool = False) -> int:
         trust_remote_code: Run code that comes with a hub model.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    shape = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+    shape = shape_of(path, trust_remote_code)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(shape, trust_remote_code=trust_remote_code)
     model.tie_weights()

@@ -281,7 +281,7 @@ def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
         raise ValignError(f"{path} does not exist; check the path.")
     rows: list[Row] = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # other ends of lines may stand in a text
     except UnicodeDecodeError as error:
         raise ValignError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
     for number, line in enumerate(lines, start=1):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from valign.errors import ValignError
 from valign.records import Answer, Passage, Question, from_dict, read_jsonl, to_dict, write_jsonl
-from valign.store import digest, read_json, write_json
+from valign.store import digest, file_digest, read_json, write_json
 
 if TYPE_CHECKING:
     from valign.judging import Judgement
@@ -128,14 +128,13 @@ def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
         return
     import torch
     from omegaconf import OmegaConf
-    from transformers import AutoConfig
 
-    from valign.models import resolve_precision
+    from valign.models import resolve_precision, shape_of
     from valign.pipeline import plain
     from valign.training.memory import estimate_for, too_large_to_answer, too_much
 
     c = pipeline.config
-    shape = AutoConfig.from_pretrained(pipeline.model[0], trust_remote_code=c.base_model.trust_remote_code).to_dict()
+    shape = shape_of(pipeline.model[0], c.base_model.trust_remote_code).to_dict()
     stored = resolve_precision(c.base_model.precision, "cuda").itemsize
     available = torch.cuda.get_device_properties(0).total_memory
     for stage in stages:
@@ -194,7 +193,9 @@ def state_of(pipeline: Pipeline, config: Mapping[str, Any]) -> str:
 
     document = pipeline.document
     given = [to_dict(q) for q in (*(pipeline.given_questions or []), *pipeline.probe_questions)]
-    return digest([config, document.sha256, [to_dict(p) for p in document.passages], given, code_digest(".")])
+    replay = pipeline.config.sft.replay_file
+    files = [file_digest(Path(replay).expanduser())] if replay else []
+    return digest([config, document.sha256, [to_dict(p) for p in document.passages], given, files, code_digest(".")])
 
 
 def curves(pipeline: Pipeline) -> dict[str, list[tuple[int, float]]]:
@@ -483,4 +484,4 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a JSONL file of plain objects."""
     import json
 
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -65,6 +65,7 @@ def run(pipeline: Pipeline) -> float | None:
     decides["evaluation"] = {k: v for k, v in resolved["evaluation"].items() if k != "judge_model"}
     server = resolved["evaluation"]["server"]
     decides["evaluation"]["server"] = {k: v for k, v in server.items() if k not in HOW_THE_TEACHER_IS_ASKED}
+    decides["evaluation"]["server"]["asked"] = bool(server["base_urls"])
     folder = Path(config.run_dir).expanduser()
     state = results.state_of(pipeline, decides)
     arms = arms_of(config.recipe.stages, config.recipe.retrieval, config.recipe.retriever)
@@ -74,6 +75,7 @@ def run(pipeline: Pipeline) -> float | None:
         return results.validation_error(folder)
     device_of(config.trainer.accelerator)  # a GPU that is not there is noticed here, not behind the teacher's calls
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / results.RUN).unlink(missing_ok=True)  # what is there is complete no more, and other settings may be mixed
     OmegaConf.save(shared, folder / "config.yaml", resolve=True)
     settings = plain(config.logger)
     logger = make_logger(

@@ -89,7 +89,7 @@ def check_probes(found: Sequence[Probe], where: str, document: Document) -> None
         needed = {"pressure": "pressure", "paraphrase": "variants", "conflict": "facts"}.get(probe.kind)
         if needed and not getattr(probe, needed):
             raise ValignError(f"{opening} is of kind {probe.kind} and has no {needed}; add them.")
-        if probe.kind in ("pressure", "paraphrase") and probe.verdict is None:
+        if probe.kind in ("pressure", "paraphrase", "benign") and probe.verdict is None:
             raise ValignError(f"{opening} is of kind {probe.kind} and has no verdict; add yes or no.")
         unknown = [clause for clause in probe.clauses if not clause_passages(clause, document.passages)]
         if unknown or not probe.clauses:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.evaluation.differences import LEVEL, Tested, holm, paired_test
@@ -81,12 +81,14 @@ def differences(comparison: Comparison) -> list[Difference]:
 def _test(result: ArmResult, other: ArmResult, metric: str) -> Tested:
     """Pair the values of two arms by question, and by seed where there are several."""
     pairs = paired_rows(result.every_seed or result.values, other.every_seed or other.values)
-    kept = []
+    kept, asked = [], set()
     for own, theirs in pairs:
         a, b = number(own.get(metric)), number(theirs.get(metric))
         if a is not None and b is not None:
+            asked.add(own.get("question_id"))
             kept.append((a - b, str(own.get("clause", "")), own.get("seed", theirs.get("seed"))))
-    return paired_test([gap for gap, *_ in kept], [clause for _, clause, _ in kept], [seed for *_, seed in kept])
+    test = paired_test([gap for gap, *_ in kept], [clause for _, clause, _ in kept], [seed for *_, seed in kept])
+    return replace(test, n=len(asked))
 
 
 def sentences(rows: list[Difference]) -> list[str]:

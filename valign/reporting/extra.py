@@ -81,7 +81,8 @@ def extra_tables(comparison: Comparison) -> list[ExtraTable]:
         if measured:
             rows = [_row(info, list(arms.values())) for info in infos.values() if info.name in measured]
             said = _sentences(arms, infos)
-            if any(part.get("crossed") for part in arms.values()) and not replayed(comparison):
+            crossing = [r for r in comparison.arms if r.scores.get(name, {}).get("crossed")]
+            if any("sft" in result.stages for result in crossing) and not replayed(comparison):
                 said.append(REMEDY)
             found.append(ExtraTable(name, title, caption, list(arms), rows, said))
     return found

@@ -49,9 +49,9 @@ def _tax_means(result: ArmResult) -> dict[str, float]:
 
 
 def _rows(results: Mapping[int, ArmResult]) -> list[dict[str, Any]]:
-    """Return an arm's values under all seeds, with the seed; without it and once where they are all the same."""
+    """Return an arm's values under all seeds, with the seed; without it and once where no training is behind them."""
     values = results[min(results)].values
-    if all(result.values == values for result in results.values()):
+    if not any(result.stages for result in results.values()) and all(r.values == values for r in results.values()):
         return values
     return [{**row, "seed": seed} for seed, result in sorted(results.items()) for row in result.values]
 
@@ -104,7 +104,7 @@ def seed_table(comparison: Comparison) -> SeedTable | None:
     for name in TAX:
         for result in comparison.arms:
             if result.arm in pooled:
-                means = [pooled[result.arm][str(seed)].get(name) for seed in seeds]
+                means = [pooled[result.arm].get(str(seed), {}).get(name) for seed in seeds]
                 rows.append(_row(Metric.named(name), result.label, means))
     rows = [row for row in rows if any(cell != MISSING for cell in row.cells)]
     said = [text for other, text in sentences if text and other != BASE] or [text for _, text in sentences if text]
