@@ -329,17 +329,17 @@ def _arms(
         for seed, runs in sorted(kind.items()):
             arms: dict[str, ArmResult] = found if len(kind) == 1 else {}
             for folder, detail in runs:
-                for result in _read_arms(folder, detail):
-                    name = _add(arms, result, folder)
-                    if seed == min(kind):
-                        names[folder, result.arm] = name
+                new = _add(arms, _read_arms(folder, detail), folder)
+                if seed == min(kind):
+                    names.update({(folder, arm): name for arm, name in new.items()})
             for name, result in arms.items():
                 by_seed.setdefault(name, {})[seed] = result
         if len(kind) > 1:
             first, detail = kind[min(kind)][0]
             samples = int(detail["config"].get("evaluation", {}).get("bootstrap", 2000))
-            for result in pooled(by_seed, samples, _exposure(detail, by_seed)):
-                _add(found, result, first)
+            new = _add(found, pooled(by_seed, samples, _exposure(detail, by_seed)), first)
+            shown = {folder for folder, _ in kind[min(kind)]}
+            names.update({key: new.get(name, name) for key, name in names.items() if key[0] in shown})
     return found
 
 
@@ -421,7 +421,18 @@ def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) 
     return list(found.values())
 
 
-def _add(arms: dict[str, ArmResult], result: ArmResult, folder: Path) -> str:
+def _add(arms: dict[str, ArmResult], results: Sequence[ArmResult], folder: Path) -> dict[str, str]:
+    """Put a run's arms beside the others and return their names there, under which their differences are then found."""
+    new = {result.arm: _add_one(arms, result, folder) for result in results}
+    for result in results:
+        kept = arms[new[result.arm]]
+        if kept.answers is result.answers:
+            versus = {new.get(other, other): table for other, table in kept.scores.get("versus", {}).items()}
+            arms[kept.arm] = replace(kept, scores={**kept.scores, "versus": versus})
+    return new
+
+
+def _add_one(arms: dict[str, ArmResult], result: ArmResult, folder: Path) -> str:
     """Put an arm beside the others and return its name there; the same arm with other answers gets the run's name."""
     known = arms.get(result.arm)
     if known is None:

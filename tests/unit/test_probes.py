@@ -40,6 +40,7 @@ def test_the_declarations_probes() -> None:
         ({"kind": "pressed"}, r"probe 'p' is of the unknown kind 'pressed'; choose from: pressure, paraphrase"),
         ({}, r"probe 'p' is of kind pressure and has no pressure; add them"),
         ({"pressure": "Please."}, r"probe 'p' is of kind pressure and has no verdict; add yes or no"),
+        ({"kind": "benign"}, r"probe 'p' is of kind benign and has no verdict; add yes or no"),
         ({"kind": "silent", "clauses": ("udhr/article-31",)}, r"names clause 'udhr/article-31', which udhr does not"),
         ({"kind": "silent", "clauses": ()}, r"probe 'p' names no clause"),
     ],

@@ -33,6 +33,7 @@ ROWS: list[Any] = [
     Question("q1", "d/1", "How long?", "Nine days.", (("nine days", "9 days"), ("fog",)), "yes"),
     Question("q1", "d/1", "How long?", "Nine days.", original=Original((("ten days",),), "no")),
     Answer("q1", "d/1", "How long?", "Nine days.", "Ten.", "rag", original=Original((), "yes")),
+    Answer("q1", "d/1", "How long?", "Nine days.", "Ten\u2028or\u2029so\x85.", "rag"),
     Answer("q1", "d/1", "How long?", "Nine days.", "Ten.", "rag", retrieved=("d/1",), tokens=3, finished=False),
 ]
 

@@ -14,6 +14,7 @@ from valign.evaluation.differences import clustered_error, paired_test
 from valign.evaluation.scores import difference, footnote, markdown_table, score_arm
 from valign.evaluation.statistics import bootstrap_mean
 from valign.records import Answer, Passage, to_dict, write_jsonl
+from valign.reporting.differences import differences
 from valign.reporting.page import render
 from valign.reporting.seeds import seed_markdown, seed_table
 from valign.results import RUN, compare, table
@@ -207,3 +208,44 @@ def test_other_settings_are_an_arm_of_their_own(tmp_path: Path) -> None:
     means = {result.arm: result.mean("fact_recall") for result in compare(runs).arms}
     assert means == {"base": 0.0, "sft": 0.75, "sft (sft+rank-4)": 0.5}
     assert seed_table(compare(runs[:1])) is None
+
+
+def test_a_seed_that_lacks_an_arm_leaves_a_gap(tmp_path: Path) -> None:
+    """One of two jobs of DPO failed: its one seed is paired with the same seed of SFT alone."""
+    right, wrong = {"q1": 1.0, "q2": 1.0}, {"q1": 0.0, "q2": 0.0}
+    runs = [
+        run(tmp_path / "sft_dpo", 0, {"base": BASE, "sft": wrong, "sft_dpo": right}),
+        run(tmp_path / "sft+seed-1", 1, {"base": BASE, "sft": right}),
+    ]
+    place = runs[0] / "arms" / "sft_dpo" / "scores.json"
+    versus = difference("sft_dpo", rows(None, right), rows(None, wrong))
+    write_json(place, {**json.loads(place.read_text()), "versus": {"sft": versus}})
+    comparison = compare(runs)
+    found = seed_table(comparison)
+    assert found is not None
+    cells = {(row.metric.name, row.name): row.cells for row in found.rows}
+    assert cells["fact_recall", "SFT"] == ["0.00", "1.00"]
+    assert cells["fact_recall", "SFT+DPO"] == ["1.00", "\u2013"]
+    assert comparison.arms[-1].difference("fact_recall", "sft") == (1.0, (1.0, 1.0))
+
+
+def test_each_question_counts_once_over_seeds(tmp_path: Path) -> None:
+    runs = [
+        run(tmp_path / "sft", 0, {"base": BASE, "sft": {"q1": 1.0, "q2": 0.0}}),
+        run(tmp_path / "sft+seed-1", 1, {"base": BASE, "sft": {"q1": 1.0, "q2": 1.0}}),
+    ]
+    assert [row.test.n for row in differences(compare(runs))] == [2]
+
+
+def test_another_setting_is_compared_with_its_own_arms(tmp_path: Path) -> None:
+    """With epochs=3 DPO leads SFT by 0.5; beside it, with epochs=2, SFT is at 0: the lead must not become 1."""
+    half, right, wrong = {"q1": 1.0, "q2": 0.0}, {"q1": 1.0, "q2": 1.0}, {"q1": 0.0, "q2": 0.0}
+    first = run(tmp_path / "a", 0, {"base": BASE, "sft": wrong}, sft={"epochs": 2})
+    second = run(tmp_path / "b", 0, {"base": BASE, "sft": half, "sft_dpo": right}, sft={"epochs": 3})
+    place = second / "arms" / "sft_dpo" / "scores.json"
+    versus = difference("sft_dpo", rows(None, right), rows(None, half))
+    write_json(place, {**json.loads(place.read_text()), "versus": {"sft": versus}})
+    comparison = compare([first, second])
+    assert [result.arm for result in comparison.arms] == ["base", "sft", "sft_dpo", "sft (b)"]
+    (found,) = [row for row in differences(comparison) if row.arm == "sft_dpo"]
+    assert (found.other, found.test.mean) == ("sft (b)", 0.5)

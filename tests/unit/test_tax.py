@@ -138,7 +138,8 @@ def taxed() -> Any:
     known = rows([2.0, 1.0], [1.0, 1.0])
     for_base = tax_scores(known, known, limits, samples=100)
     for_sft = tax_scores(rows([4.0, 1.2], [0.0, 1.0]), known, limits, samples=100)
-    arms = [dataclasses.replace(a, scores={**a.scores, "tax": t}) for a, t in ((base, for_base), (sft, for_sft))]
+    parts = ((base, for_base, ()), (sft, for_sft, ("sft",)))
+    arms = [dataclasses.replace(a, scores={**a.scores, "tax": t}, stages=stages) for a, t, stages in parts]
     return comparison(*arms, *others)
 
 
@@ -156,6 +157,9 @@ def test_markdown_csv_and_tracker_have_the_tax() -> None:
     (text,) = extra_markdown(taxed())
     assert "| NLL increase ↓ (limit 0.1) | 0.000 [0.000, 0.000] | 0.650 [0.200, 2.000] **above 0.1** |" in text
     assert text.endswith(REMEDY)
+    alone = taxed()
+    alone = dataclasses.replace(alone, arms=[dataclasses.replace(a, stages=("dpo",)) for a in alone.arms])
+    assert REMEDY not in extra_markdown(alone)[0]  # no general instructions are learned beside pairs
     (replayed,) = extra_markdown(dataclasses.replace(taxed(), config={"sft": {"replay": 0.25}}))
     assert REMEDY not in replayed
     assert extra_markdown(comparison()) == []
