@@ -52,7 +52,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CACHE = "completions.sqlite"
-ANSWERING = ("attention.py", "inference.py", "kv_cache.py", "models.py", "quantization.py", "retrieval.py")
+ANSWERING = (
+    *("attention.py", "inference.py", "kv_cache.py", "models.py", "quantization.py", "retrieval.py"),
+    *("training/chat.py", "training/head.py"),
+)
 ANSWERS = "completions.sqlite"
 NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
 JUDGEMENTS = "judgements.jsonl"
@@ -441,7 +444,7 @@ class Pipeline:
             "questions": digest([to_dict(q) for q in asked]),
             "document": digest([to_dict(p) for p in self.document.passages]),
             "embedder": self.embedder.id,
-            "code": code_digest("evaluation", "synthesis/checks.py", *ANSWERING),
+            "code": code_digest("evaluation", "embedding.py", "synthesis/checks.py", *ANSWERING),
         }
         return self.stage(
             "answers",
