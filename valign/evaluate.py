@@ -33,6 +33,8 @@ def main(config: DictConfig) -> None:
     assert isinstance(trained, DictConfig)
     if config.evaluation.server.base_urls:
         trained.evaluation.server = config.evaluation.server
+    elif config.evaluation.server.likelihoods == "local":  # of the server that the run itself was answered by
+        trained.evaluation.server.likelihoods = "local"
     with signals.heeded(), joined(None, OmegaConf.select(trained, "trainer.wait_seconds", default=86400.0)) as ranks:
         pipeline = Pipeline(trained, pinned=pinned_by(details), ranks=ranks)
         if ranks.first:

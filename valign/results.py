@@ -15,6 +15,8 @@ from valign.records import Answer, Passage, Question, from_dict, read_jsonl, to_
 from valign.store import digest, file_digest, read_json, write_json
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from valign.judging import Judgement
     from valign.judging.labels import Label
     from valign.pipeline import Arm, Pipeline
@@ -193,9 +195,18 @@ def state_of(pipeline: Pipeline, config: Mapping[str, Any]) -> str:
 
     document = pipeline.document
     given = [to_dict(q) for q in (*(pipeline.given_questions or []), *pipeline.probe_questions)]
-    replay = pipeline.config.sft.replay_file
-    files = [file_digest(Path(replay).expanduser())] if replay else []
+    files = [[path.name, file_digest(path)] for path in _read_besides(pipeline.config)]
     return digest([config, document.sha256, [to_dict(p) for p in document.passages], given, files, code_digest(".")])
+
+
+def _read_besides(config: DictConfig) -> list[Path]:
+    """Return the files that a config names and a run reads, besides document and questions."""
+    from omegaconf import OmegaConf
+
+    named = (config.sft.replay_file, OmegaConf.select(config, "teacher.recording"))
+    folder = config.synthesis.templates
+    own = sorted(Path(folder).expanduser().glob("*.txt")) if folder else []
+    return [*(Path(name).expanduser() for name in named if name), *own]
 
 
 def curves(pipeline: Pipeline) -> dict[str, list[tuple[int, float]]]:
@@ -400,10 +411,14 @@ def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instructio
 
 
 def _labels(folders: Sequence[Path]) -> list[Label]:
-    """Read what people said of some runs' answers: beside the runs, or in a run's own folder."""
+    """Read what people said of some runs' answers.
+
+    ``valign.label`` writes to the folder that it was given: a run's own, its study's, or that of all studies.
+    """
     from valign.judging.labels import LABELS, read_labels
 
-    places = dict.fromkeys(place for folder in folders for place in (folder.parent, folder))
+    whole = [folder.absolute() for folder in folders]
+    places = dict.fromkeys(place for folder in whole for place in (*folder.parents[1::-1], folder))
     return [label for place in places for label in read_labels(place / LABELS)]
 
 

@@ -93,8 +93,7 @@ def test_each_side_comes_first_about_half_of_the_time() -> None:
 def test_labels_are_kept_at_once_and_found_again(tmp_path: Path) -> None:
     drawn = tasks(said(), [], 4, "ann", 0)
     file = LabelFile(tmp_path / "runs" / LABELS, "ann")
-    LabelFile(tmp_path / "runs" / LABELS, "bob").add(drawn[0], "tie", 2.0)
-    file = LabelFile(tmp_path / "runs" / LABELS, "ann")
+    LabelFile(tmp_path / "runs" / LABELS, "bob").add(drawn[0], "tie", 2.0)  # another server, meanwhile
     file.add(drawn[0], "first", 3.04)
     file.add(drawn[1], "second", 1.0)
     again = LabelFile(tmp_path / "runs" / LABELS, "ann")

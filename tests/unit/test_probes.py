@@ -72,6 +72,7 @@ def test_an_id_twice(tmp_path: Path) -> None:
         ("The declaration doesn\u2019t say how many weeks.", True, False),
         ("That is not specified.", True, False),
         ("It is silent on this; article 24 is about rest.", True, False),
+        ("There is no limit.", False, False),
         ("You have four weeks.", False, True),
         ("According to Article 24, rest.", False, True),
         ("Everyone has the right to rest and leisure.", False, False),

@@ -560,6 +560,10 @@ def test_coverage_by_hand() -> None:
         "ferry/section-2": [(0, None, False), (0, None, True), (3, 6, True)],
     }
     assert (shown.covered, shown.short) == (1, 2)
+    apart = {"synthesis": {**config["synthesis"], "hold_out_clauses": ["ferry/section-2"]}}
+    held_out = coverage(comparison(config=apart), Clauses(whole.passages, []))
+    assert held_out is not None
+    assert [short for _, _, short in cells(held_out)["ferry/section-2"]] == [False, False, True]
     assert whole.funnel is not None
     taught = {"made": 3, "dropped": {"no example": 1}, "kept": 2, "per_clause": {"ferry/section-2": 2}}
     facts = coverage(comparison(funnel={**whole.funnel, "facts": taught}), Clauses(whole.passages, []))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from omegaconf import OmegaConf
 
 from valign.errors import ValignError
 from valign.judging import Judgement
+from valign.judging.labels import LABELS, Label
 from valign.pipeline import JUDGEMENTS
 from valign.records import Answer, write_jsonl
-from valign.results import RUN, compare, run_folder
+from valign.results import RUN, compare, run_folder, state_of
 from valign.store import write_json
 
 
@@ -50,6 +53,42 @@ def judged_run(folder: Path, arms: dict[str, str], judge: str | None) -> Path:
         },
     )
     return folder
+
+
+@pytest.mark.parametrize("place", [".", "rules", "rules/sft"])
+def test_labels_are_found_in_each_folder_that_can_be_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A run, its study, or all studies: whatever valign.label was given."""
+    judged_run(tmp_path / "rules" / "sft", {"base": "One.", "sft": "Two."}, None)
+    label = Label("q1", "a" * 16, "b" * 16, "tie", "ann")
+    write_jsonl(tmp_path / place / LABELS, [label])
+    monkeypatch.chdir(tmp_path / "rules")
+    assert compare([Path("sft")]).labels == [label]
+
+
+def test_a_run_is_another_when_a_file_that_it_names_changes(tmp_path: Path) -> None:
+    """Templates and a recording count by their words, as the general instructions do."""
+    (tmp_path / "question.txt").write_text("one")
+    for name in ("replay.jsonl", "recording.jsonl"):
+        (tmp_path / name).write_text("")
+    pipeline = SimpleNamespace(
+        config=OmegaConf.create(
+            {
+                "sft": {"replay_file": str(tmp_path / "replay.jsonl")},
+                "teacher": {"recording": str(tmp_path / "recording.jsonl")},
+                "synthesis": {"templates": str(tmp_path)},
+            }
+        ),
+        document=SimpleNamespace(sha256="ab", passages=()),
+        given_questions=None,
+        probe_questions=[],
+    )
+    states = {state_of(cast(Any, pipeline), {})}
+    for name in ("question.txt", "replay.jsonl", "recording.jsonl"):
+        (tmp_path / name).write_text("another")
+        states.add(state_of(cast(Any, pipeline), {}))
+    assert len(states) == 4
 
 
 def test_what_a_judge_said_in_several_runs_is_put_together(tmp_path: Path) -> None:

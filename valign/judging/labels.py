@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from filelock import FileLock
 
 from valign.errors import ValignError
 from valign.judging.judgement import Judgement, judgement
@@ -131,22 +134,34 @@ class LabelFile:
         if choice not in CHOICES:
             raise ValignError(f"'{choice}' is no choice; give one of {', '.join(CHOICES)}.")
         hashes = answer_hash(task.first), answer_hash(task.second)
-        self.labels.append(Label(task.first.question_id, *hashes, choice, self.rater, round(seconds, 1)))
-        self._write()
+        label = Label(task.first.question_id, *hashes, choice, self.rater, round(seconds, 1))
+        with self._latest() as labels:
+            labels.append(label)
 
     def undo(self) -> bool:
         """Take the rater's last choice back; tell whether there was one."""
-        own = self._own()
-        if own:
-            self.labels.remove(own[-1])
-            self._write()
+        with self._latest() as labels:
+            own = self._own()
+            if own:
+                labels.remove(own[-1])
         return bool(own)
 
     def _own(self) -> list[Label]:
         return [label for label in self.labels if label.rater == self.rater]
 
-    def _write(self) -> None:
+    @contextmanager
+    def _latest(self) -> Iterator[list[Label]]:
+        """Give the labels as they stand on disk, where other servers may have added theirs, and write what is changed.
+
+        One server at a time does so.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            self.labels = read_labels(self.path)
+            yield self.labels
+            self._write()
+
+    def _write(self) -> None:
         part = self.path.with_name(self.path.name + ".part")
         lines = [json.dumps(to_dict(label), ensure_ascii=False) + "\n" for label in self.labels]
         part.write_text("".join(lines), encoding="utf-8")

@@ -37,7 +37,7 @@ NOT_SAID = re.compile(
     r"\b(?:do|does|did)(?: not|n't) (?:say|state|specify|mention|give|set|define|address|cover|require|contain|provide"
     r"|tell|fix|name)\b"
     r"|\b(?:is|are) (?:not|nowhere) (?:stated|specified|mentioned|given|set|defined|said|addressed|covered|fixed)\b"
-    r"|\b(?:is|are) silent\b|\bsays? nothing\b|\bno (?:mention|rule|figure|number|limit)\b",
+    r"|\b(?:is|are) silent\b|\bsays? nothing\b|\bno (?:mention|rule|figure|number)\b",
     re.I,
 )
 CITED = re.compile(r"\b(?:articles?|clauses?|sections?|paragraphs?)\s+\d", re.I)

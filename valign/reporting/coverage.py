@@ -9,6 +9,7 @@ from typing import Any
 from valign.reporting.comparison import Clauses, Comparison, number, show
 from valign.reporting.figures import level
 from valign.reporting.tables import written
+from valign.synthesis.hold_out import within_any
 
 COLUMNS = (
     ("sft", "D_sft", "min_instructions"),
@@ -20,7 +21,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class CoverageCell:
-    """Items of one clause; ``step`` is the colour, ``short`` says that the contract asks for more."""
+    """Items of one clause; ``step`` is the colour, ``short`` says that the contract asks for more.
+
+    Of a clause that was held out of training the contract asks for no training data.
+    """
 
     count: int
     step: int | None
@@ -55,6 +59,7 @@ def coverage(comparison: Comparison, clauses: Clauses) -> Coverage | None:
     known = {key: (title, least) for key, title, least in COLUMNS}
     settings = comparison.config.get("synthesis")
     contract = settings if isinstance(settings, Mapping) else {}
+    held_out = tuple(contract.get("hold_out_clauses") or ())
     columns = []
     for kind, found in counts.items():
         title, key = known.get(kind, (kind, ""))
@@ -64,14 +69,15 @@ def coverage(comparison: Comparison, clauses: Clauses) -> Coverage | None:
     rows = []
     for clause in ids:
         numbers = [int(found.get(clause, 0)) for found in counts.values()]
-        rows.append((clause, [_cell(n, column) for n, column in zip(numbers, columns, strict=True)]))
+        exempt = [kind != "questions" and within_any(clause, held_out) for kind in counts]
+        rows.append((clause, [_cell(*cell) for cell in zip(numbers, columns, exempt, strict=True)]))
     trained = sum(any(cell.count for cell in cells[:-1]) for _, cells in rows)
     return Coverage(columns, rows, trained, sum(any(cell.short for cell in cells) for _, cells in rows))
 
 
-def _cell(count: int, column: CoverageColumn) -> CoverageCell:
+def _cell(count: int, column: CoverageColumn, exempt: bool) -> CoverageCell:
     step = level(float(count), 0.0, float(column.most), True) if count else None
-    return CoverageCell(count, step, count < column.least)
+    return CoverageCell(count, step, count < column.least and not exempt)
 
 
 def _questions(comparison: Comparison, clauses: Clauses) -> dict[str, int]:

@@ -50,6 +50,11 @@ def exposure(document: Document, held_out: Sequence[str], clauses: Iterable[str]
     return found
 
 
+def within_any(clause: str, outer: Sequence[str]) -> bool:
+    """Tell whether a clause is one of some others, or a part of one."""
+    return any(_within(clause, other) for other in outer)
+
+
 def _related(one: str, other: str) -> bool:
     return _within(one, other) or _within(other, one)
 
