@@ -248,6 +248,17 @@ def test_verdict_says_what_the_interval_allows(ci: tuple[float | None, float | N
     assert any("best of 2 arms" in note for note in found.notes)
 
 
+def test_the_verdicts_figures_add_up() -> None:
+    """0.374 - 0.078 = 0.296: "37%, 8%, +30" would not add up, so a decimal is shown; 0.38 - 0.08 = 0.30 needs none."""
+    base, sft = arm_result("base"), arm_result("sft", (0.2, 0.4))
+    for first, second, words in ((0.078, 0.374, "37.4% {} 7.8% {} +29.6"), (0.08, 0.38, "38% {} 8% {} +30")):
+        base.scores["metrics"]["fact_recall"]["mean"] = first
+        sft.scores["metrics"]["fact_recall"]["mean"] = second
+        sft.scores["versus"]["base"]["fact_recall"]["mean"] = second - first
+        expected = words.format("of the facts that right answers need, against", "for base: a difference of")
+        assert expected in verdict(comparison(base, sft)).sentence
+
+
 def test_verdict_is_unclear_where_the_corrected_test_does_not_agree() -> None:
     arms = comparison(arm_result("base"), arm_result("sft_dpo", (0.6, 0.9)))
     (known, *others) = [d for d in differences(arms) if d.metric.name == "fact_recall"]

@@ -140,11 +140,13 @@ def standing(difference: tuple[float, tuple[float, float] | None] | None, metric
 
 def _sentence(result: ArmResult, base: ArmResult, metric: Metric) -> str:
     """Write the comparison of one arm with base, with the interval of the difference."""
-    opening = f"{_capital(result.label)} {_states(result, metric)}, against {_amount(base, metric)} for base"
     found = result.difference(metric.name)
+    places = _places(result.mean(metric.name), base.mean(metric.name), found[0] if found else None)
+    against = _plain(base.mean(metric.name), metric, places)
+    opening = f"{_capital(result.label)} {_states(result, metric, places)}, against {against} for base"
     if found is None or found[1] is None:
         return f"{opening}; no interval of the difference was computed, so chance cannot be ruled out."
-    mean, low, high = (_signed(value, metric) for value in (found[0], *found[1]))
+    mean, low, high = (_signed(value, metric, places) for value in (found[0], *found[1]))
     unit = " percentage points" if metric.name in SHARES else ""
     gap = f"a difference of {mean}{unit} (95% interval {low} to {high})"
     ending = {
@@ -166,8 +168,15 @@ def _alone(metric: Metric, arms: Sequence[ArmResult], base: ArmResult | None) ->
     return Verdict("alone", BADGES["alone"], f"{opening}. {missing}, so nothing can be said about a gain.", ())
 
 
-def _states(result: ArmResult, metric: Metric) -> str:
-    share = _plain(result.mean(metric.name), metric)
+def _places(mean: float | None, base: float | None, difference: float | None) -> int:
+    """Return how many decimals of a percentage let a difference be that of the shares shown: none, or one."""
+    if mean is None or base is None or difference is None:
+        return 0
+    return int(round(100 * round(mean, 2)) - round(100 * round(base, 2)) != round(100 * round(difference, 2)))
+
+
+def _states(result: ArmResult, metric: Metric, places: int = 0) -> str:
+    share = _plain(result.mean(metric.name), metric, places)
     if metric.name in STATED:
         return f"{VERBS[metric.name]} {STATED[metric.name].format(share)}"
     return f"has the best {metric.label}, {share}" if result.arm != BASE else f"has a {metric.label} of {share}"
@@ -177,19 +186,19 @@ def _amount(result: ArmResult, metric: Metric) -> str:
     return _plain(result.mean(metric.name), metric)
 
 
-def _plain(value: float | None, metric: Metric) -> str:
+def _plain(value: float | None, metric: Metric, places: int = 0) -> str:
     """Write a share in percent and anything else as a number."""
     if metric.name in SHARES and value is not None:
-        return f"{100 * round(value, 2):.0f}%"
+        return f"{100 * round(value, 2 + places):.{places}f}%"
     return show(value)
 
 
-def _signed(value: float, metric: Metric) -> str:
+def _signed(value: float, metric: Metric, places: int = 0) -> str:
     """Write a difference with its sign: in percentage points for a share."""
     if metric.name not in SHARES:
         return show(value, signed=True)
-    points = round(100 * round(value, 2))
-    return minus(f"{points:+d}") if points else "0"
+    points = round(100 * round(value, 2 + places), places)
+    return minus(f"{points:+.{places}f}") if points else "0"
 
 
 def _capital(text: str) -> str:
