@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from valign.errors import ValignError
-from valign.records import Instruction, Preference
+from valign.records import ASKED_BEFORE, Instruction, Preference
 
 Row = TypeVar("Row", Instruction, Preference)
 
@@ -16,7 +16,8 @@ def hold_out(rows: Sequence[Row], share: float, key: str) -> tuple[list[Row], li
     """Divide rows into those to train on and those held out, the same share of what each clause has.
 
     Which rows of a clause are held out goes by a hash of their ids, so it depends neither on their order nor on a seed.
-    Every clause keeps a row to train on, and rows that belong to no clause are all trained on.
+    Every clause keeps a row to train on. Rows that belong to no clause are all trained on, and so are pairs on what
+    D_sft asks too, which SFT has learned.
 
     Args:
         rows: D_sft or D_pref.
@@ -33,7 +34,7 @@ def hold_out(rows: Sequence[Row], share: float, key: str) -> tuple[list[Row], li
         return list(rows), []
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        if row.clauses:
+        if row.clauses and row.kind != ASKED_BEFORE:
             groups.setdefault(tuple(row.clauses), []).append(row.example_id)
     held: set[str] = set()
     seen = 0
