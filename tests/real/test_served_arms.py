@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from harbour import HARBOUR, QUESTIONS, SETTINGS, lay_out, record
+from model_server import serving
 from omegaconf import DictConfig
 
 from valign.judging.judgement import Judgement
@@ -32,26 +30,8 @@ MODEL = "embedded:smollm2-135m"
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """The address of a running server that loads whatever folder it is asked for."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    process = subprocess.Popen(command, env=ENVIRONMENT)
-    try:
-        deadline = time.monotonic() + 80
-        while True:
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server does not answer"
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).read()
-                break
-            except OSError:
-                time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    with serving() as found:
+        yield found
 
 
 def run(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
