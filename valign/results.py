@@ -247,17 +247,23 @@ def validation_error(folder: Path) -> float | None:
 
 
 def run_folders(runs: Path) -> list[Path]:
-    """Return the run folders in a folder (or the folder itself, where it is one).
+    """Return the run folders in a folder (or the folder itself, where it is one), numbers in their names by size.
 
     Raises:
         ValignError: There is none.
     """
     if not runs.is_dir():
         raise ValignError(f"{runs} is not a folder; give the folder of a run or of several, as in runs=runs/udhr.")
-    found = [runs] if (runs / RUN).is_file() else sorted(file.parent for file in runs.rglob(RUN))
+    found = [runs] if (runs / RUN).is_file() else sorted((file.parent for file in runs.rglob(RUN)), key=_by_number)
     if not found:
         raise ValignError(f"{runs} holds no finished run; run python -m valign.train +experiment=udhr first.")
     return found
+
+
+def _by_number(path: Path) -> list[str | float]:
+    """Return what puts ``rank-9`` before ``rank-16``, and 0.25 before 0.5: text and numbers in turn."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", str(path))
+    return [float(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def run_folder(folder: Path) -> Path:

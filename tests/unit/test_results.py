@@ -14,7 +14,7 @@ from valign.judging import Judgement
 from valign.judging.labels import LABELS, Label
 from valign.pipeline import JUDGEMENTS
 from valign.records import Answer, write_jsonl
-from valign.results import RUN, compare, run_folder, state_of
+from valign.results import RUN, compare, run_folder, run_folders, state_of
 from valign.store import write_json
 
 
@@ -28,6 +28,14 @@ def test_one_run_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "b" / RUN).write_text("{}")
     with pytest.raises(ValignError, match=r"holds 2 runs; give the folder of one"):
         run_folder(tmp_path)
+
+
+def test_runs_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = ["sft+rate-0.25", "sft+rate-0.5", "sft+rate-4", "sft+rate-9", "sft+rate-18", "sft_dpo"]
+    for name in reversed(names):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / RUN).write_text("{}")
+    assert [folder.name for folder in run_folders(tmp_path)] == names
 
 
 def judged_run(folder: Path, arms: dict[str, str], judge: str | None) -> Path:
