@@ -31,16 +31,21 @@ def main(config: DictConfig) -> None:
     details = read_json(folder / results.RUN)
     trained = OmegaConf.load(folder / "config.yaml")
     assert isinstance(trained, DictConfig)
-    if config.evaluation.server.base_urls:
-        trained.evaluation.server = config.evaluation.server
-    elif config.evaluation.server.likelihoods == "local":  # of the server that the run itself was answered by
-        trained.evaluation.server.likelihoods = "local"
+    choose_server(trained, config.evaluation.server)
     with signals.heeded(), joined(None, OmegaConf.select(trained, "trainer.wait_seconds", default=86400.0)) as ranks:
         pipeline = Pipeline(trained, pinned=pinned_by(details), ranks=ranks)
         if ranks.first:
             score(config, pipeline, folder, details)
         else:
             pipeline.follow()
+
+
+def choose_server(trained: DictConfig, server: DictConfig) -> None:
+    """Put the server that is asked for in place of the run's own; likelihoods alone go with the run's own."""
+    if server.base_urls:
+        trained.evaluation.server = server
+    elif server.likelihoods == "local":
+        trained.evaluation.server.likelihoods = "local"
 
 
 def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[str, Any]) -> None:

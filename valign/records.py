@@ -20,9 +20,6 @@ class Message(TypedDict):
     content: str
 
 
-ASKED_BEFORE = "instruction"
-
-
 @dataclass(frozen=True)
 class Passage:
     """One clause of a document.
@@ -126,8 +123,7 @@ class Instruction:
 class Preference:
     """A row of D_pref: a situation, a faithful answer and one that is not.
 
-    ``kind`` is ``situation`` or ``claim``, or ASKED_BEFORE where a row of D_sft asks the same. ``rejected_kind`` says
-    how the rejected answer came about, ``family`` names the row's scenario family.
+    ``rejected_kind`` says how the rejected answer came about, ``family`` names the row's scenario family.
     """
 
     example_id: str

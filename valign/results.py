@@ -260,10 +260,10 @@ def run_folders(runs: Path) -> list[Path]:
     return found
 
 
-def _by_number(path: Path) -> list[str | float]:
-    """Return what puts ``rank-9`` before ``rank-16``, and 0.25 before 0.5: text and numbers in turn."""
-    parts = re.split(r"(\d+(?:\.\d+)?)", str(path))
-    return [float(part) if i % 2 else part for i, part in enumerate(parts)]
+def _by_number(path: Path) -> list[tuple[list[str | float], str]]:
+    """Return what puts ``rank-9`` before ``rank-16``, and 0.25 before 0.5: a folder's text and numbers in turn."""
+    split = {part: re.split(r"(\d+(?:\.\d+)?)", part) for part in path.parts}
+    return [([float(text) if i % 2 else text for i, text in enumerate(split[part])], part) for part in path.parts]
 
 
 def run_folder(folder: Path) -> Path:

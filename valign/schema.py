@@ -168,7 +168,6 @@ class SynthesisConfig:
     claims_per_passage: int = setting(at_least=0)
     claim_pairs_per_passage: int = setting(at_least=0)
     scenarios_per_passage: int = setting(at_least=0)
-    instruction_pairs: bool = MISSING
     held_out_per_passage: int = setting(at_least=1)
     rejected: RejectedConfig = field(default_factory=RejectedConfig)
     answers: str = setting(choices=("quote", "write"))

@@ -31,11 +31,19 @@ def test_one_run_is_wanted(tmp_path: Path) -> None:
 
 
 def test_runs_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    names = ["sft+rate-0.25", "sft+rate-0.5", "sft+rate-4", "sft+rate-9", "sft+rate-18", "sft_dpo"]
+    names = [
+        "sft+rate-0.25",
+        "sft+rate-0.5",
+        "sft+rate-4",
+        "sft+rate-9",
+        "sft+rate-18",
+        "sft_dpo",
+        "sft_dpo/evaluations/own",
+    ]
     for name in reversed(names):
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / name / RUN).write_text("{}")
-    assert [folder.name for folder in run_folders(tmp_path)] == names
+    assert [str(folder.relative_to(tmp_path)) for folder in run_folders(tmp_path)] == names
 
 
 def judged_run(folder: Path, arms: dict[str, str], judge: str | None) -> Path:

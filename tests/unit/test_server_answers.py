@@ -17,6 +17,7 @@ from tiny import ADAPTER, DPO, SFT, TRAINER, instructions, preferences
 
 from valign import config, results
 from valign.errors import ValignError
+from valign.evaluate import choose_server
 from valign.evaluation.scores import footnote, score_arm
 from valign.models import load, load_adapter, policy, prepare_model
 from valign.pipeline import Arm, Pipeline
@@ -205,3 +206,13 @@ def test_an_adapter_that_is_not_there_is_a_message(trained: list[Path], tmp_path
     (whole / "something").touch()
     with pytest.raises(ValignError, match="not an empty folder"):
         write_adapter(whole, "b", trained)
+
+
+@pytest.mark.parametrize(
+    ("asked", "url", "likelihoods"),
+    [({}, "run", "none"), ({"likelihoods": "local"}, "run", "local"), ({"base_urls": ["other"]}, "other", "none")],
+)
+def test_which_server_an_evaluation_asks(asked: dict[str, Any], url: str, likelihoods: str) -> None:
+    trained = OmegaConf.create({"evaluation": {"server": {"base_urls": ["run"], "likelihoods": "none"}}})
+    choose_server(trained, OmegaConf.create({"base_urls": [], "likelihoods": "none", **asked}))
+    assert trained.evaluation.server == {"base_urls": [url], "likelihoods": likelihoods}

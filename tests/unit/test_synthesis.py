@@ -17,17 +17,7 @@ from fakes import Bag, Parrot
 
 from valign.documents import shipped_document, shipped_names, shipped_questions
 from valign.errors import ValignError
-from valign.records import (
-    ASKED_BEFORE,
-    Document,
-    Fact,
-    Instruction,
-    Passage,
-    Preference,
-    Provenance,
-    Question,
-    read_jsonl,
-)
+from valign.records import Document, Fact, Instruction, Passage, Preference, Provenance, Question, read_jsonl
 from valign.synthesis.build import TEMPLATES, funnel_table, synthesize
 from valign.synthesis.couples import NEIGHBOURS, Situation, couples
 from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, names_in, numbers_in, ungrounded
@@ -449,33 +439,6 @@ def test_one_kind_alone(settings: Settings, tmp_path: Path) -> None:
         rows = read_jsonl(tmp_path / kind / "preferences.jsonl", Preference)
         found = [row.rejected_kind for row in rows if row.kind == "situation"]
         assert kind in found and set(found) <= allowed
-
-
-def test_what_d_sft_asks_becomes_pairs(settings: Settings, tmp_path: Path) -> None:
-    """Its questions are coupled with each other and with the situations, its claims get the wrong verdict.
-
-    A pair has the answer that D_sft gives. Those pairs come on top of what is written without them.
-    """
-    document = shipped_document("saltmarsh")
-    alone = replace(settings, rejected={"clause": 1.0, "edit": 0.0, "base": 0.0})
-    for name, chosen in (("without", alone), ("with", replace(alone, instruction_pairs=True))):
-        build(tmp_path / name, document, [], chosen)
-    answers = {row.question: row.answer for row in read_jsonl(tmp_path / "with" / "sft.jsonl", Instruction)}
-    pairs = read_jsonl(tmp_path / "with" / "preferences.jsonl", Preference)
-    again = [row for row in pairs if row.kind == ASKED_BEFORE]
-    assert {row.rejected_kind for row in again} == {"clause", "verdict"}
-    assert all(row.chosen == answers[row.question] for row in again)
-    claims = [row for row in again if row.rejected_kind == "verdict"]
-    assert {row.question for row in claims} == {
-        row.question for row in read_jsonl(tmp_path / "with" / "sft.jsonl", Instruction) if row.kind == "claim"
-    }
-    assert all({row.chosen.split(".")[0], row.rejected.split(".")[0]} == {"Yes", "No"} for row in claims)
-    coupled = [row for row in pairs if row.rejected_kind == "clause"]
-    assert Counter(row.chosen for row in coupled) == Counter(row.rejected for row in coupled)
-    before = read_jsonl(tmp_path / "without" / "preferences.jsonl", Preference)
-    assert ASKED_BEFORE not in {row.kind for row in before}
-    others = {row.question for row in before} - {row.question for row in pairs}
-    assert len(pairs) > len(again) > 0 and not others
 
 
 def test_couples_reject_what_they_choose(settings: Settings) -> None:

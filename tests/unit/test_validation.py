@@ -18,7 +18,7 @@ from valign import results
 from valign.cli import Job
 from valign.errors import ValignError
 from valign.models import policy, prepare_model
-from valign.records import ASKED_BEFORE, Instruction
+from valign.records import Instruction
 from valign.store import write_json
 from valign.training.data import collate, encode_instructions, encode_preferences
 from valign.training.fit import fit_dpo, fit_sft
@@ -53,16 +53,6 @@ def test_every_clause_has_its_share_and_keeps_a_row() -> None:
     assert {row.clauses for row in kept} == {row.clauses for row in rows}
     most, _ = hold_out(of_clauses(3, 1), 0.9, "sft.validation")
     assert [row.clauses[0] for row in most] == ["c0", "c1"]
-
-
-def test_pairs_that_sft_has_learned_are_not_held_out() -> None:
-    """Of eight pairs six ask what D_sft asks, so half of the other two are held out: one."""
-    pairs = [replace(row, clauses=("c0",)) for row in tiny.preferences(8)]
-    known = [replace(row, kind=ASKED_BEFORE) for row in pairs[:6]]
-    kept, held = hold_out([*known, *pairs[6:]], 0.5, "dpo.validation")
-    assert len(held) == 1 and held[0] in pairs[6:] and len(kept) == 7
-    with pytest.raises(ValignError, match="holds out none"):
-        hold_out(known, 0.5, "dpo.validation")
 
 
 def test_which_rows_are_held_out_goes_by_their_ids_alone() -> None:

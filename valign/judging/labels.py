@@ -157,9 +157,11 @@ class LabelFile:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
-            self.labels = read_labels(self.path)
+            before = read_labels(self.path)
+            self.labels = list(before)
             yield self.labels
-            self._write()
+            if self.labels != before:
+                self._write()
 
     def _write(self) -> None:
         part = self.path.with_name(self.path.name + ".part")

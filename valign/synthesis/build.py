@@ -89,8 +89,7 @@ def synthesize(
     instructions += teach(writer, filters, funnels["sft"], facts, instructions)
     cover_instructions(writer, filters, funnels["sft"], instructions)
     funnels["facts"] = count_taught(facts, instructions, failures)
-    again = instructions if settings.instruction_pairs else []
-    preferences, funnels["preference"] = write_preferences(writer, base, filters, system_prompt, again)
+    preferences, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
     cover_preferences(writer, base, filters, funnels["preference"], preferences, system_prompt)
     for name, rows in (("D_sft", instructions), ("D_pref", preferences)):
         if not rows:

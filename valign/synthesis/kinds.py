@@ -16,7 +16,6 @@ from valign.teachers.protocol import Completion, Request, Sampling
 KINDS = ("question", "factual", "everyday", "edge", "conflict", "comparison", "silent")
 PAIRED = ("conflict", "comparison")
 WRITTEN = (*PAIRED, "silent")
-OF_ONE_CLAUSE = tuple(kind for kind in KINDS if kind not in WRITTEN)
 NEIGHBOURS = 3
 SILENT_FRAMES = (
     "The {title} does not say. The nearest it comes to this: {quote}",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from valign.errors import ValignError
-from valign.records import ASKED_BEFORE, Instruction, Passage, Preference
+from valign.records import Passage, Preference
 from valign.store import digest
 from valign.synthesis.couples import Situation, couples
 from valign.synthesis.edits import contradiction, edits
 from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
 from valign.synthesis.instruct import ASKED, FRAMED, Claim, Writer, family
-from valign.synthesis.kinds import OF_ONE_CLAUSE
 from valign.synthesis.templates import labelled
 from valign.teachers.protocol import Request, Sampling
 
@@ -24,11 +23,7 @@ KINDS = ("edit", "clause", "base", "contradiction")
 
 
 def write_preferences(
-    writer: Writer,
-    base: CachedTeacher,
-    filters: Filters,
-    system: str | None = None,
-    instructions: Sequence[Instruction] = (),
+    writer: Writer, base: CachedTeacher, filters: Filters, system: str | None = None
 ) -> tuple[list[Preference], Funnel]:
     """Write D_pref.
 
@@ -36,15 +31,13 @@ def write_preferences(
     it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, see
     ``couples``; ``base`` is the base model's own answer without the passage, where it is unfaithful;
     ``contradiction`` is the chosen answer with every statement turned into its opposite. Claims join in as pairs that
-    differ in verdict and fact. So do questions and claims of D_sft, of the kind ASKED_BEFORE: what SFT has learned, set
-    against what it is not.
+    differ in verdict and fact.
 
     Args:
         writer: Writes with the teacher.
         base: The base model, behind a cache.
         filters: The document's filters.
         system: System prompt under which the base model answers.
-        instructions: Rows of D_sft whose questions and claims become pairs too; those of other kinds are passed over.
 
     Returns:
         The rows that every filter let pass, and the counts.
@@ -55,15 +48,8 @@ def write_preferences(
     check_shares(writer.settings.rejected)
     funnel = Funnel()
     found = ask_situations(writer, filters, funnel)
-    passages = {passage.clause: passage for passage in writer.document.passages}
-    asked = [
-        Situation(row.question, row.answer, passages[row.clauses[0]], row.provenance, row.filters)
-        for row in instructions
-        if row.kind in OF_ONE_CLAUSE
-    ]
-    rows = pairs_of(found, writer, base, filters, funnel, system, asked)
-    learned = {row.question for row in instructions if row.kind == "claim"}
-    return rows + _claims(writer, filters, funnel, learned), funnel
+    rows = pairs_of(found, writer, base, filters, funnel, system)
+    return rows + _claims(writer, filters, funnel), funnel
 
 
 def pairs_of(
@@ -73,17 +59,13 @@ def pairs_of(
     filters: Filters,
     funnel: Funnel,
     system: str | None = None,
-    asked: Sequence[Situation] = (),
 ) -> list[Preference]:
-    """Return situations as pairs, each with a rejected answer of a drawn kind; arguments as in write_preferences.
-
-    ``asked`` are questions of D_sft, which are coupled with each other and with the situations.
-    """
+    """Return situations as pairs, each with a rejected answer of a drawn kind; arguments as in write_preferences."""
     shares = check_shares(writer.settings.rejected)
     rows: list[Preference] = []
     turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
-    other = couples([*(s for s in found if turn[s.question] == "clause"), *asked], writer)
+    other = couples([s for s in found if turn[s.question] == "clause"], writer)
     filters.read([(own[s.question], s.passage) for s in found if s.question in own])
     for situation in found:
         kind = turn[situation.question]
@@ -92,33 +74,24 @@ def pairs_of(
         if rejected is None or rejected == situation.chosen:
             funnel.drop("no rejected answer")
             continue
-        rows.append(_pair("situation", situation, rejected, kind))
+        group = ASKED if situation.origin.teacher != FRAMED else "situation"
+        name = f"pref-{digest([situation.passage.clause, situation.question, kind])[:12]}"
+        rows.append(
+            Preference(
+                name,
+                (situation.passage.clause,),
+                "situation",
+                situation.question,
+                situation.chosen,
+                rejected,
+                kind,
+                situation.origin,
+                situation.scores,
+                family(situation.passage.clause, group, situation.question),
+            )
+        )
         funnel.keep(situation.passage.clause, kind)
-    for situation in asked:
-        funnel.made += 1
-        if situation.question in other:
-            rows.append(_pair(ASKED_BEFORE, situation, other[situation.question], "clause"))
-            funnel.keep(situation.passage.clause, "clause")
-        else:
-            funnel.drop("no rejected answer")
     return rows
-
-
-def _pair(group: str, situation: Situation, rejected: str, kind: str) -> Preference:
-    clause = situation.passage.clause
-    told = ASKED if situation.origin.teacher != FRAMED else "situation"
-    return Preference(
-        f"pref-{digest([clause, situation.question, kind if group == 'situation' else group])[:12]}",
-        (clause,),
-        group,
-        situation.question,
-        situation.chosen,
-        rejected,
-        kind,
-        situation.origin,
-        situation.scores,
-        family(clause, told, situation.question),
-    )
 
 
 def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
@@ -224,20 +197,16 @@ def _balanced(claims: Sequence[Claim], count: int, first: str) -> list[Claim]:
     return turns[:count]
 
 
-def _claims(writer: Writer, filters: Filters, funnel: Funnel, learned: Collection[str] = ()) -> list[Preference]:
-    """Return pairs on claims: the right verdict against the wrong one.
-
-    They are claims that no row of D_sft asks about, and those of D_sft whose questions are ``learned``.
-    """
+def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference]:
+    """Return pairs on claims that no row of D_sft asks about: the right verdict against the wrong one."""
     rows = []
     taken, wanted = writer.settings.claims_per_passage, writer.settings.claim_pairs_per_passage
     for place, passage in enumerate(writer.document.passages):
         first = ("No", "Yes")[place % 2]
         claims = writer.claims(passage, 3 * taken + 4 * wanted)
-        known = {claim.question: claim for claim in claims[:taken]}
+        known = {claim.question for claim in claims[:taken]}
         fresh = {claim.question: claim for claim in claims[taken:] if claim.question not in known}
-        again = [claim for claim in known.values() if claim.question in learned]
-        for claim in [*again, *_balanced(list(fresh.values()), wanted, first)]:
+        for claim in _balanced(list(fresh.values()), wanted, first):
             funnel.made += 1
             other = {"Yes": "No", "No": "Yes"}[claim.verdict]
             whole = writer.quote(claim.quote.text, passage).sentence
@@ -255,7 +224,7 @@ def _claims(writer: Writer, filters: Filters, funnel: Funnel, learned: Collectio
                 Preference(
                     name,
                     (passage.clause,),
-                    ASKED_BEFORE if claim.question in known else "claim",
+                    "claim",
                     claim.question,
                     chosen,
                     f"{other}. {broken}",

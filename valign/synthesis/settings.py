@@ -25,7 +25,6 @@ class Settings:
     temperature: float
     top_p: float
     max_new_tokens: int
-    instruction_pairs: bool = False
     examples_per_fact: int = 0
     extract: str = "rules"
     kinds: Mapping[str, float] = field(default_factory=lambda: {"question": 1.0})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from valign.errors import ValignError
-from valign.records import ASKED_BEFORE, Instruction, Preference
+from valign.records import Instruction, Preference
 
 Row = TypeVar("Row", Instruction, Preference)
 
@@ -16,8 +16,7 @@ def hold_out(rows: Sequence[Row], share: float, key: str) -> tuple[list[Row], li
     """Divide rows into those to train on and those held out, the same share of what each clause has.
 
     Which rows of a clause are held out goes by a hash of their ids, so it depends neither on their order nor on a seed.
-    Every clause keeps a row to train on. Rows that belong to no clause are all trained on, and so are pairs on what
-    D_sft asks too, which SFT has learned.
+    Every clause keeps a row to train on, and rows that belong to no clause are all trained on.
 
     Args:
         rows: D_sft or D_pref.
@@ -34,7 +33,7 @@ def hold_out(rows: Sequence[Row], share: float, key: str) -> tuple[list[Row], li
         return list(rows), []
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        if row.clauses and row.kind != ASKED_BEFORE:
+        if row.clauses:
             groups.setdefault(tuple(row.clauses), []).append(row.example_id)
     held: set[str] = set()
     seen = 0
