@@ -15,7 +15,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache
 
 from valign import attention
-from valign.training.losses import can_share
+from valign.training.padding import can_share
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

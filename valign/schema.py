@@ -120,7 +120,7 @@ class TrainerConfig:
     deepspeed: dict[str, Any] | None = None
     checkpoint_every: int = setting(at_least=1)
     activation_checkpointing: bool = False
-    padding_free: bool = False
+    padding_free: bool | None = None
     attention: str | None = setting(None, choices=ATTENTIONS)
     kernels: str | None = setting(None, choices=("liger",))
     threads: int | None = setting(None, at_least=1)

@@ -15,7 +15,6 @@ from valign.models import load, prepare_model
 from valign.training.chat import Rendered
 from valign.training.data import Example, collate
 from valign.training.losses import (
-    can_share,
     dpo_loss,
     has_plain_head,
     hinge_loss,
@@ -27,6 +26,7 @@ from valign.training.losses import (
     simpo_loss,
     supervised_logps,
 )
+from valign.training.padding import can_share
 from valign.training.preference import PreferenceLoss
 
 

@@ -212,9 +212,12 @@ def test_dpo_starts_at_ln_2_and_separates_the_answers(model: Path, tmp_path: Pat
 def test_dpo_is_the_same_with_a_row_for_each_answer(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One row a pair computes what both answers begin with once; no step's numbers change beyond rounding."""
+    """One row a pair computes what both answers begin with once; no step's numbers change beyond rounding.
+
+    What takes a row for each answer here is also computed with its padding.
+    """
     dpo(tmp_path / "shared", model, sft_weight=0.5)
-    monkeypatch.setattr("valign.training.losses.can_share", lambda model: False)
+    monkeypatch.setattr("valign.training.padding.can_share", lambda model: False)
     dpo(tmp_path / "rows", model, sft_weight=0.5)
     for name in ("loss", "chosen_logp", "rejected_logp", "grad_norm"):
         one, two = tiny.curve(tmp_path / "shared", name), tiny.curve(tmp_path / "rows", name)

@@ -9,14 +9,27 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from test_prefix import DPO, SFT
 
 from valign.errors import ValignError
 from valign.models import add_adapter, load, prepare_model
 from valign.training import kernels, padding
+from valign.training.chat import Rendered
 from valign.training.data import Example, collate
 from valign.training.losses import supervised_logps
 from valign.training.recompute import recompute_activations
+
+OPENING = (9, 8, 7, 6, 5, 4, 3, 11, 12, 13, 14, 15)
+
+
+def turn(question: tuple[int, ...], answer: tuple[int, ...]) -> Rendered:
+    ids = (*OPENING, *question, *answer, 2)
+    return Rendered(ids, (0,) * (len(ids) - len(answer) - 1) + (1,) * (len(answer) + 1))
+
+
+SFT = [Example(str(i), (turn(tuple(range(20, 21 + i)), tuple(range(30, 40 - 2 * i))),)) for i in range(4)]
+DPO = [
+    Example(str(i), (turn((20 + i,), (30, 31, 32 + i)), turn((20 + i,), (30, *range(40, 40 + i))))) for i in range(4)
+]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +135,36 @@ def test_what_the_layers_get(path: Path) -> None:
     assert padding.pack(model, ids, segments, positions, before)[0]["input_ids"].shape == (1, 54)
     model.model.extra = torch.nn.Dropout(0.1)
     assert padding.pack(model.train(), ids, segments, positions, before)[0]["input_ids"].shape == (1, 90)
+
+
+def test_what_is_common_to_all_rows() -> None:
+    """A position that predicts an answer is never in common; equal questions are so up to their last token."""
+
+    def common(examples: list[Example]) -> int:
+        ids, segments, mask = collate(examples, 0)
+        return padding.common_length(ids, segments, mask.bool().nonzero(as_tuple=True)[1] - 1)
+
+    assert common(SFT) == common(DPO) == 12
+    assert common([Example(str(i), (turn((20,), (30, 31)),)) for i in range(4)]) == 12
+
+
+def test_a_cpu_packs_by_itself(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the grouped attention alone; other attention is packed where it is asked for."""
+    base = model.get_base_model()
+    calls: list[int] = []
+    inner = padding.pack
+
+    def counted(*given: Any) -> Any:
+        calls.append(1)
+        return inner(*given)
+
+    monkeypatch.setattr("valign.training.losses.pack", counted)
+    for implementation, packed in (("sdpa", 0), ("valign_grouped", 1)):
+        base.set_attn_implementation(implementation)
+        supervised_logps(model, *collate(SFT, 0))
+        assert len(calls) == packed
+    supervised_logps(model, *collate(SFT, 0), padding_free=False)
+    assert len(calls) == 1
 
 
 def test_trainings_are_the_same(path: Path, tmp_path: Path) -> None:

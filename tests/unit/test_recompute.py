@@ -11,7 +11,6 @@ import torch
 
 from valign.errors import ValignError
 from valign.models import add_adapter, load, prepare_model
-from valign.training import prefix
 from valign.training.data import collate, encode_instructions, encode_preferences
 from valign.training.losses import supervised_logps
 from valign.training.recompute import is_recomputed, recompute_activations
@@ -58,8 +57,7 @@ def gradients(model: Any, inputs: Any, bfloat16: bool) -> tuple[dict[str, torch.
 def test_nothing_changes_but_what_is_kept(
     path: Path, stage: str, kind: str, bfloat16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bit for bit where the shared opening is not computed apart, pairs in one row and dropout's draws included."""
-    monkeypatch.setattr(prefix, "FEWEST_TOKENS", 10**9)
+    """Bit for bit, pairs in one row and dropout's draws included."""
     tokenizer = load(path, "float32")[1]
     if stage == "sft":
         examples, _ = encode_instructions(tokenizer, tiny.instructions(4), None, 200)
@@ -73,19 +71,6 @@ def test_nothing_changes_but_what_is_kept(
     assert plain.keys() == again.keys() and len(plain) > 2
     assert all(torch.equal(plain[name], again[name]) for name in plain)
     assert kept_again < kept / 2
-
-
-def test_the_shared_opening_is_not_computed_apart(path: Path) -> None:
-    """Its keys and values would be appended twice; the numbers stay those of the shared way within rounding."""
-    examples, _ = encode_instructions(load(path, "float32")[1], tiny.instructions(4), None, 200)
-    ids, segments, _ = inputs = collate(examples, 0)
-    model = adapted(path).eval()
-    before = torch.tensor([ids.shape[1] - 2])
-    assert prefix.shared_prefix(model.get_base_model(), ids, segments, before) > 0
-    shared, _ = gradients(model, inputs, False)
-    recompute_activations(model)
-    assert prefix.shared_prefix(model.get_base_model(), ids, segments, before) == 0
-    torch.testing.assert_close(gradients(model, inputs, False)[0], shared, rtol=1e-4, atol=1e-5)
 
 
 def test_sharded_layers_take_the_reentrant_way_with_the_same_gradients(path: Path) -> None:

@@ -66,7 +66,7 @@ def curves_without_and_with(option: str, path: Path, folder: Path) -> list[tuple
         curves = []
         for value in (False, True):
             own = folder / f"{fit.__name__}-{value}"
-            own.mkdir()
+            own.mkdir(parents=True)
             trainer = TRAINER | {option: value}
             fit(own, path, rows, adapter=ADAPTER, settings=settings, trainer=trainer, seed=0, precision="float32")
             curves.append(curve(own))

@@ -237,6 +237,7 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     import torch
 
     from valign.models import add_adapter, load_quantized, policy
+    from valign.training.fused import fuse
     from valign.training.kernels import apply_kernels
     from valign.training.padding import require_padding_free
     from valign.training.recompute import recompute_activations
@@ -264,6 +265,8 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
         apply_kernels(model)
     keys = ("kind", "rank", "alpha", "dropout", "target_modules")
     adapted = add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed, below=below)
+    if stage.device == "cpu":
+        fuse(adapted)
     if stage.trainer.get("activation_checkpointing"):
         recompute_activations(adapted)
     return adapted
@@ -319,14 +322,14 @@ def _module(
 ) -> TrainingModule:
     """Build the stage's LightningModule."""
     from valign.training.data import PlannedBatches, one_step
-    from valign.training.losses import can_share
     from valign.training.modules import DPOModule, SFTModule
+    from valign.training.padding import can_share
     from valign.training.reference import reference_logps
 
     s = stage.settings
     shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
     shared |= {"seed": stage.seed, "compute": stage.compute, "start": start}
-    shared["padding_free"] = bool(stage.trainer.get("padding_free"))
+    shared["padding_free"] = stage.trainer.get("padding_free")
     batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
     if held_out:
         once = one_step([e.length for e in held_out], int(s["batch_size"]), stage.ranks.world)

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from valign import attention
 from valign.training.head import token_logps
-from valign.training.padding import as_mask, pack, seen_by
-from valign.training.prefix import hidden_behind, shared_prefix
+from valign.training.padding import as_mask, pack, packs_by_itself, seen_by
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -204,13 +202,12 @@ def pair_lengths(segments: torch.Tensor, mask: torch.Tensor, pairs: int) -> tupl
 
 
 def supervised_logps(
-    model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor, padding_free: bool = False
+    model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor, padding_free: bool | None = None
 ) -> torch.Tensor:
     """Return the log-probability of each supervised token, given those before it in its conversation.
 
     The output layer runs only at the positions that predict a supervised token, in chunks (``token_logps``), so that
     logits of the whole batch never exist; models that change their logits behind the output layer compute all of them.
-    On a CPU, what all rows begin with is computed once.
 
     Args:
         model: A causal language model, with or without an adapter.
@@ -218,7 +215,8 @@ def supervised_logps(
         segments: As in ``Batch``, (rows, positions): 0 for padding, 1 elsewhere, and 2 and 3 where a row holds both
             answers of a pair behind what they have in common.
         mask: 1 where a token is supervised, (rows, positions); never at position 0, which nothing predicts.
-        padding_free: Whether the layers get all rows as one, without padding; see ``valign.training.padding``.
+        padding_free: Whether the layers get all rows as one, without padding (``valign.training.padding``); None
+            where it is quicker for sure: with the grouped attention of a CPU.
 
     Returns:
         (supervised,) in float32, row after row.
@@ -234,7 +232,7 @@ def supervised_logps(
         first = (segments[row, target] == REJECTED) & (segments[row, before] != REJECTED)
         before = before - first * skipped[row]
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": (segments > 0).long(), "use_cache": False}
-    if padding_free:
+    if packs_by_itself(base) if padding_free is None else padding_free:
         inputs, index = pack(base, ids, segments, positions, before)
         at = torch.zeros_like(row), index[row, before]
     else:
@@ -244,10 +242,7 @@ def supervised_logps(
     if not has_plain_head(base):
         logits = model(**inputs).logits[at]
         return -F.cross_entropy(logits.float(), ids[row, target], reduction="none")
-    if not padding_free and can_share(base) and (prefix := shared_prefix(base, ids, segments, before)):
-        hidden = hidden_behind(base, prefix, ids, _branches(base, segments), positions)[row, before - prefix]
-    else:
-        hidden = base.get_decoder()(**inputs).last_hidden_state[at]
+    hidden = base.get_decoder()(**inputs).last_hidden_state[at]
     return token_logps(base.get_output_embeddings(), hidden, ids[row, target])
 
 
@@ -258,16 +253,6 @@ def _branches(model: PreTrainedModel, segments: torch.Tensor) -> torch.Tensor:
         (rows, 1, positions, positions): True where a token is seen, or as numbers that are added to the scores.
     """
     return as_mask(model, seen_by(segments))
-
-
-def can_share(model: Any) -> bool:
-    """Tell whether a row may hold both answers of a pair: every layer has to keep to a mask of its own making."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    config = base.config.get_text_config()
-    full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    keeps_masks = config._attn_implementation in ("eager", "sdpa", attention.NAME)
-    return bool(full and not windowed and keeps_masks and type(base).__module__.startswith("transformers.models."))
 
 
 def has_plain_head(model: PreTrainedModel) -> bool:

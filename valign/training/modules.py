@@ -75,7 +75,7 @@ class TrainingModule(pl.LightningModule):
         compute: torch.dtype = torch.float32,
         start: int = 0,
         validation: BatchesOf | None = None,
-        padding_free: bool = False,
+        padding_free: bool | None = None,
     ) -> None:
         """Keep the settings; the optimizer is made when the fit starts."""
         super().__init__()

@@ -14,7 +14,6 @@ import torch
 
 from valign import attention
 from valign.errors import ValignError
-from valign.training.prefix import common_length, draws_nothing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,16 +27,33 @@ def require_padding_free(model: Any) -> None:
     Raises:
         ValignError: Its layers do not keep to a mask or to positions given to them.
     """
-    from valign.training.losses import can_share
-
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    own_code = not type(base).__module__.startswith("transformers.models.")
-    rotary = hasattr(base, "get_decoder") and hasattr(base.get_decoder(), "rotary_emb")
-    if own_code or not rotary or not (can_share(base) or uses_flash(base)):
+    if not _can_pack(base):
         raise ValignError(
             f"trainer.padding_free=true: {type(base).__name__} does not keep conversations of one row apart (windows "
             f"of attention, or code of its own); set it to false, or trainer.attention={FLASH}."
         )
+
+
+def packs_by_itself(model: PreTrainedModel) -> bool:
+    """Tell whether a model is computed without padding unless it is asked to be: on a CPU, where that pays."""
+    return bool(model.config.get_text_config()._attn_implementation == attention.NAME and _can_pack(model))
+
+
+def _can_pack(model: Any) -> bool:
+    own_code = not type(model).__module__.startswith("transformers.models.")
+    rotary = hasattr(model, "get_decoder") and hasattr(model.get_decoder(), "rotary_emb")
+    return not own_code and rotary and (can_share(model) or uses_flash(model))
+
+
+def can_share(model: Any) -> bool:
+    """Tell whether a row may hold both answers of a pair: every layer has to keep to a mask of its own making."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = base.config.get_text_config()
+    full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    keeps_masks = config._attn_implementation in ("eager", "sdpa", attention.NAME)
+    return bool(full and not windowed and keeps_masks and type(base).__module__.startswith("transformers.models."))
 
 
 def uses_flash(model: PreTrainedModel) -> bool:
@@ -69,7 +85,7 @@ def pack(
         place of the padded batch stands in the row, (rows, positions), of padding anything.
     """
     flash = uses_flash(model)
-    prefix = 0 if flash or not draws_nothing(model) else common_length(ids, segments, before)
+    prefix = 0 if flash or not _draws_nothing(model) else common_length(ids, segments, before)
     kept = segments > 0
     kept[1:, :prefix] = False
     index = (kept.flatten().cumsum(0) - 1).view_as(ids)
@@ -84,6 +100,21 @@ def pack(
     row, place = kept.nonzero(as_tuple=True)
     within = seen[row, 0, place][:, place] & ((row[:, None] == row) | (place < prefix))
     return inputs | {"attention_mask": as_mask(model, within[None, None])}, index
+
+
+def common_length(ids: torch.Tensor, segments: torch.Tensor, before: torch.Tensor) -> int:
+    """Return how many tokens all rows begin with, none from which a supervised one is predicted; see above."""
+    if not before.numel():
+        return 0
+    same = (ids == ids[:1]).all(0) & (segments == 1).all(0)
+    return min(int(same.long().cumprod(0).sum()), int(before.min()))
+
+
+def _draws_nothing(model: PreTrainedModel) -> bool:
+    """Tell whether a token gives the same in every row: no dropout is active."""
+    dropped = any(isinstance(m, torch.nn.Dropout) and m.training and m.p > 0 for m in model.modules())
+    within = bool(getattr(model.config.get_text_config(), "attention_dropout", 0)) and model.training
+    return not (dropped or within)
 
 
 def seen_by(segments: torch.Tensor) -> torch.Tensor:

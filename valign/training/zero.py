@@ -133,7 +133,7 @@ class _Change:
             weight += (b.float() @ a.float()) * self.scale
 
 
-def is_sharded(parameter: torch.nn.Parameter) -> bool:
+def is_sharded(parameter: torch.Tensor) -> bool:
     """Tell whether a parameter is one of ZeRO-3's, which are empty between their uses."""
     return hasattr(parameter, "ds_id")
 

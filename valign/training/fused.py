@@ -1,0 +1,357 @@
+"""LoRA training on a CPU in fewer and larger operations, with gradients written by hand.
+
+PyTorch's way through an adapted layer is some thirty small operations and their backward passes, on a CPU as dear as
+the products of matrices between them. Here a norm, the projections of one input, the rotary positions, attention and
+the gated feed-forward layer are one function each: the same numbers up to rounding, and less that is kept for the
+backward pass. What a layer has to be for that is asked for by its class; any other is computed as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
+
+from valign import attention
+from valign.training.zero import is_sharded
+
+FAMILIES = ("llama", "mistral", "qwen2")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def fuse(model: Any) -> int:
+    """Let a model's layers be computed in fewer operations, where they are known and their own weights are frozen.
+
+    Known are the norms, attention and feed-forward layers of Llama, Mistral and Qwen2 in transformers, with the
+    grouped attention; their projections may have a LoRA adapter of PEFT, or none. With dropout on an adapter's input
+    only the norms are changed. The model is not to be given other adapters afterwards.
+
+    Args:
+        model: A causal language model on a CPU, with or without an adapter.
+
+    Returns:
+        How many modules are computed so.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if type(base).__module__ not in {f"transformers.models.{name}.modeling_{name}" for name in FAMILIES}:
+        return 0
+    found = 0
+    for module in base.modules():
+        if type(module).__module__ == type(base).__module__ and (forward := _fused(module)) is not None:
+            module.forward = forward
+            found += 1
+    return found
+
+
+def _fused(module: torch.nn.Module) -> Callable[..., Any] | None:
+    """Return what computes a module in fewer operations, if anything does."""
+    kinds: dict[str, Callable[[Any], Callable[..., Any] | None]] = {
+        "RMSNorm": _Norm.of,
+        "Attention": _Attention.of,
+        "MLP": _FeedForward.of,
+    }
+    name = type(module).__name__
+    return next((of(module) for end, of in kinds.items() if name.endswith(end)), None)
+
+
+class Projection(NamedTuple):
+    """A frozen linear layer and its adapter: ``x W^T + bias + scale (x A^T) B^T`` (Hu et al., 2021, arXiv:2106.09685).
+
+    Attributes:
+        weight: W, (out, in).
+        bias: (out,), or None.
+        down: A, (rank, in), or None without an adapter.
+        up: B, (out, rank), or None.
+        scale: alpha / rank.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    down: torch.Tensor | None
+    up: torch.Tensor | None
+    scale: float
+
+    def at_work(self) -> Projection:
+        """Return it with the adapter in the layer's own dtype."""
+        if self.down is None or self.up is None:
+            return self
+        dtype = self.weight.dtype
+        return self._replace(down=self.down.detach().to(dtype), up=self.up.detach().to(dtype))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the product of (tokens, in), (tokens, out), and what the adapter's first half makes of it."""
+        y = F.linear(x, self.weight, self.bias)
+        if self.down is None or self.up is None:
+            return y, None
+        low = x @ self.down.t()
+        return y.addmm_(low, self.up.t(), alpha=self.scale), low
+
+    def backward(
+        self, grad: torch.Tensor, x: torch.Tensor, low: torch.Tensor | None, into: torch.Tensor | None, wanted: bool
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        """Return the gradients of the input, of A and of B.
+
+        Args:
+            grad: Of the output, (tokens, out).
+            x: The input, (tokens, in).
+            low: As ``forward`` returned it.
+            into: Gradient of the input so far, which is added to; None for none.
+            wanted: Whether the input's gradient is.
+        """
+        if wanted:
+            into = grad @ self.weight if into is None else into.addmm_(grad, self.weight)
+        if self.down is None or self.up is None or low is None:
+            return into, None, None
+        slope = (grad @ self.up).mul_(self.scale)
+        if wanted and into is not None:
+            into.addmm_(slope, self.down)
+        return into, slope.t() @ x, (grad.t() @ low).mul_(self.scale)
+
+
+def projection(layer: Any) -> Projection | None:
+    """Return what a linear layer computes; None where it is not frozen, is sharded, has hooks or does anything else."""
+    from peft.tuners.lora.layer import Linear
+
+    inner, down, up, scale = layer, None, None, 0.0
+    if type(layer) is Linear:
+        inner, names = layer.base_layer, list(layer.active_adapters)
+        plain = not (layer.disable_adapters or layer.merged or layer.lora_variant) and list(layer.lora_A) == names
+        if not plain or len(names) != 1 or not isinstance(layer.lora_dropout[names[0]], torch.nn.Identity):
+            return None
+        first, second = layer.lora_A[names[0]], layer.lora_B[names[0]]
+        if second.bias is not None or is_sharded(first.weight):
+            return None
+        down, up, scale = first.weight, second.weight, float(layer.scaling[names[0]])
+    if type(inner) is not torch.nn.Linear or is_sharded(inner.weight) or not _unobserved(layer, inner):
+        return None
+    if any(p.requires_grad for p in inner.parameters()):
+        return None
+    return Projection(inner.weight, inner.bias, down, up, scale)
+
+
+def _projections(module: Any, names: Sequence[str]) -> list[Projection] | None:
+    """Return a module's linear layers, by name; None where one of them is not what ``projection`` wants."""
+    found = [projection(getattr(module, name, None)) for name in names]
+    known = [part for part in found if part is not None]
+    return known if len(known) == len(found) else None
+
+
+def _unobserved(*modules: torch.nn.Module) -> bool:
+    return not any(getattr(module, name) for module in modules for name in HOOKS)
+
+
+def project(x: torch.Tensor, parts: Sequence[Projection]) -> tuple[torch.Tensor, ...]:
+    """Return the products of several layers with one input.
+
+    Args:
+        x: (..., in).
+        parts: The layers.
+
+    Returns:
+        (..., out) of each, in the dtype of its weights.
+    """
+    flat = x.reshape(-1, x.shape[-1]).to(parts[0].weight.dtype)
+    weights = [p for part in parts for p in (part.down, part.up)]
+    outputs: tuple[torch.Tensor, ...] = _Project.apply(flat, parts, *weights)
+    return tuple(y.view(*x.shape[:-1], -1) for y in outputs)
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, parts: Sequence[Projection], *_: Any) -> tuple[torch.Tensor, ...]:
+        with torch.autocast(x.device.type, enabled=False):
+            ctx.parts = [part.at_work() for part in parts]
+            outputs, ctx.lows = zip(*(part.forward(x) for part in ctx.parts), strict=True)
+        ctx.save_for_backward(x)
+        return tuple(outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
+        (x,), into, slopes = ctx.saved_tensors, None, []
+        for part, low, grad in zip(ctx.parts, ctx.lows, grads, strict=True):
+            into, *slope = part.backward(grad, x, low, into, ctx.needs_input_grad[0])
+            slopes += slope
+        return into, None, *slopes
+
+
+class _FeedForward:
+    """``down(silu(gate(x)) * up(x))``, as a module's forward function."""
+
+    def __init__(self, parts: list[Projection]) -> None:
+        self.parts = parts
+        self.weights = [p for part in parts for p in (part.down, part.up)]
+
+    @classmethod
+    def of(cls, module: Any) -> _FeedForward | None:
+        parts = _projections(module, ("gate_proj", "up_proj", "down_proj"))
+        silu = type(module.act_fn).__name__ in ("SiLU", "SiLUActivation")
+        return cls(parts) if silu and parts else None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.reshape(-1, x.shape[-1]).to(self.parts[0].weight.dtype)
+        y: torch.Tensor = _Gated.apply(flat, self.parts, *self.weights)
+        return y.view(*x.shape[:-1], -1)
+
+
+class _Gated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, parts: Sequence[Projection], *_: Any) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            ctx.parts = gate, up, down = [part.at_work() for part in parts]
+            g, low_gate = gate.forward(x)
+            u, low_up = up.forward(x)
+            y, low_down = down.forward(F.silu(g).mul_(u))
+        ctx.lows = low_gate, low_up, low_down
+        ctx.save_for_backward(x, g, u)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        x, g, u = ctx.saved_tensors
+        (gate, up, down), (low_gate, low_up, low_down) = ctx.parts, ctx.lows
+        wanted = ctx.needs_input_grad[0]
+        act = F.silu(g)
+        inner, *slopes_down = down.backward(grad, act * u, low_down, None, True)
+        slope = torch.ops.aten.silu_backward(inner * u, g)
+        into, *slopes_gate = gate.backward(slope, x, low_gate, None, wanted)
+        into, *slopes_up = up.backward(act.mul_(inner), x, low_up, into, wanted)
+        return into, None, *slopes_gate, *slopes_up, *slopes_down
+
+
+class _Norm:
+    """``weight * x / rms(x)`` (Zhang and Sennrich, 2019, arXiv:1910.07467), as a module's forward function."""
+
+    def __init__(self, weight: torch.Tensor, epsilon: float) -> None:
+        self.weight, self.epsilon = weight, epsilon
+
+    @classmethod
+    def of(cls, module: Any) -> _Norm | None:
+        weight = module.weight
+        frozen = not weight.requires_grad and not is_sharded(weight) and _unobserved(module)
+        return cls(weight, float(module.variance_epsilon)) if frozen else None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = _Rms.apply(x, self.weight, self.epsilon)
+        return y
+
+
+class _Rms(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        inverse = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, weight, inverse)
+        return (x * inverse).to(x.dtype) * weight
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        x, weight, inverse = ctx.saved_tensors
+        scaled = grad * weight
+        along = (scaled * x).sum(-1, keepdim=True, dtype=torch.float32)
+        along.mul_(inverse.square()).div_(-x.shape[-1])
+        return torch.addcmul(scaled, x, along).mul_(inverse).to(x.dtype), None, None
+
+
+class _Attention:
+    """Self-attention with rotary positions, as a module's forward function; any cache is the module's own affair."""
+
+    def __init__(self, module: Any, parts: list[Projection]) -> None:
+        self.module, self.three, self.out = module, parts[:3], parts[3:]
+
+    @classmethod
+    def of(cls, module: Any) -> _Attention | None:
+        grouped = module.config._attn_implementation == attention.NAME and not module.attention_dropout
+        parts = _projections(module, ("q_proj", "k_proj", "v_proj", "o_proj"))
+        return cls(module, parts) if grouped and parts else None
+
+    def __call__(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: Any = None,
+        places: attention.Places | None = None,
+        **_: Any,
+    ) -> tuple[torch.Tensor, None]:
+        module, shape = self.module, hidden_states.shape[:-1]
+        query, key, value = (y.view(*shape, -1, module.head_dim) for y in project(hidden_states, self.three))
+        cosine, sine = (table[:, :, None] for table in position_embeddings)
+        query, key = (_Rotate.apply(y, cosine, sine).transpose(1, 2) for y in (query, key))
+        value = value.transpose(1, 2)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, module.layer_idx)
+        if places is not None:
+            query, key, value = (places.spread(y) for y in (query, key, value))
+        seen: torch.Tensor = _Attend.apply(query, key, value, attention_mask, module.scaling)
+        if places is not None:
+            seen = places.gather(seen)
+        return project(seen.reshape(*shape, -1), self.out)[0], None
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return _rotated(x, cosine, sine, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        cosine, sine = ctx.saved_tensors
+        return _rotated(grad, cosine, sine, -1), None, None
+
+
+def _rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction: int) -> torch.Tensor:
+    """Turn each pair of places half a head apart by its angle (Su et al., 2021, arXiv:2104.09864)."""
+    half = x.shape[-1] // 2
+    first, second, angle = x[..., :half], x[..., half:], sine[..., :half]
+    y = x * cosine
+    y[..., :half].addcmul_(second, angle, value=-direction)
+    y[..., half:].addcmul_(first, angle, value=direction)
+    return y
+
+
+class _Attend(torch.autograd.Function):
+    """What ``valign.attention.grouped_attention`` computes without dropout."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        scaling: float,
+    ) -> torch.Tensor:
+        batch, heads, queries, size = query.shape
+        groups, keys = key.shape[1:3]
+        with torch.autocast(query.device.type, enabled=False):
+            q = (query * scaling).reshape(batch * groups, -1, size)
+            k, v = key.reshape(-1, keys, size), value.reshape(-1, keys, size)
+            scores = torch.bmm(q, k.transpose(1, 2)).view(batch, groups, -1, queries, keys)
+            if mask is not None:
+                scores += mask[:, :, None, :, :keys]
+            weights = torch.softmax(scores, -1, dtype=torch.float32).to(v.dtype).view(batch * groups, -1, keys)
+            output = torch.bmm(weights, v)
+        ctx.save_for_backward(q, k, v, weights)
+        ctx.shape, ctx.scaling = (batch, heads, queries, groups), scaling
+        return output.view(batch, heads, queries, size).transpose(1, 2).contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        q, k, v, weights = ctx.saved_tensors
+        batch, heads, queries, groups = ctx.shape
+        d_output = grad.transpose(1, 2).reshape(batch * groups, -1, grad.shape[-1])
+        d_value = torch.bmm(weights.transpose(1, 2), d_output)
+        d_weights = torch.bmm(d_output, v.transpose(1, 2))
+        d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+        d_query = torch.bmm(d_scores, k).mul_(ctx.scaling).view(batch, heads, queries, -1)
+        d_key = torch.bmm(d_scores.transpose(1, 2), q)
+        return d_query, *(d.view(batch, groups, *d.shape[1:]) for d in (d_key, d_value)), None, None
