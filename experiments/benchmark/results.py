@@ -23,7 +23,7 @@ def summary(measured: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]
     memory_ratio is valign's peak memory over TRL's, the larger of the two stages'.
     """
     rounds, ceiling = measured["rounds"], measured["ceiling"]
-    engines = {s: {e: _engine(runs, ceiling) for e, runs in pair.items()} for s, pair in rounds.items()}
+    engines = {s: {e: _engine(runs, max(ceiling.values())) for e, runs in pair.items()} for s, pair in rounds.items()}
     speedups = {s: e["valign"]["examples_per_second"] / e["trl"]["examples_per_second"] for s, e in engines.items()}
     memory = [e["valign"]["peak_mib"] / e["trl"]["peak_mib"] for e in engines.values()]
     keys = ("model", "examples", "rounds", "probe", "batch", "threads")
@@ -34,7 +34,7 @@ def summary(measured: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]
         "machine": {"processor": processor(), "threads": options["threads"], "system": platform.system()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "settings": {key: options[key] for key in keys} | {"rows": "artifact" if options["artifact"] else "made"},
-        "matrix_product_gflops": round(ceiling / 1e9, 1),
+        "matrix_product_gflops": {name: round(flops / 1e9, 1) for name, flops in ceiling.items()},
         "trl_best": {s: _configuration(spec) for s, spec in measured["chosen"].items()},
         "engines": engines,
         "trl_configurations": {
@@ -120,8 +120,9 @@ def _engines(results: dict[str, Any]) -> list[str]:
             )
     ratios = (
         f"valign to TRL: SFT {results['sft_speedup']:.2f} times the speed, DPO {results['dpo_speedup']:.2f} times; "
-        f"{results['memory_ratio']:.2f} of the memory. Ceiling: {results['matrix_product_gflops']:.0f} GFLOP/s in "
-        "float32 products of large matrices."
+        f"{results['memory_ratio']:.2f} of the memory. Products of large matrices: "
+        + ", ".join(f"{gflops:.0f} GFLOP/s in {name}" for name, gflops in results["matrix_product_gflops"].items())
+        + "; the ceiling is the larger."
     )
     return [head, "", *lines, "", ratios, ""]
 

@@ -117,8 +117,8 @@ def shown(result: dict[str, Any]) -> str:
     """Return a result in words."""
     if "error" in result:
         return f"failed: {result['error']}"
-    if "seconds" not in result:
-        return f"{result['flops'] / 1e9:.0f} GFLOP/s"
+    if "ceiling" in result:
+        return ", ".join(f"{flops / 1e9:.0f} GFLOP/s in {name}" for name, flops in result["ceiling"].items())
     return (
         f"{result['examples'] / result['seconds']:.3f} examples/s, {result['peak_mib']:.0f} MiB, "
         f"final loss {result['final_loss']:.4f}"
@@ -199,7 +199,7 @@ def measure(options: argparse.Namespace, work: Measurements) -> dict[str, Any]:
         work.plan([other], 15 + 1.5 * options.examples)
         for spec in (mine[i, stage], other)[:: 1 if i % 2 == 0 else -1]:
             found[stage][spec["engine"]].append(work(spec))
-    return {"ceiling": ceiling["flops"], "candidates": candidates, "chosen": chosen, "rounds": found}
+    return {"ceiling": ceiling["ceiling"], "candidates": candidates, "chosen": chosen, "rounds": found}
 
 
 def main() -> None:

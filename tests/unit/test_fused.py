@@ -66,7 +66,7 @@ def plain_and_fused(kind: str, examples: list[Example], bfloat16: bool = False, 
 @pytest.mark.parametrize("examples", [SFT, DPO], ids=["sft", "dpo"])
 @pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2"])
 def test_numbers_and_gradients_stay(kind: str, examples: list[Example]) -> None:
-    """To 1e-5 of the largest gradient in float32, padded and packed; in bfloat16 as near to float32 as the plain model."""
+    """To 1e-5 of the largest gradient in float32, padded and packed; in bfloat16 as near to it as the plain model."""
     plain, fused = plain_and_fused(kind, examples)
     for one, other in zip(plain, fused, strict=True):
         require_equal([one, other], 1e-4)

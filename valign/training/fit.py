@@ -124,9 +124,9 @@ def fit_sft(
         quantization: ``nf4`` trains an adapter on weights in 4 bits, on a GPU; None leaves them as they are.
 
     Returns:
-        examples, dropped_too_long, steps, supervised_tokens, seconds, final_loss (mean of the last ten steps'), and
-        where rows are held out validation_examples and validation_loss, in DPO validation_accuracy too; nothing in
-        other processes than the first.
+        examples, dropped_too_long, steps, supervised_tokens, precision (the one that ``auto`` chose), seconds,
+        final_loss (mean of the last ten steps'), and where rows are held out validation_examples and validation_loss,
+        in DPO validation_accuracy too; nothing in other processes than the first.
 
     Raises:
         ValignError: No example is short enough, the loss or a gradient is not finite, a device is missing, or memory
@@ -416,6 +416,7 @@ def _finish(
         "dropped_too_long": dropped,
         "steps": steps,
         "supervised_tokens": tokens,
+        "precision": str(stage.compute).removeprefix("torch."),
         "seconds": round(seconds, 1),
         "final_loss": sum(losses) / len(losses),
         **found,

@@ -8,7 +8,7 @@ backward pass. What a layer has to be for that is asked for by its class; any ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -74,41 +74,65 @@ class Projection(NamedTuple):
     up: torch.Tensor | None
     scale: float
 
-    def at_work(self) -> Projection:
-        """Return it with the adapter in the layer's own dtype."""
-        if self.down is None or self.up is None:
-            return self
-        dtype = self.weight.dtype
-        return self._replace(down=self.down.detach().to(dtype), up=self.up.detach().to(dtype))
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the product of (tokens, in), (tokens, out), and what the adapter's first half makes of it."""
-        y = F.linear(x, self.weight, self.bias)
-        if self.down is None or self.up is None:
-            return y, None
-        low = x @ self.down.t()
-        return y.addmm_(low, self.up.t(), alpha=self.scale), low
+class Bundle:
+    """Layers with one input, their adapters in the layers' own dtype, and the adapters' first halves in one product.
+
+    Args:
+        parts: The layers.
+        trained: Whether gradients may be asked for. Where not, as for DPO's reference, adapters that are still zero are
+            left out, which changes nothing.
+    """
+
+    def __init__(self, parts: Sequence[Projection], trained: bool = True) -> None:
+        self.parts = parts
+        dtype = parts[0].weight.dtype
+        adapters = [(p.down, p.up) for p in parts if p.down is not None and p.up is not None]
+        self.ups = [None if p.up is None else p.up.detach().to(dtype) for p in parts]
+        if not trained and not any(bool(up.any()) for _, up in adapters):
+            adapters, self.ups = [], [None for _ in parts]
+        self.ranks = [len(down) for down, _ in adapters]
+        self.downs = torch.cat([down.detach() for down, _ in adapters]).to(dtype) if adapters else None
+
+    def forward(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """Return the products with (tokens, in), each (tokens, out), and what the first halves make of it."""
+        low = None if self.downs is None else x @ self.downs.t()
+        lows = self._split(low)
+        outputs = []
+        for part, up in zip(self.parts, self.ups, strict=True):
+            y = F.linear(x, part.weight, part.bias)
+            outputs.append(y if up is None else y.addmm_(next(lows), up.t(), alpha=part.scale))
+        return outputs, low
 
     def backward(
-        self, grad: torch.Tensor, x: torch.Tensor, low: torch.Tensor | None, into: torch.Tensor | None, wanted: bool
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-        """Return the gradients of the input, of A and of B.
+        self, grads: Sequence[torch.Tensor], x: torch.Tensor, low: torch.Tensor | None, wanted: bool
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor | None]]:
+        """Return the gradient of the input, None where it is not wanted, and those of each layer's A and B.
 
         Args:
-            grad: Of the output, (tokens, out).
+            grads: Of the outputs, each (tokens, out).
             x: The input, (tokens, in).
             low: As ``forward`` returned it.
-            into: Gradient of the input so far, which is added to; None for none.
             wanted: Whether the input's gradient is.
         """
-        if wanted:
-            into = grad @ self.weight if into is None else into.addmm_(grad, self.weight)
-        if self.down is None or self.up is None or low is None:
-            return into, None, None
-        slope = (grad @ self.up).mul_(self.scale)
-        if wanted and into is not None:
-            into.addmm_(slope, self.down)
-        return into, slope.t() @ x, (grad.t() @ low).mul_(self.scale)
+        into: torch.Tensor | None = None
+        for part, grad in zip(self.parts, grads, strict=True):
+            if wanted:
+                into = grad @ part.weight if into is None else into.addmm_(grad, part.weight)
+        if self.downs is None or low is None:
+            return into, [None for _ in self.parts for _ in range(2)]
+        adapted = [(p, up, g) for p, up, g in zip(self.parts, self.ups, grads, strict=True) if up is not None]
+        slope = torch.cat([(grad @ up).mul_(part.scale) for part, up, grad in adapted], 1)
+        if into is not None:
+            into.addmm_(slope, self.downs)
+        firsts, lows = iter((slope.t() @ x).split(self.ranks)), self._split(low)
+        found: list[torch.Tensor | None] = []
+        for part, up, grad in zip(self.parts, self.ups, grads, strict=True):
+            found += [None, None] if up is None else [next(firsts), (grad.t() @ next(lows)).mul_(part.scale)]
+        return into, found
+
+    def _split(self, low: torch.Tensor | None) -> Iterator[torch.Tensor]:
+        return iter(()) if low is None else iter(low.split(self.ranks, 1))
 
 
 def projection(layer: Any) -> Projection | None:
@@ -155,27 +179,27 @@ def project(x: torch.Tensor, parts: Sequence[Projection]) -> tuple[torch.Tensor,
     """
     flat = x.reshape(-1, x.shape[-1]).to(parts[0].weight.dtype)
     weights = [p for part in parts for p in (part.down, part.up)]
-    outputs: tuple[torch.Tensor, ...] = _Project.apply(flat, parts, *weights)
+    outputs: tuple[torch.Tensor, ...] = _Project.apply(flat, parts, torch.is_grad_enabled(), *weights)
     return tuple(y.view(*x.shape[:-1], -1) for y in outputs)
 
 
 class _Project(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, parts: Sequence[Projection], *_: Any) -> tuple[torch.Tensor, ...]:
+    def forward(
+        ctx: Any, x: torch.Tensor, parts: Sequence[Projection], trained: bool, *_: Any
+    ) -> tuple[torch.Tensor, ...]:
         with torch.autocast(x.device.type, enabled=False):
-            ctx.parts = [part.at_work() for part in parts]
-            outputs, ctx.lows = zip(*(part.forward(x) for part in ctx.parts), strict=True)
-        ctx.save_for_backward(x)
+            ctx.bundle = Bundle(parts, trained)
+            outputs, low = ctx.bundle.forward(x)
+        ctx.save_for_backward(x, low)
         return tuple(outputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
-        (x,), into, slopes = ctx.saved_tensors, None, []
-        for part, low, grad in zip(ctx.parts, ctx.lows, grads, strict=True):
-            into, *slope = part.backward(grad, x, low, into, ctx.needs_input_grad[0])
-            slopes += slope
-        return into, None, *slopes
+        x, low = ctx.saved_tensors
+        into, slopes = ctx.bundle.backward(grads, x, low, ctx.needs_input_grad[0])
+        return into, None, None, *slopes
 
 
 class _FeedForward:
@@ -193,34 +217,29 @@ class _FeedForward:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1]).to(self.parts[0].weight.dtype)
-        y: torch.Tensor = _Gated.apply(flat, self.parts, *self.weights)
+        y: torch.Tensor = _Gated.apply(flat, self.parts, torch.is_grad_enabled(), *self.weights)
         return y.view(*x.shape[:-1], -1)
 
 
 class _Gated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, parts: Sequence[Projection], *_: Any) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, parts: Sequence[Projection], trained: bool, *_: Any) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            ctx.parts = gate, up, down = [part.at_work() for part in parts]
-            g, low_gate = gate.forward(x)
-            u, low_up = up.forward(x)
-            y, low_down = down.forward(F.silu(g).mul_(u))
-        ctx.lows = low_gate, low_up, low_down
-        ctx.save_for_backward(x, g, u)
+            ctx.first, ctx.second = Bundle(parts[:2], trained), Bundle(parts[2:], trained)
+            (g, u), low = ctx.first.forward(x)
+            (y,), low_inner = ctx.second.forward(F.silu(g).mul_(u))
+        ctx.save_for_backward(x, g, u, low, low_inner)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        x, g, u = ctx.saved_tensors
-        (gate, up, down), (low_gate, low_up, low_down) = ctx.parts, ctx.lows
-        wanted = ctx.needs_input_grad[0]
+        x, g, u, low, low_inner = ctx.saved_tensors
         act = F.silu(g)
-        inner, *slopes_down = down.backward(grad, act * u, low_down, None, True)
-        slope = torch.ops.aten.silu_backward(inner * u, g)
-        into, *slopes_gate = gate.backward(slope, x, low_gate, None, wanted)
-        into, *slopes_up = up.backward(act.mul_(inner), x, low_up, into, wanted)
-        return into, None, *slopes_gate, *slopes_up, *slopes_down
+        inner, slopes_inner = ctx.second.backward([grad], act * u, low_inner, True)
+        grads = torch.ops.aten.silu_backward(inner * u, g), act.mul_(inner)
+        into, slopes = ctx.first.backward(grads, x, low, ctx.needs_input_grad[0])
+        return into, None, None, *slopes, *slopes_inner
 
 
 class _Norm:
