@@ -103,12 +103,14 @@ def test_sft_writes_adapter_curves_and_counts(model: Path, tmp_path: Path) -> No
     one byte more: 26 * 7 + 10 * 5 * (1 + 2 + 3 + 4) + 16 = 698 supervised tokens an epoch.
     """
     counts = sft(tmp_path / "a", model)
-    assert {name: counts[name] for name in ("examples", "dropped_too_long", "steps", "supervised_tokens")} == {
+    expected = {
         "examples": 26,
         "dropped_too_long": 0,
         "steps": 14,
         "supervised_tokens": 1396,
+        "precision": "float32",
     }
+    assert {name: counts[name] for name in expected} == expected
     losses = tiny.curve(tmp_path / "a")
     assert len(losses) == 14 and counts["final_loss"] == pytest.approx(sum(losses[-10:]) / 10)
     assert losses[-1] < losses[0] and losses[0] == pytest.approx(math.log(259), abs=0.3)

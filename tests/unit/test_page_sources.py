@@ -64,11 +64,13 @@ def test_time_and_cost_by_hand() -> None:
     work = {
         "synthesis": {"instructions": 1200, "calls": 0, "calls_cached": 7, "coverage": {}},
         "data": {"prompt_tokens": 2_000_000, "completion_tokens": 500_000},
+        "sft": {"steps": 76, "precision": "bfloat16"},
     }
     prices = {"teacher": {"price_in": 3.0, "price_out": 4.0}}
     found = costs(comparison(work=work, config=prices))
     assert [(row.stage, row.share) for row in found.stages] == [("synthesis", 25.0), ("sft", 75.0)]
-    assert [row.work for row in found.stages] == ["1,200 examples of D_sft, 7 calls from the cache", ""]
+    done = [row.work for row in found.stages]
+    assert done == ["1,200 examples of D_sft, 7 calls from the cache", "76 steps, in bfloat16"]
     assert found.teacher.endswith(
         "2,000,000 prompt tokens and 500,000 completion tokens, whenever they were made; at the prices given, 8.00."
     )

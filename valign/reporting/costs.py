@@ -55,7 +55,8 @@ def costs(comparison: Comparison) -> Costs:
 def _work(counts: Mapping[str, Any]) -> str:
     """Name what a manifest counts, as far as it did some of it."""
     found = {name: number(counts.get(name)) for name in WORK}
-    return ", ".join(f"{value:,.0f} {WORK[name]}" for name, value in found.items() if value)
+    words = [f"{value:,.0f} {WORK[name]}" for name, value in found.items() if value]
+    return ", ".join([*words, *([f"in {counts['precision']}"] if "precision" in counts else [])])
 
 
 def _teacher(comparison: Comparison) -> str:
