@@ -12,7 +12,7 @@ from test_padding import DPO, SFT, both, distances, require_equal
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from valign import attention
-from valign.models import add_adapter, load, prepare_model
+from valign.models import load, prepare_model
 from valign.training.data import Example, collate
 from valign.training.fused import fuse
 from valign.training.losses import supervised_logps
@@ -41,19 +41,9 @@ def random_model(kind: str, **changed: Any) -> Any:
     return model.requires_grad_(False).eval()
 
 
-def adapted(model: Any, **changed: Any) -> Any:
-    """Put an adapter on it whose second half is not zero."""
-    found: Any = add_adapter(model, **tiny.ADAPTER | changed, seed=0)
-    torch.manual_seed(1)
-    for name, parameter in found.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.2)
-    return found
-
-
 def plain_and_fused(kind: str, examples: list[Example], bfloat16: bool = False, **changed: Any) -> Any:
     """Return log-probabilities and gradients with padding, and packed, of the plain model and of the fused one."""
-    model = adapted(random_model(kind), **changed)
+    model = tiny.with_adapter(random_model(kind), **changed)
     model = model.to(torch.bfloat16) if bfloat16 else model
     for parameter in model.parameters():
         parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
@@ -88,7 +78,7 @@ def test_layers_with_and_without_adapters(target: str) -> None:
 
 
 def test_layers_computed_again() -> None:
-    model = adapted(random_model("llama"))
+    model = tiny.with_adapter(random_model("llama"))
     inputs = collate(SFT, 0)
     plain = both(model, inputs)
     assert fuse(model) == ALL
@@ -99,13 +89,13 @@ def test_layers_computed_again() -> None:
 
 def test_what_is_left_as_it_is() -> None:
     """Dropout on an adapter's input leaves the norms; trained weights, other attention and other models leave more."""
-    assert fuse(adapted(random_model("llama"), dropout=0.1)) == 5
-    assert fuse(adapted(random_model("llama", attention_dropout=0.1))) == ALL - 2
-    assert fuse(adapted(random_model("llama", attn_implementation="sdpa"))) == ALL - 2
-    assert fuse(adapted(random_model("llama", hidden_act="gelu"))) == ALL - 2
+    assert fuse(tiny.with_adapter(random_model("llama"), dropout=0.1)) == 5
+    assert fuse(tiny.with_adapter(random_model("llama", attention_dropout=0.1))) == ALL - 2
+    assert fuse(tiny.with_adapter(random_model("llama", attn_implementation="sdpa"))) == ALL - 2
+    assert fuse(tiny.with_adapter(random_model("llama", hidden_act="gelu"))) == ALL - 2
     assert fuse(random_model("llama").requires_grad_(True)) == 0
-    assert fuse(adapted(random_model("gemma2"))) == 0
-    hooked = adapted(random_model("llama"))
+    assert fuse(tiny.with_adapter(random_model("gemma2"))) == 0
+    hooked = tiny.with_adapter(random_model("llama"))
     hooked.get_base_model().model.layers[0].self_attn.q_proj.register_forward_hook(lambda *_: None)
     hooked.get_base_model().model.norm.register_forward_hook(lambda *_: None)
     assert fuse(hooked) == ALL - 2
@@ -113,7 +103,7 @@ def test_what_is_left_as_it_is() -> None:
 
 def test_a_cache_is_kept_to() -> None:
     """What was computed before is attended to, as by the plain model."""
-    model = adapted(random_model("llama"))
+    model = tiny.with_adapter(random_model("llama"))
     base, ids = model.get_base_model(), torch.arange(12)[None]
 
     def last_states() -> torch.Tensor:
@@ -131,7 +121,7 @@ def test_trainings_compute_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Both stages' losses are those of a training with nothing fused, and their model is fused."""
     path = prepare_model("tiny", tmp_path / "cache")
     assert isinstance(path, Path)
-    assert fuse(adapted(load(path, "float32")[0])) > 0
+    assert fuse(tiny.with_adapter(load(path, "float32")[0])) > 0
     found: list[int] = []
     monkeypatch.setattr("valign.training.fused.fuse", lambda model: found.append(fuse(model)))
     fused = tiny.curves_without_and_with("padding_free", path, tmp_path / "fused")
@@ -143,7 +133,7 @@ def test_trainings_compute_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_log_probabilities_without_gradients() -> None:
-    model = adapted(random_model("qwen2"))
+    model = tiny.with_adapter(random_model("qwen2"))
     inputs = collate(DPO, 0)
     with torch.no_grad():
         plain = supervised_logps(model, *inputs)

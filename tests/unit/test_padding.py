@@ -11,7 +11,7 @@ import tiny
 import torch
 
 from valign.errors import ValignError
-from valign.models import add_adapter, load, prepare_model
+from valign.models import load, prepare_model
 from valign.training import kernels, padding
 from valign.training.chat import Rendered
 from valign.training.data import Example, collate
@@ -40,11 +40,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def adapted(path: Path) -> Any:
-    found: Any = add_adapter(load(path, "float32")[0], **tiny.ADAPTER, seed=0)
-    for name, parameter in found.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(1))
-    return found
+    return tiny.with_adapter(load(path, "float32")[0])
 
 
 @pytest.fixture(scope="module")

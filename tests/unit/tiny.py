@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from valign.models import add_adapter
 from valign.records import Instruction, Preference, Provenance
 from valign.training.callbacks import read_curves
 from valign.training.fit import fit_dpo, fit_sft
@@ -32,6 +35,16 @@ TRAINER: dict[str, Any] = {
     "checkpoint_every": 3,
     "threads": 1,
 }
+
+
+def with_adapter(model: Any, **changed: Any) -> Any:
+    """Put an adapter on a frozen model whose second half is not zero."""
+    found: Any = add_adapter(model, **ADAPTER | changed, seed=0)
+    source = torch.Generator().manual_seed(1)
+    for name, parameter in found.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2, generator=source)
+    return found
 
 
 def instructions(number: int) -> list[Instruction]:

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from valign import attention
+from valign.training.head import has_hooks
 from valign.training.zero import is_sharded
 
 FAMILIES = ("llama", "mistral", "qwen2")
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def fuse(model: Any) -> int:
@@ -149,7 +149,7 @@ def projection(layer: Any) -> Projection | None:
         if second.bias is not None or is_sharded(first.weight):
             return None
         down, up, scale = first.weight, second.weight, float(layer.scaling[names[0]])
-    if type(inner) is not torch.nn.Linear or is_sharded(inner.weight) or not _unobserved(layer, inner):
+    if type(inner) is not torch.nn.Linear or is_sharded(inner.weight) or has_hooks(layer) or has_hooks(inner):
         return None
     if any(p.requires_grad for p in inner.parameters()):
         return None
@@ -161,10 +161,6 @@ def _projections(module: Any, names: Sequence[str]) -> list[Projection] | None:
     found = [projection(getattr(module, name, None)) for name in names]
     known = [part for part in found if part is not None]
     return known if len(known) == len(found) else None
-
-
-def _unobserved(*modules: torch.nn.Module) -> bool:
-    return not any(getattr(module, name) for module in modules for name in HOOKS)
 
 
 def project(x: torch.Tensor, parts: Sequence[Projection]) -> tuple[torch.Tensor, ...]:
@@ -251,7 +247,7 @@ class _Norm:
     @classmethod
     def of(cls, module: Any) -> _Norm | None:
         weight = module.weight
-        frozen = not weight.requires_grad and not is_sharded(weight) and _unobserved(module)
+        frozen = not (weight.requires_grad or is_sharded(weight) or has_hooks(module))
         return cls(weight, float(module.variance_epsilon)) if frozen else None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

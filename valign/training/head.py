@@ -54,7 +54,12 @@ def _is_plain(head: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
     if not isinstance(head, torch.nn.Linear) or type(head) is not torch.nn.Linear or "forward" in vars(head):
         return False
     weight: Any = head.weight
-    return not is_sharded(weight) and not any(getattr(head, name) for name in HOOKS)
+    return not (is_sharded(weight) or has_hooks(head))
+
+
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Tell whether a call of a module is more than its forward function."""
+    return any(getattr(module, name) for name in HOOKS)
 
 
 def _logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
