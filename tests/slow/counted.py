@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,5 +28,6 @@ def _note(what: str, group: Mapping[str, Request]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands begin with it ignored
     CachedTeacher._compute_group = counted  # type: ignore[method-assign]
     main_with(main)
