@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ class Checkpoints(pl.Callback):
             name = stop.name if stop is not None else "a signal to another process"
             saved = f"{name}: saved step {step} of {self.total}"
             if not signals.hand_over(saved):
+                if trainer.is_global_zero and stop != signal.SIGINT:  # now: SLURM may kill while a logger still closes
+                    print(saved, file=sys.stderr, flush=True)
                 raise Interrupted(f"{saved}; the same command goes on from there.", stop == signal.SIGINT)
 
     def save(self, trainer: pl.Trainer, step: int) -> None:
