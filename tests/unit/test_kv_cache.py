@@ -78,6 +78,21 @@ def test_completions_do_not_depend_on_the_cache(tiny: tuple[Any, Any]) -> None:
     assert branching.complete(requests) == repeating.complete(requests)
 
 
+@pytest.mark.parametrize("kind", ["branching", "repeating"])
+def test_the_vocabulary_is_not_copied_for_each_row(tiny: tuple[Any, Any], kind: str) -> None:
+    """PyTorch's linear layer does so, without a word, for states that are a slice of longer rows."""
+    model, tokenizer = tiny
+    prompts, seen = prompts_of(tokenizer), []
+    hook = model.lm_head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    try:
+        with torch.inference_mode():
+            state = Branching(model, prompts, 2, 0, 4) if kind == "branching" else Repeating(model, prompts, 2, 0)
+            state.take(torch.full((8,), 5))
+    finally:
+        hook.remove()
+    assert [(tuple(states.shape[:2]), states.is_contiguous()) for states in seen] == [((4, 1), True), ((8, 1), True)]
+
+
 def test_requests_join_those_that_begin_alike(tiny: tuple[Any, Any]) -> None:
     """Two templates make two groups; sharing fits more prompts into as many positions than whole rows do."""
     model, tokenizer = tiny
