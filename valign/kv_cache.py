@@ -20,7 +20,10 @@ from valign.training.padding import can_share
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from valign.decoder import FastDecoder
+
 FULLEST = 0.75
+BLOCK = 16
 
 KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 
@@ -97,18 +100,24 @@ class Branching:
         prompts: Token ids of each prompt.
         samples: Completions of each prompt.
         padding: Token id to pad with.
-        room: Most new tokens of a row.
+        fast: Computes the same in fewer operations, where there is such a thing for the model.
     """
 
     def __init__(
-        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], samples: int, padding: int, room: int
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        samples: int,
+        padding: int,
+        fast: FastDecoder | None = None,
     ) -> None:
         prefix = shared_length(prompts)
         ids, mask = (t.to(model.device) for t in pad_left([prompt[prefix:] for prompt in prompts], padding))
         positions = (mask.cumsum(1) - 1).clamp(min=0) + prefix
         shared = _keys_and_values(model, prompts[0][:prefix]) if prefix else []
-        self.model, self.cache = model, BranchingCache(shared, mask, samples, room)
+        self.model, self.fast, self.cache = model, fast, BranchingCache(shared, mask, samples)
         self.logits = self._run(ids, positions).repeat_interleave(samples, 0)
+        self.cache.branch()
         self.position = positions[:, -1:].repeat_interleave(samples, 0)
 
     def keep(self, rows: torch.Tensor) -> None:
@@ -120,10 +129,12 @@ class Branching:
         """See ``Decoding``."""
         self.position = self.position + 1
         self.logits = self._run(token[:, None], self.position)
-        self.cache.filled += 1
+        self.cache.step()
 
     def _run(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Run the model; what is hidden is known to the cache, and the mask only keeps others from being made."""
+        if self.fast is not None:
+            return self.fast(ids, positions, self.cache)
         state = {"attention_mask": ids.new_zeros(1, 1, 1, 1), "position_ids": positions, "past_key_values": self.cache}
         out: Any = self.model(ids, **state, use_cache=True, logits_to_keep=_last(ids))
         logits: torch.Tensor = out.logits[:, -1]
@@ -134,29 +145,31 @@ class BranchingCache(Cache):
     """Keys and values of all layers, each (batch, key-value heads, positions, head size).
 
     A row is a sample that has not ended. Rows have slots, laid out as prompts times samples, so that a prompt's samples
-    attend to it in one product; slots whose rows have ended are given up once they are many.
+    attend to it in one product; slots whose rows have ended are given up once they are many. Rows' own tokens have room
+    for a block at a time, so that products are of whole tensors and of the same shape for some steps. Prompts that are
+    completed once are their row's first own tokens.
 
     Args:
         prefix: Keys and values of what all prompts begin with, as one row, layer by layer; none where they share
             nothing.
         mask: 0 where the prompts behind the prefix are padded, on the left, (prompts, positions).
         samples: Completions of each prompt.
-        room: Most new tokens of a row.
     """
 
-    def __init__(self, prefix: list[KeysAndValues], mask: torch.Tensor, samples: int, room: int) -> None:
+    def __init__(self, prefix: list[KeysAndValues], mask: torch.Tensor, samples: int) -> None:
         super().__init__(layers=[])
         self.prefix = prefix
         self.prompts: list[KeysAndValues] = []
         self.added: list[KeysAndValues] = []
-        self.samples, self.room, self.filled = samples, room, 0
+        self.samples, self.filled, self.length = samples, 0, mask.shape[1]
         self.slots = torch.arange(len(mask) * samples, device=mask.device)
         self.hidden = mask == 0
+        self._unseen: torch.Tensor | None = None
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Return the positions that a row has by now, padding included."""
         prefix = self.prefix[0][0].shape[2] if self.prefix else 0
-        return prefix + self.hidden.shape[1] + self.filled
+        return prefix + self.length
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
@@ -168,16 +181,39 @@ class BranchingCache(Cache):
         """
         opening = layer_idx == len(self.prompts)
         if opening:
-            self.prompts.append((key_states, value_states))
+            self.prompts.append((key_states.contiguous(), value_states.contiguous()))
             if layer_idx == len(self.prefix):
                 self.prefix.append((key_states[:1, :, :0], value_states[:1, :, :0]))
             return Branches(self, layer_idx, opening), None
-        if layer_idx == len(self.added):
-            shape = (len(self.hidden) * self.samples, key_states.shape[1], self.room, key_states.shape[3])
-            self.added.append((key_states.new_zeros(shape), value_states.new_zeros(shape)))
+        if self.filled == self.added[layer_idx][0].shape[2]:
+            key, value = (torch.nn.functional.pad(kept, (0, 0, 0, BLOCK)) for kept in self.added[layer_idx])
+            self.added[layer_idx] = key, value
         for kept, new in zip(self.added[layer_idx], (key_states, value_states), strict=True):
-            kept[self.slots, :, self.filled] = new[:, :, 0]
+            if len(self.slots) == len(kept):
+                kept[:, :, self.filled] = new[:, :, 0]
+            else:
+                kept[self.slots, :, self.filled] = new[:, :, 0]
         return Branches(self, layer_idx, opening), None
+
+    def branch(self) -> None:
+        """Begin the rows, when all layers have the prompts."""
+        shape = (len(self.slots), self.prompts[0][0].shape[1], 0, self.prompts[0][0].shape[3])
+        self.added = [(key.new_zeros(shape), value.new_zeros(shape)) for key, value in self.prompts]
+        if self.samples == 1:
+            self.prompts, self.added, self.filled = self.added, self.prompts, self.length
+
+    def step(self) -> None:
+        """Go on to the rows' next token, when all layers have this one."""
+        self.filled, self.length, self._unseen = self.filled + 1, self.length + 1, None
+
+    def unseen(self) -> torch.Tensor:
+        """Tell what a slot's token does not attend to: padding and room, (slots, 1, 1, positions without the prefix)."""
+        if self._unseen is None:
+            width, slots = self.hidden.shape[1], self.hidden.repeat_interleave(self.samples, 0)
+            room = self.prompts[0][0].shape[2] + self.added[0][0].shape[2] - width
+            later = torch.arange(room, device=slots.device) > self.length - width
+            self._unseen = torch.cat([slots, later.expand(len(slots), room)], 1)[:, None, None]
+        return self._unseen
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drop all rows but those whose numbers are given."""
@@ -189,15 +225,10 @@ class BranchingCache(Cache):
         before = counts.cumsum(0) - counts
         slots = place * samples + torch.arange(len(place), device=place.device) - before[place]
         source = slots.new_zeros(len(prompts) * samples).index_copy(0, slots, self.slots)
-        self.hidden = self.hidden[prompts]
+        self.hidden, self._unseen = self.hidden[prompts], None
         self.prompts = [(key[prompts], value[prompts]) for key, value in self.prompts]
-        self.added = [(self._moved(key, source), self._moved(value, source)) for key, value in self.added]
+        self.added = [(key[source], value[source]) for key, value in self.added]
         self.slots, self.samples = slots, samples
-
-    def _moved(self, kept: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        moved = kept.new_zeros((len(source), *kept.shape[1:]))
-        moved[:, :, : self.filled] = kept[source, :, : self.filled]
-        return moved
 
 
 class Branches:
@@ -230,22 +261,28 @@ class Branches:
         later = torch.ones(width, width, dtype=torch.bool, device=query.device).triu(1)
         scores = (query @ key.transpose(-1, -2)).view(prompts, groups, -1, width, width)
         scores = _hide(scores, later | self.cache.hidden[:, None, None, None, :]).view(prompts, groups, -1, width)
-        shared, own = _weights([_times_shared(query, shared_key.transpose(-1, -2)), scores], value.dtype)
+        weights = _weights([_times_shared(query, shared_key.transpose(-1, -2)), scores], value.dtype)
+        shared, own = weights.split([shared_key.shape[2], width], -1)
         output = _times_shared(shared, shared_value) + own @ value
         return output.reshape(prompts, heads, width, size).transpose(1, 2).contiguous()
 
     def _of_rows(self, query: torch.Tensor) -> torch.Tensor:
         cache, (rows, heads, _, size) = self.cache, query.shape
         (key, value), (shared_key, shared_value) = cache.prompts[self.layer], cache.prefix[self.layer]
-        added_key, added_value = (kept[:, :, : cache.filled + 1] for kept in cache.added[self.layer])
+        added_key, added_value = cache.added[self.layer]
         slots, groups = added_key.shape[:2]
         query = query.reshape(rows, groups, -1, size)
         if rows < slots:
             query = query.new_zeros(slots, *query.shape[1:]).index_copy(0, cache.slots, query)
-        of_prompts = _hide(self._by_prompt(query) @ key.transpose(-1, -2), cache.hidden[:, None, None])
-        scores = [self._by_slot(of_prompts), query @ added_key.transpose(-1, -2)]
-        shared, read, said = _weights([_times_shared(query, shared_key.transpose(-1, -2)), *scores], value.dtype)
-        output = _times_shared(shared, shared_value) + self._by_slot(self._by_prompt(read) @ value) + said @ added_value
+        scores = [_times_shared(query, shared_key.transpose(-1, -2)), query @ added_key.transpose(-1, -2)]
+        if apart := key.shape[2]:
+            scores.insert(1, self._by_slot(self._by_prompt(query) @ key.transpose(-1, -2)))
+        weights = _weights([scores[0], _hide(torch.cat(scores[1:], -1), cache.unseen())], value.dtype)
+        shared, read, said = weights.split([shared_key.shape[2], apart, added_key.shape[2]], -1)
+        output = said @ added_value
+        if apart:
+            output += self._by_slot(self._by_prompt(read) @ value)
+        output += _times_shared(shared, shared_value)
         output = output if rows == slots else output[cache.slots]
         return output.reshape(rows, 1, heads, size)
 
@@ -276,7 +313,7 @@ def _keys_and_values(model: PreTrainedModel, ids: Sequence[int]) -> list[KeysAnd
     cache: Any = DynamicCache(config=model.config)
     decoder: Any = model.get_decoder()
     decoder(input_ids=torch.tensor([ids], device=model.device), past_key_values=cache, use_cache=True)
-    return [(layer.keys, layer.values) for layer in cache.layers]
+    return [(layer.keys.contiguous(), layer.values.contiguous()) for layer in cache.layers]
 
 
 def _times_shared(x: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
@@ -290,10 +327,9 @@ def _hide(scores: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
     return scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
 
 
-def _weights(scores: list[torch.Tensor], dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-    """Return the attention weights of stretches whose softmax is one."""
-    weights = torch.softmax(torch.cat(scores, dim=-1), dim=-1, dtype=torch.float32).to(dtype)
-    return weights.split([part.shape[-1] for part in scores], dim=-1)
+def _weights(scores: list[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    """Return the attention weights of stretches whose softmax is one, side by side."""
+    return torch.softmax(torch.cat(scores, dim=-1), dim=-1, dtype=torch.float32).to(dtype)
 
 
 def pad_left(sequences: Sequence[Sequence[int]], value: int) -> tuple[torch.Tensor, torch.Tensor]:

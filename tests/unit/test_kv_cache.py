@@ -48,7 +48,7 @@ def test_logits_are_those_of_whole_rows(tiny: tuple[Any, Any], samples: int, shi
     source = torch.Generator().manual_seed(samples)
     slots = set()
     with torch.inference_mode():
-        branching = Branching(model, prompts, samples, 0, room=12)
+        branching = Branching(model, prompts, samples, 0)
         repeating = Repeating(model, prompts, samples, 0)
         for _ in range(12):
             torch.testing.assert_close(branching.logits, repeating.logits, atol=1e-4, rtol=1e-4)
@@ -86,7 +86,7 @@ def test_the_vocabulary_is_not_copied_for_each_row(tiny: tuple[Any, Any], kind: 
     hook = model.lm_head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:
         with torch.inference_mode():
-            state = Branching(model, prompts, 2, 0, 4) if kind == "branching" else Repeating(model, prompts, 2, 0)
+            state = Branching(model, prompts, 2, 0) if kind == "branching" else Repeating(model, prompts, 2, 0)
             state.take(torch.full((8,), 5))
     finally:
         hook.remove()

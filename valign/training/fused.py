@@ -36,7 +36,7 @@ def fuse(model: Any) -> int:
         How many modules are computed so.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if type(base).__module__ not in {f"transformers.models.{name}.modeling_{name}" for name in FAMILIES}:
+    if not is_known(base):
         return 0
     found = 0
     for module in base.modules():
@@ -44,6 +44,11 @@ def fuse(model: Any) -> int:
             module.forward = forward
             found += 1
     return found
+
+
+def is_known(model: Any) -> bool:
+    """Tell whether a model without adapters is of one of the families in transformers."""
+    return type(model).__module__ in {f"transformers.models.{name}.modeling_{name}" for name in FAMILIES}
 
 
 def _fused(module: torch.nn.Module) -> Callable[..., Any] | None:
@@ -198,6 +203,11 @@ class _Project(torch.autograd.Function):
         return into, None, None, *slopes
 
 
+def is_silu(activation: torch.nn.Module) -> bool:
+    """Tell whether an activation is SiLU, PyTorch's or that of transformers."""
+    return type(activation).__name__ in ("SiLU", "SiLUActivation")
+
+
 class _FeedForward:
     """``down(silu(gate(x)) * up(x))``, as a module's forward function."""
 
@@ -208,8 +218,7 @@ class _FeedForward:
     @classmethod
     def of(cls, module: Any) -> _FeedForward | None:
         parts = _projections(module, ("gate_proj", "up_proj", "down_proj"))
-        silu = type(module.act_fn).__name__ in ("SiLU", "SiLUActivation")
-        return cls(parts) if silu and parts else None
+        return cls(parts) if parts and is_silu(module.act_fn) else None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1]).to(self.parts[0].weight.dtype)
@@ -258,10 +267,9 @@ class _Norm:
 class _Rms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        inverse = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        y, inverse = rms_norm(x, weight, epsilon)
         ctx.save_for_backward(x, weight, inverse)
-        return (x * inverse).to(x.dtype) * weight
+        return y
 
     @staticmethod
     @once_differentiable
@@ -271,6 +279,19 @@ class _Rms(torch.autograd.Function):
         along = (scaled * x).sum(-1, keepdim=True, dtype=torch.float32)
         along.mul_(inverse.square()).div_(-x.shape[-1])
         return torch.addcmul(scaled, x, along).mul_(inverse).to(x.dtype), None, None
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ``weight * x / rms(x)``, and ``1 / rms(x)`` in float32, (..., 1).
+
+    Args:
+        x: (..., size).
+        weight: (size,).
+        epsilon: Added to the mean square.
+    """
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    inverse = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+    return (x * inverse).to(x.dtype) * weight, inverse
 
 
 class _Attention:
@@ -313,17 +334,24 @@ class _Rotate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(cosine, sine)
-        return _rotated(x, cosine, sine, 1)
+        return rotated(x, cosine, sine, 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         cosine, sine = ctx.saved_tensors
-        return _rotated(grad, cosine, sine, -1), None, None
+        return rotated(grad, cosine, sine, -1), None, None
 
 
-def _rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction: int) -> torch.Tensor:
-    """Turn each pair of places half a head apart by its angle (Su et al., 2021, arXiv:2104.09864)."""
+def rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction: int) -> torch.Tensor:
+    """Turn each pair of places half a head apart by its angle (Su et al., 2021, arXiv:2104.09864).
+
+    Args:
+        x: (..., head size).
+        cosine: Of the angles; broadcasts with x.
+        sine: As cosine.
+        direction: 1, or -1 to turn back.
+    """
     half = x.shape[-1] // 2
     first, second, angle = x[..., :half], x[..., half:], sine[..., :half]
     y = x * cosine

@@ -1,0 +1,127 @@
+"""Generation on a CPU in fewer and larger operations than a model's own forward pass takes.
+
+With a token a row, PyTorch spends more time on putting the weights in oneDNN's order, for every product anew, and on
+starting some sixty small operations a layer than on the arithmetic. Here the weights are put in order once, the layers
+that share an input are one product, and norms, positions and the gated layer are those of ``valign.training.fused``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from valign.training.fused import Projection, is_known, is_silu, projection, rms_norm, rotated
+
+ROWS = 64
+MOST_BYTES = 2 << 30
+
+Product = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Layer(NamedTuple):
+    """What one layer of the decoder computes with."""
+
+    before: Callable[[torch.Tensor], torch.Tensor]
+    three: Product
+    out: Product
+    between: Callable[[torch.Tensor], torch.Tensor]
+    two: Product
+    down: Product
+
+
+class FastDecoder:
+    """Llama, Mistral and Qwen2 with a cache of ``valign.kv_cache.BranchingCache``.
+
+    In bfloat16 the weights are copied, in oneDNN's order, unless they take more than ``MOST_BYTES``.
+
+    Args:
+        model: One that ``can_decode`` is true of.
+    """
+
+    def __init__(self, model: Any) -> None:
+        decoder = model.get_decoder()
+        attention = decoder.layers[0].self_attn
+        self.embed, self.rotary = decoder.embed_tokens, decoder.rotary_emb
+        self.size, self.scaling = attention.head_dim, attention.scaling
+        self.heads = attention.q_proj.out_features // self.size
+        self.groups = attention.k_proj.out_features // self.size
+        small = sum(p.nbytes for p in model.parameters()) <= MOST_BYTES
+        ordered = small and model.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
+        self.layers = [_layer(layer, ordered) for layer in decoder.layers]
+        self.norm, self.head = _norm(decoder.norm), product([model.get_output_embeddings()], ordered)
+
+    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Return the logits after each row's last token, (rows, vocabulary).
+
+        Args:
+            ids: Token ids, (rows, tokens).
+            positions: Their positions, (rows, tokens).
+            cache: Takes the keys and values, and gives back what attends to all that it holds.
+        """
+        (rows, tokens), heads, groups, size = ids.shape, self.heads, self.groups, self.size
+        x = self.embed(ids)
+        cosine, sine = (table[:, :, None] for table in self.rotary(x, positions))
+        x = x.view(rows * tokens, -1)
+        for number, layer in enumerate(self.layers):
+            both, value = layer.three(layer.before(x)).view(rows, tokens, -1, size).split([heads + groups, groups], 2)
+            query, key = rotated(both, cosine, sine, 1).transpose(1, 2).split([heads, groups], 1)
+            seen, _ = cache.update(key, value.transpose(1, 2), number)
+            x = x + layer.out(seen.attend(query * self.scaling).view(rows * tokens, -1))
+            gate, up = layer.two(layer.between(x)).chunk(2, -1)
+            x = x + layer.down(F.silu(gate).mul_(up))
+        last = x.view(rows, tokens, -1)[:, -1].contiguous()
+        return self.head(self.norm(last))
+
+
+def can_decode(model: Any) -> bool:
+    """Tell whether ``FastDecoder`` is for this model: a known family on a CPU, frozen and without adapters."""
+    if not is_known(model) or model.device.type != "cpu":
+        return False
+    layers = model.get_decoder().layers
+    linear = [m for layer in layers for m in layer.modules() if isinstance(m, torch.nn.Linear)]
+    return is_silu(layers[0].mlp.act_fn) and all(_plain(m) is not None for m in (*linear, model.get_output_embeddings()))
+
+
+def product(layers: Sequence[Any], ordered: bool) -> Product:
+    """Return linear layers with one input as one function, their outputs side by side.
+
+    Args:
+        layers: Each (out, in).
+        ordered: Whether to copy the weights in oneDNN's order, for one product; they are bfloat16 then.
+
+    Returns:
+        From (tokens, in) to (tokens, sum of out).
+    """
+    parts = [part for layer in layers if (part := _plain(layer)) is not None]
+    if not ordered:
+        return lambda x: torch.cat([F.linear(x, part.weight, part.bias) for part in parts], -1)
+    weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat([p.weight.detach() for p in parts]), ROWS)
+    biases = [p.bias.detach() for p in parts if p.bias is not None]
+    bias = torch.cat(biases) if biases else None
+    return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+def _plain(layer: Any) -> Projection | None:
+    """Return a linear layer's weights; None where it is anything else, or has an adapter."""
+    found = projection(layer)
+    return found if found is not None and found.down is None else None
+
+
+def _layer(layer: Any, ordered: bool) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return Layer(
+        _norm(layer.input_layernorm),
+        product([attention.q_proj, attention.k_proj, attention.v_proj], ordered),
+        product([attention.o_proj], ordered),
+        _norm(layer.post_attention_layernorm),
+        product([mlp.gate_proj, mlp.up_proj], ordered),
+        product([mlp.down_proj], ordered),
+    )
+
+
+def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    weight, epsilon = module.weight.detach(), float(module.variance_epsilon)
+    return lambda x: rms_norm(x, weight, epsilon)[0]
