@@ -93,7 +93,7 @@ def grouped_attention(
     scores = torch.matmul(grouped, key.transpose(-1, -2)).view(batch, groups, heads // groups, queries, -1)
     if attention_mask is not None:
         scores = scores + attention_mask[:, :, None, :, : key.shape[2]]
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype)
+    weights = torch.softmax(scores, dim=-1).to(value.dtype)
     weights = torch.nn.functional.dropout(weights, dropout, module.training)
     output = torch.matmul(weights.view(batch, groups, heads // groups * queries, -1), value)
     output = output.view(batch, heads, queries, size).transpose(1, 2)

@@ -82,7 +82,8 @@ def can_decode(model: Any) -> bool:
         return False
     layers = model.get_decoder().layers
     linear = [m for layer in layers for m in layer.modules() if isinstance(m, torch.nn.Linear)]
-    return is_silu(layers[0].mlp.act_fn) and all(_plain(m) is not None for m in (*linear, model.get_output_embeddings()))
+    known = all(_plain(m) is not None for m in (*linear, model.get_output_embeddings()))
+    return known and is_silu(layers[0].mlp.act_fn)
 
 
 def product(layers: Sequence[Any], ordered: bool) -> Product:

@@ -145,8 +145,8 @@ def choose(logits: torch.Tensor, temperature: float, top_p: float, uniform: torc
 
     if temperature == 0:
         return logits.max(-1).indices
-    values, tokens = logits.float().topk(min(TOP_K, logits.shape[-1]), dim=-1)
-    probabilities = torch.softmax(values / temperature, dim=-1)
+    values, tokens = logits.topk(min(TOP_K, logits.shape[-1]), dim=-1)
+    probabilities = torch.softmax(values.float() / temperature, dim=-1)
     before = probabilities.cumsum(-1) - probabilities
     probabilities = probabilities.masked_fill(before >= top_p, 0.0)
     cumulative = probabilities.cumsum(-1) / probabilities.sum(-1, keepdim=True)

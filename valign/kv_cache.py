@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FULLEST = 0.75
 BLOCK = 16
+SCORES = 2**20  # attention scores that are computed at once, few enough for a processor's own memory
 
 KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 
@@ -164,7 +165,7 @@ class BranchingCache(Cache):
         self.samples, self.filled, self.length = samples, 0, mask.shape[1]
         self.slots = torch.arange(len(mask) * samples, device=mask.device)
         self.hidden = mask == 0
-        self._unseen: torch.Tensor | None = None
+        self._mask: torch.Tensor | None = None
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Return the positions that a row has by now, padding included."""
@@ -197,6 +198,7 @@ class BranchingCache(Cache):
 
     def branch(self) -> None:
         """Begin the rows, when all layers have the prompts."""
+        self._mask = None
         shape = (len(self.slots), self.prompts[0][0].shape[1], 0, self.prompts[0][0].shape[3])
         self.added = [(key.new_zeros(shape), value.new_zeros(shape)) for key, value in self.prompts]
         if self.samples == 1:
@@ -204,16 +206,24 @@ class BranchingCache(Cache):
 
     def step(self) -> None:
         """Go on to the rows' next token, when all layers have this one."""
-        self.filled, self.length, self._unseen = self.filled + 1, self.length + 1, None
+        self.filled, self.length, self._mask = self.filled + 1, self.length + 1, None
 
-    def unseen(self) -> torch.Tensor:
-        """Tell what a slot's token does not attend to: padding and room, (slots, 1, 1, positions without the prefix)."""
-        if self._unseen is None:
+    def mask_of_prompts(self, dtype: torch.dtype) -> torch.Tensor:
+        """Return what is added to the scores of prompts behind the prefix, (prompts, 1, 1, queries, positions)."""
+        if self._mask is None:
+            width = self.hidden.shape[1]
+            later = torch.ones(width, width, dtype=torch.bool, device=self.hidden.device).triu(1)
+            self._mask = _as_added(later | self.hidden[:, None, None, None, :], dtype)
+        return self._mask
+
+    def mask_of_rows(self, dtype: torch.dtype) -> torch.Tensor:
+        """Return what is added to the scores of slots behind the prefix, for padding and room, (slots, 1, 1, positions)."""
+        if self._mask is None:
             width, slots = self.hidden.shape[1], self.hidden.repeat_interleave(self.samples, 0)
             room = self.prompts[0][0].shape[2] + self.added[0][0].shape[2] - width
             later = torch.arange(room, device=slots.device) > self.length - width
-            self._unseen = torch.cat([slots, later.expand(len(slots), room)], 1)[:, None, None]
-        return self._unseen
+            self._mask = _as_added(torch.cat([slots, later.expand(len(slots), room)], 1)[:, None, None], dtype)
+        return self._mask
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drop all rows but those whose numbers are given."""
@@ -225,7 +235,7 @@ class BranchingCache(Cache):
         before = counts.cumsum(0) - counts
         slots = place * samples + torch.arange(len(place), device=place.device) - before[place]
         source = slots.new_zeros(len(prompts) * samples).index_copy(0, slots, self.slots)
-        self.hidden, self._unseen = self.hidden[prompts], None
+        self.hidden, self._mask = self.hidden[prompts], None
         self.prompts = [(key[prompts], value[prompts]) for key, value in self.prompts]
         self.added = [(key[source], value[source]) for key, value in self.added]
         self.slots, self.samples = slots, samples
@@ -256,15 +266,20 @@ class Branches:
 
     def _of_prompts(self, query: torch.Tensor) -> torch.Tensor:
         (key, value), (shared_key, shared_value) = self.cache.prompts[self.layer], self.cache.prefix[self.layer]
-        (prompts, heads, width, size), groups = query.shape, key.shape[1]
-        query = query.reshape(prompts, groups, -1, size)
-        later = torch.ones(width, width, dtype=torch.bool, device=query.device).triu(1)
-        scores = (query @ key.transpose(-1, -2)).view(prompts, groups, -1, width, width)
-        scores = _hide(scores, later | self.cache.hidden[:, None, None, None, :]).view(prompts, groups, -1, width)
-        weights = _weights([_times_shared(query, shared_key.transpose(-1, -2)), scores], value.dtype)
-        shared, own = weights.split([shared_key.shape[2], width], -1)
-        output = _times_shared(shared, shared_value) + own @ value
-        return output.reshape(prompts, heads, width, size).transpose(1, 2).contiguous()
+        (prompts, heads, width, size), groups, prefix = query.shape, key.shape[1], shared_key.shape[2]
+        mask = self.cache.mask_of_prompts(query.dtype)
+        few = max(1, SCORES // (heads * width * (prefix + width)))
+        found = []
+        for q, k, v, hidden in zip(*(x.split(few) for x in (query, key, value, mask)), strict=True):
+            q = q.reshape(len(q), groups, -1, size)
+            scores = torch.cat([_times_shared(q, shared_key.transpose(-1, -2)), q @ k.transpose(-1, -2)], -1)
+            scores = scores.view(len(q), groups, -1, width, prefix + width)
+            scores[..., prefix:] += hidden
+            weights = scores.softmax(-1).view(len(q), groups, -1, prefix + width)
+            shared, own = weights.split([prefix, width], -1)
+            output = (own @ v).add_(_times_shared(shared, shared_value))
+            found.append(output.view(len(q), heads, width, size).transpose(1, 2))
+        return torch.cat(found)
 
     def _of_rows(self, query: torch.Tensor) -> torch.Tensor:
         cache, (rows, heads, _, size) = self.cache, query.shape
@@ -277,8 +292,9 @@ class Branches:
         scores = [_times_shared(query, shared_key.transpose(-1, -2)), query @ added_key.transpose(-1, -2)]
         if apart := key.shape[2]:
             scores.insert(1, self._by_slot(self._by_prompt(query) @ key.transpose(-1, -2)))
-        weights = _weights([scores[0], _hide(torch.cat(scores[1:], -1), cache.unseen())], value.dtype)
-        shared, read, said = weights.split([shared_key.shape[2], apart, added_key.shape[2]], -1)
+        together, prefix = torch.cat(scores, -1), shared_key.shape[2]
+        together[..., prefix:] += cache.mask_of_rows(query.dtype)
+        shared, read, said = together.softmax(-1).split([prefix, apart, added_key.shape[2]], -1)
         output = said @ added_value
         if apart:
             output += self._by_slot(self._by_prompt(read) @ value)
@@ -323,13 +339,9 @@ def _times_shared(x: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
     return product.view(groups, batch, y, shared.shape[-1]).transpose(0, 1)
 
 
-def _hide(scores: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
-
-
-def _weights(scores: list[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
-    """Return the attention weights of stretches whose softmax is one, side by side."""
-    return torch.softmax(torch.cat(scores, dim=-1), dim=-1, dtype=torch.float32).to(dtype)
+def _as_added(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return a mask to add to scores; those of padding, which sees nothing at all, stay finite."""
+    return torch.zeros_like(hidden, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min / 2)
 
 
 def pad_left(sequences: Sequence[Sequence[int]], value: int) -> tuple[torch.Tensor, torch.Tensor]:

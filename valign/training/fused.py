@@ -380,7 +380,7 @@ class _Attend(torch.autograd.Function):
             scores = torch.bmm(q, k.transpose(1, 2)).view(batch, groups, -1, queries, keys)
             if mask is not None:
                 scores += mask[:, :, None, :, :keys]
-            weights = torch.softmax(scores, -1, dtype=torch.float32).to(v.dtype).view(batch * groups, -1, keys)
+            weights = torch.softmax(scores, -1).view(batch * groups, -1, keys)
             output = torch.bmm(weights, v)
         ctx.save_for_backward(q, k, v, weights)
         ctx.shape, ctx.scaling = (batch, heads, queries, groups), scaling
