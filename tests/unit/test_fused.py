@@ -67,6 +67,24 @@ def test_numbers_and_gradients_stay(kind: str, examples: list[Example]) -> None:
         assert found[0] < 1.5 * usual[0] and found[1] < 1.5 * usual[1]
 
 
+@pytest.mark.parametrize("examples", [SFT, DPO], ids=["sft", "dpo"])
+def test_long_rows_attend_otherwise(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By PyTorch's own kernel: the same to 1e-4, plain and fused, padded and packed; packed rows of SFT need no mask."""
+    short, _ = plain_and_fused("llama", examples)
+    kernel, calls = torch.nn.functional.scaled_dot_product_attention, []
+    monkeypatch.setattr(attention, "LONG", 4)
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda *args, **kwargs: (calls.append(kwargs["is_causal"]), kernel(*args, **kwargs))[1],
+    )
+    for found in plain_and_fused("llama", examples):
+        for one, other in zip(short, found, strict=True):
+            require_equal([one, other], 1e-4)
+    layers, packed = 2, examples is SFT
+    assert calls == ([False] * layers + [packed] * layers) * 2
+
+
 @pytest.mark.parametrize("target", [".*(q_proj|down_proj)", ".*layers.1.*(gate_proj|o_proj)"])
 def test_layers_with_and_without_adapters(target: str) -> None:
     """The first layer's input asks for no gradient, nor do layers without an adapter have any."""

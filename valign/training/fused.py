@@ -324,7 +324,11 @@ class _Attention:
             key, value = past_key_values.update(key, value, module.layer_idx)
         if places is not None:
             query, key, value = (places.spread(y) for y in (query, key, value))
-        seen: torch.Tensor = _Attend.apply(query, key, value, attention_mask, module.scaling)
+        seen: torch.Tensor
+        if query.shape[2] >= attention.LONG:
+            seen = attention.attend_long(query, key, value, attention_mask, module.scaling, places)
+        else:
+            seen = _Attend.apply(query, key, value, attention_mask, module.scaling)
         if places is not None:
             seen = places.gather(seen)
         return project(seen.reshape(*shape, -1), self.out)[0], None

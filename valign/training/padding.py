@@ -93,10 +93,11 @@ def pack(
     inputs: dict[str, Any] = {"input_ids": ids[kept][None], "position_ids": positions[kept][None], "use_cache": False}
     if flash:
         return inputs | {"attention_mask": None}, index
-    seen = seen_by(segments)
     if model.config._attn_implementation == attention.NAME:
-        places = attention.Places(index, kept.flatten().nonzero().squeeze(1))
-        return inputs | {"attention_mask": as_mask(model, seen), "places": places}, index
+        places = attention.Places(index, kept.flatten().nonzero().squeeze(1), bool((segments < 2).all()))
+        mask = as_mask(model, seen_by(segments)) if places.masked else ids.new_zeros(1, 1, 1, 1)
+        return inputs | {"attention_mask": mask, "places": places}, index
+    seen = seen_by(segments)
     row, place = kept.nonzero(as_tuple=True)
     within = seen[row, 0, place][:, place] & ((row[:, None] == row) | (place < prefix))
     return inputs | {"attention_mask": as_mask(model, within[None, None])}, index
