@@ -217,7 +217,7 @@ class BranchingCache(Cache):
         return self._mask
 
     def mask_of_rows(self, dtype: torch.dtype) -> torch.Tensor:
-        """Return what is added to the scores of slots behind the prefix, for padding and room, (slots, 1, 1, positions)."""
+        """Return what is added to slots' scores behind the prefix for padding and room, (slots, 1, 1, positions)."""
         if self._mask is None:
             width, slots = self.hidden.shape[1], self.hidden.repeat_interleave(self.samples, 0)
             room = self.prompts[0][0].shape[2] + self.added[0][0].shape[2] - width
@@ -266,19 +266,20 @@ class Branches:
 
     def _of_prompts(self, query: torch.Tensor) -> torch.Tensor:
         (key, value), (shared_key, shared_value) = self.cache.prompts[self.layer], self.cache.prefix[self.layer]
-        (prompts, heads, width, size), groups, prefix = query.shape, key.shape[1], shared_key.shape[2]
+        (heads, width, size), groups, prefix = query.shape[1:], key.shape[1], shared_key.shape[2]
         mask = self.cache.mask_of_prompts(query.dtype)
         few = max(1, SCORES // (heads * width * (prefix + width)))
         found = []
-        for q, k, v, hidden in zip(*(x.split(few) for x in (query, key, value, mask)), strict=True):
-            q = q.reshape(len(q), groups, -1, size)
+        for part, k, v, hidden in zip(*(x.split(few) for x in (query, key, value, mask)), strict=True):
+            prompts = len(part)
+            q = part.reshape(prompts, groups, -1, size)
             scores = torch.cat([_times_shared(q, shared_key.transpose(-1, -2)), q @ k.transpose(-1, -2)], -1)
-            scores = scores.view(len(q), groups, -1, width, prefix + width)
+            scores = scores.view(prompts, groups, -1, width, prefix + width)
             scores[..., prefix:] += hidden
-            weights = scores.softmax(-1).view(len(q), groups, -1, prefix + width)
+            weights = scores.softmax(-1).view(prompts, groups, -1, prefix + width)
             shared, own = weights.split([prefix, width], -1)
             output = (own @ v).add_(_times_shared(shared, shared_value))
-            found.append(output.view(len(q), heads, width, size).transpose(1, 2))
+            found.append(output.view(prompts, heads, width, size).transpose(1, 2))
         return torch.cat(found)
 
     def _of_rows(self, query: torch.Tensor) -> torch.Tensor:

@@ -69,7 +69,7 @@ def test_numbers_and_gradients_stay(kind: str, examples: list[Example]) -> None:
 
 @pytest.mark.parametrize("examples", [SFT, DPO], ids=["sft", "dpo"])
 def test_long_rows_attend_otherwise(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
-    """By PyTorch's own kernel: the same to 1e-4, plain and fused, padded and packed; packed rows of SFT need no mask."""
+    """By PyTorch's own kernel: the same to 1e-4, plain and fused, padded and packed; packed SFT needs no mask."""
     short, _ = plain_and_fused("llama", examples)
     kernel, calls = torch.nn.functional.scaled_dot_product_attention, []
     monkeypatch.setattr(attention, "LONG", 4)
