@@ -72,12 +72,13 @@ def test_long_rows_attend_otherwise(examples: list[Example], monkeypatch: pytest
     """By PyTorch's own kernel: the same to 1e-4, plain and fused, padded and packed; packed SFT needs no mask."""
     short, _ = plain_and_fused("llama", examples)
     kernel, calls = torch.nn.functional.scaled_dot_product_attention, []
+
+    def recorded(*args: Any, **kwargs: Any) -> torch.Tensor:
+        calls.append(kwargs["is_causal"])
+        return kernel(*args, **kwargs)
+
     monkeypatch.setattr(attention, "LONG", 4)
-    monkeypatch.setattr(
-        torch.nn.functional,
-        "scaled_dot_product_attention",
-        lambda *args, **kwargs: (calls.append(kwargs["is_causal"]), kernel(*args, **kwargs))[1],
-    )
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", recorded)
     for found in plain_and_fused("llama", examples):
         for one, other in zip(short, found, strict=True):
             require_equal([one, other], 1e-4)
