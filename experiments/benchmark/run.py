@@ -108,7 +108,8 @@ def label(spec: dict[str, Any]) -> str:
     if spec["engine"] == "ceiling":
         return "products of large matrices"
     size = [f"{spec['length']} tokens", f"vocabulary {spec['vocabulary']}"] if "length" in spec else []
-    options = [spec["precision"], spec.get("attention", ""), *spec.get("options", {})]
+    chosen = [f"{key}={value}" for key, value in spec.get("trainer", {}).items() if value]
+    options = [spec["precision"], spec.get("attention", ""), *spec.get("options", {}), *chosen]
     words = [spec["engine"], spec["stage"], f"{spec['examples']} examples", f"batch {spec['batch_size']}"]
     return ", ".join([*words, *size, *filter(None, options)])
 

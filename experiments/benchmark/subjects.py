@@ -31,6 +31,22 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "sft": SHARED | {"learning_rate": 5e-4},
     "dpo": SHARED | {"learning_rate": 1e-4, "beta": 0.1, "label_smoothing": 0.0, "sft_weight": 0.0},
 }
+SHAPES: dict[str, dict[str, int]] = {
+    "7b": {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+    "tiny": {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
+}
 ADAPTER = {"kind": "lora", "rank": RANK, "alpha": 2 * RANK, "dropout": 0.0, "target_modules": "all-linear"}
 
 
@@ -72,17 +88,20 @@ def made(stage: str, number: int) -> list[Any]:
     return found
 
 
-def of_length(stage: str, number: int, length: int) -> list[Any]:
+def of_length(stage: str, number: int, length: int, mixed: bool = False) -> list[Any]:
     """Return rows of about ``length`` tokens each for a model of single bytes: half question, half answer.
 
-    Questions differ from their first words on, so that rows share no more than the template's opening.
+    Questions differ from their first words on, so that rows share no more than the template's opening. ``mixed`` rows
+    have a quarter, a half, three quarters and all of the length in turn.
     """
-    rest, answer = "q" * max(1, length // 2 - 60), "a" * (length // 2)
-    questions = [f"{chr(ord('a') + i % 26)}{i} {rest}" for i in range(number)]
-    if stage == "sft":
-        return [Instruction(f"row-{i}", ("c",), "q", q, answer, NOWHERE) for i, q in enumerate(questions)]
-    other = "b" * len(answer)
-    return [Preference(f"row-{i}", ("c",), "q", q, answer, other, "made", NOWHERE) for i, q in enumerate(questions)]
+    found: list[Any] = []
+    for i in range(number):
+        own = length * (i % 4 + 1) // 4 if mixed else length
+        question, answer = f"{chr(ord('a') + i % 26)}{i} {'q' * max(1, own // 2 - 60)}", "a" * (own // 2)
+        row = (f"row-{i}", ("c",), "q", question, answer)
+        other = "b" * len(answer)
+        found.append(Instruction(*row, NOWHERE) if stage == "sft" else Preference(*row, other, "made", NOWHERE))
+    return found
 
 
 def random_model(folder: Path, vocabulary: int) -> Path:
@@ -109,13 +128,46 @@ def random_model(folder: Path, vocabulary: int) -> Path:
     return path
 
 
-def initial_adapter(model: Path, file: Path) -> None:
+def random_mistral(folder: Path, name: str, device: str) -> Path:
+    """Write a Mistral of a known shape with random weights in bfloat16 and a tokenizer of single bytes, once.
+
+    Args:
+        folder: Where models are kept.
+        name: One of ``SHAPES``.
+        device: Where the weights are drawn.
+
+    Returns:
+        The model's folder.
+    """
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    from valign.embedded import byte_tokenizer
+
+    path, tokenizer = folder / f"mistral-{name}", byte_tokenizer()
+    if (path / "tokenizer_config.json").is_file():
+        return path
+    ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = MistralConfig(vocab_size=32000, sliding_window=None, dtype=torch.bfloat16, **ends, **SHAPES[name])
+    usual = torch.get_default_dtype()
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device(device):
+            MistralForCausalLM(config).save_pretrained(path)
+    finally:
+        torch.set_default_dtype(usual)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def initial_adapter(model: Path, file: Path, precision: str = "float32") -> None:
     """Write the adapter that valign starts from, for the other trainer to start from it too."""
     from safetensors.torch import save_file
 
     from valign.models import add_adapter, load
 
-    policy: Any = add_adapter(load(model, "float32")[0], **ADAPTER, seed=0)
+    policy: Any = add_adapter(load(model, precision)[0], **ADAPTER, seed=0)
     save_file({name: p.detach().contiguous() for name, p in policy.named_parameters() if p.requires_grad}, file)
 
 

@@ -2,7 +2,8 @@
 
 Measured is the training loop. valign: from the start of the training (before DPO's reference pass) to the end of the
 last step. TRL: from ``on_train_begin`` to the end of the last step, and its pass for the reference where it makes one
-beforehand. Loading, tokenising and saving count on neither side; memory is the process's largest, loading included.
+beforehand. Loading, tokenising and saving count on neither side; memory is the process's largest, loading included. On
+a GPU a step has ended when the device has made it, and memory is that of its tensors.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from subjects import ADAPTER, RANK, SETTINGS, encoded, of_length, rows, supervised_tokens, useful_flops
 
 FINAL_STEPS = 10
-CEILING = (2048, 10)
+CEILING, GPU_CEILING = (2048, 10), (8192, 30)
 
 
 class Clock:
@@ -32,10 +33,12 @@ class Clock:
         """Start, and note the memory in use."""
         pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
         self.before = pages * resource.getpagesize() / 2**20
+        synchronize()
         self.began = time.perf_counter()
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        """Mark the end of a step; valign calls it as a logger."""
+        """Mark the end of a step, when the device has made it; valign calls it as a logger."""
+        synchronize()
         self.ended = time.perf_counter()
 
     @property
@@ -44,10 +47,18 @@ class Clock:
         return self.ended - self.began
 
 
+def synchronize() -> None:
+    """Wait until a GPU, where there is one in use, has done what it was given."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 def given(spec: dict[str, Any]) -> list[Any]:
     """Return the rows of a measurement."""
     if spec.get("length"):
-        return of_length(spec["stage"], spec["examples"], spec["length"])
+        return of_length(spec["stage"], spec["examples"], spec["length"], spec.get("mixed", False))
     return rows(spec["stage"], spec["examples"], Path(spec["artifact"]) if spec.get("artifact") else None)
 
 
@@ -71,7 +82,9 @@ def with_valign(spec: dict[str, Any], folder: Path) -> tuple[float, float, float
         given(spec),
         adapter=ADAPTER,
         settings=SETTINGS[spec["stage"]] | {"batch_size": spec["batch_size"]},
-        trainer={"accelerator": "cpu", "devices": 1, "checkpoint_every": 10**9, "threads": spec["threads"]},
+        trainer={"accelerator": spec.get("device", "cpu"), "devices": 1, "checkpoint_every": 10**9}
+        | {"threads": spec["threads"]}
+        | spec.get("trainer", {}),
         seed=0,
         precision=spec["precision"],
         logger=clock,
@@ -115,7 +128,8 @@ def with_trl(spec: dict[str, Any], folder: Path) -> tuple[float, float, float]:
         callbacks=[Marks()],
     )
     trainer.model.load_state_dict(load_file(spec["adapter"]), strict=False)
-    require_same_tokens(stage, trainer, examples)
+    if not spec["options"].get("packing"):
+        require_same_tokens(stage, trainer, examples)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-FINAL_STEPS:]
     return clock.seconds + reference[0], sum(losses) / len(losses), clock.before
@@ -152,7 +166,7 @@ def trl_settings(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         "logging_steps": 1,
         "bf16": spec["precision"] == "bfloat16",
         "gradient_checkpointing": False,
-        "use_cpu": True,
+        "use_cpu": spec.get("device", "cpu") == "cpu",
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
@@ -189,21 +203,32 @@ def require_same_tokens(stage: str, trainer: Any, examples: list[Any]) -> None:
             raise SystemExit(f"TRL tokenises {example.example_id} in another way")
 
 
-def ceiling() -> dict[str, float]:
+def ceiling(device: str) -> dict[str, float]:
     """Return the floating-point operations a second of large matrix products, the best of some, by precision."""
     import torch
 
-    size, times = CEILING
+    size, times = CEILING if device == "cpu" else GPU_CEILING
     found = {}
     for name in ("float32", "bfloat16"):
-        a, b = (torch.ones(size, size, dtype=getattr(torch, name)) for _ in range(2))
+        place = "cpu" if device == "cpu" else "cuda"
+        a, b = (torch.ones(size, size, dtype=getattr(torch, name), device=place) for _ in range(2))
         best = float("inf")
         for _ in range(times):
             began = time.perf_counter()
             torch.mm(a, b)
+            synchronize()
             best = min(best, time.perf_counter() - began)
         found[name] = 2 * size**3 / best
     return found
+
+
+def peak_mib() -> float:
+    """Return the most memory in use so far: a GPU's tensors where there is one in use, else the process's."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measured(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -212,7 +237,7 @@ def measured(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     torch.set_num_threads(spec["threads"])
     if spec["engine"] == "ceiling":
-        return {"ceiling": ceiling()}
+        return {"ceiling": ceiling(spec.get("device", "cpu"))}
     folder.mkdir(parents=True, exist_ok=True)
     seconds, loss, before = (with_valign if spec["engine"] == "valign" else with_trl)(spec, folder)
     from transformers import AutoConfig, AutoTokenizer
@@ -222,10 +247,11 @@ def measured(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "examples": len(examples),
+        "tokens": sum(len(c.ids) for e in examples for c in e.conversations),
         "supervised_tokens": supervised_tokens(examples),
         "flops": useful_flops(spec["stage"], examples, AutoConfig.from_pretrained(spec["model"])),
         "final_loss": loss,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
         "start_mib": before,
     }
 

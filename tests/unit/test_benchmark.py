@@ -37,3 +37,22 @@ def test_without_growth_there_is_neither(tmp_path: Path) -> None:
     assert results.table({"growth": []}) == ""
     results.plots({"growth": []}, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_table_of_a_gpu() -> None:
+    """800 tokens in 2 seconds are 400 a second, half of which TRL makes; 4e12 operations in 2 s are 20% of 1e13."""
+    gpu = load_script("benchmark/gpu.py")
+    result = {"tokens": 800, "seconds": 2.0, "flops": 4e12, "peak_mib": 300.0, "final_loss": 1.5}
+    valign = {"engine": "valign", "stage": "sft", "trainer": {"kernels": "liger", "padding_free": False}}
+    trl = {"engine": "trl", "stage": "sft", "attention": "sdpa", "options": {"packing": True}}
+    failed = {"error": "out of memory | <b>"}
+    text = gpu.table(
+        [(valign, result), (trl, result | {"seconds": 4.0, "peak_mib": 600.0}), (valign | {"stage": "dpo"}, failed)],
+        peak=1e13,
+        ceiling=4e12,
+    )
+    assert "| SFT, valign | kernels=liger | 400 | 20% | 50% | 300 | 1.5000 |" in text
+    assert "| SFT, trl | sdpa, packing=True | 200 | 10% | 25% | 600 | 1.5000 |" in text
+    assert "| DPO, valign | kernels=liger | failed | | | | |" in text
+    assert "SFT: 2.00 times TRL's tokens a second, in 0.50 of its memory." in text
+    assert "DPO: " not in text
