@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from valign.training.fused import Projection, is_known, is_silu, projection, rms_norm, rotated
 
-ROWS = 64
+ROWS = 64  # for so many the order is chosen; any other number works, too
 MOST_BYTES = 2 << 30
 
 Product = Callable[[torch.Tensor], torch.Tensor]
@@ -97,6 +97,8 @@ def product(layers: Sequence[Any], ordered: bool) -> Product:
         From (tokens, in) to (tokens, sum of out).
     """
     parts = [part for layer in layers if (part := _plain(layer)) is not None]
+    if not ordered and len(parts) == 1:
+        return lambda x: F.linear(x, parts[0].weight, parts[0].bias)
     if not ordered:
         return lambda x: torch.cat([F.linear(x, part.weight, part.bias) for part in parts], -1)
     weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat([p.weight.detach() for p in parts]), ROWS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -77,12 +77,16 @@ class Generator:
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """Complete requests of one sampling setting; see ``Teacher``."""
+        return self.complete_telling(requests, lambda _: None)
+
+    def complete_telling(self, requests: Sequence[Request], tell: Callable[[int], object]) -> list[list[Completion]]:
+        """Complete requests of one sampling setting; see ``TellingTeacher``."""
         import torch
 
         prompts = [render(self.tokenizer, r.messages).ids for r in requests]
         n = requests[0].sampling.n
         with torch.inference_mode():
-            tokens = self._decode(prompts, requests)
+            tokens = self._decode(prompts, requests, tell)
         rows = [self._completion(row) for row in tokens]
         return [rows[i * n : (i + 1) * n] for i in range(len(requests))]
 
@@ -94,11 +98,13 @@ class Generator:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _decode(self, prompts: Sequence[Sequence[int]], requests: Sequence[Request]) -> list[list[int]]:
+    def _decode(
+        self, prompts: Sequence[Sequence[int]], requests: Sequence[Request], tell: Callable[[int], object]
+    ) -> list[list[int]]:
         """Return the new token ids of every row, the end token included where one was produced."""
         import torch
 
-        sampling = requests[0].sampling
+        sampling, told = requests[0].sampling, 0
         state = self._begin(prompts, sampling)
         uniform = _uniform(requests).to(self.model.device)
         forced = [self._ids(opening) for r in requests for opening in (r.openings or ("",) * sampling.n)]
@@ -117,6 +123,9 @@ class Generator:
             if len(keep) < len(token):
                 alive, token = alive[keep], token[keep]
                 state.keep(keep)
+            worth = len(rows) - len(alive) + len(alive) * (step + 1) // sampling.max_new_tokens
+            tell(worth - told)
+            told = worth
             state.take(token)
         return rows
 

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from valign.cli import main_with
+from valign.progress import Bar
 from valign.teachers import CachedTeacher, Request
 from valign.train import main
 
 compute = CachedTeacher._compute_group
 
 
-def counted(self: CachedTeacher, group: Mapping[str, Request], known: dict[str, Any]) -> None:
+def counted(self: CachedTeacher, group: Mapping[str, Request], known: dict[str, Any], bar: Bar) -> int:
     """Compute a group, between two notes of its keys."""
     _note("begin", group)
-    compute(self, group, known)
+    told = compute(self, group, known, bar)
     _note("kept", group)
+    return told
 
 
 def _note(what: str, group: Mapping[str, Request]) -> None:

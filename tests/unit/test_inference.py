@@ -154,3 +154,20 @@ def test_prepared_tiny_model_is_found_again(tmp_path: Path) -> None:
     first = prepare_model("tiny", tmp_path)
     assert prepare_model("tiny", tmp_path) == first
     assert [f.name for f in tmp_path.iterdir() if f.is_dir()] == [Path(first).name]
+
+
+def test_a_batch_tells_how_far_it_is(generator: Generator) -> None:
+    """Two rows of four tokens: after two steps half of each, which is one completion; the last step tells nothing.
+
+    A row that has ended counts whole: of two rows of three tokens, one ends at the first.
+    """
+    told: list[int] = []
+    generator.complete_telling([ask("Hi?", n=2, max_new_tokens=4)], told.append)
+    assert told == [0, 1, 0]
+    told.clear()
+    end = int(generator.tokenizer.eos_token_id)
+    counting = Counting(generator.model, (0, 1, end))
+    generator_ending = Generator(counting, generator.tokenizer, "tiny@1")  # type: ignore[arg-type]
+    vars(generator_ending)["branches"] = False
+    generator_ending.complete_telling([ask("Hi?", max_new_tokens=3), ask("Why", max_new_tokens=3)], told.append)
+    assert told == [1, 0]

@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,27 @@ def test_progress_counts_the_completions_that_are_missing(tmp_path: Path) -> Non
     cached.complete_all([ask(f"p{i}", 2) for i in range(4)], "test")
     cached.complete_all([ask(f"p{i}", 2) for i in range(4)], "test")
     assert bars == [[2, 2], [6, 4, 2]]
+
+
+def test_progress_within_a_group(tmp_path: Path) -> None:
+    """A group of four completions, of which the teacher tells three under way; the rest counts when it is kept."""
+    told: list[int] = []
+
+    class Telling(FakeTeacher):
+        def complete_telling(
+            self, requests: Sequence[Request], tell: Callable[[int], object]
+        ) -> list[list[Completion]]:
+            for worth in (0, 1, 2):
+                tell(worth)
+            return self.complete(requests)
+
+    class Bar(Lines):
+        def update(self, n: int = 1) -> None:
+            told.append(n)
+
+    bar = partial(Bar, stream=sys.stderr)
+    found = CachedTeacher(Telling(), tmp_path / "cache.sqlite", bar).complete_all([ask("p0", 2), ask("p1", 2)], "test")
+    assert told == [0, 1, 2, 1] and [len(row) for row in found] == [2, 2]
 
 
 RUN = """

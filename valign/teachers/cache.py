@@ -11,7 +11,7 @@ from pathlib import Path
 
 from valign.progress import Bar, progress
 from valign.teachers.completions import BackgroundWriter, Completions, CompletionStore, Row, Spent
-from valign.teachers.protocol import Completion, Job, Part, Request, StreamingTeacher, Teacher, Usage
+from valign.teachers.protocol import Completion, Job, Part, Request, StreamingTeacher, Teacher, TellingTeacher, Usage
 from valign.teachers.spending import Meter, prompt_tokens
 
 log = logging.getLogger(__name__)
@@ -151,19 +151,28 @@ class CachedTeacher:
                 lacking = [key for key in group if key not in known]
                 known.update(self.store.read(lacking))
                 missing = [key for key in lacking if key not in known]
-                if missing:
-                    self._compute_group({key: by_key[key] for key in missing}, known)
-                bar.update(sum(by_key[key].sampling.n for key in lacking))
+                told = self._compute_group({key: by_key[key] for key in missing}, known, bar) if missing else 0
+                bar.update(sum(by_key[key].sampling.n for key in lacking) - told)
 
-    def _compute_group(self, group: Mapping[str, Request], known: dict[str, Completions]) -> None:
-        """Complete the requests of one group and take what the cache then holds.
+    def _compute_group(self, group: Mapping[str, Request], known: dict[str, Completions], bar: Bar) -> int:
+        """Complete the requests of one group, take what the cache then holds, and return what the bar was told.
 
         Where another process was quicker with one of them, its completions count, as they will the next time.
         """
-        began = time.monotonic()
-        rows = self.teacher.complete(list(group.values()))
+        began, told = time.monotonic(), 0
+
+        def tell(worth: int) -> None:
+            nonlocal told
+            told += worth
+            bar.update(worth)
+
+        if isinstance(self.teacher, TellingTeacher):
+            rows = self.teacher.complete_telling(list(group.values()), tell)
+        else:
+            rows = self.teacher.complete(list(group.values()))
         self._keep(group, rows, (time.monotonic() - began) / len(rows))
         known.update(self.store.read(list(group)))
+        return told
 
     def lacks(self, requests: Sequence[Request], group: Sequence[int]) -> bool:
         """Tell whether the cache lacks one of the requests whose places are given."""

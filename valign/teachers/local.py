@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,13 +58,17 @@ class LocalTeacher:
         return self._load().batches(requests)
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Complete the requests of one group.
+        """Complete the requests of one group; see ``complete_telling``."""
+        return self.complete_telling(requests, lambda _: None)
+
+    def complete_telling(self, requests: Sequence[Request], tell: Callable[[int], object]) -> list[list[Completion]]:
+        """See ``TellingTeacher``.
 
         Raises:
             ValignError: Memory runs out.
         """
         with explained("the local teacher", self._remedies):
-            return self._load().complete(requests)
+            return self._load().complete_telling(requests, tell)
 
     def _remedies(self) -> list[str]:
         smaller = halved(f"{self.group}.batch_tokens", self.batch_tokens)

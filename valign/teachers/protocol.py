@@ -115,6 +115,21 @@ class Teacher(Protocol):
 
 
 @runtime_checkable
+class TellingTeacher(Teacher, Protocol):
+    """A teacher that says how far it is with a group, whose completions all come at its end."""
+
+    def complete_telling(self, requests: Sequence[Request], tell: Callable[[int], object]) -> list[list[Completion]]:
+        """Complete the requests of one group as ``complete`` does.
+
+        Args:
+            requests: The group.
+            tell: Called now and then with the completions' worth of work done since the last call, in all at most
+                as many as there are completions.
+        """
+        ...
+
+
+@runtime_checkable
 class StreamingTeacher(Teacher, Protocol):
     """A teacher that hands over each call as it finishes, so that a cache can keep it at once.
 
