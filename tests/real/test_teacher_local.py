@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -56,18 +56,18 @@ def test_answers_from_the_passage_and_from_the_cache(teacher: LocalTeacher, tmp_
 def test_run_that_stopped_midway_gets_the_same_completions(teacher: LocalTeacher, tmp_path: Path) -> None:
     """Stopped before the second group: the next run computes the groups that are left, and all texts are equal."""
     whole = CachedTeacher(teacher, tmp_path / "whole.sqlite").complete_all(REQUESTS, "test")
-    complete = teacher.complete
+    complete = teacher.complete_telling
     calls = 0
 
-    def stop_at_the_second(requests: list[Request]) -> object:
+    def stop_at_the_second(requests: list[Request], tell: Callable[[int], object]) -> object:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyboardInterrupt
-        return complete(requests)
+        return complete(requests, tell)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teacher, "complete", stop_at_the_second)
+        patch.setattr(teacher, "complete_telling", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             CachedTeacher(teacher, tmp_path / "cut.sqlite").complete_all(REQUESTS, "test")
     again = CachedTeacher(teacher, tmp_path / "cut.sqlite")
