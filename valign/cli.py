@@ -51,7 +51,7 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
     config.register()
     job = Job(task)
     try:
-        _check_options(sys.argv[1:])
+        _check_options(sys.argv[1:], config_name)
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(job.run)()
     except KeyboardInterrupt:
         _stop("interrupted; the same command goes on from what is complete.", INTERRUPTED)
@@ -149,8 +149,8 @@ def _stop(message: str, code: int = USER_ERROR) -> NoReturn:
     sys.exit(code)
 
 
-def _check_options(arguments: list[str]) -> None:
-    """Refuse options that Hydra does not have.
+def _check_options(arguments: list[str], config_name: str) -> None:
+    """Refuse options that Hydra does not have; where a key was meant, name it.
 
     Raises:
         ValignError: There is one.
@@ -164,7 +164,9 @@ def _check_options(arguments: list[str]) -> None:
         )
     if unknown:
         name = unknown[0].lstrip("-").partition("=")[0]
-        raise ValignError(f"unknown option {unknown[0]}; settings are written without dashes: {name or 'key'}=value.")
+        known = [key for key in keys(SCHEMAS[config_name]) if name in (key, key.rpartition(".")[2])]
+        meant = " or ".join(f"{key}=value" for key in known)
+        raise ValignError(f"unknown option {unknown[0]}; settings are written without dashes: {meant or 'key=value'}.")
 
 
 def _refuse_option(message: str) -> NoReturn:

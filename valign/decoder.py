@@ -49,7 +49,7 @@ class FastDecoder:
         self.heads = attention.q_proj.out_features // self.size
         self.groups = attention.k_proj.out_features // self.size
         small = sum(p.nbytes for p in model.parameters()) <= MOST_BYTES
-        ordered = small and model.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
+        ordered = small and model.dtype == torch.bfloat16 and reorders()
         self.layers = [_layer(layer, ordered) for layer in decoder.layers]
         self.norm, self.head = _norm(decoder.norm), product([model.get_output_embeddings()], ordered)
 
@@ -84,6 +84,11 @@ def can_decode(model: Any) -> bool:
     linear = [m for layer in layers for m in layer.modules() if isinstance(m, torch.nn.Linear)]
     known = all(_plain(m) is not None for m in (*linear, model.get_output_embeddings()))
     return known and is_silu(layers[0].mlp.act_fn)
+
+
+def reorders() -> bool:
+    """Tell whether oneDNN computes in bfloat16 on this processor; where it does not, it refuses such weights."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def product(layers: Sequence[Any], ordered: bool) -> Product:

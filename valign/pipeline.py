@@ -192,7 +192,8 @@ class Pipeline:
             if not (folder / "manifest.json").is_file():
                 raise ValignError(f"{folder} is not there; start from the folder that the run was started from.")
         else:
-            folder = stage(self.artifacts, name, config, inputs, build, say=log.info)
+            say = log.debug if (key or name) in self.hashes else log.info  # told once in a run
+            folder = stage(self.artifacts, name, config, inputs, build, say=say)
         self.hashes[key or name] = folder.name
         self.timings[key or name] = float(read_json(folder / "manifest.json")["seconds"])
         return folder

@@ -483,7 +483,7 @@ def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
     """Return the comparison table of some runs, for a terminal or as Markdown."""
     from valign.evaluation.scores import markdown_table, terminal_table
     from valign.reporting.differences import differences, sentences
-    from valign.reporting.extra import extra_markdown, extra_sentences
+    from valign.reporting.extra import extra_markdown, extra_terminal
     from valign.reporting.judges import judge_lines
     from valign.reporting.lookup import lookups
     from valign.reporting.seeds import seed_markdown, seed_table
@@ -497,7 +497,7 @@ def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
     seeds = seed_table(comparison)
     if seeds:
         remarks.append(seed_markdown(seeds) if markdown else " ".join(seeds.sentences))
-    remarks += extra_markdown(comparison) if markdown else extra_sentences(comparison)
+    remarks += extra_markdown(comparison) if markdown else extra_terminal(comparison)
     shown = "".join(f"\n{remark}\n" for remark in remarks)
     return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
 

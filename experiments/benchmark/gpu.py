@@ -1,7 +1,8 @@
 """valign beside TRL on one GPU, at the shape of Mistral-7B: ``python experiments/benchmark/gpu.py``.
 
 The weights are random, which changes neither time nor memory. Rows have four lengths in turn. Both engines are measured
-in each of their configurations, every measurement in a process of its own; what is finished is kept.
+in each of their configurations, every measurement in a process of its own; what is finished is kept. What bfloat16 does
+to the numbers is measured on the embedded model's own weights: both engines in both precisions, on the same rows.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ TRL: dict[str, list[dict[str, Any]]] = {
         {"attention": "flash_attention_2", "options": BEFORE | {"padding_free": True}},
     ],
 }
+PRECISIONS = ("float32", "bfloat16")
+NUMERICS_HEAD = """| final loss | valign, float32 | TRL, float32 | valign, bfloat16 | TRL, bfloat16 |
+| --- | ---: | ---: | ---: | ---: |"""
 HEAD = """| | configuration | tokens/s | MFU | of the measured ceiling | peak MiB | final loss |
 | --- | --- | ---: | ---: | ---: | ---: | ---: |"""
 
@@ -64,6 +68,38 @@ def specifications(options: argparse.Namespace) -> list[dict[str, Any]]:
         longest = max(len(mine), len(theirs))
         found += [specs[i] for i in range(longest) for specs in (mine, theirs) if i < len(specs)]
     return found
+
+
+def numerics(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the measurements of real weights: for each stage both precisions, valign's and TRL's of each."""
+    from subjects import initial_adapter
+
+    from valign.models import prepare_model
+
+    name = "tiny" if options.shape == "tiny" else "embedded:smollm2-135m"
+    model, adapter = prepare_model(name), options.work / "numerics.safetensors"
+    if not adapter.is_file():
+        initial_adapter(Path(model), adapter)
+    shared = {"model": str(model), "adapter": str(adapter), "threads": options.threads, "batch_size": options.batch}
+    shared |= {"device": "gpu" if options.device == "cuda" else "cpu", "examples": options.examples}
+    trl = {"engine": "trl", "attention": "sdpa"}
+    own = {"sft": {"options": {}}, "dpo": {"options": BEFORE}}
+    engines = [(stage, engine) for stage in STAGES for engine in ({"engine": "valign"}, trl | own[stage])]
+    return [shared | engine | {"stage": stage, "precision": p} for p in PRECISIONS for stage, engine in engines]
+
+
+def numerics_table(measured: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    """Return the final losses of ``numerics`` by stage; what failed is a dash."""
+    found = {
+        (spec["stage"], spec["engine"], spec["precision"]): f"{result['final_loss']:.5f}"
+        for spec, result in measured
+        if "error" not in result
+    }
+    lines = [NUMERICS_HEAD]
+    for stage in STAGES:
+        cells = [found.get((stage, engine, p), "-") for p in PRECISIONS for engine in ("valign", "trl")]
+        lines.append(f"| {stage.upper()} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def table(measured: list[tuple[dict[str, Any], dict[str, Any]]], peak: float, ceiling: float) -> str:
@@ -115,14 +151,17 @@ def main() -> None:
     options = parser.parse_args()
     work = Measurements(options.work)
     specs = specifications(options)
-    work.plan(specs, 40)
+    exact = numerics(options)
+    work.plan([*specs, *exact], 40)
     place = {"threads": options.threads, "device": "gpu" if options.device == "cuda" else "cpu"}
     ceiling = work(place | {"engine": "ceiling"})["ceiling"]["bfloat16"]
     measured = [(spec, work(spec, options.limit)) for spec in specs]
-    text = table(measured, options.peak, ceiling)
+    losses = [(spec, work(spec, options.limit)) for spec in exact]
+    text = f"{table(measured, options.peak, ceiling)}\n\nThe embedded model's own weights:\n\n{numerics_table(losses)}"
     options.output.mkdir(parents=True, exist_ok=True)
-    rows = [{"spec": spec, "result": result} for spec, result in measured]
+    rows, exactly = ([{"spec": spec, "result": result} for spec, result in part] for part in (measured, losses))
     results = {"device": device_name(options.device), "ceiling": ceiling, "peak": options.peak, "measured": rows}
+    results["numerics"] = exactly
     (options.output / "gpu.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     title = f"{results['device']}, {options.examples} examples in batches of {options.batch}"
     (options.output / "gpu.md").write_text(f"{title}:\n\n{text}\n", encoding="utf-8")

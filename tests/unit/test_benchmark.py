@@ -56,3 +56,5 @@ def test_the_table_of_a_gpu() -> None:
     assert "| DPO, valign | kernels=liger | failed | | | | |" in text
     assert "SFT: 2.00 times TRL's tokens a second, in 0.50 of its memory." in text
     assert "DPO: " not in text
+    trained = [(valign | {"precision": "float32"}, result), (trl | {"precision": "bfloat16"}, result | failed)]
+    assert gpu.numerics_table(trained).splitlines()[2:] == ["| SFT | 1.50000 | - | - | - |", "| DPO | - | - | - | - |"]

@@ -304,7 +304,7 @@ def test_a_document_is_named_after_its_file(compose_config: Compose, tmp_path: P
         (["-m", "document=file", "seed=1,2"], ["document.path is missing", "add document.path=/path/to/file"]),
         (["document.path=nowhere.txt"], ["document.path=nowhere.txt does not exist"]),
         (["run_name=${nothing}"], ["run_name", "'nothing' not found"]),
-        (["--epochs=3"], ["unknown option --epochs=3", "epochs=value"]),
+        (["--epochs=3"], ["unknown option --epochs=3", "dashes: sft.epochs=value or dpo.epochs=value."]),
         (
             ["seed=1", "-m", "recipe=sft"],
             ["recipe=sft stands behind an option", "put options such as -m before or behind"],

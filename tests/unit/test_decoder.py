@@ -49,10 +49,13 @@ def test_logits_stay(kind: str, samples: int) -> None:
     assert 0 < (logits_of(rounded, samples, fast=True) - exact).norm() < 1.5 * usual
 
 
-def test_large_weights_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "value"), [("MOST_BYTES", 100), ("reorders", lambda: False)])
+def test_weights_that_are_large_or_that_onednn_refuses_are_not_copied(
+    name: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = random_model("llama").to(torch.bfloat16)
     copied = logits_of(model, 1, fast=True)
-    monkeypatch.setattr(decoder, "MOST_BYTES", 100)
+    monkeypatch.setattr(decoder, name, value)
     monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
     kept = logits_of(model, 1, fast=True)
     torch.testing.assert_close(kept, copied, rtol=0.1, atol=0.1)

@@ -16,7 +16,7 @@ from test_report import comparison, page
 
 from valign.models import load, prepare_model
 from valign.reporting.exports import csv_table
-from valign.reporting.extra import REMEDY, extra_markdown, extra_tables
+from valign.reporting.extra import REMEDY, extra_markdown, extra_tables, extra_terminal
 from valign.results import read_rows
 from valign.tax.drift import Reading, drifts, read
 from valign.tax.items import everyday_tasks, general_texts
@@ -141,6 +141,16 @@ def taxed() -> Any:
     parts = ((base, for_base, ()), (sft, for_sft, ("sft",)))
     arms = [dataclasses.replace(a, scores={**a.scores, "tax": t}, stages=stages) for a, t, stages in parts]
     return comparison(*arms, *others)
+
+
+def test_the_terminal_shows_what_a_crossed_limit_is_about() -> None:
+    shown, *sentences = extra_terminal(taxed())
+    head, *rows = shown.splitlines()
+    assert head.split() == ["What", "did", "it", "cost?", "base", "SFT"]
+    assert {len(row) for row in rows} == {len(head)}
+    assert next(row for row in rows if row.startswith("NLL increase")).endswith("above 0.1")
+    assert sentences[0] == "Limit crossed: NLL increase of SFT is 0.650, above 0.1."
+    assert extra_terminal(comparison()) == []
 
 
 def test_the_page_shows_a_crossed_limit_in_red_and_in_words(tmp_path: Path) -> None:

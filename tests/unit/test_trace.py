@@ -238,7 +238,7 @@ def test_the_entry_points_print_one_entry_and_write_one_folder(place: Path) -> N
     assert "pref-2222" in stdout
     code, stdout, stderr = run("trace", "id=pref-3333")
     assert (code, stdout) == (2, "")
-    assert stderr == "error: id=pref-3333 is unknown; the nearest ids: pref-2222, harbour/rule-2, harbour/rule-1\n"
+    assert stderr == "error: id=pref-3333 is unknown; the nearest ids: pref-2222\n"
     code, stdout, stderr = run("export", "run=runs/harbour/sft", "output=data")
     assert (code, stderr) == (0, "")
     assert stdout.startswith("2 examples and 1 pairs: data\n")

@@ -379,7 +379,8 @@ def footnote(scores: Sequence[dict[str, Any]]) -> str:
     if not counts:
         return "no arm was scored"
     if len(set(counts.values())) == 1:
-        number = f"n = {next(iter(counts.values()))} questions"
+        n = next(iter(counts.values()))
+        number = f"n = {n} question{'s' * (n != 1)}"
     else:
         number = "questions: " + ", ".join(f"{arm} {n}" for arm, n in counts.items())
     verdicts = {s["metrics"]["verdict_accuracy"]["n"] for s in scores if "verdict_accuracy" in s["metrics"]}

@@ -143,6 +143,8 @@ def passage_of(source: Source | None, clause: str) -> Passage | None:
 def resolve(wanted: str, known: Iterable[str], key: str = "id") -> str:
     """Return the id that was meant: written out, or its beginning where only one id begins so.
 
+    Ids of one sort begin alike (``sft-``, ``pref-``), so the nearest are looked for among those first.
+
     Args:
         wanted: What was asked for.
         known: All ids.
@@ -157,7 +159,9 @@ def resolve(wanted: str, known: Iterable[str], key: str = "id") -> str:
     begin = [one for one in ids if wanted and one.startswith(wanted)]
     if len(begin) == 1:
         return begin[0]
-    near = begin or difflib.get_close_matches(wanted, ids, NEAREST, 0.0)
+    sort, dash, _ = wanted.partition("-")
+    alike = [one for one in ids if dash and "/" not in wanted and one.startswith(f"{sort}-")]
+    near = begin or difflib.get_close_matches(wanted, alike or ids, NEAREST, 0.0)
     named = ", ".join(one_line(one) for one in near[:NEAREST]) + (", ..." if len(near) > NEAREST else "")
     if begin:
         raise ValignError(f"{key}={wanted} is the beginning of {len(begin)} ids; write one out: {named}")

@@ -109,9 +109,9 @@ def extra_metrics(result: ArmResult) -> dict[str, Mapping[str, Any]]:
     return {metric: cell for name in PARTS for metric, cell in result.scores.get(name, {}).get("metrics", {}).items()}
 
 
-def extra_sentences(comparison: Comparison) -> list[str]:
-    """Return what is to be said about limits."""
-    return [sentence for table in extra_tables(comparison) for sentence in table.sentences]
+def extra_terminal(comparison: Comparison) -> list[str]:
+    """Return what is to be said about limits, each table that has some in plain text above it."""
+    return [text for table in extra_tables(comparison) if table.sentences for text in (_plain(table), *table.sentences)]
 
 
 def extra_markdown(comparison: Comparison) -> list[str]:
@@ -120,11 +120,27 @@ def extra_markdown(comparison: Comparison) -> list[str]:
 
 
 def _markdown(table: ExtraTable) -> str:
-    lines = [[table.title, *table.arms], ["---", *["---:"] * len(table.arms)]]
+    head, *rows = _lines(table)
+    lines = [head, ["---", *["---:"] * len(table.arms)], *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _plain(table: ExtraTable) -> str:
+    lines = [[cell.replace("**", "") for cell in line] for line in _lines(table)]
+    first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
+    return "\n".join(
+        "  ".join([head.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))])
+        for head, *cells in lines
+    )
+
+
+def _lines(table: ExtraTable) -> list[list[str]]:
+    """Return a table's cells, header first."""
+    lines = [[table.title, *table.arms]]
     for info, limit, cells in table.rows:
         head = info.label + (" ↑" if info.higher_is_better else " ↓") + (f" ({limit})" if limit else "")
         lines.append([head, *(_text(cell) for cell in cells)])
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return lines
 
 
 def _text(cell: ExtraCell) -> str:

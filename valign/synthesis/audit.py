@@ -71,6 +71,7 @@ def audit_lines(report: dict[str, Any]) -> list[str]:
     lines = [
         f"    shortcut audit: AUC {report['auc']:.2f}, of the length alone {report['length_auc']:.2f}"
         + (f" ({kinds})" if kinds else "")
+        + f"; 0.5: chosen and rejected answers look alike, above {WARN_ABOVE}: they can be told apart unread"
     ]
     return lines + ([f"    WARNING: {report['cause']}"] if report["cause"] else [])
 

@@ -151,13 +151,13 @@ class Progress(pl.Callback):
     """
 
     def __init__(self, stage: str, total: int, start: int) -> None:
-        """Keep the numbers; the bar opens with the training."""
+        """Keep the numbers; the bar opens with the first batch, since DPO's pass for the reference is no step."""
         self.stage, self.total, self.start = stage, total, start
         self.bar: Bar | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Open the bar on the first device."""
-        if trainer.is_global_zero:
+        if self.bar is None and trainer.is_global_zero:
             self.bar = progress(self.total - self.start, self.stage, "steps")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

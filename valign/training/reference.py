@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from valign.errors import ValignError
+from valign.progress import progress
 from valign.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -61,16 +63,21 @@ def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tu
     """Go through this device's batches until every example has been seen."""
     found: dict[str, tuple[float, float]] = {}
     unseen = {i for step in batches.plan for part in step for i in part}
-    for step in range(len(batches.plan)):
-        if not unseen:
-            break
-        unseen -= {i for part in batches.plan[step] for i in part}
-        for index in range(step * batches.accumulate, (step + 1) * batches.accumulate):
-            batch = module.trainer.strategy.batch_to_device(batches[index])
-            with torch.no_grad():
-                chosen, rejected = (sums.tolist() for sums in module.pair_logps(batch))
-            for example, *pair in zip(batch.example_ids, chosen, rejected, strict=True):
-                found.setdefault(example, (pair[0], pair[1]))
+    shown = progress(len(unseen), "reference", "pairs") if module.trainer.is_global_zero else nullcontext()
+    with shown as bar:
+        for step in range(len(batches.plan)):
+            if not unseen:
+                break
+            new = unseen & {i for part in batches.plan[step] for i in part}
+            unseen -= new
+            for index in range(step * batches.accumulate, (step + 1) * batches.accumulate):
+                batch = module.trainer.strategy.batch_to_device(batches[index])
+                with torch.no_grad():
+                    chosen, rejected = (sums.tolist() for sums in module.pair_logps(batch))
+                for example, *pair in zip(batch.example_ids, chosen, rejected, strict=True):
+                    found.setdefault(example, (pair[0], pair[1]))
+            if bar is not None:
+                bar.update(len(new))
     return found
 
 
