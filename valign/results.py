@@ -357,7 +357,7 @@ def _arms(
             new = _add(found, pooled(by_seed, samples, _exposure(detail, by_seed)), first)
             shown = {folder for folder, _ in kind[min(kind)]}
             names.update({key: new.get(name, name) for key, name in names.items() if key[0] in shown})
-    return found
+    return _name_the_first(found, names)
 
 
 def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
@@ -458,13 +458,40 @@ def _add_one(arms: dict[str, ArmResult], result: ArmResult, folder: Path) -> str
     known = arms.get(result.arm)
     if known is None:
         arms[result.arm] = result
-    elif [a.answer for a in known.answers] != [a.answer for a in result.answers]:
-        name = f"{result.arm} ({SEED_IN_NAME.sub('', folder.name)})"
+    elif not _same_answers(known, result):
+        name = f"{result.arm} ({_settings(folder) or folder.name})"
+        if name in arms and not _same_answers(arms[name], result):
+            name = f"{result.arm} ({folder.name})"
         arms[name] = replace(result, arm=name, scores={**result.scores, "arm": name})
         return name
     elif len(result.scores.get("versus", {})) > len(known.scores.get("versus", {})):
         arms[result.arm] = result
     return str(result.arm)
+
+
+def _same_answers(one: ArmResult, other: ArmResult) -> bool:
+    return [a.answer for a in one.answers] == [a.answer for a in other.answers]
+
+
+def _settings(folder: Path) -> str:
+    """Return what a run's folder says was set, without recipe and seed; nothing where that is nothing."""
+    return SEED_IN_NAME.sub("", folder.name).partition("+")[2]
+
+
+def _name_the_first(found: dict[str, ArmResult], names: dict[tuple[Path, str], str]) -> dict[str, ArmResult]:
+    """Name the settings of an arm's first run too, where others stand beside it and it has some of its own."""
+    new = {name: name for name in found}
+    for name in found:
+        settings = {_settings(folder) for (folder, _), shown in names.items() if shown == name}
+        if len(settings) == 1 and settings != {""} and any(other.startswith(f"{name} (") for other in found):
+            new[name] = f"{name} ({settings.pop()})"
+    names.update({key: new[name] for key, name in names.items()})
+    renamed = {}
+    for name, result in found.items():
+        versus = {new.get(other, other): table for other, table in result.scores.get("versus", {}).items()}
+        scores = {**result.scores, "arm": new[name], "versus": versus}
+        renamed[new[name]] = replace(result, arm=new[name], scores=scores)
+    return renamed
 
 
 def write_page(folders: Sequence[Path], output: Path) -> Path:

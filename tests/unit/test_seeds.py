@@ -206,8 +206,23 @@ def test_other_settings_are_an_arm_of_their_own(tmp_path: Path) -> None:
         run(tmp_path / "sft+seed-1", 1, {"base": BASE, "sft": {"q1": 1.0, "q2": 1.0}}, rank=8),
     ]
     means = {result.arm: result.mean("fact_recall") for result in compare(runs).arms}
-    assert means == {"base": 0.0, "sft": 0.75, "sft (sft+rank-4)": 0.5}
+    assert means == {"base": 0.0, "sft": 0.75, "sft (rank-4)": 0.5}
     assert seed_table(compare(runs[:1])) is None
+
+
+def test_of_several_settings_the_first_is_named_too(tmp_path: Path) -> None:
+    runs = [
+        run(tmp_path / "sft+rank-4", 0, {"base": BASE, "sft": {"q1": 0.5, "q2": 0.5}}, rank=4),
+        run(tmp_path / "sft+rank-16", 0, {"base": BASE, "sft": {"q1": 1.0, "q2": 0.0}}, rank=16),
+    ]
+    found = compare(runs).arms
+    assert {result.label: result.mean("fact_recall") for result in found} == {
+        "base": 0.0,
+        "SFT (rank-4)": 0.5,
+        "SFT (rank-16)": 0.5,
+    }
+    assert [result.scores["arm"] for result in found] == [result.arm for result in found]
+    assert all(set(result.scores["versus"]) <= {"base"} for result in found)
 
 
 def test_a_seed_that_lacks_an_arm_leaves_a_gap(tmp_path: Path) -> None:

@@ -301,7 +301,14 @@ def max_cosine(embedder: Embedder, questions: Sequence[str], training: Sequence[
 
 
 def arm_label(arm: str) -> str:
-    """Return an arm's name for readers."""
+    """Return an arm's name for readers; settings in brackets behind it stay as they are.
+
+    >>> arm_label("sft_dpo (sft.epochs-3)")
+    'SFT+DPO (sft.epochs-3)'
+    """
+    named, bracket, settings = arm.partition(" (")
+    if bracket:
+        return f"{arm_label(named)}{bracket}{settings}"
     model, _, way = arm.rpartition("_rag") if "_rag" in arm else arm.rpartition("_in_context")
     shown = arm[len(model) + 1 :]
     if arm not in ARM_LABELS and way in ("", "_bm25", "_embedding", "_oracle") and {model, shown} <= set(ARM_LABELS):

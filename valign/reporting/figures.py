@@ -90,6 +90,18 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
 
 
+def shortened(label: str) -> str:
+    """Return a label that fits; what is left out is in its middle, since settings differ at their end.
+
+    >>> shortened("SFT (synthesis.questions_per_passage-36)")
+    'SFT (s…ssage-36)'
+    """
+    if len(label) <= LABEL_LENGTH:
+        return label
+    begin = (LABEL_LENGTH - 1) * 2 // 5
+    return f"{label[:begin]}…{label[begin + 1 - LABEL_LENGTH :]}"
+
+
 def dot_charts(comparison: Comparison) -> list[DotChart]:
     """Lay out a dot chart for each leading metric that was measured."""
     return [_dot_chart(comparison, Metric.named(name)) for name in CHARTS if name in comparison.metrics]
@@ -113,7 +125,7 @@ def _dot_chart(comparison: Comparison, metric: Metric) -> DotChart:
     for i, result in enumerate(arms):
         mean, ends = result.mean(metric.name) or 0.0, result.interval(metric.name)
         kind = "base" if result.arm == BASE else "best" if mean == best else "other"
-        label = result.label if len(result.label) <= LABEL_LENGTH else result.label[: LABEL_LENGTH - 1] + "…"
+        label = shortened(result.label)
         x_ends = (across(ends[0]), across(ends[1])) if ends else None
         dots.append(Dot(label, top + (i + 0.5) * row, across(mean), x_ends, show(mean), kind))
         words.append(f"{result.label} {show(mean)}" + (f" ({show(ends[0])} to {show(ends[1])})" if ends else ""))
