@@ -26,7 +26,8 @@ from valign.evaluation.scores import markdown_table
 from valign.reporting.comparison import Comparison
 from valign.reporting.extra import extra_markdown, extra_tables
 from valign.reporting.seeds import seed_markdown, seed_table
-from valign.results import compare, run_folders
+from valign.results import run_folders
+from valign.studies import compare
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = re.compile(r"(<!-- table (\S+)((?: \w+=\S+)*) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from valign import cli, config
-from valign.pipeline import plain, settings_of
+from valign.arguments import plain, settings_of
 from valign.synthesis.settings import Settings
 
 os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false", WANDB_MODE="offline")

@@ -50,8 +50,10 @@ def choose_server(trained: DictConfig, server: DictConfig) -> None:
 
 def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[str, Any]) -> None:
     """Evaluate the run's arms and show them."""
-    from valign import results
-    from valign.pipeline import Arm, check_questions, plain
+    from valign import results, studies
+    from valign.arguments import plain
+    from valign.questions import check_questions
+    from valign.recipes import Arm
     from valign.records import Question, read_jsonl
     from valign.store import digest
 
@@ -68,9 +70,10 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
     if config.questions is not None:
         shown["evaluation"]["questions"] = str(config.questions)
     results.write_run(pipeline, output, arms, digest([details["state"], name]), shown)
+    studies.write_page([output], output / results.PAGE)
     leak = pipeline.leak(questions)
     print(f"\nevaluation questions of which six words in a row occur in training: {100 * leak['rate']:.1f}%")
-    print("\n" + results.table([output]))
+    print("\n" + studies.table([output]))
     print(f"\nreport: {output / results.PAGE}")
 
 

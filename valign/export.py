@@ -35,7 +35,7 @@ def write_weights(config: DictConfig, output: Path) -> None:
     """Write an arm's merged model, or its adapter, and say how to serve it."""
     from valign import weights
     from valign.models import resolve_precision
-    from valign.pipeline import arms_of
+    from valign.recipes import arms_of
     from valign.results import trained_run
     from valign.training.strategies import device_of
 

@@ -11,14 +11,14 @@ from valign.cli import main_with
 
 def main(config: DictConfig) -> None:
     """Serve the page until all pairs are labelled, then say how far judges agree with the labels."""
-    from valign import results
+    from valign import results, studies
     from valign.judging.desk import Desk
     from valign.judging.labels import LABELS, LabelFile, tasks
     from valign.reporting.judges import judge_lines
 
     runs = Path(config.runs).expanduser()
     folders = [f for f in results.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
-    comparison = results.compare(folders)
+    comparison = studies.compare(folders)
     said = {result.arm: result.answers for result in comparison.arms}
     drawn = tasks(said, comparison.passages, int(config.pairs), str(config.rater), int(config.seed))
     labels = LabelFile(runs / LABELS, str(config.rater))
@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
         desk.serve()
     except KeyboardInterrupt:
         print()
-    for line in judge_lines(results.compare(folders)):
+    for line in judge_lines(studies.compare(folders)):
         print(line)
     print(f"labels: {labels.path}; python -m valign.report runs={runs} puts them on the page.")
 

@@ -5,49 +5,45 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from valign.arguments import limits_of, plain, settings_of, teacher_of
 from valign.budget import Budget, DryTeacher, dry_pass
-from valign.documents import read_document, shipped_document, shipped_names, shipped_questions
+from valign.documents import shipped_questions
 from valign.embedding import Embedder
 from valign.errors import ValignError
 from valign.ledger.source import latest_source, write_source
-from valign.ranks import Ranks
+from valign.process import ANSWERS, Process
+from valign.questions import as_filtered, check_questions
+from valign.recipes import Arm
 from valign.records import (
     Answer,
-    Document,
     Instruction,
     Passage,
     Preference,
     Question,
-    from_dict,
     read_jsonl,
     to_dict,
     write_jsonl,
 )
-from valign.retrieval import LOOKED_UP, WHOLE, clause_passages
-from valign.shortage import explained, halved
-from valign.store import code_digest, digest, file_digest, read_json, stage, write_json
+from valign.results import JUDGEMENTS
+from valign.retrieval import LOOKED_UP, WHOLE
+from valign.store import code_digest, digest, file_digest, read_json, stage
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
 from valign.synthesis.diff import compare
-from valign.synthesis.filters import Limits
 from valign.synthesis.held_out import no_questions
-from valign.synthesis.settings import Settings
 from valign.synthesis.templates import load_template
-from valign.teachers import CachedTeacher, LocalTeacher, Teacher, make_teacher
+from valign.teachers import CachedTeacher, LocalTeacher, Teacher
 from valign.teachers.completions import CompletionStore
 from valign.tracking import lasting
 
 if TYPE_CHECKING:
-    from valign.evaluation.arms import Likelihoods
     from valign.evaluation.remote import AnswerServer
-    from valign.tracking import RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -56,77 +52,29 @@ ANSWERING = (
     *("attention.py", "inference.py", "kv_cache.py", "models.py", "quantization.py", "retrieval.py"),
     *("training/chat.py", "training/head.py"),
 )
-ANSWERS = "completions.sqlite"
 NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
-JUDGEMENTS = "judgements.jsonl"
 REPLAY = "replay.jsonl"
-IN_CONTEXT = "in_context"
-LIMITS = tuple(limit.name for limit in fields(Limits))
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A way to answer: the training stages behind the model, and whether and how it looks passages up.
-
-    ``retriever`` is a kind of ``valign.retrieval.select``; None stands for ``retrieval.kind``.
-    """
-
-    name: str
-    stages: tuple[str, ...]
-    retrieval: bool
-    retriever: str | None = None
-
-
-def arms_of(stages: Sequence[str], retrieval: bool, retriever: str | None = None) -> list[Arm]:
-    """Return the arms that a recipe compares: base, each step on its way, and with retrieval where it has that.
-
-    >>> [arm.name for arm in arms_of(["sft", "dpo"], False)]
-    ['base', 'sft', 'sft_dpo']
-    >>> [arm.name for arm in arms_of([], True, "oracle")]
-    ['base', 'rag_oracle']
-    """
-    arms = [Arm("_".join(stages[:i]) or "base", tuple(stages[:i]), False) for i in range(len(stages) + 1)]
-    if retrieval:
-        way = IN_CONTEXT if retriever == WHOLE else f"rag_{retriever}" if retriever else "rag"
-        arms.append(Arm("_".join((*stages, way)), tuple(stages), True, retriever))
-    return arms
 
 
 @dataclass
-class Pipeline:
-    """One config's way through the stages.
+class Pipeline(Process):
+    """The process that goes through the stages, decides and writes; the others do their part where it orders.
 
     Attributes:
-        config: The composed config of ``valign.train``.
-        logger: Receives the training curves; None for none.
         timings: Seconds that each stage took when it was built, from its manifest.
         hashes: Folder name of each stage's artifact.
         pinned: Folder names that a finished run noted: these artifacts are taken as they are and never built anew.
-        ranks: The run's processes. The first goes through the stages; the others do their part where it orders.
     """
 
-    config: DictConfig
-    logger: RunLogger | None = None
     timings: dict[str, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     pinned: Mapping[str, str] = field(default_factory=dict)
-    ranks: Ranks = field(default_factory=Ranks)
     _replayed: set[Path] = field(default_factory=set)
 
     @cached_property
     def artifacts(self) -> Path:
         """The artifact store."""
         return Path(self.config.artifacts).expanduser()
-
-    @cached_property
-    def document(self) -> Document:
-        """The document, read and split."""
-        doc = self.config.document
-        if doc.path is None:
-            if doc.name not in shipped_names():
-                raise ValignError(f"document.path is missing: add document.path=/path/to/{doc.name}.pdf")
-            return shipped_document(doc.name, doc.max_words)
-        return read_document(Path(doc.path).expanduser(), doc.name, doc.title, doc.max_words)
 
     @cached_property
     def given_questions(self) -> list[Question] | None:
@@ -154,36 +102,6 @@ class Pipeline:
     def embedder(self) -> Embedder:
         """The sentence embedder of filters, retrieval and metrics."""
         return Embedder()
-
-    @cached_property
-    def model(self) -> tuple[Path | str, str]:
-        """The base model's folder or hub id, and its id with the weights' version."""
-        from valign.models import model_id, prepare_model
-
-        name = self.config.base_model.model
-        path = prepare_model(name)
-        return path, model_id(name, path)
-
-    @property
-    def system_prompt(self) -> str | None:
-        """What stands before every conversation with the base model, if anything."""
-        prompt: str | None = self.config.base_model.system_prompt
-        return prompt
-
-    @property
-    def _weights_as(self) -> dict[str, str]:
-        """How the base model's weights are kept; full precision is not named, so that hashes stay as they are."""
-        base = self.config.base_model
-        quantization = base.get("quantization")  # runs of earlier versions have no such key
-        return {"precision": base.precision} | ({"quantization": quantization} if quantization else {})
-
-    @cached_property
-    def server(self) -> AnswerServer | None:
-        """The server through which the arms answer; None where they answer in this process."""
-        from valign.evaluation.remote import AnswerServer
-
-        settings = OmegaConf.select(self.config, "evaluation.server")  # runs of earlier versions have no such key
-        return AnswerServer.of(None if settings is None else plain(settings))
 
     def stage(self, name: str, config: dict[str, Any], inputs: dict[str, str], build: Any, key: str = "") -> Path:
         """Build or find an artifact and note its hash and time under ``key`` (the stage's name by default)."""
@@ -361,7 +279,7 @@ class Pipeline:
             "settings": settings,
             "adapter": plain(c.adapter),
             "seed": c.seed,
-            **self._weights_as,
+            **self.weights_as,
             "system_prompt": self.system_prompt,
         }
         inputs = {
@@ -377,7 +295,7 @@ class Pipeline:
             fresh.append(folder)
             part = {"name": name, "folder": str(folder), "rows": str(self.data / rows), "replay": replay}
             self.ranks.order("train", **part, before=[str(path) for path in before])
-            return self._fit(**part, before=[str(path) for path in before])
+            return self.train_part(**part, before=[str(path) for path in before])
 
         folder = self.stage(name, config, inputs, build, key="_".join(path))
         if self.logger and not fresh and folder not in self._replayed:
@@ -386,39 +304,6 @@ class Pipeline:
                     self.logger.log_metrics({f"{name}/{key}": value for key, value in values.items()}, step)
         self._replayed.add(folder)
         return folder
-
-    def _fit(self, name: str, folder: str, rows: str, replay: str, before: Sequence[str]) -> dict[str, Any]:
-        """Do this process's part of a training; the counts come from the first."""
-        from valign.training import fit
-
-        c = self.config
-        shared: dict[str, Any] = {
-            "adapter": plain(c.adapter),
-            "settings": plain(c[name]),
-            "trainer": plain(c.trainer),
-            "seed": c.seed,
-            "system_prompt": self.system_prompt,
-            **self._weights_as,
-            "initial": [Path(path) for path in before],
-            "trust_remote_code": c.base_model.trust_remote_code,
-            "logger": self.logger,
-            "ranks": self.ranks,
-        }
-        if name == "sft":
-            learned = [row for file in (rows, replay) if file for row in read_jsonl(Path(file), Instruction)]
-            return fit.fit_sft(Path(folder), self.model[0], learned, **shared)
-        return fit.fit_dpo(Path(folder), self.model[0], read_jsonl(Path(rows), Preference), **shared)
-
-    def follow(self) -> None:
-        """Do what the first process orders, until it ends; nothing is decided, asked or written here."""
-        for name, arguments in self.ranks.orders():
-            if name == "train":
-                self._fit(**arguments)
-            elif name == "tax":
-                self._tax_part(**arguments)
-            else:
-                asked = [from_dict(Question, row) for row in arguments.pop("questions")]
-                self._answer_part(**arguments, questions=asked)
 
     def evaluate(self, arm: Arm, questions: Sequence[Question] | None = None, noted_as: str = "answers") -> Path:
         """Let an arm answer and measure it; the folder holds ``answers.jsonl`` and ``values.jsonl``.
@@ -434,7 +319,7 @@ class Pipeline:
         config = {
             "arm": arm.name,
             "max_new_tokens": c.evaluation.max_new_tokens,
-            **self._weights_as,
+            **self.weights_as,
             "system_prompt": self.system_prompt,
             "retrieval": self._retrieval(arm),
             **({"server": self.server.decides(arm.stages)} if self.server else {}),
@@ -479,7 +364,7 @@ class Pipeline:
         name = "_".join(stages) or "base"
         config = {
             "max_new_tokens": settings.max_new_tokens,
-            **self._weights_as,
+            **self.weights_as,
             "system_prompt": self.system_prompt,
         }
         inputs = {
@@ -492,36 +377,9 @@ class Pipeline:
         def build(folder: Path) -> dict[str, Any]:
             part: dict[str, Any] = {"name": name, "folder": str(folder), "weights": [str(path) for path in weights]}
             self.ranks.order("tax", **part)
-            return self._tax_part(**part)
+            return self.tax_part(**part)
 
         return self.stage("tax", config, inputs, build, f"tax/{name}")
-
-    def _tax_part(self, name: str, folder: str, weights: Sequence[str]) -> dict[str, Any]:
-        """Do this process's part of measuring the tax; the counts come from the first."""
-        from valign.tax.measure import measure
-
-        evaluation = self.config.evaluation
-        with explained(f"measuring the tax of {name}", self._answering_remedies):
-            return measure(
-                Path(folder),
-                [Path(path) for path in weights],
-                self._policy,
-                label=name,
-                max_new_tokens=evaluation.tax.max_new_tokens,
-                batch_tokens=evaluation.batch_tokens,
-                system=self.system_prompt,
-                ranks=self.ranks,
-            )
-
-    def _policy(self, weights: Sequence[Path]) -> tuple[Any, Any]:
-        """Load the model of some trained stages, and the tokenizer, on this process's device."""
-        from valign.models import policy
-        from valign.training.strategies import own_device
-
-        base = self.config.base_model
-        device = own_device(self.config.trainer.accelerator, self.ranks)
-        quantization = base.get("quantization")
-        return policy(self.model[0], weights, base.precision, base.trust_remote_code, device, quantization=quantization)
 
     def _retrieval(self, arm: Arm) -> dict[str, Any] | None:
         """Return the settings by which an arm finds passages; None where it sees none."""
@@ -580,7 +438,7 @@ class Pipeline:
             part["measure_only"] = True
         if self.server is None or self.server.measures:
             self.ranks.order("answer", **part, questions=[to_dict(q) for q in questions])
-            own, likely = self._answer_part(**part, questions=questions)
+            own, likely = self.answer_part(**part, questions=questions)
             answers = answers or own
         measured = (likely.reference_nll, likely.verdict_preference) if likely else (None, None)
         values = question_values(answers, self.document.passages, self.embedder, *measured)
@@ -616,36 +474,6 @@ class Pipeline:
             system=self.system_prompt,
             **turns,
         )
-
-    def _answer_part(
-        self,
-        arm: str,
-        folder: str,
-        weights: Sequence[str],
-        questions: Sequence[Question],
-        retrieved: Sequence[Sequence[int]],
-        measure_only: bool = False,
-    ) -> tuple[list[Answer], Likelihoods]:
-        """Do this process's part of an evaluation; in the first, the result is that of all.
-
-        With ``measure_only`` there are no answers, because a server gives them.
-        """
-        from valign.evaluation.arms import answer_questions, likelihoods
-        from valign.inference import Generator
-
-        c = self.config
-        shown = [[self.document.passages[i] for i in found] for found in retrieved]
-        common: dict[str, Any] = {"arm": arm, "system": self.system_prompt, "ranks": self.ranks}
-        longest = c.evaluation.max_new_tokens
-        with explained(f"answering as {arm}", self._answering_remedies):
-            model, tokenizer = self._policy([Path(p) for p in weights])
-            generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", c.evaluation.batch_tokens)
-            answers = []
-            if not measure_only:
-                answers = answer_questions(
-                    generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
-                )
-            return answers, likelihoods(generator, questions, shown, **common)
 
     @property
     def judge(self) -> dict[str, Any] | None:
@@ -701,14 +529,6 @@ class Pipeline:
 
         return self.stage("judgements", {"judge": judge["kind"]}, inputs, build)
 
-    def _answering_remedies(self) -> list[str]:
-        """Say which settings lower the memory that answering takes."""
-        c = self.config
-        found = [halved(f"evaluation.{key}", c.evaluation[key]) for key in ("batch_tokens", "max_new_tokens")]
-        if c.base_model.precision == "float32":
-            found.append("set base_model.precision=bfloat16")
-        return found
-
     def leak(self, questions: Sequence[Question] | None = None) -> dict[str, Any]:
         """Measure how far evaluation questions occur in the training data."""
         from valign.evaluation.scores import overlap
@@ -736,71 +556,7 @@ def curves_by_step(folder: Path) -> list[tuple[int, dict[str, float]]]:
     return sorted(steps.items())
 
 
-def plain(node: Any) -> dict[str, Any]:
-    """Return a config node as plain dictionaries and lists."""
-    resolved: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
-    return resolved
-
-
-def teacher_of(config: DictConfig, group: str) -> Teacher:
-    """Return the teacher of a config group, neither loaded nor asked yet."""
-    settings = plain(config)
-    settings.pop("share", None)
-    return make_teacher(settings.pop("kind"), settings.pop("model"), group=group, **settings)
-
-
-def settings_of(synthesis: Mapping[str, Any]) -> Settings:
-    """Return the settings of synthesis among the keys of ``synthesis``; limits and teachers are no part of them."""
-    names = {field.name for field in fields(Settings)}
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in synthesis.items() if k in names}
-    return Settings(**values)
-
-
-def limits_of(synthesis: Mapping[str, Any]) -> Limits:
-    """Return the filters' thresholds among the keys of ``synthesis``."""
-    return Limits(**{key: synthesis[key] for key in LIMITS})
-
-
 def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
     """Return the data and the weights that a run noted in its ``run.json``, for ``Pipeline.pinned``."""
     made_anew = ("answers/", "judgements", "probes/", "tax/")
     return {key: name for key, name in details["artifacts"].items() if not key.startswith(made_anew)}
-
-
-def as_filtered(question: Question) -> dict[str, Any]:
-    """Return what synthesis may look at of a question: all but the other version's answer, which only scores need."""
-    return {key: value for key, value in to_dict(question).items() if key != "original"}
-
-
-def check_questions(questions: Sequence[Question], where: str, document: Document) -> None:
-    """Raise a ValignError for a file without questions, an id that occurs twice, or a clause that is not there.
-
-    A question with an ``original`` needs something by which an answer can follow either version.
-    """
-    if not questions:
-        raise ValignError(f"{where} holds no questions; add one JSON object a line.")
-    seen: set[str] = set()
-    for question in questions:
-        if question.question_id in seen:
-            raise ValignError(f"{where}: question_id '{question.question_id}' occurs twice; give each its own.")
-        seen.add(question.question_id)
-        if not clause_passages(question.clause, document.passages):
-            near = get_close_matches(question.clause, [p.clause for p in document.passages], 1, 0.0)
-            raise ValignError(
-                f"{where}: question '{question.question_id}' names clause '{question.clause}', which "
-                f"{document.name} does not have; the nearest is '{near[0]}'."
-            )
-        if question.original and not all(side.facts or side.verdict for side in (question, question.original)):
-            raise ValignError(
-                f"{where}: question '{question.question_id}' has an 'original', but one version has neither facts nor "
-                "a verdict; add what an answer by it says."
-            )
-
-
-def write_scores(folder: Path, scores: dict[str, Any], answers: Path) -> None:
-    """Put an arm's scores and answers into a run's folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "scores.json", scores)
-    for name in ("answers.jsonl", "values.jsonl"):
-        text = (answers / name).read_text(encoding="utf-8")
-        (folder / name).write_text(text, encoding="utf-8")

@@ -18,12 +18,12 @@ def main(config: DictConfig) -> None:
 
 def show(runs: Path, output: Path) -> None:
     """Compare the runs in a folder."""
-    from valign import results
+    from valign import results, studies
 
     folders = [f for f in results.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
-    results.write_page(folders, output)
-    results.write_tables(folders, output)
-    print("\n" + results.table(folders))
+    studies.write_page(folders, output)
+    studies.write_tables(folders, output)
+    print("\n" + studies.table(folders))
     print(f"\nreport: {output}")
 
 

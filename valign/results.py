@@ -1,4 +1,4 @@
-"""Run folders: what a run leaves for a reader, and the comparison of the runs in a folder."""
+"""Run folders: what a run leaves for a reader."""
 
 from __future__ import annotations
 
@@ -6,33 +6,28 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.errors import ValignError
-from valign.records import Answer, Passage, Question, from_dict, read_jsonl, to_dict, write_jsonl
+from valign.records import Answer, Question, read_jsonl, to_dict, write_jsonl
 from valign.store import digest, file_digest, read_json, write_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from valign.judging import Judgement
-    from valign.judging.labels import Label
-    from valign.pipeline import Arm, Pipeline
-    from valign.records import Instruction, Preference
-    from valign.reporting.comparison import ArmResult, Comparison
+    from valign.pipeline import Pipeline
+    from valign.recipes import Arm
 
 log = logging.getLogger(__name__)
 
 RUN = "run.json"
 ARTIFACTS = "artifacts.json"
 PAGE = "report.html"
-COMPARISON = "comparison.json"
+JUDGEMENTS = "judgements.jsonl"
 VALIDATION = "validation.json"
 PROBED = "probes.jsonl"
 SEED_IN_NAME = re.compile(r"\+seed--?\d+")
-ARM_APART = ("seed", "recipe", "run_name", "run_dir", "runs", "artifacts", "logger")  # apart from these, one experiment
 
 
 def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Question] | None, folder: Path) -> None:
@@ -42,7 +37,6 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
     answers, what it said is in ``judgements.jsonl``.
     """
     from valign.evaluation.scores import difference, score_arm
-    from valign.pipeline import JUDGEMENTS, write_scores
     from valign.probes.scores import probe_scores
 
     asked = pipeline.probe_questions
@@ -131,8 +125,8 @@ def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
     import torch
     from omegaconf import OmegaConf
 
+    from valign.arguments import plain
     from valign.models import resolve_precision, shape_of
-    from valign.pipeline import plain
     from valign.training.memory import estimate_for, too_large_to_answer, too_much
 
     c = pipeline.config
@@ -160,7 +154,7 @@ def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
 
 
 def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str, config: Mapping[str, Any]) -> None:
-    """Write what belongs to the run as a whole: its own arm's scores on top, ``run.json`` and the page."""
+    """Write what belongs to the run as a whole: its own arm's scores on top, and ``run.json``."""
     own = folder / "arms" / arms[-1].name
     for name in ("scores.json", "answers.jsonl", "values.jsonl"):
         (folder / name).write_text((own / name).read_text(encoding="utf-8"), encoding="utf-8")
@@ -180,7 +174,6 @@ def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str,
         "config": dict(config),
     }
     write_json(folder / RUN, details)
-    write_page([folder], folder / PAGE)
 
 
 def complete(folder: Path, state: str) -> bool:
@@ -278,269 +271,17 @@ def run_folder(folder: Path) -> Path:
     return found[0]
 
 
-def compare(folders: Sequence[Path]) -> Comparison:
-    """Put the arms of some runs side by side; an arm that several runs have is shown once.
-
-    Runs that differ by their seed alone (and by what they train) are put together: scores are over all seeds, answers
-    and everything else of the lowest.
-
-    Raises:
-        ValignError: The runs are about different documents or questions.
-    """
-    from valign.evaluation.scores import sort_scores
-    from valign.reporting import Comparison
-
-    details = [read_json(folder / RUN) for folder in folders]
-    hashes = {d["document"]["sha256"] for d in details}
-    if len(hashes) > 1:
-        raise ValignError("these runs are about different documents; give the runs of one experiment.")
-    names: dict[tuple[Path, str], str] = {}
-    arms = _arms(folders, details, names)
-    shown = [detail for folder, detail in zip(folders, details, strict=True) if any(f == folder for f, _ in names)]
-    merged: dict[str, dict[str, Any]] = {"curves": {}, "timings": {}, "artifacts": {}}
-    for detail in shown:
-        for name, values in merged.items():
-            for key, value in detail[name].items():
-                values.setdefault(key, value)
-    first = shown[0]
-    judge = next((detail["judge"] for detail in shown if detail.get("judge")), None)
-    judged = [f for f, d in zip(folders, details, strict=True) if d in shown and judge and d.get("judge") == judge]
-    order = [scores["arm"] for scores in sort_scores([a.scores for a in arms.values()])]
-    return Comparison(
-        first["document"]["title"],
-        first["experiment"],
-        first["document"]["sha256"],
-        [from_dict(Passage, p) for p in first["passages"]],
-        [arms[name] for name in order],
-        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts")},
-        leak=first["leak"],
-        curves=merged["curves"],
-        timings=merged["timings"],
-        artifacts=merged["artifacts"],
-        work=_work(shown),
-        examples=_examples(shown),
-        config=first["config"],
-        judge=judge,
-        judgements=_judgements(judged, names),
-        labels=_labels(folders),
-    )
-
-
-def _arms(
-    folders: Sequence[Path], details: Sequence[Mapping[str, Any]], names: dict[tuple[Path, str], str]
-) -> dict[str, ArmResult]:
-    """Read the arms of some runs; runs that differ by their seed (and recipe) alone are put together.
-
-    ``names`` gets the name of each arm of the runs whose answers are shown, by the run's folder and the arm's own name.
-    """
-    from valign.reporting.seeds import pooled
-
-    kinds: dict[str, dict[int, list[tuple[Path, Mapping[str, Any]]]]] = {}
-    for folder, detail in zip(folders, details, strict=True):
-        settings = {key: value for key, value in detail["config"].items() if key not in ARM_APART}
-        seed = int(detail["config"].get("seed", 0))
-        kinds.setdefault(digest(settings), {}).setdefault(seed, []).append((folder, detail))
-    found: dict[str, ArmResult] = {}
-    for kind in kinds.values():
-        by_seed: dict[str, dict[int, ArmResult]] = {}
-        for seed, runs in sorted(kind.items()):
-            arms: dict[str, ArmResult] = found if len(kind) == 1 else {}
-            for folder, detail in runs:
-                new = _add(arms, _read_arms(folder, detail), folder)
-                if seed == min(kind):
-                    names.update({(folder, arm): name for arm, name in new.items()})
-            for name, result in arms.items():
-                by_seed.setdefault(name, {})[seed] = result
-        if len(kind) > 1:
-            first, detail = kind[min(kind)][0]
-            samples = int(detail["config"].get("evaluation", {}).get("bootstrap", 2000))
-            new = _add(found, pooled(by_seed, samples, _exposure(detail, by_seed)), first)
-            shown = {folder for folder, _ in kind[min(kind)]}
-            names.update({key: new.get(name, name) for key, name in names.items() if key[0] in shown})
-    return _name_the_first(found, names)
-
-
-def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
-    from valign.reporting import ArmResult
-
-    found = []
-    for arm in detail["arms"]:
-        place, stages = folder / "arms" / arm["name"], tuple(arm.get("stages", ()))
-        answers = read_jsonl(place / "answers.jsonl", Answer)
-        data = detail["artifacts"].get("data", "") if stages else ""
-        values = read_rows(place / "values.jsonl")
-        found.append(ArmResult(arm["name"], read_json(place / "scores.json"), answers, values, stages, data))
-    return found
-
-
-def _exposure(detail: Mapping[str, Any], by_seed: Mapping[str, Mapping[int, ArmResult]]) -> dict[str, str]:
-    from valign.records import Document
-    from valign.synthesis.hold_out import exposure
-
-    held_out = detail["config"].get("synthesis", {}).get("hold_out_clauses") or ()
-    passages = tuple(from_dict(Passage, p) for p in detail["passages"])
-    named = detail["document"]
-    document = Document(named.get("name", ""), named["title"], "", named["sha256"], passages)
-    asked = {str(row["clause"]) for results in by_seed.values() for r in results.values() for row in r.values}
-    return exposure(document, held_out, asked)
-
-
-def _store(detail: Mapping[str, Any]) -> Path:
-    return Path(detail["config"]["artifacts"]).expanduser()
-
-
-def _work(details: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what the manifests of some runs' stages count; those that are not in the store any more are left out."""
-    found: dict[str, dict[str, Any]] = {}
-    for detail in details:
-        for key, name in detail["artifacts"].items():
-            for manifest in _store(detail).glob(f"*/{name}/manifest.json"):
-                found.setdefault(key, read_json(manifest)["counts"])
-    return found
-
-
-def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instruction | Preference]]:
-    """Read the data that some runs trained on; what is no longer in the store, or of another version, is left out."""
-    from valign.records import Instruction, Preference
-    from valign.synthesis.build import PREFERENCES, SFT
-
-    found: dict[str, list[Instruction | Preference]] = {}
-    for detail in details:
-        name = detail["artifacts"].get("data", "")
-        if name and name not in found and (folder := _store(detail) / "data" / name).joinpath(SFT).is_file():
-            try:
-                pairs = read_jsonl(folder / PREFERENCES, Preference)
-                found[name] = [*read_jsonl(folder / SFT, Instruction), *pairs]
-            except ValignError as error:
-                log.warning("the page shows no training examples: %s", error)
-    return found
-
-
-def _labels(folders: Sequence[Path]) -> list[Label]:
-    """Read what people said of some runs' answers.
-
-    ``valign.label`` writes to the folder that it was given: a run's own, its study's, or that of all studies.
-    """
-    from valign.judging.labels import LABELS, read_labels
-
-    whole = [folder.absolute() for folder in folders]
-    places = dict.fromkeys(place for folder in whole for place in (*folder.parents[1::-1], folder))
-    return [label for place in places for label in read_labels(place / LABELS)]
-
-
-def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) -> list[Judgement]:
-    """Read what models judged in some runs, each pair of answers once, under the names that the comparison uses."""
-    from valign.judging import Judgement
-    from valign.pipeline import JUDGEMENTS
-
-    found: dict[tuple[str, str, str], Judgement] = {}
-    for folder in folders:
-        if (folder / JUDGEMENTS).is_file():
-            for j in (Judgement(**row) for row in read_rows(folder / JUDGEMENTS)):
-                named = replace(j, first=names[folder, j.first], second=names[folder, j.second])
-                found.setdefault((j.question_id, named.first, named.second), named)
-    return list(found.values())
-
-
-def _add(arms: dict[str, ArmResult], results: Sequence[ArmResult], folder: Path) -> dict[str, str]:
-    """Put a run's arms beside the others and return their names there, under which their differences are then found."""
-    new = {result.arm: _add_one(arms, result, folder) for result in results}
-    for result in results:
-        kept = arms[new[result.arm]]
-        if kept.answers is result.answers:
-            versus = {new.get(other, other): table for other, table in kept.scores.get("versus", {}).items()}
-            arms[kept.arm] = replace(kept, scores={**kept.scores, "versus": versus})
-    return new
-
-
-def _add_one(arms: dict[str, ArmResult], result: ArmResult, folder: Path) -> str:
-    """Put an arm beside the others and return its name there; the same arm with other answers gets the run's name."""
-    known = arms.get(result.arm)
-    if known is None:
-        arms[result.arm] = result
-    elif not _same_answers(known, result):
-        name = f"{result.arm} ({_settings(folder) or folder.name})"
-        if name in arms and not _same_answers(arms[name], result):
-            name = f"{result.arm} ({folder.name})"
-        arms[name] = replace(result, arm=name, scores={**result.scores, "arm": name})
-        return name
-    elif len(result.scores.get("versus", {})) > len(known.scores.get("versus", {})):
-        arms[result.arm] = result
-    return str(result.arm)
-
-
-def _same_answers(one: ArmResult, other: ArmResult) -> bool:
-    return [a.answer for a in one.answers] == [a.answer for a in other.answers]
-
-
-def _settings(folder: Path) -> str:
-    """Return what a run's folder says was set, without recipe and seed; nothing where that is nothing."""
-    return SEED_IN_NAME.sub("", folder.name).partition("+")[2]
-
-
-def _name_the_first(found: dict[str, ArmResult], names: dict[tuple[Path, str], str]) -> dict[str, ArmResult]:
-    """Name the settings of an arm's first run too, where others stand beside it and it has some of its own."""
-    new = {name: name for name in found}
-    for name in found:
-        settings = {_settings(folder) for (folder, _), shown in names.items() if shown == name}
-        if len(settings) == 1 and settings != {""} and any(other.startswith(f"{name} (") for other in found):
-            new[name] = f"{name} ({settings.pop()})"
-    names.update({key: new[name] for key, name in names.items()})
-    renamed = {}
-    for name, result in found.items():
-        versus = {new.get(other, other): table for other, table in result.scores.get("versus", {}).items()}
-        scores = {**result.scores, "arm": new[name], "versus": versus}
-        renamed[new[name]] = replace(result, arm=new[name], scores=scores)
-    return renamed
-
-
-def write_page(folders: Sequence[Path], output: Path) -> Path:
-    """Write the comparison page of some runs, its leading charts as a picture, and ``comparison.json`` beside it."""
-    from valign.reporting import render, render_picture
-    from valign.reporting.summary import summary
-
-    comparison = compare(folders)
-    page = render(comparison, output)
-    render_picture(comparison, output.with_suffix(".svg"))
-    write_json(output.with_name(COMPARISON), summary(comparison))
-    return page
-
-
-def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
-    """Return the comparison table of some runs, for a terminal or as Markdown."""
-    from valign.evaluation.scores import markdown_table, terminal_table
-    from valign.reporting.differences import differences, sentences
-    from valign.reporting.extra import extra_markdown, extra_terminal
-    from valign.reporting.judges import judge_lines
-    from valign.reporting.lookup import lookups
-    from valign.reporting.seeds import seed_markdown, seed_table
-    from valign.reporting.verdict import MADE, made_questions
-    from valign.reporting.wins import win_lines
-
-    comparison = compare(folders)
-    scores = [arm.scores for arm in comparison.arms]
-    remarks = [*sentences(differences(comparison)), *(row.sentence for row in lookups(comparison))]
-    remarks += [*win_lines(comparison), *judge_lines(comparison), *([MADE] if made_questions(comparison) else [])]
-    seeds = seed_table(comparison)
-    if seeds:
-        remarks.append(seed_markdown(seeds) if markdown else " ".join(seeds.sentences))
-    remarks += extra_markdown(comparison) if markdown else extra_terminal(comparison)
-    shown = "".join(f"\n{remark}\n" for remark in remarks)
-    return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
-
-
-def write_tables(folders: Sequence[Path], output: Path) -> None:
-    """Write the comparison of some runs beside its page as ``table.md``, ``table.csv`` and ``table.tex``."""
-    from valign.reporting.exports import csv_table, latex_table
-
-    comparison = compare(folders)
-    output.with_name("table.md").write_text(table(folders, markdown=True) + "\n", encoding="utf-8")
-    output.with_name("table.csv").write_text(csv_table(comparison), encoding="utf-8")
-    output.with_name("table.tex").write_text(latex_table(comparison), encoding="utf-8")
-
-
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a JSONL file of plain objects."""
     import json
 
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def write_scores(folder: Path, scores: dict[str, Any], answers: Path) -> None:
+    """Put an arm's scores and answers into a run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "scores.json", scores)
+    for name in ("answers.jsonl", "values.jsonl"):
+        text = (answers / name).read_text(encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")

@@ -49,8 +49,9 @@ def main(config: DictConfig) -> float | None:
 
 def run(pipeline: Pipeline) -> float | None:
     """Go through the stages and write the run's folder; returns what ``main`` does."""
-    from valign import results
-    from valign.pipeline import arms_of, plain
+    from valign import results, studies
+    from valign.arguments import plain
+    from valign.recipes import arms_of
     from valign.store import read_json, write_json
     from valign.tracking import lasting, log_answers, log_comparison, log_config, log_scores, make_logger, tracked
     from valign.training.strategies import device_of
@@ -95,11 +96,12 @@ def run(pipeline: Pipeline) -> float | None:
             results.train_first(pipeline, arms, folder)
         results.score_arms(pipeline, arms, None, folder)
         results.write_run(pipeline, folder, arms, state, resolved)
-        comparison = results.compare([folder])
+        studies.write_page([folder], folder / results.PAGE)
+        comparison = studies.compare([folder])
         with lasting("scores", f"they are in {folder}"):
             for arm in comparison.arms:
                 log_scores(tracker, arm.scores)
-            log_comparison(tracker, read_json(folder / results.COMPARISON))
+            log_comparison(tracker, read_json(folder / studies.COMPARISON))
             log_answers(tracker, [answer for arm in comparison.arms for answer in arm.answers])
         write_json(folder / results.ARTIFACTS, pipeline.hashes)
         results.write_validation(pipeline, folder, config.recipe.stages)
@@ -109,7 +111,7 @@ def run(pipeline: Pipeline) -> float | None:
 
 def show(folder: Path) -> None:
     """Print a run's data funnel, leak rate and table, and where its page is."""
-    from valign import results
+    from valign import results, studies
     from valign.store import read_json
     from valign.synthesis.build import funnel_table
 
@@ -117,7 +119,7 @@ def show(folder: Path) -> None:
     print(f"\n{details['document']['title']}")
     print(funnel_table(details["funnel"]))
     print(f"evaluation questions of which six words in a row occur in training: {100 * details['leak']['rate']:.1f}%")
-    print("\n" + results.table([folder]))
+    print("\n" + studies.table([folder]))
     if (error := results.validation_error(folder)) is not None:
         print(f"validation error, on held-out training examples: {error:.4f}")
     print(f"\nreport: {folder / results.PAGE}")

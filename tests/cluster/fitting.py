@@ -21,9 +21,9 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from valign import cli, config, signals
+from valign.arguments import plain
 from valign.errors import Interrupted
 from valign.models import prepare_model
-from valign.pipeline import plain
 from valign.ranks import Ranks, joined
 from valign.training import strategies
 from valign.training.fit import fit_dpo, fit_sft

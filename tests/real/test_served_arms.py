@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from valign.judging.judgement import Judgement
 from valign.models import prepare_model
-from valign.pipeline import Arm, Pipeline
+from valign.pipeline import Pipeline
+from valign.recipes import Arm
 from valign.records import Answer, read_jsonl
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from valign import cli, config
+from valign.arguments import LIMITS, plain, settings_of
 from valign.embedding import Embedder
-from valign.pipeline import LIMITS, Pipeline, plain, settings_of
+from valign.pipeline import Pipeline
 from valign.records import Original, Question, write_jsonl
 from valign.synthesis.build import synthesize
 from valign.synthesis.filters import Limits

@@ -17,8 +17,8 @@ from valign.evaluation.arms import answer_questions, conversation, likelihoods
 from valign.evaluation.room import check_room
 from valign.inference import Generator
 from valign.models import context_length, load, prepare_model
-from valign.pipeline import Arm, arms_of
 from valign.ranks import Place, Ranks
+from valign.recipes import Arm, arms_of
 from valign.records import Message, Passage, Question
 from valign.teachers.protocol import Completion, Request
 from valign.training.chat import render

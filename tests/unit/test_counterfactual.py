@@ -11,11 +11,13 @@ import pytest
 from omegaconf import DictConfig
 
 from valign import config
+from valign.arguments import plain
 from valign.documents import shipped_document, shipped_questions
 from valign.errors import ValignError
 from valign.evaluation.metrics import fact_recall, followed
 from valign.evaluation.scores import footnote, overlap, question_values, score_arm, table_cells
-from valign.pipeline import Pipeline, as_filtered, check_questions, plain
+from valign.pipeline import Pipeline
+from valign.questions import as_filtered, check_questions
 from valign.records import Answer, Original, Question, to_dict
 from valign.reporting.answers import FOLLOWED, _marks
 from valign.reporting.comparison import ArmResult, Comparison

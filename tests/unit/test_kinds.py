@@ -13,10 +13,10 @@ from fakes import Bag, Parrot
 from omegaconf import DictConfig
 
 from valign import config
+from valign.arguments import plain, settings_of
 from valign.documents import shipped_document
 from valign.documents.read import parse_document
 from valign.errors import ValignError
-from valign.pipeline import plain, settings_of
 from valign.records import Document, Instruction, Passage, Preference, Provenance, Question, read_jsonl
 from valign.synthesis.build import synthesize
 from valign.synthesis.citing import citation, cited, cited_pair

@@ -20,7 +20,7 @@ from valign.judging.desk import Desk
 from valign.judging.labels import LABELS, Label, LabelFile, answer_hash, as_judgements, read_labels, tasks
 from valign.records import Answer, Passage, read_jsonl
 from valign.reporting.page import render
-from valign.results import compare, table
+from valign.studies import compare, table
 
 
 def judged(scores: dict[str, float], swapped: bool = False) -> list[Judgement]:

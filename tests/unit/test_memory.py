@@ -12,8 +12,9 @@ import torch
 from omegaconf import DictConfig
 
 from valign import cli
+from valign.arguments import plain
 from valign.models import prepare_model
-from valign.pipeline import Pipeline, plain
+from valign.pipeline import Pipeline
 from valign.results import warn_of_size
 from valign.store import read_json
 from valign.training.memory import GIB, Estimate, Shape, estimate, estimate_for, shape_of, too_large_to_answer, too_much

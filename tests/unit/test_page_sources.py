@@ -12,8 +12,9 @@ from valign.records import Instruction, Preference, Provenance, write_jsonl
 from valign.reporting.comparison import Clauses
 from valign.reporting.costs import costs
 from valign.reporting.examples import MOST_CHARACTERS, MOST_EXAMPLES, Examples, cut
-from valign.results import RUN, compare
+from valign.results import RUN
 from valign.store import write_json
+from valign.studies import compare
 from valign.teachers import CachedTeacher
 from valign.teachers.protocol import Completion, Request, Sampling
 

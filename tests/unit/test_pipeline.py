@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from valign.documents import shipped_document
 from valign.errors import ValignError
-from valign.pipeline import Pipeline, check_questions, pinned_by
+from valign.pipeline import Pipeline, pinned_by
+from valign.questions import check_questions
 from valign.records import Question
 from valign.train import main
 

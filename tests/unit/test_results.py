@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 from valign.errors import ValignError
 from valign.judging import Judgement
 from valign.judging.labels import LABELS, Label
-from valign.pipeline import JUDGEMENTS
 from valign.records import Answer, write_jsonl
-from valign.results import RUN, compare, run_folder, run_folders, state_of
+from valign.results import JUDGEMENTS, RUN, run_folder, run_folders, state_of
 from valign.store import write_json
+from valign.studies import compare
 
 
 def test_one_run_is_wanted(tmp_path: Path) -> None:

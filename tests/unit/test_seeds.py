@@ -17,8 +17,9 @@ from valign.records import Answer, Passage, to_dict, write_jsonl
 from valign.reporting.differences import differences
 from valign.reporting.page import render
 from valign.reporting.seeds import seed_markdown, seed_table
-from valign.results import RUN, compare, table
+from valign.results import RUN
 from valign.store import write_json
+from valign.studies import compare, table
 
 
 def test_draws_of_seeds_by_hand() -> None:

@@ -20,7 +20,8 @@ from valign.errors import ValignError
 from valign.evaluate import choose_server
 from valign.evaluation.scores import footnote, score_arm
 from valign.models import load, load_adapter, policy, prepare_model
-from valign.pipeline import Arm, Pipeline
+from valign.pipeline import Pipeline
+from valign.recipes import Arm
 from valign.records import Answer, read_jsonl
 from valign.store import write_json
 from valign.training.fit import fit_dpo, fit_sft

@@ -118,7 +118,7 @@ def test_answering_that_runs_out_of_memory(
     monkeypatch.setattr("valign.models.policy", failing(CPU))
     pipeline = Pipeline(compose_config("base_model=tiny"))
     with pytest.raises(ValignError) as found:
-        pipeline._answer_part("sft", str(tmp_path), [], [], [])
+        pipeline.answer_part("sft", str(tmp_path), [], [], [])
     assert str(found.value) == (
         "answering as sft ran out of main memory: lower evaluation.batch_tokens=16384, for example to 8192; or lower "
         "evaluation.max_new_tokens=80, for example to 40; or set base_model.precision=bfloat16."
