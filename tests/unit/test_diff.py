@@ -11,7 +11,7 @@ import pytest
 from fakes import Bag, Parrot
 from omegaconf import DictConfig
 
-from valign import pipeline as pipelines
+from valign import arguments
 from valign.documents.read import parse_document
 from valign.errors import ValignError
 from valign.ledger.source import Source, latest_source, read_source, write_source
@@ -103,7 +103,7 @@ def write(
 
     def written(version: Document) -> tuple[Path, list[Request]]:
         teacher = Counting()
-        monkeypatch.setattr(pipelines, "make_teacher", lambda *_, **__: teacher)
+        monkeypatch.setattr(arguments, "make_teacher", lambda *_, **__: teacher)
         pipeline = Pipeline(compose_config(*SMALL, f"artifacts={tmp_path}"))
         fixed: dict[str, Any] = {
             "document": version, "given_questions": None, "embedder": Bag(), "model": (tmp_path, "none@0"),
