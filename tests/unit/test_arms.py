@@ -80,6 +80,25 @@ def test_likelihoods_equal_the_naive_computation(generator: Generator, rows: int
     assert found.verdict_preference == [float(expected[0][1]), float(not expected[1][1]), None]
 
 
+@pytest.mark.parametrize("rows", [1, 16])
+def test_likelihoods_behind_a_long_beginning_are_the_same(
+    generator: Generator, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The passages, which all prompts begin with, are computed once, and then each batch's rest."""
+    monkeypatch.setattr("valign.evaluation.arms.LONG_BEGINNING", 20)
+    shown = [[FOG, OIL]] * len(QUESTIONS)
+    seen: list[int] = []
+    decoder = generator.model.get_decoder()
+    handle = decoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    found = likelihoods(generator, QUESTIONS, shown, arm="x", rows=rows)
+    handle.remove()
+    expected = [naive(generator, q, p, None) for q, p in zip(QUESTIONS, shown, strict=True)]
+    assert found.reference_nll == pytest.approx([nll for nll, _ in expected], abs=1e-5)
+    assert found.verdict_preference == [float(expected[0][1]), float(not expected[1][1]), None]
+    assert len(seen) == 1 + (1 if rows == 16 else len(QUESTIONS))
+    assert seen[0] > len(generator.tokenizer(FOG.text + OIL.text)["input_ids"]) > 20
+
+
 def test_retrieved_passages_are_in_the_prompt() -> None:
     """By hand: the passage with its topic, braces as they are, then the question."""
     (turn,) = conversation("Does the {question} horn sound?", [FOG, OIL])

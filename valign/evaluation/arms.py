@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from valign.progress import progress
 from valign.ranks import Ranks
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import torch
 
     from valign.inference import Generator
+    from valign.training.chat import Rendered
 
+LONG_BEGINNING = 256  # tokens; less is computed again for each row
 RAG_PROMPT = "Rules:\n{rules}\n\nQuestion: {question}\nAnswer by these rules."
 
 
@@ -164,8 +167,9 @@ def likelihoods(
     groups = _likelihood_groups(order, [len(r.ids) for r in rendered], rows, generator.batch_tokens)
     own: list[tuple[int, float, float | None]] = []
     with torch.inference_mode(), progress(len(questions), f"{arm} likelihoods", "questions") as bar:
+        begun = _begin(generator, rendered)
         for group in groups[ranks.rank :: ranks.world]:
-            logps, first = _score(generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group])
+            logps, first = _score(generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group], begun)
             for place, i in enumerate(group):
                 verdict = None
                 if questions[i].verdict is not None:
@@ -193,8 +197,30 @@ def _likelihood_groups(order: Sequence[int], lengths: Sequence[int], rows: int, 
     return groups
 
 
+class _Begun(NamedTuple):
+    """What all rows begin with, such as a document: so many tokens, and the decoder's cache behind them."""
+
+    tokens: int
+    cache: Any
+
+
+def _begin(generator: Generator, rows: Sequence[Rendered]) -> _Begun:
+    """Compute what all rows begin with once, where that is long; the token before an answer is left to each row."""
+    import torch
+
+    from valign.kv_cache import shared_length
+
+    if len(rows) < 2:
+        return _Begun(0, None)
+    common = shared_length([row.ids[: row.prompt_length] for row in rows])
+    if common < LONG_BEGINNING:
+        return _Begun(0, None)
+    ids = torch.tensor([rows[0].ids[:common]], device=generator.model.device)
+    return _Begun(common, generator.model.get_decoder()(ids, use_cache=True).past_key_values)
+
+
 def _score(
-    generator: Generator, ids: Sequence[Sequence[int]], masks: Sequence[Sequence[int]]
+    generator: Generator, ids: Sequence[Sequence[int]], masks: Sequence[Sequence[int]], begun: _Begun
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean log-probability of each row's supervised tokens, and the logits of its first one.
 
@@ -205,6 +231,7 @@ def _score(
     from valign.training.head import token_logps
 
     device = generator.model.device
+    ids, masks = ([row[begun.tokens :] for row in part] for part in (ids, masks))
     width = max(len(row) for row in ids)
     tokens = torch.zeros((len(ids), width), dtype=torch.long)
     supervised = torch.zeros((len(ids), width), dtype=torch.bool)
@@ -215,7 +242,13 @@ def _score(
         attention[row, : len(own)] = 1
     tokens, supervised, attention = tokens.to(device), supervised.to(device), attention.to(device)
     decoder = generator.model.get_decoder()
-    hidden = decoder(tokens, attention_mask=attention, use_cache=False).last_hidden_state
+    if begun.cache is None:
+        hidden = decoder(tokens, attention_mask=attention, use_cache=False).last_hidden_state
+    else:
+        cache = copy.deepcopy(begun.cache)
+        cache.batch_repeat_interleave(len(ids))
+        attention = torch.cat([attention.new_ones(len(ids), begun.tokens), attention], 1)
+        hidden = decoder(tokens, attention_mask=attention, past_key_values=cache, use_cache=True).last_hidden_state
     before = supervised[:, 1:]
     head: Any = generator.model.get_output_embeddings()
     states = hidden[:, :-1][before]
