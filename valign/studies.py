@@ -225,9 +225,14 @@ def _settings(folder: Path) -> str:
 
 
 def _name_the_first(found: dict[str, ArmResult], names: dict[tuple[Path, str], str]) -> dict[str, ArmResult]:
-    """Name the settings of an arm's first run too, where others stand beside it and it has some of its own."""
+    """Name the settings of an arm's first run too, where others stand beside it and it has some of its own.
+
+    Base keeps its name, by which all others are compared with it.
+    """
+    from valign.reporting.comparison import BASE
+
     new = {name: name for name in found}
-    for name in found:
+    for name in found.keys() - {BASE}:
         settings = {_settings(folder) for (folder, _), shown in names.items() if shown == name}
         if len(settings) == 1 and settings != {""} and any(other.startswith(f"{name} (") for other in found):
             new[name] = f"{name} ({settings.pop()})"

@@ -226,6 +226,19 @@ def test_of_several_settings_the_first_is_named_too(tmp_path: Path) -> None:
     assert all(set(result.scores["versus"]) <= {"base"} for result in found)
 
 
+def test_the_first_base_stays_the_one_that_all_are_compared_with(tmp_path: Path) -> None:
+    other = {question: score + 0.5 for question, score in BASE.items()}
+    runs = [
+        run(tmp_path / "sft+words-32", 0, {"base": BASE, "sft": {"q1": 0.5, "q2": 0.5}}, words=32),
+        run(tmp_path / "sft+words-64", 0, {"base": other, "sft": {"q1": 1.0, "q2": 0.0}}, words=64),
+    ]
+    longer = [Answer(q, f"d/{q}", "Why?", "So.", "I know", "base") for q in BASE]
+    write_jsonl(runs[1] / "arms" / "base" / "answers.jsonl", longer)
+    found = compare(runs)
+    assert [result.arm for result in found.arms] == ["base", "sft (words-32)", "base (words-64)", "sft (words-64)"]
+    assert found.base is found.arms[0]
+
+
 def test_a_seed_that_lacks_an_arm_leaves_a_gap(tmp_path: Path) -> None:
     """One of two jobs of DPO failed: its one seed is paired with the same seed of SFT alone."""
     right, wrong = {"q1": 1.0, "q2": 1.0}, {"q1": 0.0, "q2": 0.0}
