@@ -21,12 +21,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.evaluation.scores import markdown_table
 from valign.reporting.comparison import Comparison
 from valign.reporting.extra import extra_markdown, extra_tables
 from valign.reporting.seeds import seed_markdown, seed_table
-from valign.results import run_folders
+from valign.runs.layout import run_folders
 from valign.studies import compare
 
 ROOT = Path(__file__).resolve().parents[1]

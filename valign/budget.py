@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from valign.progress import duration
-from valign.records import Document, Question
+from valign.core.progress import duration
+from valign.core.records import Document, Question
 from valign.synthesis.filters import Limits
 from valign.teachers.cache import request_key
 from valign.teachers.calls import calls_of

@@ -33,19 +33,19 @@ def main(config: DictConfig) -> None:
 
 def load(runs: Path) -> tuple[dict[str, Generator], str | None]:
     """Load the arms that answer from memory, each once."""
-    from valign import results
+    from valign.core.files import read_json
+    from valign.distributed.devices import device_of
     from valign.inference import Generator
     from valign.models import policy
-    from valign.pipeline import Pipeline, pinned_by
-    from valign.store import read_json
-    from valign.training.strategies import device_of
+    from valign.pipeline.artifacts import Pipeline, pinned_by
+    from valign.runs import layout
 
     generators: dict[str, Generator] = {}
     system = None
-    for folder in results.run_folders(runs):
+    for folder in layout.run_folders(runs):
         trained = OmegaConf.load(folder / "config.yaml")
         assert isinstance(trained, DictConfig)
-        details = read_json(folder / results.RUN)
+        details = read_json(folder / layout.RUN)
         pipeline = Pipeline(trained, pinned=pinned_by(details))
         system = pipeline.system_prompt
         for arm in details["arms"]:

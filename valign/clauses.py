@@ -11,8 +11,8 @@ BEGINNING = 60
 
 def main(config: DictConfig) -> None:
     """Print each passage's clause id, page (where there are pages), words and first words, divided by tabs."""
-    from valign.ledger.printable import one_line
-    from valign.pipeline import Pipeline
+    from valign.core.text import one_line
+    from valign.pipeline.artifacts import Pipeline
 
     passages = Pipeline(config).document.passages
     paged = any(passage.page for passage in passages)

@@ -20,8 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from valign import config, ranks
-from valign.errors import INTERRUPTED, Interrupted, ValignError
+from valign import config
+from valign.core.errors import INTERRUPTED, Interrupted, ValignError
+from valign.distributed import place
 from valign.schema import SCHEMAS, key_type, keys
 
 USER_ERROR = 2
@@ -138,7 +139,7 @@ def _check(cfg: DictConfig) -> None:
 
 
 def _say(message: str) -> None:
-    if not ranks.speaks():
+    if not place.speaks():
         return
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)

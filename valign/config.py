@@ -21,9 +21,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from valign.core.errors import ValignError
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
-from valign.errors import ValignError
 from valign.schema import (
     SCHEMAS,
     STAGES,

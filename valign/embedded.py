@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 
 log = logging.getLogger(__name__)
 

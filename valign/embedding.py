@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from valign.errors import ValignError
-from valign.store import file_digest
+from valign.core.errors import ValignError
+from valign.core.store import file_digest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

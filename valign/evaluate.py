@@ -12,7 +12,7 @@ from valign.cli import main_with
 from valign.config import shareable
 
 if TYPE_CHECKING:
-    from valign.pipeline import Pipeline
+    from valign.pipeline.artifacts import Pipeline
 
 log = logging.getLogger("valign.evaluate")
 
@@ -22,13 +22,14 @@ def main(config: DictConfig) -> None:
 
     Of several processes, as srun starts them, each answers a part of the questions.
     """
-    from valign import results, signals
-    from valign.pipeline import Pipeline, pinned_by
-    from valign.ranks import joined
-    from valign.store import read_json
+    from valign.core.files import read_json
+    from valign.distributed import signals
+    from valign.distributed.join import joined
+    from valign.pipeline.artifacts import Pipeline, pinned_by
+    from valign.runs import layout
 
-    folder = results.run_folder(Path(config.run).expanduser())
-    details = read_json(folder / results.RUN)
+    folder = layout.run_folder(Path(config.run).expanduser())
+    details = read_json(folder / layout.RUN)
     trained = OmegaConf.load(folder / "config.yaml")
     assert isinstance(trained, DictConfig)
     choose_server(trained, config.evaluation.server)
@@ -50,12 +51,15 @@ def choose_server(trained: DictConfig, server: DictConfig) -> None:
 
 def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[str, Any]) -> None:
     """Evaluate the run's arms and show them."""
-    from valign import results, studies
+    from valign import studies
     from valign.arguments import plain
+    from valign.core.files import read_jsonl
+    from valign.core.records import Question
+    from valign.core.store import digest
+    from valign.pipeline import run, scoring, size_checks
+    from valign.pipeline.recipes import Arm
     from valign.questions import check_questions
-    from valign.recipes import Arm
-    from valign.records import Question, read_jsonl
-    from valign.store import digest
+    from valign.runs import layout
 
     arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"], a.get("retriever")) for a in details["arms"]]
     questions, name = None, "own"
@@ -64,17 +68,17 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
         questions, name = read_jsonl(path, Question), path.stem
         check_questions(questions, str(path), pipeline.document)
     output = Path(config.output).expanduser() if config.output else folder / "evaluations" / name
-    results.warn_of_size(pipeline, ())
-    results.score_arms(pipeline, arms, questions, output)
+    size_checks.warn_of_size(pipeline, ())
+    scoring.score_arms(pipeline, arms, questions, output)
     shown = plain(shareable(pipeline.config))
     if config.questions is not None:
         shown["evaluation"]["questions"] = str(config.questions)
-    results.write_run(pipeline, output, arms, digest([details["state"], name]), shown)
-    studies.write_page([output], output / results.PAGE)
+    run.write_run(pipeline, output, arms, digest([details["state"], name]), shown)
+    studies.write_page([output], output / layout.PAGE)
     leak = pipeline.leak(questions)
     print(f"\nevaluation questions of which six words in a row occur in training: {100 * leak['rate']:.1f}%")
     print("\n" + studies.table([output]))
-    print(f"\nreport: {output / results.PAGE}")
+    print(f"\nreport: {output / layout.PAGE}")
 
 
 if __name__ == "__main__":

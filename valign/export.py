@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from valign.cli import main_with
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 
 
 def main(config: DictConfig) -> None:
@@ -34,10 +34,10 @@ def write_data(config: DictConfig, output: Path) -> None:
 def write_weights(config: DictConfig, output: Path) -> None:
     """Write an arm's merged model, or its adapter, and say how to serve it."""
     from valign import weights
+    from valign.distributed.devices import device_of
     from valign.models import resolve_precision
-    from valign.recipes import arms_of
-    from valign.results import trained_run
-    from valign.training.strategies import device_of
+    from valign.pipeline.recipes import arms_of
+    from valign.pipeline.run import trained_run
 
     pipeline = trained_run(Path(config.run).expanduser())
     arms = {arm.name: arm for arm in arms_of(pipeline.config.recipe.stages, False)}

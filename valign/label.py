@@ -11,13 +11,14 @@ from valign.cli import main_with
 
 def main(config: DictConfig) -> None:
     """Serve the page until all pairs are labelled, then say how far judges agree with the labels."""
-    from valign import results, studies
+    from valign import studies
     from valign.judging.desk import Desk
     from valign.judging.labels import LABELS, LabelFile, tasks
     from valign.reporting.judges import judge_lines
+    from valign.runs import layout
 
     runs = Path(config.runs).expanduser()
-    folders = [f for f in results.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
+    folders = [f for f in layout.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
     comparison = studies.compare(folders)
     said = {result.arm: result.answers for result in comparison.arms}
     drawn = tasks(said, comparison.passages, int(config.pairs), str(config.rater), int(config.seed))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign import attention
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.quantization import loading
 
 if TYPE_CHECKING:

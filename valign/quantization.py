@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from valign.errors import ValignError
-from valign.records import Document, Question, to_dict
+from valign.core.errors import ValignError
+from valign.core.files import to_dict
+from valign.core.records import Document, Question
 from valign.retrieval import clause_passages
 
 

@@ -18,9 +18,10 @@ def main(config: DictConfig) -> None:
 
 def show(runs: Path, output: Path) -> None:
     """Compare the runs in a folder."""
-    from valign import results, studies
+    from valign import studies
+    from valign.runs import layout
 
-    folders = [f for f in results.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
+    folders = [f for f in layout.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
     studies.write_page(folders, output)
     studies.write_tables(folders, output)
     print("\n" + studies.table(folders))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from valign.errors import ValignError
-from valign.records import Passage, Question
+from valign.core.errors import ValignError
+from valign.core.records import Passage, Question
 
 if TYPE_CHECKING:
     from valign.embedding import Embedder

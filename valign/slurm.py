@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 
 LAUNCHER = "hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 

@@ -8,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valign.errors import ValignError
-from valign.records import Answer, Passage, from_dict, read_jsonl
-from valign.results import JUDGEMENTS, RUN, SEED_IN_NAME, read_rows
-from valign.store import digest, read_json, write_json
+from valign.core.errors import ValignError
+from valign.core.files import from_dict, read_json, read_jsonl, read_rows, write_json
+from valign.core.records import Answer, Passage
+from valign.core.store import digest
+from valign.runs.layout import JUDGEMENTS, RUN, SEED_IN_NAME
 
 if TYPE_CHECKING:
-    from valign.judging import Judgement
+    from valign.core.records import Instruction, Preference
+    from valign.judging.judgement import Judgement
     from valign.judging.labels import Label
-    from valign.records import Instruction, Preference
     from valign.reporting.comparison import ArmResult, Comparison
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
         ValignError: The runs are about different documents or questions.
     """
     from valign.evaluation.scores import sort_scores
-    from valign.reporting import Comparison
+    from valign.reporting.comparison import Comparison
 
     details = [read_json(folder / RUN) for folder in folders]
     hashes = {d["document"]["sha256"] for d in details}
@@ -108,7 +109,7 @@ def _arms(
 
 
 def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
-    from valign.reporting import ArmResult
+    from valign.reporting.comparison import ArmResult
 
     found = []
     for arm in detail["arms"]:
@@ -121,7 +122,7 @@ def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
 
 
 def _exposure(detail: Mapping[str, Any], by_seed: Mapping[str, Mapping[int, ArmResult]]) -> dict[str, str]:
-    from valign.records import Document
+    from valign.core.records import Document
     from valign.synthesis.hold_out import exposure
 
     held_out = detail["config"].get("synthesis", {}).get("hold_out_clauses") or ()
@@ -148,7 +149,7 @@ def _work(details: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instruction | Preference]]:
     """Read the data that some runs trained on; what is no longer in the store, or of another version, is left out."""
-    from valign.records import Instruction, Preference
+    from valign.core.records import Instruction, Preference
     from valign.synthesis.build import PREFERENCES, SFT
 
     found: dict[str, list[Instruction | Preference]] = {}
@@ -177,7 +178,7 @@ def _labels(folders: Sequence[Path]) -> list[Label]:
 
 def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) -> list[Judgement]:
     """Read what models judged in some runs, each pair of answers once, under the names that the comparison uses."""
-    from valign.judging import Judgement
+    from valign.judging.judgement import Judgement
 
     found: dict[tuple[str, str, str], Judgement] = {}
     for folder in folders:
@@ -247,7 +248,7 @@ def _name_the_first(found: dict[str, ArmResult], names: dict[tuple[Path, str], s
 
 def write_page(folders: Sequence[Path], output: Path) -> Path:
     """Write the comparison page of some runs, its leading charts as a picture, and ``comparison.json`` beside it."""
-    from valign.reporting import render, render_picture
+    from valign.reporting.page import render, render_picture
     from valign.reporting.summary import summary
 
     comparison = compare(folders)

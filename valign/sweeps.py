@@ -9,7 +9,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 
 
 class Comparison(Callback):
@@ -27,13 +27,13 @@ class Comparison(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the table and write the page, if any job of the sweep finished."""
-        from valign import results
         from valign.report import show
+        from valign.runs import layout
 
         runs = Path(config.runs).expanduser() / config.experiment_name
-        if any(runs.glob(f"*/{results.RUN}")):
-            show(runs, runs / results.PAGE)
-            found = {f: results.validation_error(f) for f in results.run_folders(runs)}
+        if any(runs.glob(f"*/{layout.RUN}")):
+            show(runs, runs / layout.PAGE)
+            found = {f: layout.validation_error(f) for f in layout.run_folders(runs)}
             errors = {folder: error for folder, error in found.items() if error is not None}
             if errors:
                 best = min(errors, key=lambda folder: errors[folder])

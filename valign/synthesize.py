@@ -19,8 +19,8 @@ def main(config: DictConfig) -> None:
     if config.budget_only:
         show_budget(config)
         return
-    from valign.pipeline import Pipeline
-    from valign.store import read_json
+    from valign.core.files import read_json
+    from valign.pipeline.artifacts import Pipeline
     from valign.synthesis.build import funnel_table
     from valign.synthesis.coverage import coverage_lines
 
@@ -42,7 +42,7 @@ def main(config: DictConfig) -> None:
 def show_budget(config: DictConfig) -> None:
     """Print what the teacher's calls would take, and which limit would stop them."""
     from valign.budget import table
-    from valign.pipeline import Pipeline
+    from valign.pipeline.artifacts import Pipeline
 
     pipeline = Pipeline(config)
     budget = pipeline.budget()

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valign.errors import ValignError
-from valign.store import new_folder, read_json, write_json
+from valign.core.errors import ValignError
+from valign.core.files import new_folder, read_json, write_json
 
 if TYPE_CHECKING:
     import torch

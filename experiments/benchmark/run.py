@@ -98,7 +98,7 @@ class Measurements:
 
 def key_of(spec: dict[str, Any]) -> str:
     """Return a measurement's name; other code has other names, so that it is measured anew."""
-    from valign.store import code_digest, digest
+    from valign.core.store import code_digest, digest
 
     return digest([spec, code_digest("training", "models.py", "attention.py")])[:16]
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from valign.records import Instruction, Preference, Provenance, read_jsonl
+from valign.core.files import read_jsonl
+from valign.core.records import Instruction, Preference, Provenance
 
 NOWHERE = Provenance("", 0, 0, "", "", "")
 QUESTIONS = (

@@ -94,7 +94,7 @@ async def bare(url: str, count: int) -> float:
 
 def requests(count: int) -> Iterator[Any]:
     """Yield different requests."""
-    from valign.teachers import Request, Sampling
+    from valign.teachers.protocol import Request, Sampling
 
     for i in range(count):
         yield Request(({"role": "user", "content": f"{i} {PROMPT}"},), Sampling(temperature=0.6, top_p=0.9, seed=i))
@@ -104,7 +104,8 @@ def cached(url: str, count: int, cache: Path) -> float:
     """Send calls with the teacher behind its cache; returns calls a second."""
     import openai  # noqa: F401  (loaded before the clock starts, as aiohttp is)
 
-    from valign.teachers import ApiTeacher, CachedTeacher
+    from valign.teachers.api import ApiTeacher
+    from valign.teachers.cache import CachedTeacher
 
     asked = list(requests(count))
     teacher = CachedTeacher(ApiTeacher("m", [url], concurrency=IN_FLIGHT), cache)
@@ -116,7 +117,7 @@ def cached(url: str, count: int, cache: Path) -> float:
 
 def stream(url: str, count: int) -> float:
     """Send calls with the teacher, drawn one by one and not kept; returns the process's largest memory in MiB."""
-    from valign.teachers import ApiTeacher
+    from valign.teachers.api import ApiTeacher
     from valign.teachers.protocol import Job
 
     seen = [0]

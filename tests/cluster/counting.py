@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from valign import ranks
 from valign.cli import main_with
+from valign.distributed import place
 from valign.inference import Generator
 from valign.teachers.local import LocalTeacher
 from valign.teachers.replay import ReplayTeacher
@@ -20,7 +20,7 @@ def _note(kind: Any) -> None:
     complete = kind.complete
 
     def noted(self: Any, requests: Sequence[Any]) -> Any:
-        with Path(f"completed-{ranks.PROCESS.place.rank}.jsonl").open("a") as file:
+        with Path(f"completed-{place.PROCESS.place.rank}.jsonl").open("a") as file:
             file.write(json.dumps([kind.__name__, self.id, len(requests)]) + "\n")
         return complete(self, requests)
 

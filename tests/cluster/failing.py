@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from valign import ranks
 from valign.cli import main_with
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.distributed import place
 from valign.train import main
 
 
 def _fail(*_: Any, **__: Any) -> Any:
-    if ranks.PROCESS.place.rank != int(os.environ["FAILS"]):
+    if place.PROCESS.place.rank != int(os.environ["FAILS"]):
         return logps(*_, **__)
     Path("failed-at").write_text(str(time.time()))
     raise ValignError("broken on purpose")

@@ -20,11 +20,13 @@ import tiny
 import torch
 from hydra import compose, initialize_config_dir
 
-from valign import cli, config, signals
+from valign import cli, config
 from valign.arguments import plain
-from valign.errors import Interrupted
+from valign.core.errors import Interrupted
+from valign.distributed import signals
+from valign.distributed.join import joined
+from valign.distributed.ranks import Ranks
 from valign.models import prepare_model
-from valign.ranks import Ranks, joined
 from valign.training import strategies
 from valign.training.fit import fit_dpo, fit_sft
 

@@ -21,7 +21,7 @@ import torch
 from cluster_place import LOCAL, PATHS
 from safetensors.torch import load_file
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.models import policy, prepare_model
 from valign.training.strategies import make_strategy
 

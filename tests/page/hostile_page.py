@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from valign.records import Answer, Instruction, Original, Passage, Preference, Provenance
-from valign.reporting import ArmResult, Comparison, render
+from valign.core.records import Answer, Instruction, Original, Passage, Preference, Provenance
+from valign.reporting.comparison import ArmResult, Comparison
+from valign.reporting.page import render
 
 BREAKOUT = (
     "</script><script>alert(1)</script><img src=http://example.invalid/x onerror=alert(2)>\"'<b>`${alert(3)}`{{7*7}}"

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from hostile_page import BREAKOUT, LONG_WORD
 
+from valign.core.files import read_jsonl
+from valign.core.records import Answer, Passage
 from valign.judging.desk import Desk
 from valign.judging.labels import LABELS, Label, LabelFile, tasks
-from valign.records import Answer, Passage, read_jsonl
 
 pytestmark = pytest.mark.browser
 pytest_plugins = ("chromium",)

@@ -10,8 +10,8 @@ from typing import Any
 import tiny
 import torch
 
+from valign.core.records import Preference
 from valign.models import add_adapter, load
-from valign.records import Preference
 from valign.training.data import Example, PlannedBatches, make_plan
 from valign.training.losses import supervised_logps
 

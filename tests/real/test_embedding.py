@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from valign.documents import shipped_document, shipped_questions
+from valign.core.errors import ValignError
+from valign.documents.shipped import shipped_document, shipped_questions
 from valign.embedding import Embedder
-from valign.errors import ValignError
 from valign.evaluation.bertscore import bertscore
 from valign.retrieval import make_retriever, recall_at_k
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from harbour import HARBOUR
 
-from valign.records import Answer, Instruction, Preference, Question, read_jsonl, write_jsonl
+from valign.core.files import read_jsonl, write_jsonl
+from valign.core.records import Answer, Instruction, Preference, Question
 from valign.training.callbacks import read_curves
 
 pytestmark = pytest.mark.real

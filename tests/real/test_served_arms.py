@@ -13,11 +13,12 @@ from harbour import HARBOUR, QUESTIONS, SETTINGS, lay_out, record
 from model_server import serving
 from omegaconf import DictConfig
 
+from valign.core.files import read_jsonl
+from valign.core.records import Answer
 from valign.judging.judgement import Judgement
 from valign.models import prepare_model
-from valign.pipeline import Pipeline
-from valign.recipes import Arm
-from valign.records import Answer, read_jsonl
+from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.recipes import Arm
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 pytest.importorskip("uvicorn")

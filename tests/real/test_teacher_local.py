@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from valign.teachers import CachedTeacher, LocalTeacher, Request, Sampling
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.local import LocalTeacher
+from valign.teachers.protocol import Request, Sampling
 
 pytestmark = pytest.mark.real
 

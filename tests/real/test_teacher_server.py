@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from model_server import serving
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.models import prepare_model
-from valign.teachers import ApiTeacher, CachedTeacher, Request, Sampling
+from valign.teachers.api import ApiTeacher
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.protocol import Request, Sampling
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 pytest.importorskip("uvicorn")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from valign.core.records import Instruction, Preference, Provenance
 from valign.models import load, model_id, policy, prepare_model
-from valign.records import Instruction, Preference, Provenance
 from valign.training.callbacks import read_curves
 from valign.training.chat import render
 from valign.training.fit import fit_dpo, fit_sft

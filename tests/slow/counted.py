@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from valign.cli import main_with
-from valign.progress import Bar
-from valign.teachers import CachedTeacher, Request
+from valign.core.progress import Bar
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.protocol import Request
 from valign.train import main
 
 compute = CachedTeacher._compute_group

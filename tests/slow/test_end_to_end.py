@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from harbour import SETTINGS, lay_out, record
 
-from valign.records import Answer, Question, read_jsonl
+from valign.core.files import read_jsonl
+from valign.core.records import Answer, Question
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import sys
 from omegaconf import DictConfig
 
 from valign.cli import main_with
-from valign.errors import Interrupted, ValignError
+from valign.core.errors import Interrupted, ValignError
 
 HEAVY = ("datasets", "matplotlib", "numpy", "pytorch_lightning", "torch", "transformers", "wandb")
 

@@ -10,12 +10,15 @@ from hydra.core.global_hydra import GlobalHydra
 
 from valign import cli, config
 from valign.arguments import LIMITS, plain, settings_of
+from valign.core.files import write_jsonl
+from valign.core.records import Original, Question
 from valign.embedding import Embedder
-from valign.pipeline import Pipeline
-from valign.records import Original, Question, write_jsonl
+from valign.pipeline.artifacts import Pipeline
 from valign.synthesis.build import synthesize
 from valign.synthesis.filters import Limits
-from valign.teachers import CachedTeacher, LocalTeacher, Recorder
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.local import LocalTeacher
+from valign.teachers.replay import Recorder
 
 HARBOUR = """# Code of the Harbour
 

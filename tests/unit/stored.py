@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from valign.core.files import to_dict, write_json, write_jsonl
+from valign.core.records import Answer, Document, Instruction, Preference, Provenance, Question
 from valign.documents.read import parse_document
 from valign.ledger.source import write_source
-from valign.records import Answer, Document, Instruction, Preference, Provenance, Question, to_dict, write_jsonl
-from valign.store import write_json
 from valign.synthesis.templates import load_template
 
 RULES = """# Harbour [code]

@@ -12,14 +12,15 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.records import Message, Passage, Question
+from valign.distributed.place import Place
+from valign.distributed.ranks import Ranks
 from valign.evaluation.arms import answer_questions, conversation, likelihoods
 from valign.evaluation.room import check_room
 from valign.inference import Generator
 from valign.models import context_length, load, prepare_model
-from valign.ranks import Place, Ranks
-from valign.recipes import Arm, arms_of
-from valign.records import Message, Passage, Question
+from valign.pipeline.recipes import Arm, arms_of
 from valign.teachers.protocol import Completion, Request
 from valign.training.chat import render
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from valign.records import Preference, Provenance
+from valign.core.records import Preference, Provenance
 from valign.synthesis.audit import audit, audit_lines
 
 ORIGIN = Provenance("words", 0, 5, "frame/claim", "hash", "valign", {})

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from valign.core.errors import ValignError
+from valign.core.records import Message
 from valign.embedded import byte_tokenizer
-from valign.errors import ValignError
-from valign.records import Message
 from valign.training.chat import render
 
 REJECTS_SYSTEM = (

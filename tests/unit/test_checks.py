@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from fakes import Bag, Noting
 
-from valign.documents import shipped_document, shipped_names, shipped_questions
-from valign.errors import ValignError
-from valign.records import Passage
-from valign.synthesis.checks import Language, Wordings, refuses, repetition
+from valign.core.errors import ValignError
+from valign.core.records import Passage
+from valign.core.text import refuses
+from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
+from valign.synthesis.checks import Language, Wordings, repetition
 from valign.synthesis.faithfulness import ByEntailment, make_faithfulness, verbatim
 from valign.synthesis.filters import Filters, Limits
-from valign.teachers import CachedTeacher, Completion, Request
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.protocol import Completion, Request
 
 ENGLISH = ["Nobody may feed the geese at the north gate.", "A lamp must burn at every door from dusk."]
 GEESE = Passage("d/1", ("Code",), "Nobody may feed the geese at the north gate. The keeper has a fog chest.", 0, 73)

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from valign.clauses import main
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 
 
 def config(path: Path) -> dict[str, object]:

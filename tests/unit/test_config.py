@@ -23,8 +23,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from valign import cli, config
+from valign.core.errors import ValignError
 from valign.documents.shipped import shipped_names
-from valign.errors import ValignError
 from valign.evaluation.metrics import METRICS
 from valign.schema import METRICS as CONFIGURABLE_METRICS
 from valign.schema import SCHEMAS, TrainConfig, key_type, keys

@@ -11,17 +11,19 @@ from typing import Any
 import pytest
 from fakes import Bag, Parrot
 
-from valign.documents import shipped_document, shipped_questions
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl
+from valign.core.records import Instruction, Passage, Preference, Question
 from valign.documents.read import parse_document
-from valign.errors import ValignError
-from valign.records import Instruction, Passage, Preference, Question, read_jsonl
+from valign.documents.shipped import shipped_document, shipped_questions
 from valign.synthesis.build import synthesize
 from valign.synthesis.coverage import check_coverage, count_questions, coverage_lines, top_up
 from valign.synthesis.filters import Filters, Funnel, Limits
 from valign.synthesis.instruct import Writer
 from valign.synthesis.kinds import ask_all
 from valign.synthesis.settings import Settings
-from valign.teachers import CachedTeacher, Completion, Request
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.protocol import Completion, Request
 
 LOOSE = Limits(min_relevance=-1, max_rank=99, min_faithfulness=-1, max_duplicate=0.95, max_overlap=0.5)
 RULES = {

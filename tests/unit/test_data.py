@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 import tiny
 
+from valign.core.errors import ValignError
 from valign.embedded import byte_tokenizer
-from valign.errors import ValignError
 from valign.training.chat import Rendered
 from valign.training.data import (
     Example,

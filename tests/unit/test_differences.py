@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from valign.evaluation.differences import clustered_error, holm, paired_test, smallest_effect
-from valign.reporting import ArmResult, Comparison
+from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.differences import chance, differences, sentences
 from valign.reporting.summary import summary
 

@@ -13,10 +13,11 @@ from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from docx.oxml import parse_xml
 
-from valign.documents import from_docx, parse_document
+from valign.core.errors import ValignError
+from valign.core.records import Document
+from valign.documents import from_docx
 from valign.documents.numbering import formatted
-from valign.errors import ValignError
-from valign.records import Document
+from valign.documents.read import parse_document
 
 NS = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 NOTE_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"

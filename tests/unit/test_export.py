@@ -12,10 +12,10 @@ import pytest
 import yaml
 from stored import ANSWER, HASH, RULES, write_data, write_run
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.text import markdown, one_line, printable
 from valign.ledger.card import card
 from valign.ledger.portable import write_portable
-from valign.ledger.printable import markdown, one_line, printable
 from valign.ledger.source import data_of_run, read_data
 
 ORIGIN = [

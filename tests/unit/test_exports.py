@@ -14,7 +14,7 @@ from test_results import judged_run
 from valign import report
 from valign.reporting.exports import COLUMNS, csv_table, latex, latex_table
 from valign.reporting.summary import summary
-from valign.tracking import flat_comparison
+from valign.runs.summaries import flat_comparison
 
 
 def test_csv_has_every_mean_and_every_tested_difference() -> None:

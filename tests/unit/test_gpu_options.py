@@ -12,7 +12,7 @@ import tiny
 import torch
 
 from valign import quantization
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.models import add_adapter, load, load_adapter, load_quantized, merge, policy, prepare_model, save_adapter
 from valign.training import fit, kernels
 from valign.training.losses import supervised_logps

@@ -11,9 +11,10 @@ import pytest
 from test_coverage import GEESE, HARBOUR, HELMETS, LAMPS, Silent, build, settings
 from test_scores import row
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl
+from valign.core.records import Instruction, Preference
 from valign.evaluation.scores import score_arm
-from valign.records import Instruction, Preference, read_jsonl
 from valign.reporting.extra import PARTS
 from valign.synthesis.hold_out import exposure, without
 from valign.synthesis.settings import Settings

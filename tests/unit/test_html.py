@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from valign.documents import parse_document
-from valign.errors import ValignError
-from valign.records import Document
+from valign.core.errors import ValignError
+from valign.core.records import Document
+from valign.documents.read import parse_document
 
 
 def page(html: str | bytes) -> Document:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from valign.judging import Judgement, by_reference, tournament, win_rate
+from valign.core.records import Answer
+from valign.judging import tournament
 from valign.judging.asking import by_model, prompt, scored
 from valign.judging.bradley_terry import strengths
 from valign.judging.family import family, kinship
-from valign.judging.rates import length_controlled
-from valign.records import Answer
-from valign.teachers import CachedTeacher, Completion, LocalTeacher, Request
+from valign.judging.judgement import Judgement, by_reference
+from valign.judging.rates import length_controlled, win_rate
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.local import LocalTeacher
+from valign.teachers.protocol import Completion, Request
 
 
 def answer(arm: str, i: int, text: str = "So.") -> Answer:

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from test_seeds import BASE, run
 
-from valign.errors import ValignError
-from valign.judging import Judgement
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl
+from valign.core.records import Answer, Passage
 from valign.judging.agreement import agreement, agreements
 from valign.judging.desk import Desk
+from valign.judging.judgement import Judgement
 from valign.judging.labels import LABELS, Label, LabelFile, answer_hash, as_judgements, read_labels, tasks
-from valign.records import Answer, Passage, read_jsonl
 from valign.reporting.page import render
 from valign.studies import compare, table
 

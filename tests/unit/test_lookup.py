@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from valign.core.records import Answer, Passage
 from valign.evaluation.scores import arm_label
-from valign.records import Answer, Passage
-from valign.reporting import ArmResult, Comparison
+from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.lookup import hits, lookups
 
 PASSAGES = [Passage(clause, (), "Text.", 0, 5) for clause in ("d/1", "d/2/a", "d/2/b", "d/3", "d/4")]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.models import load, prepare_model
 from valign.training.chat import Rendered
 from valign.training.data import Example, collate

@@ -13,10 +13,10 @@ from omegaconf import DictConfig
 
 from valign import cli
 from valign.arguments import plain
+from valign.core.files import read_json
 from valign.models import prepare_model
-from valign.pipeline import Pipeline
-from valign.results import warn_of_size
-from valign.store import read_json
+from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.size_checks import warn_of_size
 from valign.training.memory import GIB, Estimate, Shape, estimate, estimate_for, shape_of, too_large_to_answer, too_much
 
 MISTRAL_7B = {
@@ -177,7 +177,7 @@ def test_the_warning_comes_before_the_data(
     tmp_path: Path,
 ) -> None:
     """On a GPU of 1 MiB neither stage fits; where a finished run is evaluated, nothing is trained."""
-    monkeypatch.setattr("valign.training.strategies.device_of", lambda accelerator: "cuda")
+    monkeypatch.setattr("valign.distributed.devices.device_of", lambda accelerator: "cuda")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=2**20))
     composed = compose_config("base_model=tiny", "base_model.precision=float32", f"artifacts={tmp_path}")
     warn_of_size(Pipeline(composed), ("sft", "dpo"))

@@ -8,9 +8,9 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from valign.documents import shipped_names
+from valign.core.records import Passage
+from valign.documents.shipped import shipped_names
 from valign.evaluation import metrics
-from valign.records import Passage
 
 
 class AxisEmbedder:

@@ -15,10 +15,10 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.files import read_json
 from valign.models import add_adapter, load, load_adapter, merge, model_id, policy, prepare_model
 from valign.reporting.figures import CURVES
-from valign.store import read_json
 from valign.training.callbacks import read_curves
 from valign.training.data import PlannedBatches, encode_preferences, make_plan
 from valign.training.fit import fit_dpo, fit_sft

@@ -10,7 +10,7 @@ import pytest
 import tiny
 import torch
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.models import load, prepare_model
 from valign.training import kernels, padding
 from valign.training.chat import Rendered

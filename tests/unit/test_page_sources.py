@@ -8,14 +8,14 @@ from pathlib import Path
 
 from test_report import arm_result, comparison, page
 
-from valign.records import Instruction, Preference, Provenance, write_jsonl
+from valign.core.files import write_json, write_jsonl
+from valign.core.records import Instruction, Preference, Provenance
 from valign.reporting.comparison import Clauses
 from valign.reporting.costs import costs
 from valign.reporting.examples import MOST_CHARACTERS, MOST_EXAMPLES, Examples, cut
-from valign.results import RUN
-from valign.store import write_json
+from valign.runs.layout import RUN
 from valign.studies import compare
-from valign.teachers import CachedTeacher
+from valign.teachers.cache import CachedTeacher
 from valign.teachers.protocol import Completion, Request, Sampling
 
 ORIGIN = Provenance("Helmets are yellow.", 36, 55, "question", "0" * 16, "teacher")

@@ -16,9 +16,10 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
-from valign.documents import from_pdf, parse_document, read, read_document
-from valign.errors import ValignError
-from valign.records import Document
+from valign.core.errors import ValignError
+from valign.core.records import Document
+from valign.documents import from_pdf, read
+from valign.documents.read import parse_document, read_document
 
 DATA = Path(read.__file__).parent / "data"
 OFFICE = Path(__file__).parent / "office"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from valign.documents import shipped_document
-from valign.errors import ValignError
-from valign.pipeline import Pipeline, pinned_by
+from valign.core.errors import ValignError
+from valign.core.records import Question
+from valign.documents.shipped import shipped_document
+from valign.pipeline.artifacts import Pipeline, pinned_by
 from valign.questions import check_questions
-from valign.records import Question
 from valign.train import main
 
 

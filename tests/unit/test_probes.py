@@ -10,12 +10,12 @@ import pytest
 from fakes import Bag
 from test_report import comparison, page
 
-from valign.documents import shipped_document
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.records import Answer
+from valign.core.text import refuses
+from valign.documents.shipped import shipped_document
 from valign.probes.items import KINDS, Probe, check_probes, probes
 from valign.probes.scores import PROBED, invents, probe_scores, says_not_said
-from valign.records import Answer
-from valign.synthesis.checks import refuses
 
 
 def test_the_declarations_probes() -> None:

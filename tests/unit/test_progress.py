@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from valign.progress import Lines, duration, progress
+from valign.core.progress import Lines, duration, progress
 
 
 class Clock:

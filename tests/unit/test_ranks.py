@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from valign import ranks
-from valign.errors import ValignError
-from valign.ranks import Place, Ranks, find_place, first_host, joined
+from valign.core.errors import ValignError
+from valign.distributed import place
+from valign.distributed.join import joined
+from valign.distributed.place import Place, find_place, first_host
+from valign.distributed.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 20  # from a failure to the end of all
@@ -118,10 +120,10 @@ def test_places() -> None:
 
 
 def test_more_or_fewer_processes_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks.PROCESS, "place", Place(0, 2, launcher="srun"))
+    monkeypatch.setattr(place.PROCESS, "place", Place(0, 2, launcher="srun"))
     with pytest.raises(ValignError, match="is 8, and srun started 2 processes"), joined(8, 1.0):
         pass
-    monkeypatch.setattr(ranks.PROCESS, "place", Place())
+    monkeypatch.setattr(place.PROCESS, "place", Place())
     with pytest.raises(ValignError, match="a multirun trains on one device"), joined(2, 1.0, sweeping=True):
         pass
 

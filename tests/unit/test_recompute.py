@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.models import add_adapter, load, prepare_model
 from valign.training.data import collate, encode_instructions, encode_preferences
 from valign.training.losses import supervised_logps

@@ -8,20 +8,9 @@ from typing import Any
 
 import pytest
 
-from valign.errors import ValignError
-from valign.records import (
-    Answer,
-    Instruction,
-    Original,
-    Passage,
-    Preference,
-    Provenance,
-    Question,
-    from_dict,
-    read_jsonl,
-    to_dict,
-    write_jsonl,
-)
+from valign.core.errors import ValignError
+from valign.core.files import from_dict, read_jsonl, to_dict, write_jsonl
+from valign.core.records import Answer, Instruction, Original, Passage, Preference, Provenance, Question
 
 ORIGIN = Provenance("nine days", 10, 19, "question", "0123456789abcdef", "tiny@1", {"temperature": 0.5})
 QUESTION = {"question_id": "q1", "clause": "d/1", "question": "How long?", "reference": "Nine days."}

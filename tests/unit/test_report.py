@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from valign.errors import ValignError
-from valign.records import Answer, Passage
-from valign.reporting import ArmResult, Comparison, figures, render, render_picture, tables
+from valign.core.errors import ValignError
+from valign.core.records import Answer, Passage
+from valign.reporting import figures, tables
 from valign.reporting.answers import by_clause
-from valign.reporting.comparison import MISSING, Clauses, Metric, seconds, show
+from valign.reporting.comparison import MISSING, ArmResult, Clauses, Comparison, Metric, seconds, show
 from valign.reporting.coverage import Audit, Coverage, coverage, shortcut_audit
 from valign.reporting.differences import differences
-from valign.reporting.page import HERE
+from valign.reporting.page import HERE, render, render_picture
 from valign.reporting.verdict import verdict
 
 HOSTILE = "<script>alert(1)</script></script>\"'><img src=x onerror=alert(2)>{{7*7}}{% raw %}"

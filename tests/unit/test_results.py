@@ -9,12 +9,13 @@ from typing import Any, cast
 import pytest
 from omegaconf import OmegaConf
 
-from valign.errors import ValignError
-from valign.judging import Judgement
+from valign.core.errors import ValignError
+from valign.core.files import write_json, write_jsonl
+from valign.core.records import Answer
+from valign.judging.judgement import Judgement
 from valign.judging.labels import LABELS, Label
-from valign.records import Answer, write_jsonl
-from valign.results import JUDGEMENTS, RUN, run_folder, run_folders, state_of
-from valign.store import write_json
+from valign.pipeline.run import state_of
+from valign.runs.layout import JUDGEMENTS, RUN, run_folder, run_folders
 from valign.studies import compare
 
 

@@ -8,10 +8,10 @@ from typing import cast
 import numpy as np
 import pytest
 
-from valign.documents import shipped_document, shipped_questions
+from valign.core.errors import ValignError
+from valign.core.records import Passage, Question
+from valign.documents.shipped import shipped_document, shipped_questions
 from valign.embedding import Embedder
-from valign.errors import ValignError
-from valign.records import Passage, Question
 from valign.retrieval import Bm25Retriever, EmbeddingRetriever, indexed_text, make_retriever, recall_at_k, select
 
 

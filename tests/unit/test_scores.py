@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.records import Answer, Passage
 from valign.evaluation import scores
 from valign.evaluation.metrics import METRICS
-from valign.records import Answer, Passage
 
 
 class AxisEmbedder:

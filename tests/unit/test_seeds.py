@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from valign.core.files import to_dict, write_json, write_jsonl
+from valign.core.records import Answer, Passage
 from valign.evaluation.differences import clustered_error, paired_test
 from valign.evaluation.scores import difference, footnote, markdown_table, score_arm
 from valign.evaluation.statistics import bootstrap_mean
-from valign.records import Answer, Passage, to_dict, write_jsonl
 from valign.reporting.differences import differences
 from valign.reporting.page import render
 from valign.reporting.seeds import seed_markdown, seed_table
-from valign.results import RUN
-from valign.store import write_json
+from valign.runs.layout import RUN
 from valign.studies import compare, table
 
 

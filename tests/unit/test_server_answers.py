@@ -15,15 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 from test_teacher_api import Server
 from tiny import ADAPTER, DPO, SFT, TRAINER, instructions, preferences
 
-from valign import config, results
-from valign.errors import ValignError
+from valign import config
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl, write_json
+from valign.core.records import Answer
 from valign.evaluate import choose_server
 from valign.evaluation.scores import footnote, score_arm
 from valign.models import load, load_adapter, policy, prepare_model
-from valign.pipeline import Pipeline
-from valign.recipes import Arm
-from valign.records import Answer, read_jsonl
-from valign.store import write_json
+from valign.pipeline import run
+from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.recipes import Arm
+from valign.runs import layout
 from valign.training.fit import fit_dpo, fit_sft
 from valign.weights import write_adapter, write_model
 
@@ -146,10 +148,10 @@ def test_the_table_says_what_was_not_measured() -> None:
 
 def test_weights_come_from_a_run_that_has_trained(tmp_path: Path, compose_config: Callable[..., DictConfig]) -> None:
     with pytest.raises(ValignError, match="is not the folder of a run that has trained"):
-        results.trained_run(tmp_path)
+        run.trained_run(tmp_path)
     (tmp_path / "config.yaml").write_text("artifacts: there\n")
-    write_json(tmp_path / results.ARTIFACTS, {"sft": "0" * 16, "answers/base": "1" * 16})
-    assert results.trained_run(tmp_path).pinned == {"sft": "0" * 16}
+    write_json(tmp_path / layout.ARTIFACTS, {"sft": "0" * 16, "answers/base": "1" * 16})
+    assert run.trained_run(tmp_path).pinned == {"sft": "0" * 16}
     for wrong in (["what=model", "artifact=there"], ["arm=sft", "run=there"]):
         with pytest.raises(ValignError, match=r"needs the folder of a run|goes with what=model"):
             config.check(compose_config("output=x", *wrong, name="export"))

@@ -11,11 +11,13 @@ import tiny
 import torch
 from omegaconf import DictConfig
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.out_of_memory import explained, memory_of
 from valign.models import prepare_model
-from valign.pipeline import Pipeline
-from valign.shortage import explained, memory_of
-from valign.teachers import LocalTeacher, Request, Sampling, make_teacher
+from valign.pipeline.artifacts import Pipeline
+from valign.teachers import make_teacher
+from valign.teachers.local import LocalTeacher
+from valign.teachers.protocol import Request, Sampling
 from valign.training.fit import fit_dpo, fit_sft
 from valign.training.memory import remedies
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from valign import signals
-from valign.errors import Interrupted
+from valign.core.errors import Interrupted
+from valign.distributed import signals
 
 ELSEWHERE = (signal.SIGTERM, signal.SIGUSR2)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.slurm import LAUNCHER, check_launcher
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "slurm"

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from valign.errors import ValignError
-from valign.store import complete, digest, file_digest, read_json, stage, write_json
+from valign.core.errors import ValignError
+from valign.core.files import read_json, write_json
+from valign.core.store import complete, digest, file_digest, stage
 
 BUILDER = """
 import os, signal, sys, time

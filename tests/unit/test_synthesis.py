@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from fakes import Bag, Parrot
 
-from valign.documents import shipped_document, shipped_names, shipped_questions
-from valign.errors import ValignError
-from valign.records import Document, Fact, Instruction, Passage, Preference, Provenance, Question, read_jsonl
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl
+from valign.core.records import Document, Fact, Instruction, Passage, Preference, Provenance, Question
+from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
 from valign.synthesis.build import TEMPLATES, funnel_table, synthesize
 from valign.synthesis.couples import NEIGHBOURS, Situation, couples
 from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, names_in, numbers_in, ungrounded
@@ -27,7 +28,7 @@ from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
 from valign.synthesis.scenario import _draw, check_shares
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, labelled, load_template, topic
-from valign.teachers import CachedTeacher
+from valign.teachers.cache import CachedTeacher
 
 LOOSE = Limits(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
 

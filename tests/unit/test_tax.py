@@ -14,15 +14,15 @@ import pytest
 import torch
 from test_report import comparison, page
 
+from valign.core.files import read_rows
 from valign.models import load, prepare_model
 from valign.reporting.exports import csv_table
 from valign.reporting.extra import REMEDY, extra_markdown, extra_tables, extra_terminal
-from valign.results import read_rows
+from valign.runs.summaries import flat_scores
 from valign.tax.drift import Reading, drifts, read
 from valign.tax.items import everyday_tasks, general_texts
 from valign.tax.measure import VALUES, measure
 from valign.tax.scores import TAX, tax_scores
-from valign.tracking import flat_scores
 
 
 def test_divergences_by_hand() -> None:

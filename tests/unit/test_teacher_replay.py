@@ -8,18 +8,12 @@ from pathlib import Path
 import pytest
 from test_teachers import FakeTeacher, ask
 
-from valign.errors import ValignError
-from valign.teachers import (
-    CachedTeacher,
-    Completion,
-    LocalTeacher,
-    Recorder,
-    ReplayTeacher,
-    Request,
-    Sampling,
-    make_teacher,
-    record,
-)
+from valign.core.errors import ValignError
+from valign.teachers import make_teacher
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.local import LocalTeacher
+from valign.teachers.protocol import Completion, Request, Sampling
+from valign.teachers.replay import Recorder, ReplayTeacher, record
 
 
 def test_recording_is_replayed(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from valign.errors import ValignError
-from valign.progress import Lines
-from valign.teachers import CachedTeacher, Completion, Request, Sampling
-from valign.teachers.cache import CompletionStore, request_key
+from valign.core.errors import ValignError
+from valign.core.progress import Lines
+from valign.teachers.cache import CachedTeacher, CompletionStore, request_key
+from valign.teachers.protocol import Completion, Request, Sampling
 
 
 class FakeTeacher:

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from stored import ANSWER, HASH, RULES, harbour, origin, write_data, write_run
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl, write_json, write_jsonl
+from valign.core.records import Instruction
 from valign.ledger.find import Ledger, read_ledger, resolve
 from valign.ledger.show import check_quote, clause_entry, trace
 from valign.ledger.source import Source, read_source
-from valign.records import Instruction, read_jsonl, write_jsonl
-from valign.store import write_json
 from valign.synthesis.templates import load_template
 
 ROOT = Path(__file__).resolve().parents[2]

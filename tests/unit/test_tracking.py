@@ -16,18 +16,17 @@ from typing import Any
 import pytest
 import wandb
 
-from valign import tracking
-from valign.errors import ValignError
-from valign.records import Answer
-from valign.tracking import (
-    flat_scores,
+from valign.core.errors import ValignError
+from valign.core.records import Answer
+from valign.runs import tracking
+from valign.runs.summaries import flat_scores, mask_secrets
+from valign.runs.tracking import (
     lasting,
     log_answers,
     log_config,
     log_scores,
     logged_in,
     make_logger,
-    mask_secrets,
     tracked,
     wandb_mode,
 )
@@ -287,7 +286,7 @@ def test_a_run_outlasts_the_signals_before_a_time_limit(tmp_path: Path, caplog: 
         signalled(signal.SIGUSR1, signal.SIGUSR2)
         time.sleep(1)
         log_scores(logger, SCORES)
-    assert [record.message for record in caplog.records if record.name == "valign.tracking"] == []
+    assert [record.message for record in caplog.records if record.name == "valign.runs.tracking"] == []
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 
 
@@ -305,7 +304,7 @@ def test_a_run_ends_with_its_own_error_where_a_signal_has_ended_wandb(
                 log_scores(logger, SCORES)
         raise SystemExit(75)
     assert ended.value.code == 75
-    said = [record.message for record in caplog.records if record.name == "valign.tracking"]
+    said = [record.message for record in caplog.records if record.name == "valign.runs.tracking"]
     assert [re.sub(r"\(.*\)", "(...)", line) for line in said] == [
         "scores: the logger is gone (...); they are in a file",
         "W&B: the logger is gone (...); what it lacks is in the run's folder",

@@ -14,12 +14,13 @@ import tiny
 import torch
 from omegaconf import DictConfig
 
-from valign import results
 from valign.cli import Job
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.files import write_json
+from valign.core.records import Instruction
 from valign.models import policy, prepare_model
-from valign.records import Instruction
-from valign.store import write_json
+from valign.pipeline import run
+from valign.runs import layout
 from valign.training.data import collate, encode_instructions, encode_preferences
 from valign.training.fit import fit_dpo, fit_sft
 from valign.training.losses import pair_logps, supervised_logps
@@ -133,8 +134,8 @@ def test_a_run_notes_its_last_stages_error(
     write_json(tmp_path / stage / "abc" / "manifest.json", {"counts": counts})
     stages = ["sft", "dpo"][: 1 if stage == "sft" else 2]
     pipeline: Any = SimpleNamespace(artifacts=tmp_path, hashes={"_".join(stages): "abc"})
-    results.write_validation(pipeline, tmp_path, stages)
-    assert results.validation_error(tmp_path) == error
+    run.write_validation(pipeline, tmp_path, stages)
+    assert layout.validation_error(tmp_path) == error
     assert error is None or json.loads((tmp_path / "validation.json").read_text())["stage"] == stage
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from test_report import HOSTILE, Page, arm_result, comparison, page
 
-from valign.judging import Judgement
-from valign.reporting import Comparison
+from valign.judging.judgement import Judgement
+from valign.reporting.comparison import Comparison
 from valign.reporting.wins import WinCell, win_lines, win_matrix
 
 REFERENCE = {"kind": "reference", "model": "", "tie": 0.02, "warning": ""}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from valign.core.errors import ValignError
 from valign.documents.pdf_lines import Line, page_lines
 from valign.documents.pdf_paragraphs import to_blocks
 from valign.documents.pdf_running import without_running
 from valign.documents.pdf_words import page_words
 from valign.documents.source import Source, assemble, missing_package
-from valign.errors import ValignError
 
 log = logging.getLogger(__name__)
 

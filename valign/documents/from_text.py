@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 
+from valign.core.errors import ValignError
 from valign.documents.source import Source
-from valign.errors import ValignError
 
 MAGIC = {
     b"%PDF-": "a PDF file; rename it to end in .pdf",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from valign.core.errors import ValignError
+from valign.core.records import Document
 from valign.documents.from_docx import read_docx
 from valign.documents.from_html import read_html
 from valign.documents.from_pdf import read_pdf
@@ -13,8 +15,6 @@ from valign.documents.lines import LETTER
 from valign.documents.passages import passages
 from valign.documents.source import Source
 from valign.documents.split import outline
-from valign.errors import ValignError
-from valign.records import Document
 
 SUFFIXES = ("txt", "md", "html", "htm", "docx", "pdf")
 MAX_BYTES = 50 * 1024 * 1024

@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl
+from valign.core.records import Document, Question
 from valign.documents.read import MAX_WORDS, parse_document
-from valign.errors import ValignError
-from valign.records import Document, Question, read_jsonl
 
 SHIPPED = ("udhr", "lanternfield", "saltmarsh", "udhr_counterfactual")
 DATA = resources.files("valign.documents").joinpath("data")

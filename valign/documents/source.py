@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from valign.core.errors import ValignError
 from valign.documents.lines import KEYWORD, LETTER
-from valign.errors import ValignError
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
 SPACES = re.compile(r"[^\S\n]+")

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from valign.progress import progress
-from valign.ranks import Ranks
-from valign.records import Answer, Message, Passage, Question
+from valign.core.progress import progress
+from valign.core.records import Answer, Message, Passage, Question
+from valign.distributed.ranks import Ranks
 from valign.synthesis.templates import labelled
 from valign.teachers.protocol import Completion, Request, Sampling, Teacher
 

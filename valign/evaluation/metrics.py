@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from valign.records import Original, Passage
+from valign.core.records import Original, Passage
 from valign.retrieval import clause_passages
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.teachers.api import ApiTeacher
 
 GROUP = "evaluation.server"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.records import Passage, Question
 from valign.evaluation.arms import conversation
-from valign.records import Passage, Question
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

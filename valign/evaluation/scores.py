@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.records import Answer, Passage
+from valign.core.text import refuses
 from valign.evaluation import metrics
 from valign.evaluation.bertscore import TokenEmbedder, bertscore
 from valign.evaluation.contradiction import contradicts
 from valign.evaluation.metrics import METRICS, Embedder, MetricInfo
 from valign.evaluation.statistics import bootstrap_mean, paired_difference
-from valign.records import Answer, Passage
-from valign.synthesis.checks import refuses
 
 ARM_LABELS = {
     "base": "base",

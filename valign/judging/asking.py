@@ -8,9 +8,9 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from valign.core.records import Answer, Message
+from valign.core.store import digest
 from valign.judging.judgement import Judgement, judgement, paired
-from valign.records import Answer, Message
-from valign.store import digest
 from valign.teachers.prompts import filled, turns_of
 from valign.teachers.protocol import Request, Sampling
 

@@ -12,7 +12,7 @@ from importlib import resources
 from statistics import median
 from typing import Any
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.judging.labels import LabelFile, Task
 
 POLICY = (

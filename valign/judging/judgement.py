@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from valign.core.records import Answer
 from valign.evaluation.metrics import length_words
-from valign.records import Answer
 
 
 @dataclass(frozen=True)

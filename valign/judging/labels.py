@@ -13,9 +13,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl, to_dict
+from valign.core.records import Answer, Passage
 from valign.judging.judgement import Judgement, judgement
-from valign.records import Answer, Passage, read_jsonl, to_dict
 from valign.retrieval import clause_passages
 
 LABELS = "labels.jsonl"

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from valign.ledger.printable import markdown, one_line
+from valign.core.text import markdown, one_line
 from valign.ledger.source import DataSet
 from valign.synthesis.build import funnel_table
 from valign.synthesis.coverage import coverage_lines

@@ -10,12 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from valign.errors import ValignError
-from valign.ledger.printable import one_line
+from valign.core.errors import ValignError
+from valign.core.files import read_json, read_jsonl
+from valign.core.records import Answer, Instruction, Passage, Preference
+from valign.core.store import complete
+from valign.core.text import one_line
 from valign.ledger.source import DATA, DataSet, Source, read_data, source_of_run
-from valign.records import Answer, Instruction, Passage, Preference, read_jsonl
-from valign.results import RUN
-from valign.store import complete, read_json
+from valign.runs.layout import RUN
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from valign.core.files import new_folder, write_json, write_jsonl
+from valign.core.records import Instruction, Message, Preference
 from valign.ledger.card import card, dataset_name
 from valign.ledger.source import DataSet
-from valign.records import Instruction, Message, Preference, write_jsonl
-from valign.store import new_folder, write_json
 
 Row = dict[str, Any]
 SFT_FILE, PAIRS_FILE, SINGLE_FILE = "sft.jsonl", "preference.jsonl", "preference_single.jsonl"
@@ -55,7 +55,7 @@ def _write(data: DataSet, folder: Path, license: str) -> None:
 def sft_row(row: Instruction) -> Row:
     """Return a row of D_sft as a conversation.
 
-    >>> from valign.records import Provenance
+    >>> from valign.core.records import Provenance
     >>> row = Instruction("sft-1", ("d/1",), "phrase", "Why?", "So.", Provenance("So", 0, 2, "t", "h", "m"))
     >>> sft_row(row)["messages"]
     [{'role': 'user', 'content': 'Why?'}, {'role': 'assistant', 'content': 'So.'}]

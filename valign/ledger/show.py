@@ -8,13 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from valign.documents import read_document, shipped_document, shipped_names
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.records import Answer, Instruction, Preference, Provenance
+from valign.core.text import one_line, printable
+from valign.documents.read import read_document
+from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.scores import arm_label
 from valign.ledger.find import Example, Ledger, passage_of, resolve, rows_of
-from valign.ledger.printable import one_line, printable
 from valign.ledger.source import DataSet, Source, template_text
-from valign.records import Answer, Instruction, Preference, Provenance
 from valign.synthesis.templates import load_template
 
 LABEL = 11

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from valign.errors import ValignError
-from valign.records import Document, Instruction, Passage, Preference, Question, from_dict, read_jsonl
-from valign.results import RUN
-from valign.store import MANIFEST, complete, read_json, write_json
+from valign.core.errors import ValignError
+from valign.core.files import from_dict, read_json, read_jsonl, write_json
+from valign.core.records import Document, Instruction, Passage, Preference, Question
+from valign.core.store import MANIFEST, complete
+from valign.runs.layout import RUN
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT
 from valign.synthesis.templates import Template
 

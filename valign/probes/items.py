@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from valign.errors import ValignError
-from valign.records import Document, Question, read_jsonl
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl
+from valign.core.records import Document, Question
 from valign.retrieval import clause_passages
 
 KINDS = ("pressure", "paraphrase", "benign", "conflict", "silent")

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from valign.core.records import Answer
+from valign.core.text import refuses
 from valign.evaluation import metrics
 from valign.evaluation.metrics import Embedder, MetricInfo
 from valign.evaluation.statistics import bootstrap_mean
-from valign.records import Answer
-from valign.synthesis.checks import refuses
 
 PROBED: dict[str, MetricInfo] = {
     info.name: info

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.evaluation.metrics import METRICS
 from valign.evaluation.scores import arm_label
-from valign.judging import Judgement, Tournament, by_reference, tournament
+from valign.judging import tournament
+from valign.judging.judgement import Judgement, by_reference
 from valign.judging.labels import Label
-from valign.records import Answer, Instruction, Passage, Preference
+from valign.judging.tournament import Tournament
 from valign.retrieval import clause_passages
 from valign.tax.scores import TAX
 

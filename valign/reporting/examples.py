@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from valign.records import Instruction, Preference
+from valign.core.records import Instruction, Preference
 from valign.reporting.comparison import ArmResult, Comparison
 
 MOST_EXAMPLES = 3

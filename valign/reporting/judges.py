@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from valign.judging import Judgement
 from valign.judging.agreement import Agreement, agreements
+from valign.judging.judgement import Judgement
 from valign.judging.labels import as_judgements
 from valign.reporting.comparison import Comparison, number, show
 

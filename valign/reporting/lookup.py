@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from valign.core.records import Passage
 from valign.evaluation.statistics import Interval, bootstrap_mean, paired_difference
-from valign.records import Passage
 from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric, number, show
 from valign.retrieval import clause_passages
 

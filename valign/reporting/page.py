@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.evaluation.scores import server_note
 from valign.reporting import answers, figures, tables
 from valign.reporting.comparison import Clauses, Comparison, Metric, seconds, show

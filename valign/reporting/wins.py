@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from valign.evaluation.scores import arm_label
 from valign.evaluation.statistics import Interval
-from valign.judging import Tournament, WinRate
+from valign.judging.rates import WinRate
+from valign.judging.tournament import Tournament
 from valign.reporting.comparison import BASE, MISSING, Comparison, show
 from valign.reporting.figures import level
 

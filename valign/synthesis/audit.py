@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from valign.records import Preference
+from valign.core.records import Preference
 
 FOLDS = 5
 FEWEST = 20

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valign.errors import ValignError
-from valign.records import Document, Question, write_jsonl
-from valign.store import write_json
+from valign.core.errors import ValignError
+from valign.core.files import write_json, write_jsonl
+from valign.core.records import Document, Question
 from valign.synthesis.audit import audit, audit_lines
 from valign.synthesis.citing import cited, cited_pair
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-REFUSAL = re.compile(
-    r"^\W*(?:i'm|i am) (?:sorry|afraid)\b"
-    r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"
-    r"|\b(?:i (?:can't|cannot|can not|won't|will not)|(?:i am|i'm) (?:unable|not able) to) "
-    r"(?:help|assist|answer|provide|comply|discuss|fulfil|give (?:you )?(?:legal|medical|any) advice)",
-    re.I,
-)
+from valign.core.text import words
+
 LEAST_SCRIPT = 0.05
 SHINGLE = 5
 PERMUTATIONS = 128
 CANDIDATES_FROM = 0.5
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Return the lower-case words of a text."""
-    return tuple(re.findall(r"\w+", text.lower()))
-
-
-def refuses(text: str) -> bool:
-    """Tell whether a text refuses to answer, in one of the usual English phrases.
-
-    >>> refuses("I'm sorry, but I can't help with that."), refuses("A guest cannot help at the counter.")
-    (True, False)
-    """
-    return REFUSAL.search(text.replace("\u2019", "'")) is not None
 
 
 def repetition(text: str) -> float:

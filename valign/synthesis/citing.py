@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from valign.records import Instruction, Passage, Preference
+from valign.core.records import Instruction, Passage, Preference
 
 NUMBERED = re.compile(r"(?:[^\W\d]+ )?(?:§ ?)?(?:\d+(?:\.\d+)*|[IVXLC]+\b)")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from valign.records import Passage, Provenance
+from valign.core.records import Passage, Provenance
 from valign.synthesis.templates import labelled
 
 if TYPE_CHECKING:

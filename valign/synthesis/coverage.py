@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from valign.errors import ValignError
-from valign.records import Instruction, Passage, Preference, Question
-from valign.store import digest
+from valign.core.errors import ValignError
+from valign.core.records import Instruction, Passage, Preference, Question
+from valign.core.store import digest
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instruct import PHRASE_FRAMES, RECITE_FRAMES, Writer, frame_words, keep_framed, row_of
 from valign.synthesis.kinds import ask_all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valign.records import Passage
+from valign.core.records import Passage
 from valign.synthesis.templates import labelled
 
 SHOWN = 3

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from valign.records import Fact, Passage
+from valign.core.records import Fact, Passage
 from valign.synthesis.facts import facts_of, make_fact
 from valign.synthesis.instruct import Writer
 from valign.synthesis.templates import labelled

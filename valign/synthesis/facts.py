@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from itertools import zip_longest
 
-from valign.records import Fact, Passage
-from valign.store import digest
+from valign.core.records import Fact, Passage
+from valign.core.store import digest
 from valign.synthesis.edits import NAME, NUMBER, SERIES
 from valign.synthesis.quotes import sentences
 

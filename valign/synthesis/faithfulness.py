@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from valign.errors import ValignError
-from valign.records import Passage
+from valign.core.errors import ValignError
+from valign.core.records import Passage
 from valign.synthesis.templates import labelled, load_template
 from valign.teachers.protocol import Request, Sampling
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from valign.records import Passage, Question
-from valign.synthesis.checks import Language, Wordings, refuses, repetition, words
+from valign.core.records import Passage, Question
+from valign.core.text import refuses, words
+from valign.synthesis.checks import Language, Wordings, repetition
 from valign.synthesis.edits import ungrounded
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
 from valign.synthesis.templates import labelled

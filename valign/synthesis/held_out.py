@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from valign.errors import ValignError
-from valign.records import Passage, Question
-from valign.store import digest
+from valign.core.errors import ValignError
+from valign.core.records import Passage, Question
+from valign.core.store import digest
 from valign.synthesis.coverage import top_up
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.filters import Filters, Funnel

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from valign.errors import ValignError
-from valign.records import Document
+from valign.core.errors import ValignError
+from valign.core.records import Document
 
 
 def without(document: Document, clauses: Sequence[str]) -> Document:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from valign.records import Document, Instruction, Message, Passage, Provenance
-from valign.store import digest
+from valign.core.records import Document, Instruction, Message, Passage, Provenance
+from valign.core.store import digest
 from valign.synthesis.edits import as_question, edits, names_in
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.hold_out import without

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from valign.errors import ValignError
-from valign.records import Instruction, Passage
+from valign.core.errors import ValignError
+from valign.core.records import Instruction, Passage
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instruct import Writer, instruction
 from valign.synthesis.quotes import Quote

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from valign.records import Fact, Passage
+from valign.core.records import Fact, Passage
 from valign.synthesis.edits import NUMBER, SERIES
 from valign.synthesis.facts import CONDITION, COST, NOBODY, PREPOSITIONS
 from valign.synthesis.quotes import Quote, sentences

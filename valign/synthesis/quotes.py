@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from valign.records import Passage
+from valign.core.records import Passage
 
 if TYPE_CHECKING:
     from valign.evaluation.metrics import Embedder

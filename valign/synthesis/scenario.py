@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from valign.errors import ValignError
-from valign.records import Passage, Preference
-from valign.store import digest
+from valign.core.errors import ValignError
+from valign.core.records import Passage, Preference
+from valign.core.store import digest
 from valign.synthesis.couples import Situation, couples
 from valign.synthesis.edits import contradiction, edits
 from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel

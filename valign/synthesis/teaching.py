@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from valign.records import Fact, Instruction, Passage
-from valign.store import digest
+from valign.core.records import Fact, Instruction, Passage
+from valign.core.store import digest
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instruct import Writer, instruction
 from valign.synthesis.phrasings import phrasings, sentence_of

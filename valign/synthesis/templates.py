@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from valign.errors import ValignError
-from valign.records import Message, Passage
-from valign.store import digest
+from valign.core.errors import ValignError
+from valign.core.records import Message, Passage
+from valign.core.store import digest
 from valign.teachers.prompts import filled, turns_of
 
 PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer)\}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from valign.records import read_jsonl
+from valign.core.files import read_jsonl
 
 DATA = resources.files("valign.tax").joinpath("data")
 

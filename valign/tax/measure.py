@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valign.core.files import read_jsonl, write_jsonl
+from valign.core.records import Message
+from valign.distributed.ranks import Ranks
 from valign.evaluation.arms import complete
-from valign.ranks import Ranks
-from valign.records import Message, read_jsonl, write_jsonl
 from valign.tax.drift import Drift, drifts, read
 from valign.tax.items import everyday_tasks, general_texts
 from valign.teachers.protocol import Request, Sampling

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valign.errors import ValignError
-from valign.records import Instruction, Message, Provenance, read_jsonl
-from valign.store import digest
+from valign.core.errors import ValignError
+from valign.core.files import read_jsonl
+from valign.core.records import Instruction, Message, Provenance
+from valign.core.store import digest
 from valign.tax.items import DATA
 from valign.teachers.protocol import Request, Sampling
 

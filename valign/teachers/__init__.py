@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher

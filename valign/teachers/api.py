@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.teachers.calls import Call, body_of, calls_of, part_of
 from valign.teachers.protocol import Completion, Job, Part, Request
 from valign.teachers.servers import (

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from valign.progress import Bar, progress
+from valign.core.progress import Bar, progress
 from valign.teachers.completions import BackgroundWriter, Completions, CompletionStore, Row, Spent
 from valign.teachers.protocol import Completion, Job, Part, Request, StreamingTeacher, Teacher, TellingTeacher, Usage
 from valign.teachers.spending import Meter, prompt_tokens

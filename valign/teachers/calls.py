@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from valign.records import Message
+from valign.core.records import Message
 from valign.teachers.protocol import Completion, Job, Part, Request, Usage
 from valign.teachers.spending import estimate_tokens, prompt_tokens
 

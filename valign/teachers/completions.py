@@ -14,7 +14,7 @@ from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.teachers.protocol import Completion, Usage
 
 if TYPE_CHECKING:

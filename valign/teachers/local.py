@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valign.shortage import explained, halved
+from valign.core.out_of_memory import explained, halved
 from valign.teachers.protocol import Completion, Request
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from valign.records import Message
+from valign.core.records import Message
 
 TURN = re.compile(r"^### (system|user|assistant)\n", re.MULTILINE)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from valign.records import Message
+from valign.core.records import Message
 
 if TYPE_CHECKING:
     from valign.teachers.spending import Meter

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from valign.errors import ValignError
-from valign.store import file_digest
+from valign.core.errors import ValignError
+from valign.core.store import file_digest
 from valign.teachers.protocol import Completion, Request, Teacher
 
 GROUP = 16

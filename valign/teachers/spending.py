@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from valign.errors import LimitReached
-from valign.records import Message
+from valign.core.errors import LimitReached
+from valign.core.records import Message
 from valign.teachers.protocol import Usage
 
 CHARACTERS_PER_TOKEN = 4

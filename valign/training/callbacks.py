@@ -12,10 +12,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from valign import signals
-from valign.errors import Interrupted
-from valign.progress import Bar, progress
-from valign.tracking import lasting
+from valign.core.errors import Interrupted
+from valign.core.progress import Bar, progress
+from valign.distributed import signals
+from valign.runs.tracking import lasting
 
 CHECKPOINT = re.compile(r"^step-(\d+)\.ckpt$")
 CURVES = "curves.csv"

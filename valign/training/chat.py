@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from valign.errors import ValignError
-from valign.records import Message
+from valign.core.errors import ValignError
+from valign.core.records import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from valign.errors import ValignError
-from valign.records import Instruction, Message, Preference
+from valign.core.errors import ValignError
+from valign.core.records import Instruction, Message, Preference
 from valign.training.chat import Rendered, render
 from valign.training.losses import CHOSEN, COMMON, REJECTED
 

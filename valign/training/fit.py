@@ -12,12 +12,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valign import signals
-from valign.errors import ValignError
-from valign.ranks import Ranks
-from valign.records import Instruction, Preference
-from valign.shortage import explained
-from valign.store import digest, read_json, write_json
+from valign.core.errors import ValignError
+from valign.core.files import read_json, write_json
+from valign.core.out_of_memory import explained
+from valign.core.records import Instruction, Preference
+from valign.core.store import digest
+from valign.distributed import signals
+from valign.distributed.ranks import Ranks
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -59,7 +60,7 @@ class Stage:
     @property
     def device(self) -> str:
         """The kind of device that it trains on."""
-        from valign.training.strategies import device_of
+        from valign.distributed.devices import device_of
 
         return device_of(str(self.trainer["accelerator"]))
 
@@ -179,11 +180,12 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     """Load, train, save; see ``fit_sft``."""
     import torch
 
+    from valign.distributed.devices import world_size
     from valign.models import load_tokenizer
     from valign.training.data import deal_again
     from valign.training.kernels import require_packages
     from valign.training.memory import remedies
-    from valign.training.strategies import quiet, world_size
+    from valign.training.strategies import quiet
     from valign.training.validation import hold_out
 
     if stage.ranks.share(lambda: trained(stage.folder)):
@@ -236,12 +238,13 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     """Load the stage's start, under ZeRO-3 in shards, and make it trainable."""
     import torch
 
+    from valign.distributed.devices import own_device
     from valign.models import add_adapter, load_quantized, policy
     from valign.training.fused import fuse
     from valign.training.kernels import apply_kernels
     from valign.training.padding import require_padding_free
     from valign.training.recompute import recompute_activations
-    from valign.training.strategies import own_device, zero_stage
+    from valign.training.strategies import zero_stage
 
     kind = stage.trainer.get("attention")
     stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.training.padding import FLASH
 
 OWN_LOSSES = ("cross_entropy", "fused_linear_cross_entropy")

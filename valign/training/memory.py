@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from valign.shortage import halved
+from valign.core.out_of_memory import halved
 
 GIB = 2**30
 MASTER_BYTES = 4

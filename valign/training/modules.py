@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.training.data import Batch, PlannedBatches
 from valign.training.losses import pair_lengths, pair_logps, sft_loss, supervised_logps
 from valign.training.preference import PreferenceLoss

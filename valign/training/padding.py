@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from valign import attention
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

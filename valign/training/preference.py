@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 
 if TYPE_CHECKING:
     import torch

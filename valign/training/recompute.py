@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
 from valign.training.zero import is_sharded
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from valign.errors import ValignError
-from valign.progress import progress
-from valign.ranks import Ranks
+from valign.core.errors import ValignError
+from valign.core.progress import progress
+from valign.distributed.ranks import Ranks
 
 if TYPE_CHECKING:
     from valign.training.data import PlannedBatches

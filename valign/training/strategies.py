@@ -11,8 +11,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from valign.errors import ValignError
-from valign.ranks import Place, Ranks
+from valign.core.errors import ValignError
+from valign.distributed.devices import device_of, world_size
+from valign.distributed.place import Place
+from valign.distributed.ranks import Ranks
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -30,35 +32,6 @@ UNNEEDED_WARNINGS = (
     "srun",
     "isinstance",
 )
-
-
-def device_of(accelerator: str) -> str:
-    """Return ``cuda`` or ``cpu``, the kind of device that an accelerator setting means here.
-
-    Raises:
-        ValignError: A GPU is asked for and there is none.
-    """
-    import torch
-
-    gpu = torch.cuda.is_available()
-    if accelerator == "gpu" and not gpu:
-        raise ValignError("trainer.accelerator=gpu, but PyTorch sees no GPU; choose trainer=cpu.")
-    return "cuda" if gpu and accelerator in ("gpu", "auto") else "cpu"
-
-
-def own_device(accelerator: str, ranks: Ranks) -> str:
-    """Return the device that this process has for itself, for example ``cuda:1``."""
-    device = device_of(accelerator)
-    if device == "cpu" or ranks.world == 1:
-        return device
-    import torch
-
-    return f"cuda:{ranks.place.local_rank % torch.cuda.device_count()}"
-
-
-def world_size(trainer: Mapping[str, Any]) -> int:
-    """Return the number of devices over all machines."""
-    return int(trainer.get("devices") or 1) * int(trainer.get("num_nodes") or 1)
 
 
 def on_cpu_ranks() -> bool:

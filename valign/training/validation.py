@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
 
-from valign.errors import ValignError
-from valign.records import Instruction, Preference
+from valign.core.errors import ValignError
+from valign.core.records import Instruction, Preference
 
 Row = TypeVar("Row", Instruction, Preference)
 

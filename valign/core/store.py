@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from valign.errors import ValignError
+from valign.core.errors import ValignError
+from valign.core.files import write_json
 
 MANIFEST = "manifest.json"
 LIBRARIES = ("torch", "transformers", "peft", "pytorch-lightning", "datasets", "sentence-transformers")
@@ -45,45 +42,10 @@ def code_digest(*parts: str) -> str:
     Args:
         *parts: Folders or files below ``valign/``, for example ``synthesis`` or ``models.py``.
     """
-    root = Path(__file__).resolve().parent
+    root = Path(__file__).resolve().parents[1]
     found = [[root / part] if part.endswith(".py") else (root / part).rglob("*.py") for part in parts]
     files = [file for group in found for file in group]
     return digest(sorted(f"{file.relative_to(root)} {file_digest(file)}" for file in files))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one step, so that a reader sees the whole file or none."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    os.replace(part, path)
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-@contextmanager
-def new_folder(output: Path) -> Iterator[Path]:
-    """Give a folder to be filled; it becomes ``output`` when the block ends well, and is gone when it does not.
-
-    Raises:
-        ValignError: ``output`` is there and not empty, or cannot be written.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
-    part = None
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-        yield part
-        part.chmod(0o755)
-        os.replace(part, output)
-    except OSError as error:
-        raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def complete(folder: Path) -> bool:
@@ -169,7 +131,7 @@ def _version(library: str) -> str | None:
 
 def _git_revision() -> str | None:
     """Return the commit of the checkout this package runs from, with ``+`` where it has changes."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     try:
         command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from valign.arguments import plain
-from valign.documents import read_document, shipped_document, shipped_names
-from valign.errors import ValignError
-from valign.ranks import Ranks
-from valign.records import Answer, Document, Instruction, Preference, Question, from_dict, read_jsonl
-from valign.shortage import explained, halved
+from valign.core.errors import ValignError
+from valign.core.files import from_dict, read_jsonl
+from valign.core.out_of_memory import explained, halved
+from valign.core.records import Answer, Document, Instruction, Preference, Question
+from valign.distributed.ranks import Ranks
+from valign.documents.read import read_document
+from valign.documents.shipped import shipped_document, shipped_names
 
 if TYPE_CHECKING:
     from valign.evaluation.arms import Likelihoods
     from valign.evaluation.remote import AnswerServer
-    from valign.tracking import RunLogger
+    from valign.runs.tracking import RunLogger
 
 ANSWERS = "completions.sqlite"
 
@@ -131,8 +133,8 @@ class Process:
 
     def _policy(self, weights: Sequence[Path]) -> tuple[Any, Any]:
         """Load the model of some trained stages, and the tokenizer, on this process's device."""
+        from valign.distributed.devices import own_device
         from valign.models import policy
-        from valign.training.strategies import own_device
 
         base = self.config.base_model
         device = own_device(self.config.trainer.accelerator, self.ranks)

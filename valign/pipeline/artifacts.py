@@ -14,46 +14,40 @@ from omegaconf import OmegaConf
 
 from valign.arguments import limits_of, plain, settings_of, teacher_of
 from valign.budget import Budget, DryTeacher, dry_pass
-from valign.documents import shipped_questions
+from valign.core.errors import ValignError
+from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
+from valign.core.records import Answer, Instruction, Passage, Preference, Question
+from valign.core.store import code_digest, digest, file_digest, stage
+from valign.documents.shipped import shipped_questions
 from valign.embedding import Embedder
-from valign.errors import ValignError
 from valign.ledger.source import latest_source, write_source
-from valign.process import ANSWERS, Process
+from valign.pipeline.context import CACHE
+from valign.pipeline.data_stage import NOT_HASHED, REPLAY
+from valign.pipeline.recipes import Arm
+from valign.pipeline.training_stage import curves_by_step
+from valign.pipeline.worker import ANSWERS, Process
 from valign.questions import as_filtered, check_questions
-from valign.recipes import Arm
-from valign.records import (
-    Answer,
-    Instruction,
-    Passage,
-    Preference,
-    Question,
-    read_jsonl,
-    to_dict,
-    write_jsonl,
-)
-from valign.results import JUDGEMENTS
 from valign.retrieval import LOOKED_UP, WHOLE
-from valign.store import code_digest, digest, file_digest, read_json, stage
+from valign.runs.layout import JUDGEMENTS
+from valign.runs.tracking import lasting
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
 from valign.synthesis.diff import compare
 from valign.synthesis.held_out import no_questions
 from valign.synthesis.templates import load_template
-from valign.teachers import CachedTeacher, LocalTeacher, Teacher
+from valign.teachers.cache import CachedTeacher
 from valign.teachers.completions import CompletionStore
-from valign.tracking import lasting
+from valign.teachers.local import LocalTeacher
+from valign.teachers.protocol import Teacher
 
 if TYPE_CHECKING:
     from valign.evaluation.remote import AnswerServer
 
 log = logging.getLogger(__name__)
 
-CACHE = "completions.sqlite"
 ANSWERING = (
     *("attention.py", "inference.py", "kv_cache.py", "models.py", "quantization.py", "retrieval.py"),
     *("training/chat.py", "training/head.py"),
 )
-NOT_HASHED = ("question_teacher", "templates")  # their id and their words stand among the inputs
-REPLAY = "replay.jsonl"
 
 
 @dataclass
@@ -545,15 +539,6 @@ class Pipeline(Process):
         """Return the counts of synthesis."""
         counts: dict[str, Any] = read_json(self.data / FUNNEL)
         return counts
-
-
-def curves_by_step(folder: Path) -> list[tuple[int, dict[str, float]]]:
-    """Return a training stage's curves, from its ``curves.csv``: the quantities of each step."""
-    steps: dict[int, dict[str, float]] = {}
-    for line in (folder / "curves.csv").read_text(encoding="utf-8").splitlines()[1:]:
-        step, quantity, value = line.split(",")
-        steps.setdefault(int(step), {})[quantity] = float(value)
-    return sorted(steps.items())
 
 
 def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 
+REFUSAL = re.compile(
+    r"^\W*(?:i'm|i am) (?:sorry|afraid)\b"
+    r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    r"|\b(?:i (?:can't|cannot|can not|won't|will not)|(?:i am|i'm) (?:unable|not able) to) "
+    r"(?:help|assist|answer|provide|comply|discuss|fulfil|give (?:you )?(?:legal|medical|any) advice)",
+    re.I,
+)
+
+
 REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
@@ -26,3 +35,17 @@ def markdown(text: str) -> str:
 
 def _shown(character: str) -> bool:
     return character not in REORDERING and unicodedata.category(character) not in ("Cc", "Cs")
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the lower-case words of a text."""
+    return tuple(re.findall(r"\w+", text.lower()))
+
+
+def refuses(text: str) -> bool:
+    """Tell whether a text refuses to answer, in one of the usual English phrases.
+
+    >>> refuses("I'm sorry, but I can't help with that."), refuses("A guest cannot help at the counter.")
+    (True, False)
+    """
+    return REFUSAL.search(text.replace("\u2019", "'")) is not None

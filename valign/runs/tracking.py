@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import netrc
 import os
-import re
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from valign.errors import ValignError
-from valign.records import Answer
-from valign.store import digest
+from valign.core.errors import ValignError
+from valign.core.records import Answer
+from valign.core.store import digest
+from valign.runs.summaries import flat_comparison, flat_scores, mask_secrets
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger, WandbLogger
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MASK = "***"
 SECONDS_TO_START = 30.0
 PUBLIC_HOST = "api.wandb.ai"
-SECRET_KEY = re.compile(r"(^|[_.-])(api_?key|token|password|passwd|secret|credentials?)$", re.IGNORECASE)
-LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
 MODES = {
     "online": "online",
     "run": "online",
@@ -257,21 +254,6 @@ def log_config(logger: RunLogger, config: Mapping[str, Any]) -> None:
         logger.log_hyperparams(mask_secrets(config))
 
 
-def mask_secrets(value: Any, key: str = "") -> Any:
-    """Return a JSON value with the texts behind secret keys, and the logins in URLs, replaced by ``***``.
-
-    A key is secret when its last word is one: ``hf_token`` and ``api_key`` are, ``api_key_env`` and ``batch_tokens``
-    are not.
-    """
-    if isinstance(value, Mapping):
-        return {name: mask_secrets(item, str(name)) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [mask_secrets(item, key) for item in value]
-    if isinstance(value, str):
-        return MASK if value and SECRET_KEY.search(key) else LOGIN_IN_URL.sub(f"{MASK}@", value)
-    return value
-
-
 def log_scores(logger: RunLogger, scores: Mapping[str, Any]) -> None:
     """Put an arm's scores into the W&B run's summary.
 
@@ -288,24 +270,6 @@ def log_scores(logger: RunLogger, scores: Mapping[str, Any]) -> None:
         run.summary.update(flat_scores(scores))
 
 
-def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Return one arm's means, intervals and differences as a flat dictionary; see ``log_scores``.
-
-    The metrics by kind of question, of its alignment tax and of its probes are among the means.
-    """
-    prefix = f"scores/{scores['arm']}"
-    flat: dict[str, float] = {f"{prefix}/n": scores["n"]}
-    parts = (scores, *(scores.get(name, {}) for name in ("by_kind", "by_exposure", "tax", "probes")))
-    metrics = {name: cell for part in parts for name, cell in part.get("metrics", {}).items()}
-    tables = [("", metrics), *((f"/minus_{arm}", table) for arm, table in scores["versus"].items())]
-    for suffix, table in tables:
-        for metric, interval in table.items():
-            name = f"{prefix}/{metric}{suffix}"
-            flat[name] = interval["mean"]
-            flat[f"{name}/low"], flat[f"{name}/high"] = interval["ci95"]
-    return flat
-
-
 def log_comparison(logger: RunLogger, summary: Mapping[str, Any]) -> None:
     """Put what a comparison found beyond the arms' scores into the W&B run's summary; see ``flat_comparison``.
 
@@ -316,35 +280,6 @@ def log_comparison(logger: RunLogger, summary: Mapping[str, Any]) -> None:
     run = _wandb_run(logger)
     if run is not None:
         run.summary.update(flat_comparison(summary))
-
-
-def flat_comparison(summary: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return tests, retrieval recall, win rates and strengths as a flat dictionary, under ``scores/<arm>/``.
-
-    ``<metric>/minus_<other>/p`` (``p_holm``, ``effect_size``, ``smallest_effect``), ``retrieval_recall``,
-    ``wins_over_<other>`` (with ``/length_controlled`` and ``/flips``) and ``strength``; means have ``/low`` and
-    ``/high``.
-    """
-    flat: dict[str, float | None] = {}
-
-    def put(name: str, interval: Mapping[str, Any], mean: str = "mean") -> None:
-        flat[name] = interval[mean]
-        flat[f"{name}/low"], flat[f"{name}/high"] = interval["ci95"]
-
-    for row in summary["differences"]:
-        for key in ("p", "p_holm", "effect_size", "smallest_effect"):
-            flat[f"scores/{row['arm']}/{row['metric']}/minus_{row['other']}/{key}"] = row[key]
-    for row in summary["retrieval"]:
-        put(f"scores/{row['arm']}/retrieval_recall", row["recall"])
-    wins = summary["wins"] or {"pairs": [], "bradley_terry": []}
-    for row in wins["pairs"]:
-        name = f"scores/{row['arm']}/wins_over_{row['other']}"
-        put(name, row["win_rate"])
-        put(f"{name}/length_controlled", row["length_controlled"])
-        flat[f"{name}/flips"] = row["flips"]
-    for row in wins["bradley_terry"]:
-        put(f"scores/{row['arm']}/strength", row, "strength")
-    return flat
 
 
 def log_answers(logger: RunLogger, answers: Sequence[Answer], limit: int = 500) -> None:

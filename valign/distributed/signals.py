@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 
-from valign.errors import Interrupted
+from valign.core.errors import Interrupted
 
 HEEDED = (signal.SIGTERM, signal.SIGUSR1)
 LEFT = (*HEEDED, signal.SIGUSR2)  # the last is submitit's

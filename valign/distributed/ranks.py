@@ -18,13 +18,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from valign.errors import Interrupted, ValignError
+from valign.core.errors import Interrupted, ValignError
+from valign.distributed.place import LOCAL, PROCESS, Place
 
 log = logging.getLogger(__name__)
 
@@ -36,70 +36,6 @@ SHARED_SECONDS = 60.0
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 90.0
 ANNOUNCE_SECONDS = 20.0
-LOCAL = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a process stands among those that its launcher has started.
-
-    Attributes:
-        rank: Its number, from 0.
-        world: How many there are.
-        local_rank: Its number on its machine.
-        node: The machine's number.
-        launcher: ``srun``, ``torchrun``, or nothing where there is none.
-        address: Where the first process is found.
-        port: The first of two ports there, for the store and for PyTorch's process group.
-    """
-
-    rank: int = 0
-    world: int = 1
-    local_rank: int = 0
-    node: int = 0
-    launcher: str = ""
-    address: str = LOCAL
-    port: int = 0
-
-
-def find_place(environment: Mapping[str, str] | None = None) -> Place:
-    """Return where this process stands, by what srun or torchrun has put into its environment.
-
-    >>> find_place({"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "0",
-    ...             "SLURM_NODEID": "1", "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "gpu[03-04]"})
-    Place(rank=1, world=2, local_rank=0, node=1, launcher='srun', address='gpu03', port=10182)
-    """
-    e = os.environ if environment is None else environment
-    if int(e.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and e.get("SLURM_STEP_ID", "").isdigit():
-        chosen = 10000 + (int(e["SLURM_JOB_ID"]) * 13 + int(e["SLURM_STEP_ID"])) % 10000 * 2
-        return Place(
-            int(e["SLURM_PROCID"]),
-            int(e["SLURM_STEP_NUM_TASKS"]),
-            int(e["SLURM_LOCALID"]),
-            int(e["SLURM_NODEID"]),
-            "srun",
-            e.get("MASTER_ADDR") or first_host(e["SLURM_STEP_NODELIST"]),
-            int(e.get("MASTER_PORT") or chosen),
-        )
-    if int(e.get("WORLD_SIZE", 1)) > 1 and "RANK" in e and {"VALIGN_PORT", "MASTER_PORT"} & set(e):
-        local, size = int(e.get("LOCAL_RANK", 0)), int(e.get("LOCAL_WORLD_SIZE", 1))
-        # torchrun's own store listens on MASTER_PORT
-        port = int(e.get("VALIGN_PORT") or int(e["MASTER_PORT"]) + 1)
-        return Place(int(e["RANK"]), int(e["WORLD_SIZE"]), local, int(e["RANK"]) // size, "torchrun",
-                     e.get("MASTER_ADDR", LOCAL), port)  # fmt: skip
-    return Place()
-
-
-def first_host(nodes: str) -> str:
-    """Return the first name in SLURM's short form of a list.
-
-    >>> first_host("gpu[03-04,7],login1"), first_host("n1,n2")
-    ('gpu03', 'n1')
-    """
-    head, bracket, rest = nodes.partition("[")
-    if not bracket or "," in head:
-        return head.partition(",")[0]
-    return head + rest.replace("-", ",").replace("]", ",").partition(",")[0]
 
 
 class Ranks:
@@ -389,84 +325,6 @@ class Ranks:
             sys.stdout.flush()
             print(f"error: {text}", file=sys.stderr, flush=True)
         os._exit(code)
-
-
-@dataclass
-class _Process:
-    """What this process knows about itself, for messages that one of all is to print."""
-
-    joined: bool = False
-    silent: bool = False
-    place: Place = field(default_factory=find_place)
-
-
-PROCESS = _Process()
-
-
-def speaks() -> bool:
-    """Tell whether this process prints its mistakes: of several with the same one, before they meet, the first does."""
-    return (PROCESS.joined and not PROCESS.silent) or PROCESS.place.rank == 0
-
-
-@contextlib.contextmanager
-def joined(asked: int | None, wait_seconds: float, sweeping: bool = False) -> Iterator[Ranks]:
-    """Meet the other processes of this run, and part from them in the end, or with the first error of any.
-
-    Args:
-        asked: Processes that the settings ask for; None takes what the launcher started.
-        wait_seconds: How long they wait for the first.
-        sweeping: Whether this is a job of a multirun, which cannot be started again as other ranks.
-
-    Raises:
-        ValignError: There are more or fewer processes than asked for.
-    """
-    place = PROCESS.place
-    spawning = asked is not None and asked > 1 and not place.launcher
-    if asked is not None and place.launcher and asked != place.world:
-        raise ValignError(
-            f"trainer.devices x trainer.num_nodes is {asked}, and {place.launcher} started {place.world} processes; "
-            "set both to what was started: one process for each device."
-        )
-    if spawning:
-        if sweeping:
-            raise ValignError("a multirun trains on one device in each job; use a run without -m for several.")
-        place = Place(0, asked or 1, port=_free_port())
-    ranks = Ranks(place, wait_seconds)
-    if spawning:
-        ranks.spawn()
-    try:
-        ranks.connect()
-    except ValignError:
-        PROCESS.joined = True
-        raise
-    PROCESS.joined = True
-    if not ranks.first:
-        logging.getLogger("valign").setLevel(logging.WARNING)
-    try:
-        yield ranks
-    except BaseException as error:
-        if ranks.world == 1:
-            raise
-        lost = isinstance(error, RuntimeError) and LOST_CONNECTION.search(str(error))
-        cause = Interrupted(f"rank {ranks.rank} has lost another process.") if lost else error
-        codes = {ValignError: "exit_code", SystemExit: "code"}
-        code = next((getattr(cause, name) for kind, name in codes.items() if isinstance(cause, kind)), 1)
-        ranks.fail(cause, code if isinstance(code, int) else 1)
-        if lost:
-            raise cause from None
-        raise
-    ranks.end()
-
-
-def _free_port() -> int:
-    """Return the first of two neighbouring free ports."""
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind((LOCAL, 0))
-            port = int(one.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError):
-                two.bind((LOCAL, port + 1))
-                return port
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,158 @@
+"""Files that others read: written whole or not at all, as JSON, JSONL or a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from valign.core.errors import ValignError
+from valign.core.records import Original, Provenance
+
+Row = TypeVar("Row")
+
+
+def to_dict(row: Any) -> dict[str, Any]:
+    """Return the row as plain dictionaries and tuples, ready for JSON."""
+    return dataclasses.asdict(row)
+
+
+def from_dict(kind: type[Row], data: Mapping[str, Any], where: str = "") -> Row:
+    """Build a row from its JSON form.
+
+    Args:
+        kind: The record's class.
+        data: The decoded JSON object; keys that the record does not have are an error.
+        where: File and line, for the message.
+
+    Raises:
+        ValignError: A key is missing or unknown, or a value has the wrong type.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, kind))}
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise ValignError(f"{where}: unknown key '{unknown[0]}'; a {kind.__name__} has: {', '.join(fields)}.")
+    required = [n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [n for n in required if n not in data]
+    if missing:
+        raise ValignError(f"{where}: key '{missing[0]}' is missing; add it ({kind.__name__} needs {required}).")
+    values = {name: _typed(name, fields[name].type, value, where) for name, value in data.items()}
+    return kind(**values)
+
+
+def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
+    """Check one JSON value against the field's annotation and return it in the record's type."""
+    expected = str(annotation)
+    if expected in ("Provenance", "Original | None"):
+        if value is None and expected != "Provenance":
+            return None
+        if not isinstance(value, Mapping):
+            raise ValignError(f"{where}: '{name}' must be a JSON object, not {type(value).__name__}.")
+        place = f"{where}, {name}"
+        return from_dict(Provenance, value, place) if expected == "Provenance" else from_dict(Original, value, place)
+    if expected == "int" and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValignError(f"{where}: '{name}' must be a whole number, not {type(value).__name__}.")
+    if expected == "str" and not isinstance(value, str):
+        raise ValignError(f"{where}: '{name}' must be text, not {type(value).__name__}; put it in quotes.")
+    if expected == "tuple[str, ...]":
+        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+            raise ValignError(f"{where}: '{name}' must be a list of texts.")
+        return tuple(value)
+    if expected == "tuple[tuple[str, ...], ...]":
+        if not isinstance(value, list | tuple) or not all(isinstance(v, list | tuple) and v for v in value):
+            raise ValignError(f"{where}: '{name}' must be a list of lists of accepted wordings.")
+        return tuple(tuple(str(w) for w in v) for v in value)
+    if name == "verdict" and value not in ("yes", "no", None):
+        raise ValignError(f'{where}: \'verdict\' must be "yes", "no" or null, not {value!r}.')
+    return value
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
+    """Write rows to a file in one step (a reader never sees half of it); return their number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    count = 0
+    with part.open("w", encoding="utf-8") as file:
+        for row in rows:
+            data = row if isinstance(row, dict) else to_dict(row)
+            file.write(json.dumps(data, ensure_ascii=False) + "\n")
+            count += 1
+    os.replace(part, path)
+    return count
+
+
+def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
+    """Read a JSONL file of one kind of record.
+
+    Raises:
+        ValignError: The file is missing, not UTF-8, or a line is not such a record; the line is named.
+    """
+    if path.is_dir():
+        raise ValignError(f"{path} is a folder, not a JSONL file; give the path of the file itself.")
+    if not path.is_file():
+        raise ValignError(f"{path} does not exist; check the path.")
+    rows: list[Row] = []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # other ends of lines may stand in a text
+    except UnicodeDecodeError as error:
+        raise ValignError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValignError(f"{where}: not JSON ({error.msg} at column {error.colno}); mend the line.") from None
+        if not isinstance(data, dict):
+            raise ValignError(f"{where}: a JSON object is expected, not {type(data).__name__}.")
+        rows.append(from_dict(kind, data, where))
+    return rows
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON in one step, so that a reader sees the whole file or none."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """Give a folder to be filled; it becomes ``output`` when the block ends well, and is gone when it does not.
+
+    Raises:
+        ValignError: ``output`` is there and not empty, or cannot be written.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
+    part = None
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+        yield part
+        part.chmod(0o755)
+        os.replace(part, output)
+    except OSError as error:
+        raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSONL file of plain objects."""
+    import json
+
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

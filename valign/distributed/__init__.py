@@ -1,0 +1,1 @@
+"""Distributed: the processes of one run, where each stands, and the signals that end them."""

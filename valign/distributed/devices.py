@@ -1,0 +1,38 @@
+"""Which device a process computes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from valign.core.errors import ValignError
+from valign.distributed.ranks import Ranks
+
+
+def device_of(accelerator: str) -> str:
+    """Return ``cuda`` or ``cpu``, the kind of device that an accelerator setting means here.
+
+    Raises:
+        ValignError: A GPU is asked for and there is none.
+    """
+    import torch
+
+    gpu = torch.cuda.is_available()
+    if accelerator == "gpu" and not gpu:
+        raise ValignError("trainer.accelerator=gpu, but PyTorch sees no GPU; choose trainer=cpu.")
+    return "cuda" if gpu and accelerator in ("gpu", "auto") else "cpu"
+
+
+def own_device(accelerator: str, ranks: Ranks) -> str:
+    """Return the device that this process has for itself, for example ``cuda:1``."""
+    device = device_of(accelerator)
+    if device == "cpu" or ranks.world == 1:
+        return device
+    import torch
+
+    return f"cuda:{ranks.place.local_rank % torch.cuda.device_count()}"
+
+
+def world_size(trainer: Mapping[str, Any]) -> int:
+    """Return the number of devices over all machines."""
+    return int(trainer.get("devices") or 1) * int(trainer.get("num_nodes") or 1)

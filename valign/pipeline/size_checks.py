@@ -1,0 +1,56 @@
+"""What can be known to be too large before anything is computed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+log = logging.getLogger(__name__)
+
+
+if TYPE_CHECKING:
+    from valign.pipeline.artifacts import Pipeline
+
+
+def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
+    """Warn, before anything is computed, where a training or the answers are estimated not to fit on a device.
+
+    Args:
+        pipeline: The run's.
+        stages: What is to be trained; nothing where a finished run is evaluated.
+    """
+    from valign.distributed.devices import device_of
+
+    if device_of(str(pipeline.config.trainer.accelerator)) != "cuda":
+        return
+    import torch
+    from omegaconf import OmegaConf
+
+    from valign.arguments import plain
+    from valign.models import resolve_precision, shape_of
+    from valign.training.memory import estimate_for, too_large_to_answer, too_much
+
+    c = pipeline.config
+    shape = shape_of(pipeline.model[0], c.base_model.trust_remote_code).to_dict()
+    stored = resolve_precision(c.base_model.precision, "cuda").itemsize
+    available = torch.cuda.get_device_properties(0).total_memory
+    for stage in stages:
+        needed = estimate_for(
+            shape,
+            adapter=c.adapter,
+            settings=c[stage],
+            trainer=plain(c.trainer),
+            stored_bytes=stored,
+            pairs=stage == "dpo",
+            quantized=OmegaConf.select(c, "base_model.quantization") is not None,
+        )
+        host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        line = needed and too_much(needed, available, host, int(c.trainer.devices))
+        if line:
+            log.warning("%s: %s", stage, line)
+    elsewhere = pipeline.server is not None and not pipeline.server.measures
+    line = None if elsewhere else too_large_to_answer(shape, stored, available)
+    if line:
+        log.warning(line)

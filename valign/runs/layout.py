@@ -1,0 +1,68 @@
+"""Run folders: what a run leaves for a reader."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from valign.core.errors import ValignError
+from valign.core.files import read_json
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger(__name__)
+
+RUN = "run.json"
+ARTIFACTS = "artifacts.json"
+PAGE = "report.html"
+JUDGEMENTS = "judgements.jsonl"
+VALIDATION = "validation.json"
+PROBED = "probes.jsonl"
+SEED_IN_NAME = re.compile(r"\+seed--?\d+")
+
+
+def complete(folder: Path, state: str) -> bool:
+    """Tell whether a run's folder holds the result of this very config and these inputs."""
+    file = folder / RUN
+    return file.is_file() and (folder / PAGE).is_file() and read_json(file).get("state") == state
+
+
+def validation_error(folder: Path) -> float | None:
+    """Return a run's error on its held-out training examples; None where none were held out."""
+    noted = folder / VALIDATION
+    return float(read_json(noted)["error"]) if noted.is_file() else None
+
+
+def run_folders(runs: Path) -> list[Path]:
+    """Return the run folders in a folder (or the folder itself, where it is one), numbers in their names by size.
+
+    Raises:
+        ValignError: There is none.
+    """
+    if not runs.is_dir():
+        raise ValignError(f"{runs} is not a folder; give the folder of a run or of several, as in runs=runs/udhr.")
+    found = [runs] if (runs / RUN).is_file() else sorted((file.parent for file in runs.rglob(RUN)), key=_by_number)
+    if not found:
+        raise ValignError(f"{runs} holds no finished run; run python -m valign.train +experiment=udhr first.")
+    return found
+
+
+def _by_number(path: Path) -> list[tuple[list[str | float], str]]:
+    """Return what puts ``rank-9`` before ``rank-16``, and 0.25 before 0.5: a folder's text and numbers in turn."""
+    split = {part: re.split(r"(\d+(?:\.\d+)?)", part) for part in path.parts}
+    return [([float(text) if i % 2 else text for i, text in enumerate(split[part])], part) for part in path.parts]
+
+
+def run_folder(folder: Path) -> Path:
+    """Return the one run folder that a folder is, or holds.
+
+    Raises:
+        ValignError: There is none, or there are several.
+    """
+    found = [f for f in run_folders(folder) if "evaluations" not in f.relative_to(folder).parts]
+    if len(found) != 1:
+        raise ValignError(f"{folder} holds {len(found)} runs; give the folder of one, such as run=runs/udhr/sft_dpo.")
+    return found[0]
