@@ -16,11 +16,12 @@ import numpy as np
 
 from valign.core.progress import duration
 from valign.core.records import Document, Question
+from valign.generation.requests import Completion, Request
 from valign.synthesis.filters import Limits
 from valign.teachers.cache import request_key
 from valign.teachers.calls import calls_of
 from valign.teachers.completions import Completions, CompletionStore, Spent
-from valign.teachers.protocol import Completion, Job, Request
+from valign.teachers.protocol import Job
 from valign.teachers.spending import cost, prompt_tokens
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 from valign.cli import main_with
 
 if TYPE_CHECKING:
-    from valign.inference import Generator
+    from valign.generation.generator import Generator
 
 
 def main(config: DictConfig) -> None:
     """Read a question a line and print every arm's answer, until the input ends."""
     from valign.evaluation.arms import conversation
     from valign.evaluation.scores import arm_label
-    from valign.teachers.protocol import Request, Sampling
+    from valign.generation.requests import Request, Sampling
 
     generators, system = load(Path(config.runs).expanduser())
     print(f"arms: {', '.join(arm_label(name) for name in generators)}. One question a line; Ctrl-D ends.")
@@ -35,8 +35,8 @@ def load(runs: Path) -> tuple[dict[str, Generator], str | None]:
     """Load the arms that answer from memory, each once."""
     from valign.core.files import read_json
     from valign.distributed.devices import device_of
-    from valign.inference import Generator
-    from valign.models import policy
+    from valign.generation.generator import Generator
+    from valign.models.load import policy
     from valign.pipeline.artifacts import Pipeline, pinned_by
     from valign.runs import layout
 

@@ -33,9 +33,9 @@ def write_data(config: DictConfig, output: Path) -> None:
 
 def write_weights(config: DictConfig, output: Path) -> None:
     """Write an arm's merged model, or its adapter, and say how to serve it."""
-    from valign import weights
     from valign.distributed.devices import device_of
-    from valign.models import resolve_precision
+    from valign.models import export
+    from valign.models.precision import resolve_precision
     from valign.pipeline.recipes import arms_of
     from valign.pipeline.run import trained_run
 
@@ -55,13 +55,13 @@ def write_weights(config: DictConfig, output: Path) -> None:
             "device": place,
             "trust_remote_code": base.trust_remote_code,
         }
-        weights.write_model(output, pipeline.model[0], trained, precision, **options)
+        export.write_model(output, pipeline.model[0], trained, precision, **options)
         command = f"vllm serve {output} --served-model-name {name}"
     elif quantization:
         raise ValignError(f"an adapter trained on {quantization} is right on those weights alone; use what=model.")
     else:
-        rank = weights.write_adapter(output, str(pipeline.model[0]), trained)
-        most = next((r for r in weights.SERVED_RANKS if r >= rank), rank)
+        rank = export.write_adapter(output, str(pipeline.model[0]), trained)
+        most = next((r for r in export.SERVED_RANKS if r >= rank), rank)
         command = (
             f"vllm serve {pipeline.model[0]} --generation-config vllm --enable-lora --max-lora-rank {most} "
             f"--lora-modules {name}={output}"

@@ -9,7 +9,7 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.files import to_dict
 from valign.core.records import Document, Question
-from valign.retrieval import clause_passages
+from valign.documents.clauses import clause_passages
 
 
 def as_filtered(question: Question) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from valign.cli import main_with
 from valign.core.errors import ValignError
 
-
 log = logging.getLogger("valign.train")
 
 NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "budget_only")

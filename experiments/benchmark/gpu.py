@@ -74,7 +74,7 @@ def numerics(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the measurements of real weights: for each stage both precisions, valign's and TRL's of each."""
     from subjects import initial_adapter
 
-    from valign.models import prepare_model
+    from valign.models.load import prepare_model
 
     name = "tiny" if options.shape == "tiny" else "embedded:smollm2-135m"
     model, adapter = prepare_model(name), options.work / "numerics.safetensors"

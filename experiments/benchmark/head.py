@@ -25,7 +25,7 @@ def measured(vocabulary: int, hidden: int, tokens: int, trained: bool, way: str)
     import torch
     import torch.nn.functional as F
 
-    from valign.training.head import token_logps
+    from valign.models.logprobs import token_logps
 
     torch.set_num_threads(1)
     head = torch.nn.Linear(hidden, vocabulary, bias=False).requires_grad_(trained)

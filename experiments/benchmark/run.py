@@ -172,7 +172,7 @@ def measure(options: argparse.Namespace, work: Measurements) -> dict[str, Any]:
     """Make the measurements of the real model and return them: ceiling, candidates, rounds."""
     from subjects import initial_adapter
 
-    from valign.models import prepare_model
+    from valign.models.load import prepare_model
 
     model, adapter = prepare_model(options.model), options.work / f"{options.model.split(':')[-1]}.safetensors"
     if not adapter.is_file():

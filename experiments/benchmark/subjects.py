@@ -112,7 +112,7 @@ def random_model(folder: Path, vocabulary: int) -> Path:
         folder: Where models are kept.
         vocabulary: Rows of the output layer; text uses the first 259.
     """
-    from valign.embedded import write_random_llama
+    from valign.models.random_model import write_random_llama
 
     path = folder / f"random-{vocabulary}"
     if (path / "tokenizer_config.json").is_file():
@@ -143,7 +143,7 @@ def random_mistral(folder: Path, name: str, device: str) -> Path:
     import torch
     from transformers import MistralConfig, MistralForCausalLM
 
-    from valign.embedded import byte_tokenizer
+    from valign.models.random_model import byte_tokenizer
 
     path, tokenizer = folder / f"mistral-{name}", byte_tokenizer()
     if (path / "tokenizer_config.json").is_file():
@@ -166,7 +166,8 @@ def initial_adapter(model: Path, file: Path, precision: str = "float32") -> None
     """Write the adapter that valign starts from, for the other trainer to start from it too."""
     from safetensors.torch import save_file
 
-    from valign.models import add_adapter, load
+    from valign.models.adapters import add_adapter
+    from valign.models.load import load
 
     policy: Any = add_adapter(load(model, precision)[0], **ADAPTER, seed=0)
     save_file({name: p.detach().contiguous() for name, p in policy.named_parameters() if p.requires_grad}, file)

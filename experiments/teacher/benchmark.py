@@ -94,7 +94,7 @@ async def bare(url: str, count: int) -> float:
 
 def requests(count: int) -> Iterator[Any]:
     """Yield different requests."""
-    from valign.teachers.protocol import Request, Sampling
+    from valign.generation.requests import Request, Sampling
 
     for i in range(count):
         yield Request(({"role": "user", "content": f"{i} {PROMPT}"},), Sampling(temperature=0.6, top_p=0.9, seed=i))

@@ -9,7 +9,7 @@ from typing import Any
 
 from valign.cli import main_with
 from valign.distributed import place
-from valign.inference import Generator
+from valign.generation.generator import Generator
 from valign.teachers.local import LocalTeacher
 from valign.teachers.replay import ReplayTeacher
 from valign.train import main

@@ -26,7 +26,7 @@ from valign.core.errors import Interrupted
 from valign.distributed import signals
 from valign.distributed.join import joined
 from valign.distributed.ranks import Ranks
-from valign.models import prepare_model
+from valign.models.load import prepare_model
 from valign.training import strategies
 from valign.training.fit import fit_dpo, fit_sft
 

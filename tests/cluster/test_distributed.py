@@ -124,7 +124,7 @@ def parameters(place: Place) -> int:
     """Return the numbers in the tiny model and an adapter."""
     from safetensors.torch import load_file
 
-    from valign.models import prepare_model
+    from valign.models.load import prepare_model
 
     base = load_file(Path(prepare_model("tiny")) / "model.safetensors")
     return sum(weight.numel() for weight in base.values()) + trained(place)

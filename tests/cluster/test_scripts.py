@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from cluster_place import ROOT, Place, train
 
-from valign.models import prepare_model
+from valign.models.load import prepare_model
 
 pytestmark = pytest.mark.cluster
 pytest_plugins = ("cluster_place",)

@@ -22,7 +22,7 @@ from cluster_place import LOCAL, PATHS
 from safetensors.torch import load_file
 
 from valign.core.errors import ValignError
-from valign.models import policy, prepare_model
+from valign.models.load import policy, prepare_model
 from valign.training.strategies import make_strategy
 
 pytestmark = pytest.mark.cluster

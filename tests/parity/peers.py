@@ -11,7 +11,8 @@ import tiny
 import torch
 
 from valign.core.records import Preference
-from valign.models import add_adapter, load
+from valign.models.adapters import add_adapter
+from valign.models.load import load
 from valign.training.data import Example, PlannedBatches, make_plan
 from valign.training.losses import supervised_logps
 

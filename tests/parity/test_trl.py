@@ -17,7 +17,7 @@ import pytest
 import tiny
 import torch
 
-from valign.models import load, prepare_model
+from valign.models.load import load, prepare_model
 from valign.training.data import Example, encode_instructions, encode_preferences
 from valign.training.fit import fit_dpo, fit_sft
 from valign.training.losses import pair_lengths, pair_logps, sft_loss

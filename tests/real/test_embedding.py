@@ -10,9 +10,9 @@ import pytest
 
 from valign.core.errors import ValignError
 from valign.documents.shipped import shipped_document, shipped_questions
-from valign.embedding import Embedder
 from valign.evaluation.bertscore import bertscore
-from valign.retrieval import make_retriever, recall_at_k
+from valign.retrieval.embedder import Embedder
+from valign.retrieval.search import make_retriever, recall_at_k
 
 pytestmark = pytest.mark.real
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from valign.generation.requests import Request, Sampling
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
-from valign.teachers.protocol import Request, Sampling
 
 pytestmark = pytest.mark.real
 

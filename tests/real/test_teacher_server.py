@@ -10,10 +10,10 @@ import pytest
 from model_server import serving
 
 from valign.core.errors import ValignError
-from valign.models import prepare_model
+from valign.generation.requests import Request, Sampling
+from valign.models.load import prepare_model
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.protocol import Request, Sampling
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 pytest.importorskip("uvicorn")

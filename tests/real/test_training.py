@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from valign.core.records import Instruction, Preference, Provenance
-from valign.models import load, model_id, policy, prepare_model
+from valign.models.chat_template import render
+from valign.models.identity import model_id
+from valign.models.load import load, policy, prepare_model
 from valign.training.callbacks import read_curves
-from valign.training.chat import render
 from valign.training.fit import fit_dpo, fit_sft
 from valign.training.losses import supervised_logps
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from valign.cli import main_with
 from valign.core.progress import Bar
+from valign.generation.requests import Request
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.protocol import Request
 from valign.train import main
 
 compute = CachedTeacher._compute_group

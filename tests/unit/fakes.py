@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from valign.teachers.protocol import Completion, Request
+from valign.generation.requests import Completion, Request
 
 WIDTH = 1024
 

@@ -12,8 +12,8 @@ from valign import cli, config
 from valign.arguments import LIMITS, plain, settings_of
 from valign.core.files import write_jsonl
 from valign.core.records import Original, Question
-from valign.embedding import Embedder
 from valign.pipeline.artifacts import Pipeline
+from valign.retrieval.embedder import Embedder
 from valign.synthesis.build import synthesize
 from valign.synthesis.filters import Limits
 from valign.teachers.cache import CachedTeacher

@@ -18,11 +18,11 @@ from valign.distributed.place import Place
 from valign.distributed.ranks import Ranks
 from valign.evaluation.arms import answer_questions, conversation, likelihoods
 from valign.evaluation.room import check_room
-from valign.inference import Generator
-from valign.models import context_length, load, prepare_model
+from valign.generation.generator import Generator
+from valign.generation.requests import Completion, Request
+from valign.models.chat_template import render
+from valign.models.load import context_length, load, prepare_model
 from valign.pipeline.recipes import Arm, arms_of
-from valign.teachers.protocol import Completion, Request
-from valign.training.chat import render
 
 FOG = Passage("d/1", ("Code", "Section 1. Fog"), "The horn sounds {twice} in fog.", 0, 31)
 OIL = Passage("d/2", ("Code",), "Oil is kept below.", 31, 49)

@@ -12,11 +12,12 @@ import pytest
 from omegaconf import DictConfig
 
 from valign.budget import Budget, DryTeacher, Step, placeholder, table
+from valign.generation.requests import Completion, Request, Sampling
 from valign.pipeline.artifacts import Pipeline
 from valign.synthesis.filters import well_formed
 from valign.teachers.cache import request_key
 from valign.teachers.completions import CompletionStore, Row, Spent
-from valign.teachers.protocol import Completion, Request, Sampling, Usage
+from valign.teachers.protocol import Usage
 from valign.teachers.spending import cost, estimate_tokens
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ import pytest
 
 from valign.core.errors import ValignError
 from valign.core.records import Message
-from valign.embedded import byte_tokenizer
-from valign.training.chat import render
+from valign.models.chat_template import render
+from valign.models.random_model import byte_tokenizer
 
 REJECTS_SYSTEM = (
     "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system role') }}"

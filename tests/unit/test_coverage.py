@@ -16,6 +16,7 @@ from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Passage, Preference, Question
 from valign.documents.read import parse_document
 from valign.documents.shipped import shipped_document, shipped_questions
+from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
 from valign.synthesis.coverage import check_coverage, count_questions, coverage_lines, top_up
 from valign.synthesis.filters import Filters, Funnel, Limits
@@ -23,7 +24,6 @@ from valign.synthesis.instruct import Writer
 from valign.synthesis.kinds import ask_all
 from valign.synthesis.settings import Settings
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.protocol import Completion, Request
 
 LOOSE = Limits(min_relevance=-1, max_rank=99, min_faithfulness=-1, max_duplicate=0.95, max_overlap=0.5)
 RULES = {

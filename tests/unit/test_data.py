@@ -8,8 +8,8 @@ import pytest
 import tiny
 
 from valign.core.errors import ValignError
-from valign.embedded import byte_tokenizer
-from valign.training.chat import Rendered
+from valign.models.chat_template import Rendered
+from valign.models.random_model import byte_tokenizer
 from valign.training.data import (
     Example,
     Plan,

@@ -9,11 +9,11 @@ import tiny
 import torch
 from test_fused import random_model
 
-from valign import decoder
-from valign.decoder import FastDecoder, can_decode
-from valign.inference import Generator
-from valign.kv_cache import Branching
-from valign.models import load, prepare_model
+from valign.generation import decoder
+from valign.generation.decoder import FastDecoder, can_decode
+from valign.generation.generator import Generator
+from valign.generation.kv_cache import Branching
+from valign.models.load import load, prepare_model
 
 PROMPTS = [[5, 6, 7, 8, 9, 10], [5, 6, 7, 20], [5, 6, 7, 30, 31]]
 STEPS = 20  # more than a block of the cache

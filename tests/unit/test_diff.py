@@ -15,11 +15,11 @@ from valign import arguments
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl
 from valign.core.records import Document, Passage, Preference
+from valign.documents.changes import Changes, compare
 from valign.documents.read import parse_document
+from valign.generation.requests import Completion, Request
 from valign.ledger.source import Source, latest_source, read_source, write_source
 from valign.pipeline.artifacts import Pipeline
-from valign.synthesis.diff import Changes, compare
-from valign.teachers.protocol import Completion, Request
 
 RULES = {
     "Helmets": "Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for nine days.",

@@ -12,9 +12,9 @@ import pytest
 from valign.core.errors import ValignError
 from valign.core.records import Document
 from valign.documents import read
+from valign.documents.outline import slug
 from valign.documents.read import parse_document, read_document
 from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
-from valign.documents.split import slug
 
 DATA = Path(__file__).parents[2] / "valign" / "documents" / "data"
 # Number of numbered or separate paragraphs of each article that has more than one; the other 16 articles have one.

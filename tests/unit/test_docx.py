@@ -15,9 +15,9 @@ from docx.oxml import parse_xml
 
 from valign.core.errors import ValignError
 from valign.core.records import Document
-from valign.documents import from_docx
-from valign.documents.numbering import formatted
 from valign.documents.read import parse_document
+from valign.documents.readers import docx as docx_reader
+from valign.documents.readers.docx_numbering import formatted
 
 NS = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 NOTE_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"
@@ -259,7 +259,7 @@ def test_bad_word_files(raw: bytes, message: str) -> None:
 
 def test_the_unpacked_size_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = saved(docx.Document())
-    monkeypatch.setattr(from_docx, "MAX_UNPACKED", 1000)
+    monkeypatch.setattr(docx_reader, "MAX_UNPACKED", 1000)
     with pytest.raises(ValignError, match="looks like a decompression bomb"):
         read(raw)
 

@@ -11,8 +11,8 @@ import torch
 from test_padding import DPO, SFT, both, distances, require_equal
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from valign import attention
-from valign.models import load, prepare_model
+from valign.models import attention
+from valign.models.load import load, prepare_model
 from valign.training.data import Example, collate
 from valign.training.fused import fuse
 from valign.training.losses import supervised_logps

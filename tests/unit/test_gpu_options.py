@@ -11,9 +11,10 @@ import pytest
 import tiny
 import torch
 
-from valign import quantization
 from valign.core.errors import ValignError
-from valign.models import add_adapter, load, load_adapter, load_quantized, merge, policy, prepare_model, save_adapter
+from valign.models import quantization
+from valign.models.adapters import add_adapter, load_adapter, merge, save_adapter
+from valign.models.load import load, load_quantized, policy, prepare_model
 from valign.training import fit, kernels
 from valign.training.losses import supervised_logps
 

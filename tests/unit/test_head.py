@@ -10,8 +10,9 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from valign.models import add_adapter, load, prepare_model
-from valign.training import head as chunked
+from valign.models import logprobs as chunked
+from valign.models.adapters import add_adapter
+from valign.models.load import load, prepare_model
 from valign.training.data import collate, encode_instructions
 from valign.training.losses import supervised_logps
 

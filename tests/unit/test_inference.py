@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from valign.inference import Generator, choose
-from valign.kv_cache import pad_left
-from valign.models import load, prepare_model
-from valign.teachers.protocol import Completion, Request, Sampling
-from valign.training.chat import render
+from valign.generation.generator import Generator, choose
+from valign.generation.kv_cache import pad_left
+from valign.generation.requests import Completion, Request, Sampling
+from valign.models.chat_template import render
+from valign.models.load import load, prepare_model
 
 PROMPTS = ("Hi?", "May I feed the geese in the park after dark?", "Who opens the gate?", "Why", "How long is it kept?")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from valign.core.records import Answer
+from valign.generation.requests import Completion, Request
 from valign.judging import tournament
 from valign.judging.asking import by_model, prompt, scored
 from valign.judging.bradley_terry import strengths
@@ -18,7 +19,6 @@ from valign.judging.judgement import Judgement, by_reference
 from valign.judging.rates import length_controlled, win_rate
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
-from valign.teachers.protocol import Completion, Request
 
 
 def answer(arm: str, i: int, text: str = "So.") -> Answer:

@@ -19,6 +19,7 @@ from valign.core.files import read_jsonl
 from valign.core.records import Document, Instruction, Passage, Preference, Provenance, Question
 from valign.documents.read import parse_document
 from valign.documents.shipped import shipped_document
+from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
 from valign.synthesis.citing import citation, cited, cited_pair
 from valign.synthesis.filters import Filters, Funnel, Limits
@@ -27,7 +28,6 @@ from valign.synthesis.kinds import ask_all, shares
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import load_template, template_names
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.protocol import Completion, Request
 
 Compose = Callable[..., DictConfig]
 LOOSE = Limits(min_relevance=0.0, max_rank=3, min_faithfulness=0.0, max_duplicate=1.0, max_overlap=0.9)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from valign.inference import Generator
-from valign.kv_cache import Branching, Repeating, can_branch, shared_length
-from valign.models import load, prepare_model
-from valign.teachers.protocol import Request, Sampling
-from valign.training.chat import render
+from valign.generation.generator import Generator
+from valign.generation.kv_cache import Branching, Repeating, can_branch, shared_length
+from valign.generation.requests import Request, Sampling
+from valign.models.chat_template import render
+from valign.models.load import load, prepare_model
 
 EXAMPLES = ({"role": "user", "content": "Rule: Bread until noon."}, {"role": "assistant", "content": "When is bread?"})
 RULES = ("Dogs on a lead.", "No bonfires on the beach between April and July.", "A vote each.", "Keys cost eleven.")

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from valign.core.errors import ValignError
-from valign.models import load, prepare_model
-from valign.training.chat import Rendered
+from valign.models.chat_template import Rendered
+from valign.models.load import load, prepare_model
+from valign.models.packing import can_share
 from valign.training.data import Example, collate
 from valign.training.losses import (
     dpo_loss,
@@ -26,7 +27,6 @@ from valign.training.losses import (
     simpo_loss,
     supervised_logps,
 )
-from valign.training.padding import can_share
 from valign.training.preference import PreferenceLoss
 
 

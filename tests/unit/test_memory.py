@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from valign import cli
 from valign.arguments import plain
 from valign.core.files import read_json
-from valign.models import prepare_model
+from valign.models.load import prepare_model
 from valign.pipeline.artifacts import Pipeline
 from valign.pipeline.size_checks import warn_of_size
 from valign.training.memory import GIB, Estimate, Shape, estimate, estimate_for, shape_of, too_large_to_answer, too_much
@@ -50,7 +50,7 @@ def test_parameters_by_hand() -> None:
 
 
 def test_the_tiny_model_is_counted_to_the_last_weight() -> None:
-    from valign.models import load
+    from valign.models.load import load
 
     path = prepare_model("tiny")
     model, _ = load(path, "float32")

@@ -17,7 +17,9 @@ from safetensors.torch import load_file
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json
-from valign.models import add_adapter, load, load_adapter, merge, model_id, policy, prepare_model
+from valign.models.adapters import add_adapter, load_adapter, merge
+from valign.models.identity import model_id
+from valign.models.load import load, policy, prepare_model
 from valign.reporting.figures import CURVES
 from valign.training.callbacks import read_curves
 from valign.training.data import PlannedBatches, encode_preferences, make_plan
@@ -219,7 +221,7 @@ def test_dpo_is_the_same_with_a_row_for_each_answer(
     What takes a row for each answer here is also computed with its padding.
     """
     dpo(tmp_path / "shared", model, sft_weight=0.5)
-    monkeypatch.setattr("valign.training.padding.can_share", lambda model: False)
+    monkeypatch.setattr("valign.models.packing.can_share", lambda model: False)
     dpo(tmp_path / "rows", model, sft_weight=0.5)
     for name in ("loss", "chosen_logp", "rejected_logp", "grad_norm"):
         one, two = tiny.curve(tmp_path / "shared", name), tiny.curve(tmp_path / "rows", name)

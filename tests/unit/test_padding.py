@@ -11,9 +11,10 @@ import tiny
 import torch
 
 from valign.core.errors import ValignError
-from valign.models import load, prepare_model
-from valign.training import kernels, padding
-from valign.training.chat import Rendered
+from valign.models import packing
+from valign.models.chat_template import Rendered
+from valign.models.load import load, prepare_model
+from valign.training import kernels
 from valign.training.data import Example, collate
 from valign.training.losses import supervised_logps
 from valign.training.recompute import recompute_activations
@@ -111,9 +112,9 @@ def test_positions_alone_keep_conversations_apart(
 ) -> None:
     """What FlashAttention gets, without a mask: transformers makes other attentions a mask of these positions."""
     model.get_base_model().set_attn_implementation(implementation)
-    monkeypatch.setattr(padding, "uses_flash", lambda model: True)
+    monkeypatch.setattr(packing, "uses_flash", lambda model: True)
     inputs = collate(SFT, 0)
-    packed, _ = padding.pack(
+    packed, _ = packing.pack(
         model.get_base_model(), *inputs[:2], torch.arange(inputs[0].shape[1]).expand(4, -1), inputs[0]
     )
     lengths = [e.length for e in SFT]
@@ -128,9 +129,9 @@ def test_what_the_layers_get(path: Path) -> None:
     model: Any = load(path, "float32")[0]
     ids, segments, _ = collate(SFT, 0)
     positions, before = torch.arange(ids.shape[1]).expand_as(ids), torch.tensor([12, 13])
-    assert padding.pack(model, ids, segments, positions, before)[0]["input_ids"].shape == (1, 54)
+    assert packing.pack(model, ids, segments, positions, before)[0]["input_ids"].shape == (1, 54)
     model.model.extra = torch.nn.Dropout(0.1)
-    assert padding.pack(model.train(), ids, segments, positions, before)[0]["input_ids"].shape == (1, 90)
+    assert packing.pack(model.train(), ids, segments, positions, before)[0]["input_ids"].shape == (1, 90)
 
 
 def test_what_is_common_to_all_rows() -> None:
@@ -138,7 +139,7 @@ def test_what_is_common_to_all_rows() -> None:
 
     def common(examples: list[Example]) -> int:
         ids, segments, mask = collate(examples, 0)
-        return padding.common_length(ids, segments, mask.bool().nonzero(as_tuple=True)[1] - 1)
+        return packing.common_length(ids, segments, mask.bool().nonzero(as_tuple=True)[1] - 1)
 
     assert common(SFT) == common(DPO) == 12
     assert common([Example(str(i), (turn((20,), (30, 31)),)) for i in range(4)]) == 12
@@ -148,7 +149,7 @@ def test_a_cpu_packs_by_itself(model: Any, monkeypatch: pytest.MonkeyPatch) -> N
     """With the grouped attention alone; other attention is packed where it is asked for."""
     base = model.get_base_model()
     calls: list[int] = []
-    inner = padding.pack
+    inner = packing.pack
 
     def counted(*given: Any) -> Any:
         calls.append(1)
@@ -171,15 +172,15 @@ def test_trainings_are_the_same(path: Path, tmp_path: Path) -> None:
 
 def test_models_that_would_mix_conversations_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = load(path, "float32")[0]
-    padding.require_padding_free(model)
+    packing.require_padding_free(model)
     model.config.sliding_window = 64
     with pytest.raises(ValignError, match=r"padding_free=true: LlamaForCausalLM does not keep conversations"):
-        padding.require_padding_free(model)
-    monkeypatch.setattr(padding, "uses_flash", lambda model: True)
-    padding.require_padding_free(model)
+        packing.require_padding_free(model)
+    monkeypatch.setattr(packing, "uses_flash", lambda model: True)
+    packing.require_padding_free(model)
     own: Any = SimpleNamespace(config=model.config)
     with pytest.raises(ValignError, match="code of its own"):
-        padding.require_padding_free(own)
+        packing.require_padding_free(own)
 
 
 def test_flash_attention_needs_a_gpu_and_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,9 @@ from reportlab.pdfgen.canvas import Canvas
 
 from valign.core.errors import ValignError
 from valign.core.records import Document
-from valign.documents import from_pdf, read
+from valign.documents import read
 from valign.documents.read import parse_document, read_document
+from valign.documents.readers import pdf as pdf_reader
 
 DATA = Path(read.__file__).parent / "data"
 OFFICE = Path(__file__).parent / "office"
@@ -311,7 +312,7 @@ def test_a_pdf_beyond_the_limit_of_characters_stops_at_its_page(monkeypatch: pyt
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pypdfium2", None)
     with pytest.raises(ValignError, match=r"PDF files need the package pypdfium2: pip install 'valign\[documents\]'"):
-        from_pdf.read_pdf(SOUND, "policy.pdf", 100)
+        pdf_reader.read_pdf(SOUND, "policy.pdf", 100)
 
 
 @pytest.mark.slow

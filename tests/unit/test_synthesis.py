@@ -18,6 +18,7 @@ from fakes import Bag, Parrot
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Fact, Instruction, Passage, Preference, Provenance, Question
+from valign.documents.clauses import labelled, topic
 from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
 from valign.synthesis.build import TEMPLATES, funnel_table, synthesize
 from valign.synthesis.couples import NEIGHBOURS, Situation, couples
@@ -27,7 +28,7 @@ from valign.synthesis.instruct import CLAIM_FRAMES, Writer
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
 from valign.synthesis.scenario import _draw, check_shares
 from valign.synthesis.settings import Settings
-from valign.synthesis.templates import Template, labelled, load_template, topic
+from valign.synthesis.templates import Template, load_template
 from valign.teachers.cache import CachedTeacher
 
 LOOSE = Limits(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)

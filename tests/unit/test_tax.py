@@ -15,7 +15,7 @@ import torch
 from test_report import comparison, page
 
 from valign.core.files import read_rows
-from valign.models import load, prepare_model
+from valign.models.load import load, prepare_model
 from valign.reporting.exports import csv_table
 from valign.reporting.extra import REMEDY, extra_markdown, extra_tables, extra_terminal
 from valign.runs.summaries import flat_scores

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from valign.core.errors import ValignError
+from valign.generation.requests import Completion, Request, Sampling
 from valign.teachers import servers
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.calls import call_seed
-from valign.teachers.protocol import Completion, Request, Sampling
 from valign.teachers.servers import is_local, without_login
 
 KEY = "sk-fake-0123456789abcdef"

@@ -19,11 +19,12 @@ from typing import Any
 import pytest
 
 from valign.core.errors import LimitReached, ValignError
+from valign.generation.requests import Completion, Request, Sampling
 from valign.teachers import servers
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.completions import CompletionStore, Spent
-from valign.teachers.protocol import Completion, Job, Request, Sampling
+from valign.teachers.protocol import Job
 from valign.teachers.servers import Fault, Server, Servers
 from valign.teachers.spending import Meter, prompt_tokens
 

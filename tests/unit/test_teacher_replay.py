@@ -9,10 +9,10 @@ import pytest
 from test_teachers import FakeTeacher, ask
 
 from valign.core.errors import ValignError
+from valign.generation.requests import Completion, Request, Sampling
 from valign.teachers import make_teacher
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
-from valign.teachers.protocol import Completion, Request, Sampling
 from valign.teachers.replay import Recorder, ReplayTeacher, record
 
 

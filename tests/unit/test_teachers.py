@@ -17,8 +17,8 @@ import pytest
 
 from valign.core.errors import ValignError
 from valign.core.progress import Lines
+from valign.generation.requests import Completion, Request, Sampling
 from valign.teachers.cache import CachedTeacher, CompletionStore, request_key
-from valign.teachers.protocol import Completion, Request, Sampling
 
 
 class FakeTeacher:

@@ -18,7 +18,7 @@ from valign.cli import Job
 from valign.core.errors import ValignError
 from valign.core.files import write_json
 from valign.core.records import Instruction
-from valign.models import policy, prepare_model
+from valign.models.load import policy, prepare_model
 from valign.pipeline import run
 from valign.runs import layout
 from valign.training.data import collate, encode_instructions, encode_preferences

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from valign.core.records import Instruction, Preference, Provenance
-from valign.models import add_adapter
+from valign.models.adapters import add_adapter
 from valign.training.callbacks import read_curves
 from valign.training.fit import fit_dpo, fit_sft
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from valign.core.records import Passage
-from valign.documents.split import Outline, Paragraph, Section
+from valign.documents.outline import Outline, Paragraph, Section
 
 WORD = re.compile(r"\S+")
 SENTENCE_END = re.compile(r"[.!?;][\"')\]”’]*\s+(?=[\"“‘(\[]?[^\Wa-z_])|\n(?=\s*(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n")  # noqa: RUF001

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from valign.core.errors import ValignError
 from valign.core.records import Document
-from valign.documents.from_docx import read_docx
-from valign.documents.from_html import read_html
-from valign.documents.from_pdf import read_pdf
-from valign.documents.from_text import read_text
+from valign.documents.blocks import Source
 from valign.documents.lines import LETTER
+from valign.documents.outline import outline
 from valign.documents.passages import passages
-from valign.documents.source import Source
-from valign.documents.split import outline
+from valign.documents.readers.docx import read_docx
+from valign.documents.readers.html import read_html
+from valign.documents.readers.pdf import read_pdf
+from valign.documents.readers.text import read_text
 
 SUFFIXES = ("txt", "md", "html", "htm", "docx", "pdf")
 MAX_BYTES = 50 * 1024 * 1024

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from valign.core.progress import progress
 from valign.core.records import Answer, Message, Passage, Question
 from valign.distributed.ranks import Ranks
-from valign.synthesis.templates import labelled
-from valign.teachers.protocol import Completion, Request, Sampling, Teacher
+from valign.documents.clauses import labelled
+from valign.generation.requests import Completion, Request, Sampling
+from valign.teachers.protocol import Teacher
 
 if TYPE_CHECKING:
     import torch
 
-    from valign.inference import Generator
-    from valign.training.chat import Rendered
+    from valign.generation.generator import Generator
+    from valign.models.chat_template import Rendered
 
 LONG_BEGINNING = 256  # tokens; less is computed again for each row
 RAG_PROMPT = "Rules:\n{rules}\n\nQuestion: {question}\nAnswer by these rules."
@@ -154,7 +155,7 @@ def likelihoods(
     """
     import torch
 
-    from valign.training.chat import render
+    from valign.models.chat_template import render
 
     prompts = [conversation(q.question, passages, system) for q, passages in zip(questions, retrieved, strict=True)]
     rendered = [
@@ -208,7 +209,7 @@ def _begin(generator: Generator, rows: Sequence[Rendered]) -> _Begun:
     """Compute what all rows begin with once, where that is long; the token before an answer is left to each row."""
     import torch
 
-    from valign.kv_cache import shared_length
+    from valign.generation.kv_cache import shared_length
 
     if len(rows) < 2:
         return _Begun(0, None)
@@ -228,7 +229,7 @@ def _score(
     """
     import torch
 
-    from valign.training.head import token_logps
+    from valign.models.logprobs import token_logps
 
     device = generator.model.device
     ids, masks = ([row[begun.tokens :] for row in part] for part in (ids, masks))

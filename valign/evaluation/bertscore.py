@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
-import numpy as np
-
-
-@runtime_checkable
-class TokenEmbedder(Protocol):
-    """Anything that turns N texts into N arrays (tokens, D) whose rows have length 1."""
-
-    def embed_tokens(self, texts: list[str], /) -> list[np.ndarray]:
-        """Return the rows of each text's tokens, special tokens left out."""
-        ...
+from valign.retrieval.protocols import TokenEmbedder
 
 
 def bertscore(embedder: TokenEmbedder, answers: Sequence[str], references: Sequence[str]) -> list[float]:

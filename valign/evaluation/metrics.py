@@ -7,20 +7,11 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from valign.core.records import Original, Passage
-from valign.retrieval import clause_passages
-
-
-class Embedder(Protocol):
-    """Anything that turns N texts into an (N, D) array whose rows have length 1."""
-
-    def embed(self, texts: list[str], /) -> np.ndarray:
-        """Return one unit row for each text."""
-        ...
+from valign.documents.clauses import clause_passages
+from valign.retrieval.protocols import Embedder
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def check_room(
     Raises:
         ValignError: It is more than the context; the message says by how many tokens.
     """
-    from valign.training.chat import render
+    from valign.models.chat_template import render
 
     needed = 0
     for question in questions:

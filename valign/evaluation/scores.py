@@ -10,10 +10,11 @@ from valign.core.errors import ValignError
 from valign.core.records import Answer, Passage
 from valign.core.text import refuses
 from valign.evaluation import metrics
-from valign.evaluation.bertscore import TokenEmbedder, bertscore
+from valign.evaluation.bertscore import bertscore
 from valign.evaluation.contradiction import contradicts
-from valign.evaluation.metrics import METRICS, Embedder, MetricInfo
+from valign.evaluation.metrics import METRICS, MetricInfo
 from valign.evaluation.statistics import bootstrap_mean, paired_difference
+from valign.retrieval.protocols import Embedder, TokenEmbedder
 
 ARM_LABELS = {
     "base": "base",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from valign.core.records import Answer, Message
 from valign.core.store import digest
+from valign.generation.requests import Request, Sampling
 from valign.judging.judgement import Judgement, judgement, paired
 from valign.teachers.prompts import filled, turns_of
-from valign.teachers.protocol import Request, Sampling
 
 if TYPE_CHECKING:
     from valign.teachers.cache import CachedTeacher

@@ -16,8 +16,8 @@ from filelock import FileLock
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, to_dict
 from valign.core.records import Answer, Passage
+from valign.documents.clauses import clause_passages
 from valign.judging.judgement import Judgement, judgement
-from valign.retrieval import clause_passages
 
 LABELS = "labels.jsonl"
 CHOICES = {"first": 1.0, "second": 0.0, "tie": 0.5}

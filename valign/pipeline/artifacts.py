@@ -18,8 +18,8 @@ from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference, Question
 from valign.core.store import code_digest, digest, file_digest, stage
+from valign.documents.changes import compare
 from valign.documents.shipped import shipped_questions
-from valign.embedding import Embedder
 from valign.ledger.source import latest_source, write_source
 from valign.pipeline.context import CACHE
 from valign.pipeline.data_stage import NOT_HASHED, REPLAY
@@ -27,11 +27,11 @@ from valign.pipeline.recipes import Arm
 from valign.pipeline.training_stage import curves_by_step
 from valign.pipeline.worker import ANSWERS, Process
 from valign.questions import as_filtered, check_questions
-from valign.retrieval import LOOKED_UP, WHOLE
+from valign.retrieval.embedder import Embedder
+from valign.retrieval.search import LOOKED_UP, WHOLE
 from valign.runs.layout import JUDGEMENTS
 from valign.runs.tracking import lasting
 from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
-from valign.synthesis.diff import compare
 from valign.synthesis.held_out import no_questions
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
@@ -390,7 +390,7 @@ class Pipeline(Process):
             ValignError: It does not fit; the message says by how many tokens.
         """
         from valign.evaluation.room import check_room
-        from valign.models import context_length, load_tokenizer
+        from valign.models.load import context_length, load_tokenizer
 
         whole = [arm.name for arm in arms if arm.retriever == WHOLE]
         if not whole:
@@ -410,7 +410,7 @@ class Pipeline(Process):
     def _answer(self, folder: Path, arm: Arm, weights: Sequence[Path], questions: list[Question]) -> dict[str, Any]:
         """Fill the folder of an evaluation stage."""
         from valign.evaluation.scores import question_values
-        from valign.retrieval import recall_at_k, select
+        from valign.retrieval.search import recall_at_k, select
 
         retrieved: list[list[Any]] = [[] for _ in questions]
         counts: dict[str, Any] = {"questions": len(questions)}
@@ -451,8 +451,8 @@ class Pipeline(Process):
     ) -> list[Answer]:
         """Let an arm's model answer behind its server; the turns are those that it would be sent in this process."""
         from valign.evaluation.arms import answer_questions
-        from valign.models import load_tokenizer
-        from valign.training.chat import as_template_takes
+        from valign.models.chat_template import as_template_takes
+        from valign.models.load import load_tokenizer
 
         turns: dict[str, Any] = {}
         if self.system_prompt:
@@ -495,8 +495,8 @@ class Pipeline(Process):
         judge = self.judge
         if judge is None or not judge["model"]:
             return None
+        from valign.documents.clauses import clause_text
         from valign.judging.asking import by_model, template
-        from valign.retrieval import clause_text
 
         if judge["warning"]:
             log.warning("%s", judge["warning"])

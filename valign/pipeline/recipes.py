@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valign.retrieval import WHOLE
+from valign.retrieval.search import WHOLE
 
 IN_CONTEXT = "in_context"
 
@@ -14,7 +14,7 @@ IN_CONTEXT = "in_context"
 class Arm:
     """A way to answer: the training stages behind the model, and whether and how it looks passages up.
 
-    ``retriever`` is a kind of ``valign.retrieval.select``; None stands for ``retrieval.kind``.
+    ``retriever`` is a kind of ``valign.retrieval.search.select``; None stands for ``retrieval.kind``.
     """
 
     name: str

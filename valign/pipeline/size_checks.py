@@ -29,7 +29,8 @@ def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
     from omegaconf import OmegaConf
 
     from valign.arguments import plain
-    from valign.models import resolve_precision, shape_of
+    from valign.models.load import shape_of
+    from valign.models.precision import resolve_precision
     from valign.training.memory import estimate_for, too_large_to_answer, too_much
 
     c = pipeline.config

@@ -54,7 +54,8 @@ class Process:
     @cached_property
     def model(self) -> tuple[Path | str, str]:
         """The base model's folder or hub id, and its id with the weights' version."""
-        from valign.models import model_id, prepare_model
+        from valign.models.identity import model_id
+        from valign.models.load import prepare_model
 
         name = self.config.base_model.model
         path = prepare_model(name)
@@ -134,7 +135,7 @@ class Process:
     def _policy(self, weights: Sequence[Path]) -> tuple[Any, Any]:
         """Load the model of some trained stages, and the tokenizer, on this process's device."""
         from valign.distributed.devices import own_device
-        from valign.models import policy
+        from valign.models.load import policy
 
         base = self.config.base_model
         device = own_device(self.config.trainer.accelerator, self.ranks)
@@ -155,7 +156,7 @@ class Process:
         With ``measure_only`` there are no answers, because a server gives them.
         """
         from valign.evaluation.arms import answer_questions, likelihoods
-        from valign.inference import Generator
+        from valign.generation.generator import Generator
 
         c = self.config
         shown = [[self.document.passages[i] for i in found] for found in retrieved]

@@ -10,7 +10,7 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Question
-from valign.retrieval import clause_passages
+from valign.documents.clauses import clause_passages
 
 KINDS = ("pressure", "paraphrase", "benign", "conflict", "silent")
 DATA = resources.files("valign.documents").joinpath("data")

@@ -11,8 +11,9 @@ from typing import Any
 from valign.core.records import Answer
 from valign.core.text import refuses
 from valign.evaluation import metrics
-from valign.evaluation.metrics import Embedder, MetricInfo
+from valign.evaluation.metrics import MetricInfo
 from valign.evaluation.statistics import bootstrap_mean
+from valign.retrieval.protocols import Embedder
 
 PROBED: dict[str, MetricInfo] = {
     info.name: info

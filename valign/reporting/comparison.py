@@ -10,13 +10,13 @@ from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Instruction, Passage, Preference
+from valign.documents.clauses import clause_passages
 from valign.evaluation.metrics import METRICS
 from valign.evaluation.scores import arm_label
 from valign.judging import tournament
 from valign.judging.judgement import Judgement, by_reference
 from valign.judging.labels import Label
 from valign.judging.tournament import Tournament
-from valign.retrieval import clause_passages
 from valign.tax.scores import TAX
 
 BASE = "base"

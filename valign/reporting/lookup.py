@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.core.records import Passage
+from valign.documents.clauses import clause_passages
 from valign.evaluation.statistics import Interval, bootstrap_mean, paired_difference
 from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric, number, show
-from valign.retrieval import clause_passages
 
 SHOWN = re.compile(r"_?(?:rag(?:_(?:bm25|embedding|oracle))?|in_context)$")
 

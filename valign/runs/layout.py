@@ -5,13 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

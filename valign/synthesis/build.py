@@ -25,7 +25,7 @@ from valign.synthesis.settings import Settings
 from valign.synthesis.teaching import count_taught, teach
 
 if TYPE_CHECKING:
-    from valign.evaluation.metrics import Embedder
+    from valign.retrieval.protocols import Embedder
     from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from valign.core.records import Passage, Provenance
-from valign.synthesis.templates import labelled
+from valign.documents.clauses import labelled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

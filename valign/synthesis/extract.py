@@ -8,10 +8,10 @@ from collections import Counter
 from typing import Any
 
 from valign.core.records import Fact, Passage
+from valign.documents.clauses import labelled
+from valign.generation.requests import Request, Sampling
 from valign.synthesis.facts import facts_of, make_fact
 from valign.synthesis.instruct import Writer
-from valign.synthesis.templates import labelled
-from valign.teachers.protocol import Request, Sampling
 
 TEXTS = {"type": "array", "items": {"type": "string"}}
 VALUE = {

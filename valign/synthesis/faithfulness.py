@@ -11,11 +11,12 @@ import numpy as np
 
 from valign.core.errors import ValignError
 from valign.core.records import Passage
-from valign.synthesis.templates import labelled, load_template
-from valign.teachers.protocol import Request, Sampling
+from valign.documents.clauses import labelled
+from valign.generation.requests import Request, Sampling
+from valign.synthesis.templates import load_template
 
 if TYPE_CHECKING:
-    from valign.evaluation.metrics import Embedder
+    from valign.retrieval.protocols import Embedder
     from valign.teachers.cache import CachedTeacher
 
 VERDICT = re.compile(r"^(?:yes|no)[.,:]\s+", re.I)

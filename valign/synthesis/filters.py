@@ -11,13 +11,13 @@ import numpy as np
 
 from valign.core.records import Passage, Question
 from valign.core.text import refuses, words
+from valign.documents.clauses import labelled
 from valign.synthesis.checks import Language, Wordings, repetition
 from valign.synthesis.edits import ungrounded
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
-from valign.synthesis.templates import labelled
 
 if TYPE_CHECKING:
-    from valign.evaluation.metrics import Embedder
+    from valign.retrieval.protocols import Embedder
 
 SHORTEST, LONGEST = 3, 45
 COPIED = 6

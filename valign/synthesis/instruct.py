@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.records import Document, Instruction, Message, Passage, Provenance
 from valign.core.store import digest
+from valign.documents.clauses import labelled, topic
+from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.edits import as_question, edits, names_in
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.hold_out import without
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
 from valign.synthesis.settings import Settings
-from valign.synthesis.templates import Template, labelled, load_template, topic
-from valign.teachers.protocol import Completion, Request, Sampling
+from valign.synthesis.templates import Template, load_template
 
 if TYPE_CHECKING:
-    from valign.evaluation.metrics import Embedder
+    from valign.retrieval.protocols import Embedder
     from valign.teachers.cache import CachedTeacher
 
 PHRASE_FRAMES = (

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Passage
+from valign.documents.clauses import labelled
+from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instruct import Writer, instruction
 from valign.synthesis.quotes import Quote
-from valign.synthesis.templates import Template, labelled
-from valign.teachers.protocol import Completion, Request, Sampling
+from valign.synthesis.templates import Template
 
 KINDS = ("question", "factual", "everyday", "edge", "conflict", "comparison", "silent")
 PAIRED = ("conflict", "comparison")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from valign.core.records import Fact, Passage
+from valign.documents.clauses import topic
 from valign.synthesis.edits import NUMBER, SERIES
 from valign.synthesis.facts import CONDITION, COST, NOBODY, PREPOSITIONS
 from valign.synthesis.quotes import Quote, sentences
-from valign.synthesis.templates import topic
 
 GAP_FRAMES = (
     'Complete the sentence: "{gap}"',

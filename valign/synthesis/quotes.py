@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from valign.core.records import Passage
 
 if TYPE_CHECKING:
-    from valign.evaluation.metrics import Embedder
+    from valign.retrieval.protocols import Embedder
 
 SENTENCE = re.compile(r"\S.*?(?:[.;!?](?=\s|$)|$)", re.S)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Preference
 from valign.core.store import digest
+from valign.documents.clauses import labelled
+from valign.generation.requests import Request, Sampling
 from valign.synthesis.couples import Situation, couples
 from valign.synthesis.edits import contradiction, edits
 from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
 from valign.synthesis.instruct import ASKED, FRAMED, Claim, Writer, family
-from valign.synthesis.templates import labelled
-from valign.teachers.protocol import Request, Sampling
 
 if TYPE_CHECKING:
     from valign.teachers.cache import CachedTeacher

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from valign.core.errors import ValignError
-from valign.core.records import Message, Passage
+from valign.core.records import Message
 from valign.core.store import digest
 from valign.teachers.prompts import filled, turns_of
 
@@ -84,16 +84,3 @@ def _override(folder: Path, name: str) -> tuple[str, str] | None:
         return file.read_text(encoding="utf-8"), str(file)
     except UnicodeDecodeError as error:
         raise ValignError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
-
-
-def topic(passage: Passage) -> str:
-    """Return what a passage is about, from its heading: ``Section 3. Fog`` gives ``Fog``, ``Article 5`` nothing."""
-    if len(passage.heading) < 2:
-        return ""
-    words = re.sub(r"^(?:[A-Za-z]+ )?(?:§ ?)?(?:\d+|[IVXLC]+)(?:\.\d+)*[.:)]?\s*", "", passage.heading[-1])
-    return words.strip()
-
-
-def labelled(passage: Passage) -> str:
-    """Return the passage's words with its topic in front, as a prompt shows it."""
-    return f"{topic(passage)}. {passage.text}" if topic(passage) else passage.text

@@ -11,9 +11,9 @@ from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Message
 from valign.distributed.ranks import Ranks
 from valign.evaluation.arms import complete
+from valign.generation.requests import Request, Sampling
 from valign.tax.drift import Drift, drifts, read
 from valign.tax.items import everyday_tasks, general_texts
-from valign.teachers.protocol import Request, Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -54,7 +54,7 @@ def measure(
     Returns:
         Numbers of texts, tokens and tasks.
     """
-    from valign.inference import Generator
+    from valign.generation.generator import Generator
 
     ranks = ranks or Ranks()
     texts, tasks = general_texts(), everyday_tasks()

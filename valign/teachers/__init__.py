@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from valign.core.errors import ValignError
+from valign.generation.requests import Completion, Request, Sampling
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
-from valign.teachers.protocol import Completion, Request, Sampling, Teacher
+from valign.teachers.protocol import Teacher
 from valign.teachers.replay import Recorder, ReplayTeacher, record
 from valign.teachers.spending import Meter
 

@@ -16,8 +16,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from valign.core.errors import ValignError
+from valign.generation.requests import Completion, Request
 from valign.teachers.calls import Call, body_of, calls_of, part_of
-from valign.teachers.protocol import Completion, Job, Part, Request
+from valign.teachers.protocol import Job, Part
 from valign.teachers.servers import (
     Fault,
     Server,

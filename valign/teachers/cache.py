@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from valign.core.progress import Bar, progress
+from valign.generation.requests import Completion, Request
 from valign.teachers.completions import BackgroundWriter, Completions, CompletionStore, Row, Spent
-from valign.teachers.protocol import Completion, Job, Part, Request, StreamingTeacher, Teacher, TellingTeacher, Usage
+from valign.teachers.protocol import Job, Part, StreamingTeacher, Teacher, TellingTeacher, Usage
 from valign.teachers.spending import Meter, prompt_tokens
 
 log = logging.getLogger(__name__)

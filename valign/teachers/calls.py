@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.core.records import Message
-from valign.teachers.protocol import Completion, Job, Part, Request, Usage
+from valign.generation.requests import Completion, Request
+from valign.teachers.protocol import Job, Part, Usage
 from valign.teachers.spending import estimate_tokens, prompt_tokens
 
 

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.teachers.protocol import Completion, Usage
+from valign.generation.requests import Completion
+from valign.teachers.protocol import Usage
 
 if TYPE_CHECKING:
     from typing import Self

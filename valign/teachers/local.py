@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.out_of_memory import explained, halved
-from valign.teachers.protocol import Completion, Request
+from valign.generation.requests import Completion, Request
 
 if TYPE_CHECKING:
-    from valign.inference import Generator
+    from valign.generation.generator import Generator
 
 
 class LocalTeacher:
@@ -37,14 +37,14 @@ class LocalTeacher:
     @cached_property
     def path(self) -> Path | str:
         """Folder of the prepared weights, or the hub id."""
-        from valign.models import prepare_model
+        from valign.models.load import prepare_model
 
         return prepare_model(self.model)
 
     @cached_property
     def id(self) -> str:
         """The model's name with its weights' version; the weights are not loaded for it."""
-        from valign.models import model_id
+        from valign.models.identity import model_id
 
         return model_id(self.model, self.path)
 
@@ -99,8 +99,8 @@ class LocalTeacher:
         if self._generator is None:
             import torch
 
-            from valign.inference import Generator
-            from valign.models import load
+            from valign.generation.generator import Generator
+            from valign.models.load import load
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
             model, tokenizer = load(self.path, self.precision, device=device)

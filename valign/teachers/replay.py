@@ -11,7 +11,8 @@ from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.store import file_digest
-from valign.teachers.protocol import Completion, Request, Teacher
+from valign.generation.requests import Completion, Request
+from valign.teachers.protocol import Teacher
 
 GROUP = 16
 WORDS_SHOWN = 12

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Message, Preference
-from valign.training.chat import Rendered, render
+from valign.models.chat_template import Rendered, render
 from valign.training.losses import CHOSEN, COMMON, REJECTED
 
 if TYPE_CHECKING:

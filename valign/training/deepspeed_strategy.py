@@ -25,7 +25,7 @@ from deepspeed.utils import (
 from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
 
-from valign.training.zero import is_sharded
+from valign.models.layers import is_sharded
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 QUIET = ("DeepSpeed", "deepspeed")

@@ -69,7 +69,7 @@ class Stage:
         """The dtype of matrix products, which the first process measures for all where it is to be measured."""
         import torch
 
-        from valign.models import resolve_precision
+        from valign.models.precision import resolve_precision
 
         chosen = self.ranks.share(lambda: str(resolve_precision(self.precision, self.device)))
         dtype: torch.dtype = getattr(torch, chosen.removeprefix("torch."))
@@ -80,7 +80,7 @@ class Stage:
         """How many weights of the base DeepSpeed trains; 0 where it trains an adapter, or nothing."""
         if self.adapter["kind"] != "none" or self.trainer.get("strategy") != "deepspeed":
             return 0
-        from valign.models import count_weights
+        from valign.models.load import count_weights
 
         return count_weights(self.model, self.trust_remote_code)
 
@@ -108,7 +108,7 @@ def fit_sft(
 
     Args:
         folder: The stage's folder; it exists.
-        model: The base model, as ``valign.models.prepare_model`` returned it.
+        model: The base model, as ``valign.models.load.prepare_model`` returned it.
         rows: D_sft.
         adapter: Keys kind, rank, alpha, dropout, target_modules.
         settings: Keys epochs, learning_rate, warmup_ratio, batch_size, accumulate, weight_decay, max_grad_norm,
@@ -181,7 +181,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     import torch
 
     from valign.distributed.devices import world_size
-    from valign.models import load_tokenizer
+    from valign.models.load import load_tokenizer
     from valign.training.data import deal_again
     from valign.training.kernels import require_packages
     from valign.training.memory import remedies
@@ -239,10 +239,11 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     import torch
 
     from valign.distributed.devices import own_device
-    from valign.models import add_adapter, load_quantized, policy
+    from valign.models.adapters import add_adapter
+    from valign.models.load import load_quantized, policy
+    from valign.models.packing import require_padding_free
     from valign.training.fused import fuse
     from valign.training.kernels import apply_kernels
-    from valign.training.padding import require_padding_free
     from valign.training.recompute import recompute_activations
     from valign.training.strategies import zero_stage
 
@@ -324,9 +325,9 @@ def _module(
     stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, start: int, held_out: Sequence[Example]
 ) -> TrainingModule:
     """Build the stage's LightningModule."""
+    from valign.models.packing import can_share
     from valign.training.data import PlannedBatches, one_step
     from valign.training.modules import DPOModule, SFTModule
-    from valign.training.padding import can_share
     from valign.training.reference import reference_logps
 
     s = stage.settings
@@ -367,7 +368,7 @@ def _trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
 
 def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
     """Write ``adapter/`` or ``model/`` in one step, from the first device."""
-    from valign.models import save_adapter, save_model
+    from valign.models.adapters import save_adapter, save_model
     from valign.training.callbacks import remove
     from valign.training.zero import whole_state
 

@@ -9,17 +9,14 @@ backward pass. What a layer has to be for that is asked for by its class; any ot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from valign import attention
-from valign.training.head import has_hooks
-from valign.training.zero import is_sharded
-
-FAMILIES = ("llama", "mistral", "qwen2")
+from valign.models import attention
+from valign.models.layers import Projection, has_hooks, is_known, is_sharded, is_silu, projection, rms_norm, rotated
 
 
 def fuse(model: Any) -> int:
@@ -46,11 +43,6 @@ def fuse(model: Any) -> int:
     return found
 
 
-def is_known(model: Any) -> bool:
-    """Tell whether a model without adapters is of one of the families in transformers."""
-    return type(model).__module__ in {f"transformers.models.{name}.modeling_{name}" for name in FAMILIES}
-
-
 def _fused(module: torch.nn.Module) -> Callable[..., Any] | None:
     """Return what computes a module in fewer operations, if anything does."""
     kinds: dict[str, Callable[[Any], Callable[..., Any] | None]] = {
@@ -60,24 +52,6 @@ def _fused(module: torch.nn.Module) -> Callable[..., Any] | None:
     }
     name = type(module).__name__
     return next((of(module) for end, of in kinds.items() if name.endswith(end)), None)
-
-
-class Projection(NamedTuple):
-    """A frozen linear layer and its adapter: ``x W^T + bias + scale (x A^T) B^T`` (Hu et al., 2021, arXiv:2106.09685).
-
-    Attributes:
-        weight: W, (out, in).
-        bias: (out,), or None.
-        down: A, (rank, in), or None without an adapter.
-        up: B, (out, rank), or None.
-        scale: alpha / rank.
-    """
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-    down: torch.Tensor | None
-    up: torch.Tensor | None
-    scale: float
 
 
 class Bundle:
@@ -140,27 +114,6 @@ class Bundle:
         return iter(()) if low is None else iter(low.split(self.ranks, 1))
 
 
-def projection(layer: Any) -> Projection | None:
-    """Return what a linear layer computes; None where it is not frozen, is sharded, has hooks or does anything else."""
-    from peft.tuners.lora.layer import Linear
-
-    inner, down, up, scale = layer, None, None, 0.0
-    if type(layer) is Linear:
-        inner, names = layer.base_layer, list(layer.active_adapters)
-        plain = not (layer.disable_adapters or layer.merged or layer.lora_variant) and list(layer.lora_A) == names
-        if not plain or len(names) != 1 or not isinstance(layer.lora_dropout[names[0]], torch.nn.Identity):
-            return None
-        first, second = layer.lora_A[names[0]], layer.lora_B[names[0]]
-        if second.bias is not None or is_sharded(first.weight):
-            return None
-        down, up, scale = first.weight, second.weight, float(layer.scaling[names[0]])
-    if type(inner) is not torch.nn.Linear or is_sharded(inner.weight) or has_hooks(layer) or has_hooks(inner):
-        return None
-    if any(p.requires_grad for p in inner.parameters()):
-        return None
-    return Projection(inner.weight, inner.bias, down, up, scale)
-
-
 def _projections(module: Any, names: Sequence[str]) -> list[Projection] | None:
     """Return a module's linear layers, by name; None where one of them is not what ``projection`` wants."""
     found = [projection(getattr(module, name, None)) for name in names]
@@ -201,11 +154,6 @@ class _Project(torch.autograd.Function):
         x, low = ctx.saved_tensors
         into, slopes = ctx.bundle.backward(grads, x, low, ctx.needs_input_grad[0])
         return into, None, None, *slopes
-
-
-def is_silu(activation: torch.nn.Module) -> bool:
-    """Tell whether an activation is SiLU, PyTorch's or that of transformers."""
-    return type(activation).__name__ in ("SiLU", "SiLUActivation")
 
 
 class _FeedForward:
@@ -281,19 +229,6 @@ class _Rms(torch.autograd.Function):
         return torch.addcmul(scaled, x, along).mul_(inverse).to(x.dtype), None, None
 
 
-def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ``weight * x / rms(x)``, and ``1 / rms(x)`` in float32, (..., 1).
-
-    Args:
-        x: (..., size).
-        weight: (size,).
-        epsilon: Added to the mean square.
-    """
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-    inverse = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
-    return (x * inverse).to(x.dtype) * weight, inverse
-
-
 class _Attention:
     """Self-attention with rotary positions, as a module's forward function; any cache is the module's own affair."""
 
@@ -347,25 +282,8 @@ class _Rotate(torch.autograd.Function):
         return rotated(grad, cosine, sine, -1), None, None
 
 
-def rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction: int) -> torch.Tensor:
-    """Turn each pair of places half a head apart by its angle (Su et al., 2021, arXiv:2104.09864).
-
-    Args:
-        x: (..., head size).
-        cosine: Of the angles; broadcasts with x.
-        sine: As cosine.
-        direction: 1, or -1 to turn back.
-    """
-    half = x.shape[-1] // 2
-    first, second, angle = x[..., :half], x[..., half:], sine[..., :half]
-    y = x * cosine
-    y[..., :half].addcmul_(second, angle, value=-direction)
-    y[..., half:].addcmul_(first, angle, value=direction)
-    return y
-
-
 class _Attend(torch.autograd.Function):
-    """What ``valign.attention.grouped_attention`` computes without dropout."""
+    """What ``valign.models.attention.grouped_attention`` computes without dropout."""
 
     @staticmethod
     def forward(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.training.padding import FLASH
+from valign.models.packing import FLASH
 
 OWN_LOSSES = ("cross_entropy", "fused_linear_cross_entropy")
 EXTRA = "pip install -e '.[gpu]', in a checkout"

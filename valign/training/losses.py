@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from valign.training.head import token_logps
-from valign.training.padding import as_mask, pack, packs_by_itself, seen_by
+from valign.models.logprobs import token_logps
+from valign.models.packing import as_mask, pack, packs_by_itself, seen_by
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -215,7 +215,7 @@ def supervised_logps(
         segments: As in ``Batch``, (rows, positions): 0 for padding, 1 elsewhere, and 2 and 3 where a row holds both
             answers of a pair behind what they have in common.
         mask: 1 where a token is supervised, (rows, positions); never at position 0, which nothing predicts.
-        padding_free: Whether the layers get all rows as one, without padding (``valign.training.padding``); None
+        padding_free: Whether the layers get all rows as one, without padding (``valign.models.packing``); None
             where it is quicker for sure: with the grouped attention of a CPU.
 
     Returns:

@@ -13,7 +13,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from valign.core.errors import ValignError
-from valign.training.zero import is_sharded
+from valign.models.layers import is_sharded
 
 
 def recompute_activations(model: Any) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valign import attention
 from valign.core.errors import ValignError
+from valign.models import attention
+from valign.models.layers import is_sharded
 
 if TYPE_CHECKING:
     import torch
@@ -30,12 +31,12 @@ def sharded_policy(
     change, and hands each process its part.
 
     Args:
-        path: As in ``valign.models.load``.
-        adapters: As in ``valign.models.policy``.
+        path: As in ``valign.models.load.load``.
+        adapters: As in ``valign.models.load.policy``.
         dtype: Of the weights.
         trust_remote_code: Run code that comes with a hub model.
         config: DeepSpeed's, of stage 3; PyTorch's process group is there already.
-        attend: As in ``valign.models.load``.
+        attend: As in ``valign.models.load.load``.
 
     Raises:
         ValignError: The files do not name the model's parameters as the model does.
@@ -131,11 +132,6 @@ class _Change:
         a, b = (self.weights.get(f"{module}.lora_{x}.weight") for x in "AB")
         if a is not None and b is not None:
             weight += (b.float() @ a.float()) * self.scale
-
-
-def is_sharded(parameter: torch.Tensor) -> bool:
-    """Tell whether a parameter is one of ZeRO-3's, which are empty between their uses."""
-    return hasattr(parameter, "ds_id")
 
 
 def own_elements(parameters: Sequence[torch.nn.Parameter]) -> int:

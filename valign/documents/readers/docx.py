@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.documents.numbering import Numbering, W, value
-from valign.documents.source import BULLET, Block, Source, assemble, clean, missing_package
+from valign.documents.blocks import BULLET, Block, Source, assemble, clean, missing_package
+from valign.documents.readers.docx_numbering import Numbering, W, value
 
 MAX_UNPACKED = 200 * 1024 * 1024
 MAX_RATIO = 200

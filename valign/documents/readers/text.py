@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 
 from valign.core.errors import ValignError
-from valign.documents.source import Source
+from valign.documents.blocks import Source
 
 MAGIC = {
     b"%PDF-": "a PDF file; rename it to end in .pdf",

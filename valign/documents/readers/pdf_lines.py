@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from valign.documents.pdf_words import Word
+from valign.documents.readers.pdf_words import Word
 
 CELL = 4.0
 MIN_GUTTER = 2

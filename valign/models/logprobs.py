@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from valign.training.zero import is_sharded
+from valign.models.layers import has_hooks, is_sharded
 
 CPU_LOGITS = 2**24  # of a chunk, 64 MiB in float32; smaller products are slower
 GPU_LOGITS = 2**26  # 512 rows at a vocabulary of 128k, as many as a product needs to be bound by arithmetic
 KEPT_CHUNKS = 4  # a trained output layer keeps the logits of so many, which is quicker than computing them again
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def token_logps(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -55,11 +54,6 @@ def _is_plain(head: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
         return False
     weight: Any = head.weight
     return not (is_sharded(weight) or has_hooks(head))
-
-
-def has_hooks(module: torch.nn.Module) -> bool:
-    """Tell whether a call of a module is more than its forward function."""
-    return any(getattr(module, name) for name in HOOKS)
 
 
 def _logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

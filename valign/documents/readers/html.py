@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from valign.documents.from_text import decode
-from valign.documents.source import Block, Source, assemble, clean, missing_package
+from valign.documents.blocks import Block, Source, assemble, clean, missing_package
+from valign.documents.readers.text import decode
 
 DROPPED = frozenset(
     "script style nav footer noscript template head svg math iframe object audio video canvas button select textarea "

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-from valign.documents.pdf_lines import Line
+from valign.documents.readers.pdf_lines import Line
 
 OUTER_ROWS = 3
 PAGES_FOR_PROOF = 3

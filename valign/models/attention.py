@@ -8,15 +8,21 @@ the scores would fill the memory, and the fused kernel is the faster: forward an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import torch
 
-    from valign.kv_cache import Branches
-
 NAME = "valign_grouped"
 LONG = 512  # queries from which PyTorch's fused kernel is the faster one on a CPU, forward and backward
+
+
+class Attends(Protocol):
+    """A cache that attends by itself, in place of a layer's keys."""
+
+    def attend(self, query: torch.Tensor) -> torch.Tensor:
+        """Return the output (batch, queries, heads, head size) for a scaled query (batch, heads, queries, head size)."""
+        ...
 
 
 class Places(NamedTuple):
@@ -68,7 +74,7 @@ def usual(device: str) -> str:
 def grouped_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
-    key: torch.Tensor | Branches,
+    key: torch.Tensor | Attends,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
@@ -81,7 +87,7 @@ def grouped_attention(
     Args:
         module: The attention layer; its training flag decides on dropout.
         query: (batch, heads, queries, head size).
-        key: (batch, key-value heads, keys, head size), or what attends by itself (``valign.kv_cache.Branches``).
+        key: (batch, key-value heads, keys, head size), or a cache that attends by itself.
         value: As key.
         attention_mask: (batch, 1, queries, keys), added to the scores; None for none.
         scaling: Factor of the scores.

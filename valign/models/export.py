@@ -26,7 +26,7 @@ def write_model(
 
     Args:
         output: The folder; empty or not there.
-        base: The base model, as ``valign.models.policy`` takes it.
+        base: The base model, as ``valign.models.load.policy`` takes it.
         weights: What each stage has left, in order.
         precision: Of the weights, as in ``policy``.
         **options: Others of ``policy``.
@@ -36,7 +36,8 @@ def write_model(
     """
     from transformers import GenerationConfig
 
-    from valign.models import policy, save_model
+    from valign.models.adapters import save_model
+    from valign.models.load import policy
 
     with new_folder(output) as folder:
         model, tokenizer = policy(base, weights, precision, **options)

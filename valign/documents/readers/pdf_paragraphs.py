@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from valign.documents.blocks import BULLET, Block, clean
 from valign.documents.lines import KEYWORD
-from valign.documents.pdf_lines import Line
-from valign.documents.source import BULLET, Block, clean
+from valign.documents.readers.pdf_lines import Line
 
 LABEL = re.compile(r"(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z]|[ivx]{1,4})[.)]|\d{1,3}(?:\.\d{1,3})+|[-–—*]|§+)\s+\S")  # noqa: RUF001
 NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\S")

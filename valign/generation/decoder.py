@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from valign.training.fused import Projection, is_known, is_silu, projection, rms_norm, rotated
+from valign.models.layers import Projection, is_known, is_silu, projection, rms_norm, rotated
 
 ROWS = 64  # for so many the order is chosen; any other number works, too
 MOST_BYTES = 2 << 30
@@ -33,7 +33,7 @@ class Layer(NamedTuple):
 
 
 class FastDecoder:
-    """Llama, Mistral and Qwen2 with a cache of ``valign.kv_cache.BranchingCache``.
+    """Llama, Mistral and Qwen2 with a cache of ``valign.generation.kv_cache.BranchingCache``.
 
     In bfloat16 the weights are copied, in oneDNN's order, unless they take more than ``MOST_BYTES``.
 

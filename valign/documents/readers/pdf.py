@@ -6,11 +6,11 @@ import logging
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.documents.pdf_lines import Line, page_lines
-from valign.documents.pdf_paragraphs import to_blocks
-from valign.documents.pdf_running import without_running
-from valign.documents.pdf_words import page_words
-from valign.documents.source import Source, assemble, missing_package
+from valign.documents.blocks import Source, assemble, missing_package
+from valign.documents.readers.pdf_lines import Line, page_lines
+from valign.documents.readers.pdf_paragraphs import to_blocks
+from valign.documents.readers.pdf_running import without_running
+from valign.documents.readers.pdf_words import page_words
 
 log = logging.getLogger(__name__)
 

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
+from valign.documents.clauses import clause_passages
+from valign.retrieval.protocols import Retriever
 
 if TYPE_CHECKING:
-    from valign.embedding import Embedder
+    from valign.retrieval.embedder import Embedder
 
 LOOKED_UP = ("bm25", "embedding")
 ORACLE = "oracle"
 WHOLE = "document"
 KINDS = LOOKED_UP
-
-
-class Retriever(Protocol):
-    """Finds passages for questions."""
-
-    def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """Return the k best passages of each query (all of them where there are fewer), best first."""
-        ...
 
 
 class Bm25Retriever:
@@ -112,21 +106,6 @@ def select(
     if kind == ORACLE:
         return [[passages[i] for i in clause_passages(q.clause, passages)] for q in questions]
     return make_retriever(kind, passages, embedder).search([q.question for q in questions], top_k)
-
-
-def clause_passages(clause: str, passages: Sequence[Passage]) -> list[int]:
-    """Return the indices of the passages that make up a clause.
-
-    These are the passages with this id or one inside it (``a/2`` is inside ``a``); failing that, the passages that
-    the clause is inside of. Empty where the document does not have the clause.
-    """
-    inside = [i for i, p in enumerate(passages) if f"{p.clause}/".startswith(f"{clause}/")]
-    return inside or [i for i, p in enumerate(passages) if clause.startswith(f"{p.clause}/")]
-
-
-def clause_text(clause: str, passages: Sequence[Passage]) -> str:
-    """Return the words of a clause, a passage a line; nothing where the document does not have it."""
-    return "\n".join(passages[i].text for i in clause_passages(clause, passages))
 
 
 def indexed_text(passage: Passage) -> str:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from valign.teachers.protocol import Completion, Request, Sampling
-from valign.training.chat import render
+from valign.generation.requests import Completion, Request, Sampling
+from valign.models.chat_template import render
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from valign.decoder import FastDecoder
-    from valign.kv_cache import Decoding
+    from valign.generation.decoder import FastDecoder
+    from valign.generation.kv_cache import Decoding
 
 TOP_K = 64
 
@@ -44,14 +44,14 @@ class Generator:
     @cached_property
     def branches(self) -> bool:
         """Whether what prompts share is computed once; else each row has a cache of its own."""
-        from valign.kv_cache import can_branch
+        from valign.generation.kv_cache import can_branch
 
         return can_branch(self.model)
 
     @cached_property
     def fast(self) -> FastDecoder | None:
         """What computes a batch of ``branches`` in fewer operations; None where nothing does."""
-        from valign.decoder import FastDecoder, can_decode
+        from valign.generation.decoder import FastDecoder, can_decode
 
         return FastDecoder(self.model) if can_decode(self.model) else None
 
@@ -130,7 +130,7 @@ class Generator:
         return rows
 
     def _begin(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Decoding:
-        from valign.kv_cache import Branching, Repeating
+        from valign.generation.kv_cache import Branching, Repeating
 
         padding = int(self.tokenizer.eos_token_id)
         if self.branches:

@@ -14,13 +14,13 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache
 
-from valign import attention
-from valign.training.padding import can_share
+from valign.models import attention
+from valign.models.packing import can_share
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from valign.decoder import FastDecoder
+    from valign.generation.decoder import FastDecoder
 
 FULLEST = 0.75
 BLOCK = 16

@@ -1,0 +1,1 @@
+"""Generation: batched completions of a model in this process."""

@@ -1,0 +1,60 @@
+"""What a model is asked, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from valign.core.records import Message
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a completion is drawn.
+
+    Attributes:
+        max_new_tokens: Longest completion, in tokens.
+        temperature: 0 takes the most likely token each time.
+        top_p: Share of probability that is kept, of the 64 most likely tokens.
+        n: Completions for each prompt.
+        seed: Start of the random numbers; the same seed draws the same completions on the same machine.
+    """
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    n: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call: a conversation that ends with a user turn, and how to complete it.
+
+    ``openings``, where given, are the words with which each of the ``sampling.n`` completions begins; they are part
+    of the completion's text. Different openings make a small model's samples differ without a high temperature.
+    They are for models in this process, where they are forced; behind a chat API they are only asked for in the prompt.
+    ``schema``, where given, is the JSON schema of the reply: a server that can holds the reply to it, others see only
+    what the prompt says.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    openings: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, which is also what the cache's key is made from; no schema, no such entry."""
+        data = asdict(self)
+        if self.schema is None:
+            del data["schema"]
+        return data
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came back: the text, its length in tokens, and whether it ended by itself."""
+
+    text: str
+    tokens: int
+    finished: bool

@@ -1,0 +1,117 @@
+"""Adapters: added to a model, saved, loaded and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valign.core.errors import ValignError
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+def add_adapter(
+    model: PreTrainedModel,
+    kind: str,
+    rank: int,
+    alpha: int,
+    dropout: float,
+    target_modules: str,
+    seed: int,
+    below: Sequence[Path] = (),
+) -> PreTrainedModel | PeftModel:
+    """Make the model trainable, with a LoRA adapter or in every weight.
+
+    Args:
+        model: A frozen model.
+        kind: ``lora``: B = 0, so that the adapted model starts as the base; adapter weights in float32, the base
+            in its own dtype. ``none``: every weight in float32.
+        rank: Rank of the update.
+        alpha: The update is scaled by alpha / rank.
+        dropout: On the adapter's input, in training.
+        target_modules: ``all-linear`` (without the output layer) or a regular expression of module names.
+        seed: Of the adapter's initial weights.
+        below: Saved adapters that stay frozen under the trained one, where they cannot be merged into the model.
+
+    Raises:
+        ValignError: No module matches ``target_modules``.
+    """
+    if kind == "none":
+        return model.float().requires_grad_(True)
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from valign.models.huggingface import quiet
+
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=target_modules
+    )
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
+        except ValueError as error:
+            raise ValignError(f"adapter.target_modules={target_modules}: {error}") from error
+    _put_below(adapted, below)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapted
+
+
+def _put_below(adapted: PeftModel, folders: Sequence[Path]) -> None:
+    """Add saved adapters, frozen, to what an adapted model computes."""
+    if not folders:
+        return
+    names = [f"before{i}" for i in range(len(folders))]
+    for name, folder in zip(names, folders, strict=True):
+        adapted.load_adapter(str(folder), adapter_name=name, is_trainable=False)
+    layers: Any = adapted.base_model
+    layers.set_adapter([*names, "default"])
+    for name, parameter in adapted.named_parameters():
+        parameter.requires_grad_(".default." in name)
+
+
+def save_adapter(model: PeftModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+    """Write the adapter's config and weights (safetensors) to a folder; ``state`` has them where it is sharded."""
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = None
+    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state, selected_adapters=["default"])
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Put a saved adapter on a model, frozen and in float32.
+
+    Raises:
+        ValignError: The folder holds no adapter.
+    """
+    from peft import PeftModel
+
+    from valign.models.huggingface import quiet
+
+    if not (folder / "adapter_config.json").is_file():
+        raise ValignError(f"{folder} holds no adapter (adapter_config.json); train it first.")
+    with quiet():
+        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False, autocast_adapter_dtype=True)
+    return adapted.eval()
+
+
+def merge(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """Return a plain model with the adapter in its weights: W + alpha / rank * BA in float32, then in W's dtype."""
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        return model
+    return model.merge_and_unload().requires_grad_(False).eval()
+
+
+def save_model(model: PreTrainedModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+    """Write a whole model as safetensors; ``state`` has its weights where the model is sharded."""
+    from valign.models.huggingface import quiet
+
+    with quiet():
+        model.save_pretrained(folder, state_dict=state)

@@ -1,0 +1,1 @@
+"""Retrieval: BM25, sentence embeddings, and the passages that they find."""
