@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from valign.synthesis.filters import Limits
 from valign.synthesis.settings import Settings
-from valign.teachers import make_teacher
+from valign.teachers.factory import make_teacher
 from valign.teachers.protocol import Teacher
 
 LIMITS = tuple(limit.name for limit in fields(Limits))

@@ -20,9 +20,9 @@ from valign.generation.requests import Completion, Request
 from valign.synthesis.filters import Limits
 from valign.teachers.cache import request_key
 from valign.teachers.calls import calls_of
-from valign.teachers.completions import Completions, CompletionStore, Spent
+from valign.teachers.completion_store import Completions, CompletionStore, Spent
 from valign.teachers.protocol import Job
-from valign.teachers.spending import cost, prompt_tokens
+from valign.teachers.usage import cost, prompt_tokens
 
 if TYPE_CHECKING:
     from valign.synthesis.settings import Settings

@@ -77,7 +77,7 @@ class Measurements:
         print(f"{label(spec)} ({len(self.planned) + 1} to go, about {left / 60:.0f} min)", flush=True)
 
     def _run(self, spec: dict[str, Any], limit: float | None) -> dict[str, Any]:
-        from valign.training.callbacks import remove
+        from valign.training.checkpoints import remove
 
         asked, result = self.folder / "asked.json", self.folder / "result.json"
         asked.write_text(json.dumps(spec), encoding="utf-8")

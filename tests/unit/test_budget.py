@@ -16,9 +16,8 @@ from valign.generation.requests import Completion, Request, Sampling
 from valign.pipeline.artifacts import Pipeline
 from valign.synthesis.filters import well_formed
 from valign.teachers.cache import request_key
-from valign.teachers.completions import CompletionStore, Row, Spent
-from valign.teachers.protocol import Usage
-from valign.teachers.spending import cost, estimate_tokens
+from valign.teachers.completion_store import CompletionStore, Row, Spent
+from valign.teachers.usage import Usage, cost, estimate_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 

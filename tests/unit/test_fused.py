@@ -13,10 +13,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from valign.models import attention
 from valign.models.load import load, prepare_model
+from valign.training.activation_checkpointing import recompute_activations
 from valign.training.data import Example, collate
 from valign.training.fused import fuse
 from valign.training.losses import supervised_logps
-from valign.training.recompute import recompute_activations
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 64,

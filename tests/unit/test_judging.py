@@ -11,7 +11,7 @@ import pytest
 
 from valign.core.records import Answer
 from valign.generation.requests import Completion, Request
-from valign.judging import tournament
+from valign.judging.tournament import tournament
 from valign.judging.asking import by_model, prompt, scored
 from valign.judging.bradley_terry import strengths
 from valign.judging.family import family, kinship

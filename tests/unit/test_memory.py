@@ -17,7 +17,16 @@ from valign.core.files import read_json
 from valign.models.load import prepare_model
 from valign.pipeline.artifacts import Pipeline
 from valign.pipeline.size_checks import warn_of_size
-from valign.training.memory import GIB, Estimate, Shape, estimate, estimate_for, shape_of, too_large_to_answer, too_much
+from valign.training.memory_estimate import (
+    GIB,
+    Estimate,
+    Shape,
+    estimate,
+    estimate_for,
+    shape_of,
+    too_large_to_answer,
+    too_much,
+)
 
 MISTRAL_7B = {
     "hidden_size": 4096,

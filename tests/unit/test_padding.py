@@ -15,9 +15,9 @@ from valign.models import packing
 from valign.models.chat_template import Rendered
 from valign.models.load import load, prepare_model
 from valign.training import kernels
+from valign.training.activation_checkpointing import recompute_activations
 from valign.training.data import Example, collate
 from valign.training.losses import supervised_logps
-from valign.training.recompute import recompute_activations
 
 OPENING = (9, 8, 7, 6, 5, 4, 3, 11, 12, 13, 14, 15)
 

@@ -12,9 +12,9 @@ import torch
 from valign.core.errors import ValignError
 from valign.models.adapters import add_adapter
 from valign.models.load import load, prepare_model
+from valign.training.activation_checkpointing import is_recomputed, recompute_activations
 from valign.training.data import collate, encode_instructions, encode_preferences
 from valign.training.losses import supervised_logps
-from valign.training.recompute import is_recomputed, recompute_activations
 
 
 @pytest.fixture(scope="module")

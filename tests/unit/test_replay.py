@@ -17,7 +17,7 @@ from valign.generation.requests import Completion, Request
 from valign.tax.items import everyday_tasks, general_texts
 from valign.tax.replay import General, general_instructions, replay_rows
 from valign.teachers.cache import CachedTeacher
-from valign.training.validation import hold_out
+from valign.training.holdout import hold_out
 
 
 class Talker(Noting):

@@ -16,10 +16,10 @@ from valign.core.out_of_memory import explained, memory_of
 from valign.generation.requests import Request, Sampling
 from valign.models.load import prepare_model
 from valign.pipeline.artifacts import Pipeline
-from valign.teachers import make_teacher
+from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
 from valign.training.fit import fit_dpo, fit_sft
-from valign.training.memory import remedies
+from valign.training.memory_estimate import remedies
 
 GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of ...")
 CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you ...")

@@ -23,10 +23,10 @@ from valign.generation.requests import Completion, Request, Sampling
 from valign.teachers import servers
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.completions import CompletionStore, Spent
+from valign.teachers.completion_store import CompletionStore, Spent
 from valign.teachers.protocol import Job
 from valign.teachers.servers import Fault, Server, Servers
-from valign.teachers.spending import Meter, prompt_tokens
+from valign.teachers.usage import Meter, prompt_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,8 +10,8 @@ from test_teachers import FakeTeacher, ask
 
 from valign.core.errors import ValignError
 from valign.generation.requests import Completion, Request, Sampling
-from valign.teachers import make_teacher
 from valign.teachers.cache import CachedTeacher
+from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.replay import Recorder, ReplayTeacher, record
 

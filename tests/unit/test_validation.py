@@ -23,8 +23,8 @@ from valign.pipeline import run
 from valign.runs import layout
 from valign.training.data import collate, encode_instructions, encode_preferences
 from valign.training.fit import fit_dpo, fit_sft
+from valign.training.holdout import hold_out
 from valign.training.losses import pair_logps, supervised_logps
-from valign.training.validation import hold_out
 
 COMMON: dict[str, Any] = {"adapter": tiny.ADAPTER, "trainer": tiny.TRAINER, "seed": 0, "precision": "float32"}
 

@@ -7,7 +7,7 @@ that is completed ten times with 32 tokens takes 40 + 10 * 32 positions so, inst
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -20,7 +20,6 @@ from valign.models.packing import can_share
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from valign.generation.decoder import FastDecoder
 
 FULLEST = 0.75
 BLOCK = 16
@@ -110,7 +109,7 @@ class Branching:
         prompts: Sequence[Sequence[int]],
         samples: int,
         padding: int,
-        fast: FastDecoder | None = None,
+        fast: Callable[[torch.Tensor, torch.Tensor, BranchingCache], torch.Tensor] | None = None,
     ) -> None:
         prefix = shared_length(prompts)
         ids, mask = (t.to(model.device) for t in pad_left([prompt[prefix:] for prompt in prompts], padding))

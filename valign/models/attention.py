@@ -21,7 +21,7 @@ class Attends(Protocol):
     """A cache that attends by itself, in place of a layer's keys."""
 
     def attend(self, query: torch.Tensor) -> torch.Tensor:
-        """Return the output (batch, queries, heads, head size) for a scaled query (batch, heads, queries, head size)."""
+        """Return (batch, queries, heads, head size) for a scaled query (batch, heads, queries, head size)."""
         ...
 
 

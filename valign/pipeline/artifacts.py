@@ -35,7 +35,7 @@ from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATE
 from valign.synthesis.held_out import no_questions
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.completions import CompletionStore
+from valign.teachers.completion_store import CompletionStore
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
 

@@ -31,7 +31,7 @@ def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
     from valign.arguments import plain
     from valign.models.load import shape_of
     from valign.models.precision import resolve_precision
-    from valign.training.memory import estimate_for, too_large_to_answer, too_much
+    from valign.training.memory_estimate import estimate_for, too_large_to_answer, too_much
 
     c = pipeline.config
     shape = shape_of(pipeline.model[0], c.base_model.trust_remote_code).to_dict()

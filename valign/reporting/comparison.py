@@ -13,7 +13,7 @@ from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.documents.clauses import clause_passages
 from valign.evaluation.metrics import METRICS
 from valign.evaluation.scores import arm_label
-from valign.judging import tournament
+from valign.judging.tournament import tournament
 from valign.judging.judgement import Judgement, by_reference
 from valign.judging.labels import Label
 from valign.judging.tournament import Tournament

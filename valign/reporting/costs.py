@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.reporting.comparison import Comparison, number, show
-from valign.teachers.spending import cost
+from valign.teachers.usage import cost
 
 WORK = {
     "instructions": "examples of D_sft",

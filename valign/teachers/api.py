@@ -31,7 +31,7 @@ from valign.teachers.servers import (
     scrubbed,
     without_login,
 )
-from valign.teachers.spending import Meter, prompt_tokens
+from valign.teachers.usage import Meter, prompt_tokens
 
 log = logging.getLogger(__name__)
 

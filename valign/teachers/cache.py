@@ -11,9 +11,9 @@ from pathlib import Path
 
 from valign.core.progress import Bar, progress
 from valign.generation.requests import Completion, Request
-from valign.teachers.completions import BackgroundWriter, Completions, CompletionStore, Row, Spent
-from valign.teachers.protocol import Job, Part, StreamingTeacher, Teacher, TellingTeacher, Usage
-from valign.teachers.spending import Meter, prompt_tokens
+from valign.teachers.completion_store import BackgroundWriter, Completions, CompletionStore, Row, Spent
+from valign.teachers.protocol import Job, Part, StreamingTeacher, Teacher, TellingTeacher
+from valign.teachers.usage import Meter, Usage, prompt_tokens
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from valign.core.records import Message
 from valign.generation.requests import Completion, Request
-from valign.teachers.protocol import Job, Part, Usage
-from valign.teachers.spending import estimate_tokens, prompt_tokens
+from valign.teachers.protocol import Job, Part
+from valign.teachers.usage import Usage, estimate_tokens, prompt_tokens
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from valign.generation.requests import Completion, Request
+from valign.teachers.usage import Usage
 
 if TYPE_CHECKING:
-    from valign.teachers.spending import Meter
+    from valign.teachers.usage import Meter
 
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What one call took: tokens of prompt and completions, and seconds from sending to the whole reply."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
 
 
 @dataclass(frozen=True)

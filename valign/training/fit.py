@@ -6,9 +6,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +15,15 @@ from valign.core.errors import ValignError
 from valign.core.files import read_json, write_json
 from valign.core.out_of_memory import explained
 from valign.core.records import Instruction, Preference
-from valign.core.store import digest
 from valign.distributed import signals
 from valign.distributed.ranks import Ranks
+from valign.training.build import _encode, _module, _plan, _trainable_model, _trainer
+from valign.training.resume import _resume_point
+from valign.training.stage import Stage
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
-    import torch
 
-    from valign.training.data import Example, Plan
     from valign.training.modules import TrainingModule
 
 log = logging.getLogger(__name__)
@@ -36,53 +35,6 @@ MORE = {
     "sft": "more examples (synthesis.questions_per_passage) or passes (sft.epochs) make more",
     "dpo": "more pairs (synthesis.scenarios_per_passage) or passes (dpo.epochs) make more",
 }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What the two stages share; see ``fit_sft`` for the fields."""
-
-    name: str
-    folder: Path
-    model: Path | str
-    initial: tuple[Path, ...]
-    adapter: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    trainer: Mapping[str, Any]
-    seed: int
-    system_prompt: str | None
-    precision: str
-    trust_remote_code: bool
-    logger: Any
-    ranks: Ranks
-    quantization: str | None = None
-
-    @property
-    def device(self) -> str:
-        """The kind of device that it trains on."""
-        from valign.distributed.devices import device_of
-
-        return device_of(str(self.trainer["accelerator"]))
-
-    @cached_property
-    def compute(self) -> torch.dtype:
-        """The dtype of matrix products, which the first process measures for all where it is to be measured."""
-        import torch
-
-        from valign.models.precision import resolve_precision
-
-        chosen = self.ranks.share(lambda: str(resolve_precision(self.precision, self.device)))
-        dtype: torch.dtype = getattr(torch, chosen.removeprefix("torch."))
-        return dtype
-
-    @cached_property
-    def weights(self) -> int:
-        """How many weights of the base DeepSpeed trains; 0 where it trains an adapter, or nothing."""
-        if self.adapter["kind"] != "none" or self.trainer.get("strategy") != "deepspeed":
-            return 0
-        from valign.models.load import count_weights
-
-        return count_weights(self.model, self.trust_remote_code)
 
 
 def fit_sft(
@@ -183,10 +135,10 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     from valign.distributed.devices import world_size
     from valign.models.load import load_tokenizer
     from valign.training.data import deal_again
+    from valign.training.holdout import hold_out
     from valign.training.kernels import require_packages
-    from valign.training.memory import remedies
+    from valign.training.memory_estimate import remedies
     from valign.training.strategies import quiet
-    from valign.training.validation import hold_out
 
     if stage.ranks.share(lambda: trained(stage.folder)):
         return dict(read_json(stage.folder / COUNTS)) if stage.ranks.first else {}
@@ -234,142 +186,10 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     return counts
 
 
-def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
-    """Load the stage's start, under ZeRO-3 in shards, and make it trainable."""
-    import torch
-
-    from valign.distributed.devices import own_device
-    from valign.models.adapters import add_adapter
-    from valign.models.load import load_quantized, policy
-    from valign.models.packing import require_padding_free
-    from valign.training.fused import fuse
-    from valign.training.kernels import apply_kernels
-    from valign.training.recompute import recompute_activations
-    from valign.training.strategies import zero_stage
-
-    kind = stage.trainer.get("attention")
-    stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute
-    below: Sequence[Path] = ()
-    if stage.quantization:
-        device, below = own_device(str(stage.trainer["accelerator"]), stage.ranks), stage.initial
-        model: Any = load_quantized(stage.model, stored, stage.trust_remote_code, device, kind, stage.quantization)
-    elif zero_stage(stage.trainer) == 3:
-        from valign.training.zero import sharded_policy
-
-        trainer.strategy.setup_environment()
-        model = sharded_policy(
-            stage.model, stage.initial, stored, stage.trust_remote_code, stage.trainer["deepspeed"], kind
-        )
-    else:
-        options: dict[str, Any] = {"move": False, "attend": kind}
-        model, _ = policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, **options)
-    if stage.trainer.get("padding_free"):
-        require_padding_free(model)
-    if stage.trainer.get("kernels"):
-        apply_kernels(model)
-    keys = ("kind", "rank", "alpha", "dropout", "target_modules")
-    adapted = add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed, below=below)
-    if stage.device == "cpu":
-        fuse(adapted)
-    if stage.trainer.get("activation_checkpointing"):
-        recompute_activations(adapted)
-    return adapted
-
-
-def _encode(stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Example], int]:
-    from valign.training.data import encode_instructions, encode_preferences
-
-    encode: Callable[..., tuple[list[Example], int]] = encode_instructions
-    if stage.name == "dpo":
-        encode = encode_preferences
-    return encode(tokenizer, rows, stage.system_prompt, int(stage.settings["max_length"]))
-
-
-def _plan(stage: Stage, examples: Sequence[Example], world: int) -> Plan:
-    from valign.training.data import make_plan
-
-    s = stage.settings
-    return make_plan(
-        [e.length for e in examples], int(s["batch_size"]), int(s["accumulate"]), world, float(s["epochs"]), stage.seed
-    )
-
-
-def _resume_point(stage: Stage, examples: Sequence[Example], world: int) -> tuple[int, int, str | None]:
-    """Return the ranks that the stage was begun on, and the last complete checkpoint's step and path.
-
-    A stage keeps the optimizer steps that it was begun with. Checkpoints of other steps are not gone on from, nor
-    sharded ones of another number of ranks or with NVMe.
-    """
-    from valign.training.callbacks import latest_checkpoint
-    from valign.training.strategies import on_nvme, sharded_checkpoints
-
-    def note(ranks: int) -> dict[str, Any]:
-        sharded = sharded_checkpoints(stage.trainer, stage.weights)
-        return {"plan": digest(_plan(stage, examples, ranks)), "ranks": ranks, "sharded": sharded}
-
-    folder = stage.folder / "checkpoints"
-    noted = read_json(folder / "plan.json") if (folder / "plan.json").is_file() else {}
-    begun = int(noted.get("ranks", world))
-    step, path = latest_checkpoint(folder)
-    if path is not None:
-        if noted == note(begun) and (not noted["sharded"] or (begun == world and not on_nvme(stage.trainer))):
-            return begun, step, str(path)
-        log.info("%s: the checkpoints found belong to other batches or ranks; beginning again", stage.name)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "plan.json", note(world))
-    return world, 0, None
-
-
-def _module(
-    stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, start: int, held_out: Sequence[Example]
-) -> TrainingModule:
-    """Build the stage's LightningModule."""
-    from valign.models.packing import can_share
-    from valign.training.data import PlannedBatches, one_step
-    from valign.training.modules import DPOModule, SFTModule
-    from valign.training.reference import reference_logps
-
-    s = stage.settings
-    shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
-    shared |= {"seed": stage.seed, "compute": stage.compute, "start": start}
-    shared["padding_free"] = stage.trainer.get("padding_free")
-    batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
-    if held_out:
-        once = one_step([e.length for e in held_out], int(s["batch_size"]), stage.ranks.world)
-        shared["validation"] = partial(PlannedBatches, held_out, once, pad, share=can_share(model))
-    if stage.name == "sft":
-        return SFTModule(model, batches, **shared)
-    own: dict[str, Any] = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight")}
-    own |= {key: s[key] for key in ("loss", "simpo_gamma") if key in s}
-    reference = partial(reference_logps, folder=stage.folder, ranks=stage.ranks)
-    return DPOModule(model, batches, **own, reference=reference, **shared)
-
-
-def _trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
-    from valign.training.callbacks import Checkpoints, Curves, Progress
-    from valign.training.strategies import make_trainer
-
-    callbacks = [
-        Curves(stage.folder, stage.name, start, stage.logger),
-        Checkpoints(stage.folder / "checkpoints", int(stage.trainer["checkpoint_every"]), len(plan)),
-        Progress(stage.name, len(plan), start),
-    ]
-    return make_trainer(
-        stage.trainer,
-        compute=stage.compute,
-        accumulate=len(plan[0]) // stage.ranks.world,
-        max_grad_norm=float(stage.settings["max_grad_norm"]),
-        callbacks=callbacks,
-        ranks=stage.ranks,
-        weights=stage.weights,
-    )
-
-
 def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
     """Write ``adapter/`` or ``model/`` in one step, from the first device."""
     from valign.models.adapters import save_adapter, save_model
-    from valign.training.callbacks import remove
+    from valign.training.checkpoints import remove
     from valign.training.zero import whole_state
 
     whole = stage.adapter["kind"] == "none"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from valign.core.errors import LimitReached
 from valign.core.records import Message
-from valign.teachers.protocol import Usage
+
+pass
 
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_TURN = 4
@@ -100,3 +102,12 @@ class Meter:
         if self.max_cost is not None and money is not None and money > self.max_cost:
             return "max_cost"
         return None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one call took: tokens of prompt and completions, and seconds from sending to the whole reply."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.generation.requests import Completion
-from valign.teachers.protocol import Usage
+from valign.teachers.usage import Usage
 
 if TYPE_CHECKING:
     from typing import Self

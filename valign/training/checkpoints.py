@@ -1,0 +1,86 @@
+"""Checkpoints of a training: written, found and removed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from valign.core.errors import Interrupted
+from valign.distributed import signals
+
+CHECKPOINT = re.compile(r"^step-(\d+)\.ckpt$")
+
+
+def latest_checkpoint(folder: Path) -> tuple[int, Path | None]:
+    """Return the step and path of the last complete checkpoint, or 0 and None."""
+    found = [(int(m.group(1)), path) for path in folder.glob("step-*") if (m := CHECKPOINT.match(path.name))]
+    return max(found, default=(0, None), key=lambda pair: pair[0])
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; what is not there is no error."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class Checkpoints(pl.Callback):
+    """Saves every ``every`` optimizer steps, under a name that only a complete checkpoint has; keeps the last.
+
+    A signal that asks for an end is heeded behind the step: saved, and over, unless somebody else who handles the
+    signal lets the training go on, as submitit does with SIGTERM, after which SLURM kills.
+
+    Args:
+        folder: Where they go, one ``step-<n>.ckpt`` at a time.
+        every: Optimizer steps between two.
+        total: Steps of the training; nothing is saved after the last, whose result is the trained model.
+    """
+
+    def __init__(self, folder: Path, every: int, total: int) -> None:
+        """Keep where and when."""
+        self.folder, self.every, self.total = folder, every, total
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Save after a step whose number is a multiple of ``every``, or after which a signal was noted.
+
+        Raises:
+            Interrupted: A signal was noted by any process.
+        """
+        step = trainer.global_step
+        if not batch.last or step >= self.total:
+            return
+        stop = signals.asked()
+        if trainer.world_size > 1:
+            stopping = trainer.strategy.reduce_boolean_decision(stop is not None, all=False)
+        else:
+            stopping = stop is not None
+        if stopping or step % self.every == 0:
+            self.save(trainer, step)
+        if stopping:
+            name = stop.name if stop is not None else "a signal to another process"
+            saved = f"{name}: saved step {step} of {self.total}"
+            if not signals.hand_over(saved):
+                if trainer.is_global_zero and stop != signal.SIGINT:  # now: SLURM may kill while a logger still closes
+                    print(saved, file=sys.stderr, flush=True)
+                raise Interrupted(f"{saved}; the same command goes on from there.", stop == signal.SIGINT)
+
+    def save(self, trainer: pl.Trainer, step: int) -> None:
+        """Write a checkpoint and remove the one before it."""
+        part, whole = self.folder / f"step-{step:07d}.part", self.folder / f"step-{step:07d}.ckpt"
+        trainer.save_checkpoint(part)
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            remove(whole)
+            os.replace(part, whole)
+            for other in self.folder.glob("step-*"):
+                if other != whole:
+                    remove(other)
+        trainer.strategy.barrier()
