@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def main(config: DictConfig) -> None:
     """Read a question a line and print every arm's answer, until the input ends."""
-    from valign.evaluation.arms import conversation
-    from valign.evaluation.scores import arm_label
+    from valign.evaluation.answering import conversation
+    from valign.evaluation.arm_names import arm_label
     from valign.generation.requests import Request, Sampling
 
     generators, system = load(Path(config.runs).expanduser())

@@ -56,9 +56,9 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
     from valign.core.files import read_jsonl
     from valign.core.records import Question
     from valign.core.store import digest
+    from valign.evaluation.questions import check_questions
     from valign.pipeline import run, scoring, size_checks
     from valign.pipeline.recipes import Arm
-    from valign.questions import check_questions
     from valign.runs import layout
 
     arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"], a.get("retriever")) for a in details["arms"]]

@@ -12,8 +12,8 @@ from valign.cli import main_with
 def main(config: DictConfig) -> None:
     """Serve the page until all pairs are labelled, then say how far judges agree with the labels."""
     from valign import studies
-    from valign.judging.desk import Desk
-    from valign.judging.labels import LABELS, LabelFile, tasks
+    from valign.evaluation.judging.label_server import Desk
+    from valign.evaluation.judging.labels import LABELS, LabelFile, tasks
     from valign.reporting.judges import judge_lines
     from valign.runs import layout
 

@@ -16,8 +16,8 @@ from valign.runs.layout import JUDGEMENTS, RUN, SEED_IN_NAME
 
 if TYPE_CHECKING:
     from valign.core.records import Instruction, Preference
-    from valign.judging.judgement import Judgement
-    from valign.judging.labels import Label
+    from valign.evaluation.judging.judgement import Judgement
+    from valign.evaluation.judging.labels import Label
     from valign.reporting.comparison import ArmResult, Comparison
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     Raises:
         ValignError: The runs are about different documents or questions.
     """
-    from valign.evaluation.scores import sort_scores
+    from valign.evaluation.arm_names import sort_scores
     from valign.reporting.comparison import Comparison
 
     details = [read_json(folder / RUN) for folder in folders]
@@ -169,7 +169,7 @@ def _labels(folders: Sequence[Path]) -> list[Label]:
 
     ``valign.label`` writes to the folder that it was given: a run's own, its study's, or that of all studies.
     """
-    from valign.judging.labels import LABELS, read_labels
+    from valign.evaluation.judging.labels import LABELS, read_labels
 
     whole = [folder.absolute() for folder in folders]
     places = dict.fromkeys(place for folder in whole for place in (*folder.parents[1::-1], folder))
@@ -178,7 +178,7 @@ def _labels(folders: Sequence[Path]) -> list[Label]:
 
 def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) -> list[Judgement]:
     """Read what models judged in some runs, each pair of answers once, under the names that the comparison uses."""
-    from valign.judging.judgement import Judgement
+    from valign.evaluation.judging.judgement import Judgement
 
     found: dict[tuple[str, str, str], Judgement] = {}
     for folder in folders:

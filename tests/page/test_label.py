@@ -12,8 +12,8 @@ from hostile_page import BREAKOUT, LONG_WORD
 
 from valign.core.files import read_jsonl
 from valign.core.records import Answer, Passage
-from valign.judging.desk import Desk
-from valign.judging.labels import LABELS, Label, LabelFile, tasks
+from valign.evaluation.judging.label_server import Desk
+from valign.evaluation.judging.labels import LABELS, Label, LabelFile, tasks
 
 pytestmark = pytest.mark.browser
 pytest_plugins = ("chromium",)

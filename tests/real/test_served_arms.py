@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from valign.core.files import read_jsonl
 from valign.core.records import Answer
-from valign.judging.judgement import Judgement
+from valign.evaluation.judging.judgement import Judgement
 from valign.models.load import prepare_model
 from valign.pipeline.artifacts import Pipeline
 from valign.pipeline.recipes import Arm

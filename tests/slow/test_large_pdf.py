@@ -16,7 +16,7 @@ MEGABYTES = 200
 SCRIPT = """
 import json, re, sys, time
 from pathlib import Path
-from valign.documents import read_document
+from valign.documents.read import read_document
 start = time.monotonic()
 document = read_document(Path(sys.argv[1]), "x")
 seconds = time.monotonic() - start

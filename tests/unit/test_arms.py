@@ -16,8 +16,9 @@ from valign.core.errors import ValignError
 from valign.core.records import Message, Passage, Question
 from valign.distributed.place import Place
 from valign.distributed.ranks import Ranks
-from valign.evaluation.arms import answer_questions, conversation, likelihoods
-from valign.evaluation.room import check_room
+from valign.evaluation.answering import answer_questions, conversation
+from valign.evaluation.context_check import check_room
+from valign.evaluation.likelihoods import likelihoods
 from valign.generation.generator import Generator
 from valign.generation.requests import Completion, Request
 from valign.models.chat_template import render
@@ -86,7 +87,7 @@ def test_likelihoods_behind_a_long_beginning_are_the_same(
     generator: Generator, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The passages, which all prompts begin with, are computed once, and then each batch's rest."""
-    monkeypatch.setattr("valign.evaluation.arms.LONG_BEGINNING", 20)
+    monkeypatch.setattr("valign.evaluation.likelihoods.LONG_BEGINNING", 20)
     shown = [[FOG, OIL]] * len(QUESTIONS)
     seen: list[int] = []
     decoder = generator.model.get_decoder()

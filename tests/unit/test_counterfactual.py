@@ -16,10 +16,11 @@ from valign.core.errors import ValignError
 from valign.core.files import to_dict
 from valign.core.records import Answer, Original, Question
 from valign.documents.shipped import shipped_document, shipped_questions
+from valign.evaluation.leakage import overlap
 from valign.evaluation.metrics import fact_recall, followed
-from valign.evaluation.scores import footnote, overlap, question_values, score_arm, table_cells
+from valign.evaluation.questions import as_filtered, check_questions
+from valign.evaluation.scores import footnote, question_values, score_arm, table_cells
 from valign.pipeline.artifacts import Pipeline
-from valign.questions import as_filtered, check_questions
 from valign.reporting.answers import FOLLOWED, _marks
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.verdict import verdict

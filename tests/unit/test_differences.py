@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from valign.evaluation.differences import clustered_error, holm, paired_test, smallest_effect
+from valign.evaluation.significance import clustered_error, holm, paired_test, smallest_effect
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.differences import chance, differences, sentences
 from valign.reporting.summary import summary

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from valign.core.records import Answer
+from valign.evaluation.judging.bradley_terry import strengths
+from valign.evaluation.judging.judgement import Judgement, by_reference
+from valign.evaluation.judging.model_family import family, kinship
+from valign.evaluation.judging.model_judge import by_model, prompt, scored
+from valign.evaluation.judging.tournament import tournament
+from valign.evaluation.judging.win_rates import length_controlled, win_rate
 from valign.generation.requests import Completion, Request
-from valign.judging.tournament import tournament
-from valign.judging.asking import by_model, prompt, scored
-from valign.judging.bradley_terry import strengths
-from valign.judging.family import family, kinship
-from valign.judging.judgement import Judgement, by_reference
-from valign.judging.rates import length_controlled, win_rate
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
 

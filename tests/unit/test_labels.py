@@ -16,10 +16,10 @@ from test_seeds import BASE, run
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Answer, Passage
-from valign.judging.agreement import agreement, agreements
-from valign.judging.desk import Desk
-from valign.judging.judgement import Judgement
-from valign.judging.labels import LABELS, Label, LabelFile, answer_hash, as_judgements, read_labels, tasks
+from valign.evaluation.judging.agreement import agreement, agreements
+from valign.evaluation.judging.judgement import Judgement
+from valign.evaluation.judging.label_server import Desk
+from valign.evaluation.judging.labels import LABELS, Label, LabelFile, answer_hash, as_judgements, read_labels, tasks
 from valign.reporting.page import render
 from valign.studies import compare, table
 

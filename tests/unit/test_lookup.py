@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from valign.core.records import Answer, Passage
-from valign.evaluation.scores import arm_label
+from valign.evaluation.arm_names import arm_label
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.lookup import hits, lookups
 

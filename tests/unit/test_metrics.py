@@ -10,7 +10,7 @@ import pytest
 
 from valign.core.records import Passage
 from valign.documents.shipped import shipped_names
-from valign.evaluation import metrics
+from valign.evaluation import metrics, normalise, verdicts
 
 
 class AxisEmbedder:
@@ -56,7 +56,7 @@ def passage(clause: str, text: str) -> Passage:
     ],
 )
 def test_normalise(text: str, expected: str) -> None:
-    assert " ".join(metrics.normalise(text)) == expected
+    assert " ".join(normalise.normalise(text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_shipped_references_state_their_facts_and_verdicts(name: str) -> None:
         row = json.loads(line)
         assert metrics.fact_recall(row["reference"], row["facts"]) == 1, row
         if row["verdict"]:
-            assert metrics.verdict_correct(row["reference"], row["verdict"]) == 1, row
+            assert verdicts.verdict_correct(row["reference"], row["verdict"]) == 1, row
 
 
 VERDICTS: list[tuple[str, str | None]] = [
@@ -170,14 +170,14 @@ VERDICTS: list[tuple[str, str | None]] = [
 
 @pytest.mark.parametrize(("answer", "expected"), VERDICTS)
 def test_stated_verdict(answer: str, expected: str | None) -> None:
-    assert metrics.stated_verdict(answer) == expected
+    assert verdicts.stated_verdict(answer) == expected
 
 
 def test_verdict_correct_counts_a_missing_verdict_as_wrong() -> None:
-    assert metrics.verdict_correct("No.", "no") == 1
-    assert metrics.verdict_correct("No.", "yes") == 0
-    assert metrics.verdict_correct("The ferry leaves at nine.", "yes") == 0
-    assert metrics.verdict_correct("Yes.", None) is None
+    assert verdicts.verdict_correct("No.", "no") == 1
+    assert verdicts.verdict_correct("No.", "yes") == 0
+    assert verdicts.verdict_correct("The ferry leaves at nine.", "yes") == 0
+    assert verdicts.verdict_correct("Yes.", None) is None
 
 
 def test_rouge_l_by_hand() -> None:

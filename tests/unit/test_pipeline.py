@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from valign.core.errors import ValignError
 from valign.core.records import Question
 from valign.documents.shipped import shipped_document
+from valign.evaluation.questions import check_questions
 from valign.pipeline.artifacts import Pipeline, pinned_by
-from valign.questions import check_questions
 from valign.train import main
 
 

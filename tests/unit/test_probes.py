@@ -14,8 +14,8 @@ from valign.core.errors import ValignError
 from valign.core.records import Answer
 from valign.core.text import refuses
 from valign.documents.shipped import shipped_document
-from valign.probes.items import KINDS, Probe, check_probes, probes
-from valign.probes.scores import PROBED, invents, probe_scores, says_not_said
+from valign.evaluation.probes.items import KINDS, Probe, check_probes, probes
+from valign.evaluation.probes.scores import PROBED, invents, probe_scores, says_not_said
 
 
 def test_the_declarations_probes() -> None:

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Answer
-from valign.judging.judgement import Judgement
-from valign.judging.labels import LABELS, Label
+from valign.evaluation.judging.judgement import Judgement
+from valign.evaluation.judging.labels import LABELS, Label
 from valign.pipeline.run import state_of
 from valign.runs.layout import JUDGEMENTS, RUN, run_folder, run_folders
 from valign.studies import compare

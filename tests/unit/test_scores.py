@@ -11,7 +11,7 @@ import pytest
 
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Passage
-from valign.evaluation import scores
+from valign.evaluation import leakage, scores
 from valign.evaluation.metrics import METRICS
 
 
@@ -147,25 +147,25 @@ def test_overlap_by_hand() -> None:
     """
     questions = ["May I keep nine coins forever?", "Who rings the bell?", "Ale?"]
     training = ["Who opens the door?", "So, may I keep 9 coins?"]
-    result = scores.overlap(questions, training)
+    result = leakage.overlap(questions, training)
     assert result["rate"] == pytest.approx(1 / 3)
     assert result["questions"] == [{"question": questions[0], "training": training[1], "shared": "may i keep 9 coins"}]
     assert result["max_jaccard"] == pytest.approx([5 / 7, 1 / 3, 0])
 
 
 def test_overlap_of_short_questions_and_empty_lists() -> None:
-    result = scores.overlap(["Who rings the bell?"], ["Tell me: who rings the bell at night?"])
+    result = leakage.overlap(["Who rings the bell?"], ["Tell me: who rings the bell at night?"])
     assert result["rate"] == 1
     assert result["questions"][0]["shared"] == "who rings the bell"
-    assert scores.overlap(["Who rings?"], []) == {"rate": 0.0, "questions": [], "max_jaccard": [0.0]}
-    assert scores.overlap([], ["Who rings?"]) == {"rate": 0.0, "questions": [], "max_jaccard": []}
-    assert scores.overlap(["a b c"], ["x b c y"], n=2)["questions"][0]["shared"] == "b c"
+    assert leakage.overlap(["Who rings?"], []) == {"rate": 0.0, "questions": [], "max_jaccard": [0.0]}
+    assert leakage.overlap([], ["Who rings?"]) == {"rate": 0.0, "questions": [], "max_jaccard": []}
+    assert leakage.overlap(["a b c"], ["x b c y"], n=2)["questions"][0]["shared"] == "b c"
 
 
 def test_max_cosine_by_hand() -> None:
     """(1, 1, 0)/sqrt 2 against red and blue: the higher cosine is 1/sqrt 2."""
-    assert scores.max_cosine(AxisEmbedder(), ["red green", "blue"], ["red", "blue"]) == pytest.approx([2**-0.5, 1])
-    assert scores.max_cosine(AxisEmbedder(), ["red"], []) == [0]
+    assert leakage.max_cosine(AxisEmbedder(), ["red green", "blue"], ["red", "blue"]) == pytest.approx([2**-0.5, 1])
+    assert leakage.max_cosine(AxisEmbedder(), ["red"], []) == [0]
 
 
 def arm_scores(arm: str, means: dict[str, float], n: int = 96) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import pytest
 
 from valign.core.files import to_dict, write_json, write_jsonl
 from valign.core.records import Answer, Passage
-from valign.evaluation.differences import clustered_error, paired_test
+from valign.evaluation.bootstrap import bootstrap_mean
 from valign.evaluation.scores import difference, footnote, markdown_table, score_arm
-from valign.evaluation.statistics import bootstrap_mean
+from valign.evaluation.significance import clustered_error, paired_test
 from valign.reporting.differences import differences
 from valign.reporting.page import render
 from valign.reporting.seeds import seed_markdown, seed_table

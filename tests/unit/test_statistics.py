@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from valign.evaluation.statistics import Interval, bootstrap_mean, paired_difference
+from valign.evaluation.bootstrap import Interval, bootstrap_mean, paired_difference
 
 
 def test_no_values() -> None:

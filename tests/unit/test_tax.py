@@ -15,14 +15,14 @@ import torch
 from test_report import comparison, page
 
 from valign.core.files import read_rows
+from valign.evaluation.tax.drift import Reading, drifts, read
+from valign.evaluation.tax.items import everyday_tasks, general_texts
+from valign.evaluation.tax.measure import VALUES, measure
+from valign.evaluation.tax.scores import TAX, tax_scores
 from valign.models.load import load, prepare_model
 from valign.reporting.exports import csv_table
 from valign.reporting.extra import REMEDY, extra_markdown, extra_tables, extra_terminal
 from valign.runs.summaries import flat_scores
-from valign.tax.drift import Reading, drifts, read
-from valign.tax.items import everyday_tasks, general_texts
-from valign.tax.measure import VALUES, measure
-from valign.tax.scores import TAX, tax_scores
 
 
 def test_divergences_by_hand() -> None:
@@ -120,7 +120,7 @@ def test_a_model_is_measured_beside_its_base_and_goes_on_where_it_was_killed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("valign.tax.measure.complete", killed)
+        patch.setattr("valign.evaluation.tax.measure.complete", killed)
         measure(tmp_path, [Path("adapter")], first, **settings)
     counts = measure(tmp_path, [Path("adapter")], second, **settings)
     assert (first.loaded, second.loaded) == ([0, 1], [1])

@@ -181,7 +181,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 from tests.unit.test_teachers import FakeTeacher, asked
-from valign.teachers import CachedTeacher
+from valign.teachers.cache import CachedTeacher
 
 cache, log, seconds = sys.argv[1:]
 rows = CachedTeacher(FakeTeacher(Path(log), seconds=float(seconds)), Path(cache)).complete_all(asked(12), "test")
@@ -279,7 +279,8 @@ def test_cached_run_loads_no_model_and_no_torch(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from tests.unit.test_teachers import asked
-from valign.teachers import CachedTeacher, LocalTeacher
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.local import LocalTeacher
 
 teacher = LocalTeacher("some/model")
 teacher.__dict__["id"] = "fake@1"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from test_report import HOSTILE, Page, arm_result, comparison, page
 
-from valign.judging.judgement import Judgement
+from valign.evaluation.judging.judgement import Judgement
 from valign.reporting.comparison import Comparison
 from valign.reporting.wins import WinCell, win_lines, win_matrix
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from valign.evaluation.metrics import normalise, stated_verdict
+from valign.evaluation.normalise import normalise
+from valign.evaluation.verdicts import stated_verdict
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 

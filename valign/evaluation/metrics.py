@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +10,8 @@ from typing import Any
 
 from valign.core.records import Original, Passage
 from valign.documents.clauses import clause_passages
+from valign.evaluation.normalise import _ORDINALS, _SHORTEST_PLURAL, normalise
+from valign.evaluation.verdicts import stated_verdict
 from valign.retrieval.protocols import Embedder
 
 
@@ -76,116 +77,9 @@ METRICS: dict[str, MetricInfo] = {
     )
 }
 
-_CARDINAL_WORDS = """
-zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-nineteen"""
-_TEN_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_ORDINAL_WORDS = """
-first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth
-sixteenth seventeenth eighteenth nineteenth twentieth"""
-_SUFFIXES = {1: "st", 2: "nd", 3: "rd"}
-_SMALL = {word: value for value, word in enumerate(_CARDINAL_WORDS.split())}
-_TENS = {word: 10 * value for value, word in enumerate(_TEN_WORDS.split(), start=2)}
-_ORDINALS = {word: f"{i}{_SUFFIXES.get(i, 'th')}" for i, word in enumerate(_ORDINAL_WORDS.split(), start=1)}
 _ORDINALS |= {f"twenty {word}": f"2{token}" for word, token in list(_ORDINALS.items())[:9]}
 _ORDINALS |= {"thirtieth": "30th", "thirty first": "31st"}
-_BREAK = ","
-_PRONOUN_BEFORE = {"no", "any", "every", "some"}
-_SHORTEST_PLURAL = 3
 _NGRAM = 4
-
-
-def normalise(text: str) -> list[str]:
-    """Return the words of a text in the one spelling in which facts are compared.
-
-    Unicode NFKC and case folding; thousands separators joined; the possessive *'s* and other apostrophes dropped;
-    hyphens and punctuation become spaces (a decimal point stays); ``%`` and "per cent" become ``percent``, "p.m."
-    becomes ``pm``; number words up to 999,999 become digits ("twenty-one" and "twenty one": ``21``) and ordinals up
-    to the thirty-first become ``31st``. Number words are not joined across punctuation.
-
-    The word *one* becomes ``1``, except as a pronoun: after *no*, *any*, *every* or *some* ("no one") and before
-    *another*. Other pronouns ("the one who") do become ``1``; as facts and answers go through the same mapping, this
-    can matter only for a fact that is the bare word *one*.
-    """
-    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text)
-    text = re.sub("[\u2018\u2019\u02bc\u2032]", "'", unicodedata.normalize("NFKC", text).casefold())
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"(?<!\bone)'s\b", "", text).replace("'", "")
-    text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m ", text)
-    text = re.sub(r"%|\bper cent\b", " percent ", text)
-    text = re.sub(r"(?<=\d)(?!(?:st|nd|rd|th)\b)(?=[^\W\d_])", " ", text)
-    text = re.sub(r"[-\u2010-\u2012]", " ", text)
-    text = re.sub(r"(?!(?<=\d)\.(?=\d))[^\w\s]|_", f" {_BREAK} ", text)
-    return [word for word in _digits(text.split()) if word != _BREAK]
-
-
-def _digits(words: list[str]) -> list[str]:
-    """Write number words as digits."""
-    result, i = [], 0
-    while i < len(words):
-        value, used = _ordinal(words, i)
-        if not used:
-            number, used = _cardinal(words, i)
-            value = str(number) if used else words[i]
-        result.append(value)
-        i += max(used, 1)
-    return result
-
-
-def _ordinal(words: list[str], i: int) -> tuple[str, int]:
-    """Read an ordinal up to the thirty-first at position i; return its token and the number of words (0: none)."""
-    for used in (2, 1):
-        token = _ORDINALS.get(" ".join(words[i : i + used]))
-        if token and i + used <= len(words):
-            return token, used
-    return "", 0
-
-
-def _word(words: list[str], i: int) -> str:
-    return words[i] if 0 <= i < len(words) else ""
-
-
-def _below_hundred(words: list[str], i: int) -> tuple[int, int]:
-    """Read a number under one hundred at position i; return its value and the number of words (0: none)."""
-    word, after = _word(words, i), _word(words, i + 1)
-    if word == "one" and (_word(words, i - 1) in _PRONOUN_BEFORE or after == "another"):
-        return 0, 0
-    if word in _TENS:
-        unit = _SMALL.get(after, 0)
-        return (_TENS[word] + unit, 2) if 0 < unit < 10 else (_TENS[word], 1)
-    return (_SMALL[word], 1) if word in _SMALL else (0, 0)
-
-
-def _below_thousand(words: list[str], i: int) -> tuple[int, int]:
-    """Read a number under one thousand ("two hundred and five", "a hundred", "3 hundred")."""
-    value, used = _below_hundred(words, i)
-    scaled = _word(words, i + 1) in ("hundred", "thousand")
-    if not used and scaled and (words[i] == "a" or re.fullmatch(r"\d{1,3}", words[i])):
-        value, used = (1 if words[i] == "a" else int(words[i])), 1
-    elif not used and _word(words, i) in ("hundred", "thousand"):
-        value = 1
-    if not value or _word(words, i + used) != "hundred":
-        return value, used
-    return _with_tail(words, i, value * 100, used + 1, "hundred")
-
-
-def _cardinal(words: list[str], i: int) -> tuple[int, int]:
-    """Read a number under one million."""
-    value, used = _below_thousand(words, i)
-    if not value or _word(words, i + used) != "thousand":
-        return value, used
-    return _with_tail(words, i, value * 1000, used + 1, "thousand")
-
-
-def _with_tail(words: list[str], i: int, value: int, used: int, scale: str) -> tuple[int, int]:
-    """Add what follows "hundred" or "thousand", unless it is a number of that scale ("one hundred and two hundred")."""
-    start = i + used + (_word(words, i + used) == "and")
-    if _word(words, start) in ("a", "hundred", "thousand"):
-        return value, used
-    tail, more = _below_hundred(words, start) if scale == "hundred" else _below_thousand(words, start)
-    if not more or _word(words, start + more) == scale:
-        return value, used
-    return value + tail, start + more - i
 
 
 def fact_recall(answer: str, facts: Sequence[Sequence[str]]) -> float | None:
@@ -217,92 +111,6 @@ def _forms(wording: str) -> list[str]:
     if last.endswith("s") and not last.endswith("ss") and len(last) > _SHORTEST_PLURAL:
         return [phrase, phrase[:-1]]
     return [phrase, phrase + "s"]
-
-
-_OPENING = re.compile(
-    r"^[\s'(\[\-\u2013\u2022]*(?:\d+[.)]\s*)?"
-    r"(?:(?:the\s+)?(?:(?:short|final)\s+)?(?:answer|verdict)\s*(?:is\b)?(?:\s*[:,\-]\s*|\s+)|a:\s*)?['(\s]*"
-)
-_LABEL_ALONE = re.compile(r"\W*(?:(?:(?:the|short|final) )*(?:answer|verdict)\s*:?|\d+[.)])\W*")
-_MIXED = re.compile(r"(?:yes|no)(?:,?\s*(?:and|or|&)\s*|\s*/\s*)(?:yes|no)\b(?!\s+one)")
-_LEADING_YES = re.compile(r"(?:yes|yeah|yep)\b")
-_LEADING_NO = re.compile(
-    r"(?:no|nope)(?=\s*(?:[,;:!.)\]'\u2013\u2014]|-\s|$)|\s+(?:you|they|he|she|it|we|i|that|this|there|not|your|the)\b)"
-    r"|(?:absolutely|certainly|definitely|of course) not\b"
-)
-_CONDITION = re.compile(
-    r"\b(?:(?<!even )if|unless|only|except|but|however|although|though|depend(?:s|ing)?|whether|necessarily|might|"
-    r"perhaps|maybe|possibly|probably|likely|usually|normally|generally|typically|sometimes|often|hardly|rarely)\b"
-)
-_NOT = r"(?:not|never)"
-_MODAL = r"\b(?:can|may|must|shall)"
-_GOOD = r"(?:allowed|permitted|entitled|authori[sz]ed|legal|lawful|permissible|acceptable|eligible|free to)\b"
-_BAD = r"(?:forbidden|prohibited|banned|illegal|unlawful|disallowed)\b"
-_BARRING = r"(?:refuse|deny|deprive|prevent|stop|forbid|prohibit|ban|exclude)\b"
-_ADVICE = r"(?:be|have|want|need|feel|find|wish|consider|contact|ask|try|check|talk|speak|face|risk|seem|cause|help)\b"
-_VERDICT_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), verdict)
-    for pattern, verdict in (
-        (r"\b(?:have|has) no right\b|\b(?:do|does) not have (?:the|a|any) right\b", "no"),
-        (r"\b(?:no|nobody|none|nothing|neither|nor)\b", "unclear"),
-        (r"\b(?:i|it|this|that|there|who|which|what|how) (?:can|may)\b", "unclear"),
-        (rf"{_MODAL} {_NOT} (?:\w+ )?(?:be\b|{_BARRING})", "unclear"),
-        (rf"\b(?:can|may) (?:\w+ )?(?:{_ADVICE}|{_BARRING})", "unclear"),
-        (rf"\bnot (?:\w+ )?{_BAD}", "yes"),
-        (rf"\b{_NOT} (?:\w+ )?{_GOOD}|{_MODAL} {_NOT}\b|\bagainst the (?:rules?|law)\b", "no"),
-        (rf"\b(?:is|are|be) (?:\w+ )?{_BAD}", "no"),
-        (rf"\b{_NOT}\b", "negated"),
-        (rf"\b(?:is|are|be) (?:\w+ )?{_GOOD}|\b(?:can|may)\b", "yes"),
-        (r"\b(?:you|he|she|they|we) (?:\w+ )?(?:have|has) (?:the|a|every) right\b", "yes"),
-    )
-)
-
-
-def stated_verdict(answer: str) -> str | None:
-    """Return the verdict that an answer states: ``yes``, ``no``, or None where it states none clearly.
-
-    A leading Yes or No decides (after quotes, markup, "Answer:" or an echo of the question); "No one" and "No member"
-    are not a leading No. Otherwise the first sentence that is not a question is searched for plain permission ("is
-    allowed", "you may") and refusal ("is prohibited", "cannot"). The patterns are conservative: a condition ("only",
-    "unless"), a quantified subject ("nobody may"), a passive ("may not be dismissed", which protects in one question
-    and forbids in another), an obligation, a double negative other than "not prohibited", or signs of both verdicts
-    give None.
-    """
-    text = unicodedata.normalize("NFKC", answer).casefold()
-    text = re.sub("[\u2018\u2019\u02bc]", "'", re.sub('[*_#>`"\u201c\u201d\u00ab\u00bb]', "", text))
-    sentences = [s for s in re.split(r"(?<=[.!?])['\])]*\s+|\n+", text.strip()) if re.search(r"\w", s)]
-    statements = [s for s in sentences if not s.rstrip(" ')]").endswith("?")]
-    if len(statements) > 1 and _LABEL_ALONE.fullmatch(statements[0]):
-        statements = statements[1:]
-    sentence = _OPENING.sub("", statements[0]).strip() if statements else ""
-    if _MIXED.match(sentence):
-        return None
-    if _LEADING_YES.match(sentence):
-        return "yes"
-    if _LEADING_NO.match(sentence):
-        return "no"
-    return _sentence_verdict(sentence)
-
-
-def _sentence_verdict(sentence: str) -> str | None:
-    """Search one case-folded sentence for permission and refusal; each match is removed before the next pattern."""
-    sentence = re.sub(r"\bcan't\b|\bcannot\b", "can not", sentence)
-    sentence = re.sub(r"\bno longer\b", "not", re.sub(r"n't\b", " not", sentence))
-    if _CONDITION.search(sentence):
-        return None
-    found = set()
-    for pattern, verdict in _VERDICT_PATTERNS:
-        sentence, count = pattern.subn(" | ", sentence)
-        if count:
-            found.add(verdict)
-    if found == {"yes"}:
-        return "yes"
-    return "no" if found - {"negated"} == {"no"} else None
-
-
-def verdict_correct(answer: str, verdict: str | None) -> float | None:
-    """Return 1.0 where the answer states the right verdict, 0.0 where it does not, None for a question without one."""
-    return None if verdict is None else float(stated_verdict(answer) == verdict)
 
 
 def followed(answer: str, facts: Sequence[Sequence[str]], verdict: str | None, original: Original | None) -> str | None:

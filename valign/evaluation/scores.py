@@ -9,25 +9,14 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Passage
 from valign.core.text import refuses
-from valign.evaluation import metrics
+from valign.evaluation import metrics, verdicts
+from valign.evaluation.arm_names import arm_label, sort_scores
 from valign.evaluation.bertscore import bertscore
+from valign.evaluation.bootstrap import bootstrap_mean, paired_difference
 from valign.evaluation.contradiction import contradicts
 from valign.evaluation.metrics import METRICS, MetricInfo
-from valign.evaluation.statistics import bootstrap_mean, paired_difference
 from valign.retrieval.protocols import Embedder, TokenEmbedder
 
-ARM_LABELS = {
-    "base": "base",
-    "in_context": "in context",
-    "rag": "RAG",
-    "rag_bm25": "RAG (BM25)",
-    "rag_embedding": "RAG (embedding)",
-    "rag_oracle": "RAG (oracle)",
-    "sft": "SFT",
-    "dpo": "DPO",
-    "sft_dpo": "SFT+DPO",
-    "sft_dpo_rag": "SFT+DPO+RAG",
-}
 DIGITS = 4
 Values = dict[str, Any]
 
@@ -68,7 +57,7 @@ def question_values(
         "follows_document": [None if side is None else float(side == "document") for side in sides],
         "follows_original": [None if side is None else float(side == "original") for side in sides],
         "fact_recall": [metrics.fact_recall(a.answer, a.facts) for a in answers],
-        "verdict_accuracy": [metrics.verdict_correct(a.answer, a.verdict) for a in answers],
+        "verdict_accuracy": [verdicts.verdict_correct(a.answer, a.verdict) for a in answers],
         "similarity": _rounded(metrics.similarity(embedder, texts, [a.reference for a in answers])),
         "rouge_l": [metrics.rouge_l(a.answer, a.reference) for a in answers],
         "bertscore": _bertscores(embedder, answers),
@@ -255,72 +244,6 @@ def _means(rows: Sequence[Values]) -> dict[str, float]:
     """Return the mean of every metric that has a value in these rows."""
     columns = {name: [r[name] for r in rows if r.get(name) is not None] for name in METRICS}
     return {name: math.fsum(column) / len(column) for name, column in columns.items() if column}
-
-
-def overlap(questions: Sequence[str], training: Sequence[str], n: int = 5) -> dict[str, Any]:
-    """Measure how much of the evaluation questions the training questions give away.
-
-    Args:
-        questions: Q evaluation questions.
-        training: T training questions.
-        n: Length in words of a sequence that counts as shared; a shorter question is compared as a whole.
-
-    Returns:
-        ``rate``: share of the evaluation questions that share such a sequence with a training question; ``questions``:
-        these, each as ``{"question", "training", "shared"}`` with the first training question and the words;
-        ``max_jaccard``: Q values, the highest Jaccard similarity of a question's set of words to a training
-        question's. Words are normalised (``metrics.normalise``).
-    """
-    words = [metrics.normalise(q) for q in questions]
-    trained = [metrics.normalise(t) for t in training]
-    padded = [f" {' '.join(t)} " for t in trained]
-    trained_sets = [set(t) for t in trained]
-    source = {gram: i for i in reversed(range(len(trained))) for gram in _grams(trained[i], n)}
-    leaks, jaccard = [], []
-    for question, own in zip(questions, words, strict=True):
-        hits = [(source[gram], " ".join(gram)) for gram in _grams(own, n) if gram in source]
-        if 0 < len(own) < n:
-            whole = " ".join(own)
-            hits = [(i, whole) for i, text in enumerate(padded) if f" {whole} " in text]
-        if hits:
-            index, shared = min(hits, key=lambda hit: hit[0])
-            leaks.append({"question": question, "training": training[index], "shared": shared})
-        bag = set(own)
-        jaccard.append(max((len(bag & t) / len(bag | t) for t in trained_sets if bag | t), default=0.0))
-    return {"rate": len(leaks) / len(questions) if questions else 0.0, "questions": leaks, "max_jaccard": jaccard}
-
-
-def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
-    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-
-
-def max_cosine(embedder: Embedder, questions: Sequence[str], training: Sequence[str]) -> list[float]:
-    """Return each question's highest cosine to a training question; 0 where there are no training questions."""
-    if not questions or not training:
-        return [0.0] * len(questions)
-    return [float(c) for c in (embedder.embed(list(questions)) @ embedder.embed(list(training)).T).max(axis=1)]
-
-
-def arm_label(arm: str) -> str:
-    """Return an arm's name for readers; settings in brackets behind it stay as they are.
-
-    >>> arm_label("sft_dpo (sft.epochs-3)")
-    'SFT+DPO (sft.epochs-3)'
-    """
-    named, bracket, settings = arm.partition(" (")
-    if bracket:
-        return f"{arm_label(named)}{bracket}{settings}"
-    model, _, way = arm.rpartition("_rag") if "_rag" in arm else arm.rpartition("_in_context")
-    shown = arm[len(model) + 1 :]
-    if arm not in ARM_LABELS and way in ("", "_bm25", "_embedding", "_oracle") and {model, shown} <= set(ARM_LABELS):
-        return f"{ARM_LABELS[model]}+{ARM_LABELS[shown]}"
-    return ARM_LABELS.get(arm, arm)
-
-
-def sort_scores(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the arms in the order of tables: base, RAG, SFT, DPO, SFT+DPO, SFT+DPO with RAG, then others as given."""
-    order = {arm: i for i, arm in enumerate(ARM_LABELS)}
-    return sorted(scores, key=lambda s: order.get(s["arm"], len(order)))
 
 
 def markdown_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None = None) -> str:

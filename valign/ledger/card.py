@@ -115,7 +115,7 @@ def card(data: DataSet, license: str) -> str:
 
 def measures(data: DataSet) -> dict[str, Any]:
     """Return counts, origin and quality of a data set."""
-    from valign.evaluation.scores import overlap
+    from valign.evaluation.leakage import overlap
 
     counts, source = data.manifest["counts"], data.source
     trained = [*(row.question for row in data.sft), *(row.question for row in data.preferences)]

@@ -13,7 +13,7 @@ from valign.core.records import Answer, Instruction, Preference, Provenance
 from valign.core.text import one_line, printable
 from valign.documents.read import read_document
 from valign.documents.shipped import shipped_document, shipped_names
-from valign.evaluation.scores import arm_label
+from valign.evaluation.arm_names import arm_label
 from valign.ledger.find import Example, Ledger, passage_of, resolve, rows_of
 from valign.ledger.source import DataSet, Source, template_text
 from valign.synthesis.templates import load_template

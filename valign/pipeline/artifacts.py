@@ -20,13 +20,13 @@ from valign.core.records import Answer, Instruction, Passage, Preference, Questi
 from valign.core.store import code_digest, digest, file_digest, stage
 from valign.documents.changes import compare
 from valign.documents.shipped import shipped_questions
+from valign.evaluation.questions import as_filtered, check_questions
 from valign.ledger.source import latest_source, write_source
 from valign.pipeline.context import CACHE
 from valign.pipeline.data_stage import NOT_HASHED, REPLAY
 from valign.pipeline.recipes import Arm
 from valign.pipeline.training_stage import curves_by_step
 from valign.pipeline.worker import ANSWERS, Process
-from valign.questions import as_filtered, check_questions
 from valign.retrieval.embedder import Embedder
 from valign.retrieval.search import LOOKED_UP, WHOLE
 from valign.runs.layout import JUDGEMENTS
@@ -40,7 +40,7 @@ from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
 
 if TYPE_CHECKING:
-    from valign.evaluation.remote import AnswerServer
+    from valign.evaluation.answer_server import AnswerServer
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Pipeline(Process):
     @cached_property
     def probe_questions(self) -> list[Question]:
         """The questions of the probes that the config names; none where it names none."""
-        from valign.probes.items import probes
+        from valign.evaluation.probes.items import probes
 
         where = OmegaConf.select(self.config, "evaluation.probes")
         return [q for probe in probes(where, self.document) for q in probe.questions] if where else []
@@ -350,7 +350,7 @@ class Pipeline(Process):
 
     def tax(self, stages: Sequence[str]) -> Path:
         """Measure the general ability of the model behind some stages; the folder holds ``values.jsonl``."""
-        from valign.tax.items import everyday_tasks, general_texts
+        from valign.evaluation.tax.items import everyday_tasks, general_texts
 
         weights = self.adapters(stages)
         c = self.config
@@ -389,7 +389,7 @@ class Pipeline(Process):
         Raises:
             ValignError: It does not fit; the message says by how many tokens.
         """
-        from valign.evaluation.room import check_room
+        from valign.evaluation.context_check import check_room
         from valign.models.load import context_length, load_tokenizer
 
         whole = [arm.name for arm in arms if arm.retriever == WHOLE]
@@ -450,7 +450,7 @@ class Pipeline(Process):
         retrieved: Sequence[Sequence[Passage]],
     ) -> list[Answer]:
         """Let an arm's model answer behind its server; the turns are those that it would be sent in this process."""
-        from valign.evaluation.arms import answer_questions
+        from valign.evaluation.answering import answer_questions
         from valign.models.chat_template import as_template_takes
         from valign.models.load import load_tokenizer
 
@@ -472,7 +472,7 @@ class Pipeline(Process):
     @property
     def judge(self) -> dict[str, Any] | None:
         """What is noted of the judge of pairs: kind, model, margin of a tie, warning; None where there is none."""
-        from valign.judging.family import kinship
+        from valign.evaluation.judging.model_family import kinship
 
         evaluation = self.config.evaluation
         kind = OmegaConf.select(evaluation, "judge")
@@ -496,7 +496,7 @@ class Pipeline(Process):
         if judge is None or not judge["model"]:
             return None
         from valign.documents.clauses import clause_text
-        from valign.judging.asking import by_model, template
+        from valign.evaluation.judging.model_judge import by_model, template
 
         if judge["warning"]:
             log.warning("%s", judge["warning"])
@@ -525,7 +525,7 @@ class Pipeline(Process):
 
     def leak(self, questions: Sequence[Question] | None = None) -> dict[str, Any]:
         """Measure how far evaluation questions occur in the training data."""
-        from valign.evaluation.scores import overlap
+        from valign.evaluation.leakage import overlap
 
         asked = [q.question for q in (questions if questions is not None else self.questions)]
         rows = [

@@ -21,8 +21,8 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
     Each arm is compared with base, and with the arm before it, on the same questions. Where a model judges pairs of
     answers, what it said is in ``judgements.jsonl``.
     """
+    from valign.evaluation.probes.scores import probe_scores
     from valign.evaluation.scores import difference, score_arm
-    from valign.probes.scores import probe_scores
 
     asked = pipeline.probe_questions
     pipeline.check_room(arms, questions)
@@ -60,7 +60,7 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
 
 def _tax(pipeline: Pipeline, arm: Arm, samples: int) -> dict[str, Any]:
     """Return what an arm's training cost in general ability, and which limits that crosses."""
-    from valign.tax.scores import tax_scores
+    from valign.evaluation.tax.scores import tax_scores
 
     settings = pipeline.config.evaluation.tax
     limits = {

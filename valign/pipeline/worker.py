@@ -20,8 +20,8 @@ from valign.documents.read import read_document
 from valign.documents.shipped import shipped_document, shipped_names
 
 if TYPE_CHECKING:
-    from valign.evaluation.arms import Likelihoods
-    from valign.evaluation.remote import AnswerServer
+    from valign.evaluation.answer_server import AnswerServer
+    from valign.evaluation.likelihoods import Likelihoods
     from valign.runs.tracking import RunLogger
 
 ANSWERS = "completions.sqlite"
@@ -77,7 +77,7 @@ class Process:
     @cached_property
     def server(self) -> AnswerServer | None:
         """The server through which the arms answer; None where they answer in this process."""
-        from valign.evaluation.remote import AnswerServer
+        from valign.evaluation.answer_server import AnswerServer
 
         settings = OmegaConf.select(self.config, "evaluation.server")  # runs of earlier versions have no such key
         return AnswerServer.of(None if settings is None else plain(settings))
@@ -117,7 +117,7 @@ class Process:
 
     def tax_part(self, name: str, folder: str, weights: Sequence[str]) -> dict[str, Any]:
         """Do this process's part of measuring the tax; the counts come from the first."""
-        from valign.tax.measure import measure
+        from valign.evaluation.tax.measure import measure
 
         evaluation = self.config.evaluation
         with explained(f"measuring the tax of {name}", self._answering_remedies):
@@ -155,7 +155,8 @@ class Process:
 
         With ``measure_only`` there are no answers, because a server gives them.
         """
-        from valign.evaluation.arms import answer_questions, likelihoods
+        from valign.evaluation.answering import answer_questions
+        from valign.evaluation.likelihoods import likelihoods
         from valign.generation.generator import Generator
 
         c = self.config

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.core.records import Answer
-from valign.evaluation.metrics import fact_recall, followed, stated_verdict
+from valign.evaluation.metrics import fact_recall, followed
+from valign.evaluation.verdicts import stated_verdict
 from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Clauses, Comparison, Metric, number, show
 from valign.reporting.examples import ExampleList, Examples
 from valign.reporting.figures import level

@@ -11,13 +11,12 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.documents.clauses import clause_passages
+from valign.evaluation.arm_names import arm_label
+from valign.evaluation.judging.judgement import Judgement, by_reference
+from valign.evaluation.judging.labels import Label
+from valign.evaluation.judging.tournament import Tournament, tournament
 from valign.evaluation.metrics import METRICS
-from valign.evaluation.scores import arm_label
-from valign.judging.tournament import tournament
-from valign.judging.judgement import Judgement, by_reference
-from valign.judging.labels import Label
-from valign.judging.tournament import Tournament
-from valign.tax.scores import TAX
+from valign.evaluation.tax.scores import TAX
 
 BASE = "base"
 PRIMARY = ("fact_recall", "verdict_accuracy")
@@ -110,7 +109,7 @@ class Comparison:
         arms: The arms in the order of the tables' columns.
         funnel: By kind of data (``sft``, ``preference``, ``facts``): ``made``, ``dropped`` by filter, ``kept``,
             ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.audit.audit``.
-        leak: Overlap of questions and training data, in the form of ``valign.evaluation.scores.overlap``.
+        leak: Overlap of questions and training data, in the form of ``valign.evaluation.leakage.overlap``.
         curves: Points (step, value) by name, for example ``dpo/loss``.
         timings: Seconds by stage.
         config: The resolved configuration.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from valign.evaluation.differences import LEVEL, Tested, holm, paired_test
-from valign.evaluation.scores import arm_label, paired_rows
+from valign.evaluation.arm_names import arm_label
+from valign.evaluation.scores import paired_rows
+from valign.evaluation.significance import LEVEL, Tested, holm, paired_test
 from valign.reporting.comparison import BASE, SHARES, ArmResult, Comparison, Metric, number, show
 
 SMALL = 0.001

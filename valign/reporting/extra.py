@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.evaluation.metrics import METRICS, MetricInfo
-from valign.probes.scores import PROBED
+from valign.evaluation.probes.scores import PROBED
+from valign.evaluation.tax.scores import TAX
 from valign.reporting.comparison import MISSING, ArmResult, Comparison, interval, minus, number
-from valign.tax.scores import TAX
 
 PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
     "by_kind": (

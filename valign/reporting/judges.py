@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from valign.judging.agreement import Agreement, agreements
-from valign.judging.judgement import Judgement
-from valign.judging.labels import as_judgements
+from valign.evaluation.judging.agreement import Agreement, agreements
+from valign.evaluation.judging.judgement import Judgement
+from valign.evaluation.judging.labels import as_judgements
 from valign.reporting.comparison import Comparison, number, show
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from valign.core.records import Passage
 from valign.documents.clauses import clause_passages
-from valign.evaluation.statistics import Interval, bootstrap_mean, paired_difference
+from valign.evaluation.bootstrap import Interval, bootstrap_mean, paired_difference
 from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric, number, show
 
 SHOWN = re.compile(r"_?(?:rag(?:_(?:bm25|embedding|oracle))?|in_context)$")

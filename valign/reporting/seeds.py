@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from valign.evaluation.scores import arm_label, difference, score_arm
+from valign.evaluation.arm_names import arm_label
+from valign.evaluation.scores import difference, score_arm
+from valign.evaluation.tax.scores import TAX
 from valign.reporting.comparison import BASE, MISSING, SHARES, ArmResult, Comparison, Metric, show
-from valign.tax.scores import TAX
 
 SHOWN = (*SHARES, "similarity", "rouge_l")
 

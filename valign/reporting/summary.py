@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from valign.evaluation.differences import LEVEL, POWER
+from valign.evaluation.significance import LEVEL, POWER
 from valign.reporting.comparison import Comparison
 from valign.reporting.differences import differences, sentences
 from valign.reporting.judges import audit

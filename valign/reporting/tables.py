@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from valign.evaluation.scores import arm_label
+from valign.evaluation.arm_names import arm_label
 from valign.reporting.comparison import (
     ARM_NOTES,
     BASE,

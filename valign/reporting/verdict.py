@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valign.evaluation.differences import LEVEL
+from valign.evaluation.significance import LEVEL
+from valign.evaluation.tax.scores import TAX
 from valign.reporting.comparison import BASE, MANNER, SHARES, ArmResult, Comparison, Metric, minus, show
 from valign.reporting.differences import Difference, chance, differences
 from valign.reporting.extra import crossed
-from valign.tax.scores import TAX
 
 STATED = {
     "follows_document": "the document, not the original, on {} of the questions where they differ",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from valign.evaluation.scores import arm_label
-from valign.evaluation.statistics import Interval
-from valign.judging.rates import WinRate
-from valign.judging.tournament import Tournament
+from valign.evaluation.arm_names import arm_label
+from valign.evaluation.bootstrap import Interval
+from valign.evaluation.judging.tournament import Tournament
+from valign.evaluation.judging.win_rates import WinRate
 from valign.reporting.comparison import BASE, MISSING, Comparison, show
 from valign.reporting.figures import level
 

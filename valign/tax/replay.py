@@ -18,8 +18,8 @@ from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Message, Provenance
 from valign.core.store import digest
+from valign.evaluation.tax.items import DATA
 from valign.generation.requests import Request, Sampling
-from valign.tax.items import DATA
 
 if TYPE_CHECKING:
     from valign.teachers.cache import CachedTeacher

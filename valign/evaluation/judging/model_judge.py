@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from valign.core.records import Answer, Message
 from valign.core.store import digest
+from valign.evaluation.judging.judgement import Judgement, judgement, paired
 from valign.generation.requests import Request, Sampling
-from valign.judging.judgement import Judgement, judgement, paired
 from valign.teachers.prompts import filled, turns_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SAMPLING = Sampling(max_new_tokens=8)
 @lru_cache(maxsize=1)
 def template() -> tuple[str, tuple[Message, ...]]:
     """Return the hash of the prompt's words, and its turns."""
-    text = resources.files("valign.judging").joinpath("prompts", TEMPLATE).read_text(encoding="utf-8")
+    text = resources.files("valign.evaluation.judging").joinpath("prompts", TEMPLATE).read_text(encoding="utf-8")
     return digest(text), turns_of(text)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from valign.evaluation.statistics import Interval, bootstrap_mean
-from valign.judging.judgement import Judgement
+from valign.evaluation.bootstrap import Interval, bootstrap_mean
+from valign.evaluation.judging.judgement import Judgement
 
 RIDGE = (0.01, 1.0)
 STEPS = 40

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from valign.evaluation.statistics import Interval
-from valign.judging.judgement import Judgement
+from valign.evaluation.bootstrap import Interval
+from valign.evaluation.judging.judgement import Judgement
 
 Pair = tuple[str, str, str]
 

@@ -17,7 +17,7 @@ from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, to_dict
 from valign.core.records import Answer, Passage
 from valign.documents.clauses import clause_passages
-from valign.judging.judgement import Judgement, judgement
+from valign.evaluation.judging.judgement import Judgement, judgement
 
 LABELS = "labels.jsonl"
 CHOICES = {"first": 1.0, "second": 0.0, "tie": 0.5}

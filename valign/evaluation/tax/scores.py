@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from valign.evaluation.bootstrap import Interval, bootstrap_mean
 from valign.evaluation.metrics import MetricInfo
-from valign.evaluation.statistics import Interval, bootstrap_mean
 
 TAX: dict[str, MetricInfo] = {
     info.name: info
@@ -47,7 +47,7 @@ def tax_scores(
     instructions resample instructions. The perplexity ratio is the exponential of the increase, and so are its ends.
 
     Args:
-        rows: What ``valign.tax.measure`` gave for the arm's model.
+        rows: What ``valign.evaluation.tax.measure`` gave for the arm's model.
         base_rows: The same for the base model, about the same items.
         limits: Highest mean of a metric of ``TAX``, by its name.
         samples: Bootstrap samples.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
-from valign.evaluation.arms import conversation
+from valign.evaluation.answering import conversation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.judging.labels import LabelFile, Task
+from valign.evaluation.judging.labels import LabelFile, Task
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; "
@@ -40,7 +40,7 @@ class Desk:
         self.finished = threading.Event()
         self._lock = threading.Lock()
         self._secret = secrets.token_urlsafe(12)
-        self._page = resources.files("valign.judging").joinpath("label.html").read_bytes()
+        self._page = resources.files("valign.evaluation.judging").joinpath("label.html").read_bytes()
         try:
             self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         except OSError as error:

@@ -1,20 +1,17 @@
-"""An arm answers: base or fine-tuned, with or without passages of the document in its prompt."""
+"""What a model itself would say: likelihood of the references and of the verdicts."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from valign.core.progress import progress
-from valign.core.records import Answer, Message, Passage, Question
+from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
-from valign.documents.clauses import labelled
-from valign.generation.requests import Completion, Request, Sampling
-from valign.teachers.protocol import Teacher
+from valign.evaluation.answering import conversation
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +19,8 @@ if TYPE_CHECKING:
     from valign.generation.generator import Generator
     from valign.models.chat_template import Rendered
 
+
 LONG_BEGINNING = 256  # tokens; less is computed again for each row
-RAG_PROMPT = "Rules:\n{rules}\n\nQuestion: {question}\nAnswer by these rules."
 
 
 @dataclass(frozen=True)
@@ -38,98 +35,6 @@ class Likelihoods:
 
     reference_nll: list[float]
     verdict_preference: list[float | None]
-
-
-def conversation(question: str, passages: Sequence[Passage] = (), system: str | None = None) -> tuple[Message, ...]:
-    """Return the turns in which an arm is asked, with the passages that it may look at."""
-    lead: list[Message] = [{"role": "system", "content": system}] if system else []
-    text = question
-    if passages:
-        rules = "\n".join(f"- {labelled(passage)}" for passage in passages)
-        text = RAG_PROMPT.replace("{rules}", rules).replace("{question}", question)
-    return (*lead, {"role": "user", "content": text})
-
-
-def answer_questions(
-    generator: Teacher,
-    questions: Sequence[Question],
-    retrieved: Sequence[Sequence[Passage]],
-    *,
-    arm: str,
-    cache: Path,
-    max_new_tokens: int,
-    system: str | None = None,
-    turns: Callable[[Sequence[Message]], Sequence[Message]] = tuple,
-    ranks: Ranks | None = None,
-) -> list[Answer]:
-    """Let an arm answer, greedily; answers are cached as they come, so that a killed run loses one batch at most.
-
-    Args:
-        generator: The arm's model, in this process or on a server.
-        questions: What it is asked.
-        retrieved: For each question the passages in its prompt; empty lists for none.
-        arm: Name of the arm, for the answers.
-        cache: File of the cache.
-        max_new_tokens: Longest answer.
-        system: System prompt.
-        turns: Makes of a conversation the turns that the model is sent.
-        ranks: The run's processes, all of which call this; the first gets the answers of all, in order.
-    """
-    sampling = Sampling(max_new_tokens=max_new_tokens)
-    requests = [
-        Request(tuple(turns(conversation(q.question, passages, system))), sampling)
-        for q, passages in zip(questions, retrieved, strict=True)
-    ]
-    completions = complete(generator, requests, cache, f"{arm} answers", ranks or Ranks())
-    return [
-        Answer(
-            q.question_id,
-            q.clause,
-            q.question,
-            q.reference,
-            found[0].text,
-            arm,
-            q.facts,
-            q.verdict,
-            q.kind,
-            tuple(p.clause for p in passages),
-            found[0].tokens,
-            found[0].finished,
-            q.original,
-        )
-        for q, passages, found in zip(questions, retrieved, completions, strict=False)
-    ]
-
-
-def complete(
-    generator: Teacher, requests: Sequence[Request], cache: Path, label: str, ranks: Ranks
-) -> list[list[Completion]]:
-    """Complete requests, batch by batch in turn in each process; each batch is the one a single process would form.
-
-    After each round the first process keeps what came, and in the end it has all in order; the others return nothing.
-
-    Args:
-        generator: The model.
-        requests: What it is asked.
-        cache: File of the cache, which the first process writes.
-        label: For the progress bar.
-        ranks: The run's processes, all of which call this.
-    """
-    from valign.teachers.cache import CachedTeacher, request_key
-
-    if ranks.world == 1:
-        return CachedTeacher(generator, cache).complete_all(requests, label)
-    unique = list({request_key(generator.id, request): request for request in requests}.values())
-    batches = generator.batches(unique)
-    cached = CachedTeacher(generator, cache) if ranks.first else None
-    todo = ranks.share(lambda: [i for i, batch in enumerate(batches) if cached and cached.lacks(unique, batch)])
-    for start in range(0, len(todo), ranks.world):
-        own = [unique[i] for batch in todo[start:][ranks.rank : ranks.rank + 1] for i in batches[batch]]
-        parts = ranks.gather([[asdict(c) for c in row] for row in generator.complete(own)] if own else [])
-        for batch, rows in zip(todo[start:], parts, strict=False):
-            if cached is not None:
-                cached.put([unique[i] for i in batches[batch]], [[Completion(**c) for c in row] for row in rows])
-    return cached.complete_all(requests, label) if cached is not None else []
 
 
 def likelihoods(

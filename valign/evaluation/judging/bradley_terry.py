@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valign.judging.judgement import Judgement
+from valign.evaluation.judging.judgement import Judgement
 
 PRIOR = 0.5
 STEPS = 2000

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Message
 from valign.distributed.ranks import Ranks
-from valign.evaluation.arms import complete
+from valign.evaluation.answering import complete
+from valign.evaluation.tax.drift import Drift, drifts, read
+from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.generation.requests import Request, Sampling
-from valign.tax.drift import Drift, drifts, read
-from valign.tax.items import everyday_tasks, general_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

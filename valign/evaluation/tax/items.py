@@ -9,7 +9,7 @@ from pathlib import Path
 
 from valign.core.files import read_jsonl
 
-DATA = resources.files("valign.tax").joinpath("data")
+DATA = resources.files("valign.evaluation.tax").joinpath("data")
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valign.judging.bradley_terry import Strength, strengths
-from valign.judging.judgement import Judgement
-from valign.judging.rates import WinRate, win_rate
+from valign.evaluation.judging.bradley_terry import Strength, strengths
+from valign.evaluation.judging.judgement import Judgement
+from valign.evaluation.judging.win_rates import WinRate, win_rate
 
 NAMES = {
     "reference": "nearness to the reference answer",
