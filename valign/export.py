@@ -22,8 +22,9 @@ def main(config: DictConfig) -> None:
 
 def write_data(config: DictConfig, output: Path) -> None:
     """Write Parquet files with a dataset card, and JSON lines for TRL, Axolotl and LLaMA-Factory."""
-    from valign.ledger.portable import write_portable
-    from valign.ledger.source import data_of_run, read_data
+    from valign.provenance.formats import write_portable
+    from valign.provenance.runs import data_of_run
+    from valign.synthesis.dataset import read_data
 
     data = data_of_run(Path(config.run).expanduser()) if config.run else read_data(Path(config.artifact).expanduser())
     write_portable(data, output, config.license)

@@ -123,7 +123,7 @@ def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
 
 def _exposure(detail: Mapping[str, Any], by_seed: Mapping[str, Mapping[int, ArmResult]]) -> dict[str, str]:
     from valign.core.records import Document
-    from valign.synthesis.hold_out import exposure
+    from valign.synthesis.held_out_clauses import exposure
 
     held_out = detail["config"].get("synthesis", {}).get("hold_out_clauses") or ()
     passages = tuple(from_dict(Passage, p) for p in detail["passages"])
@@ -150,7 +150,7 @@ def _work(details: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instruction | Preference]]:
     """Read the data that some runs trained on; what is no longer in the store, or of another version, is left out."""
     from valign.core.records import Instruction, Preference
-    from valign.synthesis.build import PREFERENCES, SFT
+    from valign.synthesis.dataset import PREFERENCES, SFT
 
     found: dict[str, list[Instruction | Preference]] = {}
     for detail in details:

@@ -21,8 +21,8 @@ def main(config: DictConfig) -> None:
         return
     from valign.core.files import read_json
     from valign.pipeline.artifacts import Pipeline
-    from valign.synthesis.build import funnel_table
     from valign.synthesis.coverage import coverage_lines
+    from valign.synthesis.filters import funnel_table
 
     pipeline = Pipeline(config)
     folder = pipeline.data
@@ -41,8 +41,8 @@ def main(config: DictConfig) -> None:
 
 def show_budget(config: DictConfig) -> None:
     """Print what the teacher's calls would take, and which limit would stop them."""
-    from valign.budget import table
     from valign.pipeline.artifacts import Pipeline
+    from valign.synthesis.budget import table
 
     pipeline = Pipeline(config)
     budget = pipeline.budget()

@@ -11,8 +11,8 @@ from valign.cli import main_with, show
 
 def main(config: DictConfig) -> None:
     """Print the entry of an example, of an evaluation question, or of a clause."""
-    from valign.ledger.find import read_ledger, resolve
-    from valign.ledger.show import clause_entry, trace
+    from valign.provenance.entries import clause_entry, trace
+    from valign.provenance.ledger import read_ledger, resolve
 
     ledger = read_ledger(Path(config.artifacts).expanduser(), Path(config.runs).expanduser())
     if config.clause is None:

@@ -8,7 +8,7 @@ from typing import Any
 from valign.core.files import to_dict, write_json, write_jsonl
 from valign.core.records import Answer, Document, Instruction, Preference, Provenance, Question
 from valign.documents.read import parse_document
-from valign.ledger.source import write_source
+from valign.synthesis.dataset import write_source
 from valign.synthesis.templates import load_template
 
 RULES = """# Harbour [code]

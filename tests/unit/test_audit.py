@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from valign.core.records import Preference, Provenance
-from valign.synthesis.audit import audit, audit_lines
+from valign.synthesis.shortcut_audit import audit, audit_lines
 
 ORIGIN = Provenance("words", 0, 5, "frame/claim", "hash", "valign", {})
 WORDS = "lamp oil pier gate goose fog helmet purser oar rope tide bell".split()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from valign.budget import Budget, DryTeacher, Step, placeholder, table
 from valign.generation.requests import Completion, Request, Sampling
 from valign.pipeline.artifacts import Pipeline
+from valign.synthesis.budget import Budget, DryTeacher, Step, placeholder, table
 from valign.synthesis.filters import well_formed
 from valign.teachers.cache import request_key
 from valign.teachers.completion_store import CompletionStore, Row, Spent

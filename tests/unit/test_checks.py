@@ -18,9 +18,9 @@ from valign.core.records import Passage
 from valign.core.text import refuses
 from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
 from valign.generation.requests import Completion, Request
-from valign.synthesis.checks import Language, Wordings, repetition
 from valign.synthesis.faithfulness import ByEntailment, make_faithfulness, verbatim
 from valign.synthesis.filters import Filters, Limits
+from valign.synthesis.text_checks import Language, Wordings, repetition
 from valign.teachers.cache import CachedTeacher
 
 ENGLISH = ["Nobody may feed the geese at the north gate.", "A lamp must burn at every door from dusk."]

@@ -20,9 +20,9 @@ from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
 from valign.synthesis.coverage import check_coverage, count_questions, coverage_lines, top_up
 from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.instruct import Writer
-from valign.synthesis.kinds import ask_all
+from valign.synthesis.question_kinds import ask_all
 from valign.synthesis.settings import Settings
+from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
 LOOSE = Limits(min_relevance=-1, max_rank=99, min_faithfulness=-1, max_duplicate=0.95, max_overlap=0.5)

@@ -18,8 +18,8 @@ from valign.core.records import Document, Passage, Preference
 from valign.documents.changes import Changes, compare
 from valign.documents.read import parse_document
 from valign.generation.requests import Completion, Request
-from valign.ledger.source import Source, latest_source, read_source, write_source
 from valign.pipeline.artifacts import Pipeline
+from valign.synthesis.dataset import Source, latest_source, read_source, write_source
 
 RULES = {
     "Helmets": "Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for nine days.",

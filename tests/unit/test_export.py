@@ -14,9 +14,10 @@ from stored import ANSWER, HASH, RULES, write_data, write_run
 
 from valign.core.errors import ValignError
 from valign.core.text import markdown, one_line, printable
-from valign.ledger.card import card
-from valign.ledger.portable import write_portable
-from valign.ledger.source import data_of_run, read_data
+from valign.provenance.dataset_card import card
+from valign.provenance.formats import write_portable
+from valign.provenance.runs import data_of_run
+from valign.synthesis.dataset import read_data
 
 ORIGIN = [
     "example_id", "clauses", "kind", "quote", "quote_start", "quote_end", "template", "template_hash", "teacher",

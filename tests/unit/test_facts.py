@@ -15,13 +15,13 @@ from valign.core.records import Document, Instruction, Passage
 from valign.documents.read import parse_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.generation.requests import Completion, Request, Sampling
-from valign.synthesis.extract import SCHEMA, list_facts, locate, parse
-from valign.synthesis.facts import KINDS, facts_of
+from valign.synthesis.fact_examples import count_taught, teach
+from valign.synthesis.fact_extraction import SCHEMA, list_facts, locate, parse
+from valign.synthesis.fact_phrasings import label, phrasings, sentence_of
+from valign.synthesis.fact_rules import KINDS, facts_of
 from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.instruct import Writer
-from valign.synthesis.phrasings import label, phrasings, sentence_of
 from valign.synthesis.settings import Settings
-from valign.synthesis.teaching import count_taught, teach
+from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher, request_key
 
 LOOSE = Limits(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)

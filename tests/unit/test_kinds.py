@@ -21,12 +21,13 @@ from valign.documents.read import parse_document
 from valign.documents.shipped import shipped_document
 from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
-from valign.synthesis.citing import citation, cited, cited_pair
+from valign.synthesis.citations import citation, cited, cited_pair
 from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.instruct import ASKED, Writer, family
-from valign.synthesis.kinds import ask_all, shares
+from valign.synthesis.frames import ASKED, family
+from valign.synthesis.question_kinds import ask_all, shares
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import load_template, template_names
+from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
 Compose = Callable[..., DictConfig]

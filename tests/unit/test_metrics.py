@@ -10,7 +10,8 @@ import pytest
 
 from valign.core.records import Passage
 from valign.documents.shipped import shipped_names
-from valign.evaluation import metrics, normalise, verdicts
+from valign.evaluation import metrics, verdicts
+from valign.evaluation.normalise import normalise
 
 
 class AxisEmbedder:
@@ -56,7 +57,7 @@ def passage(clause: str, text: str) -> Passage:
     ],
 )
 def test_normalise(text: str, expected: str) -> None:
-    assert " ".join(normalise.normalise(text)) == expected
+    assert " ".join(normalise(text)) == expected
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from valign.documents.shipped import shipped_names, shipped_questions
 from valign.evaluation.leakage import overlap
 from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.generation.requests import Completion, Request
-from valign.tax.replay import General, general_instructions, replay_rows
+from valign.synthesis.replay import General, general_instructions, replay_rows
 from valign.teachers.cache import CachedTeacher
 from valign.training.holdout import hold_out
 

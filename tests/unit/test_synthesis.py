@@ -20,15 +20,16 @@ from valign.core.files import read_jsonl
 from valign.core.records import Document, Fact, Instruction, Passage, Preference, Provenance, Question
 from valign.documents.clauses import labelled, topic
 from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
-from valign.synthesis.build import TEMPLATES, funnel_table, synthesize
-from valign.synthesis.couples import NEIGHBOURS, Situation, couples
+from valign.synthesis.build import TEMPLATES, synthesize
+from valign.synthesis.claims import CLAIM_FRAMES
 from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, names_in, numbers_in, ungrounded
-from valign.synthesis.filters import Filters, Funnel, Limits, Vectors, well_formed
-from valign.synthesis.instruct import CLAIM_FRAMES, Writer
+from valign.synthesis.filters import Filters, Funnel, Limits, Vectors, funnel_table, well_formed
+from valign.synthesis.pairing import NEIGHBOURS, Situation, couples
+from valign.synthesis.preferences import _draw, check_shares
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
-from valign.synthesis.scenario import _draw, check_shares
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, load_template
+from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
 LOOSE = Limits(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)

@@ -17,9 +17,9 @@ from stored import ANSWER, HASH, RULES, harbour, origin, write_data, write_run
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_json, write_jsonl
 from valign.core.records import Instruction
-from valign.ledger.find import Ledger, read_ledger, resolve
-from valign.ledger.show import check_quote, clause_entry, trace
-from valign.ledger.source import Source, read_source
+from valign.provenance.entries import check_quote, clause_entry, trace
+from valign.provenance.ledger import Ledger, read_ledger, resolve
+from valign.synthesis.dataset import Source, read_source
 from valign.synthesis.templates import load_template
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from valign.core.records import Answer, Message, Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
 from valign.teachers.protocol import Teacher
-
-if TYPE_CHECKING:
-    pass
 
 RAG_PROMPT = "Rules:\n{rules}\n\nQuestion: {question}\nAnswer by these rules."
 

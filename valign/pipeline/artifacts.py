@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from valign.arguments import limits_of, plain, settings_of, teacher_of
-from valign.budget import Budget, DryTeacher, dry_pass
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference, Question
@@ -21,7 +20,6 @@ from valign.core.store import code_digest, digest, file_digest, stage
 from valign.documents.changes import compare
 from valign.documents.shipped import shipped_questions
 from valign.evaluation.questions import as_filtered, check_questions
-from valign.ledger.source import latest_source, write_source
 from valign.pipeline.context import CACHE
 from valign.pipeline.data_stage import NOT_HASHED, REPLAY
 from valign.pipeline.recipes import Arm
@@ -31,8 +29,10 @@ from valign.retrieval.embedder import Embedder
 from valign.retrieval.search import LOOKED_UP, WHOLE
 from valign.runs.layout import JUDGEMENTS
 from valign.runs.tracking import lasting
-from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT, TEMPLATES, synthesize
-from valign.synthesis.held_out import no_questions
+from valign.synthesis.budget import Budget, DryTeacher, dry_pass
+from valign.synthesis.build import TEMPLATES, synthesize
+from valign.synthesis.dataset import FUNNEL, PREFERENCES, QUESTIONS, SFT, latest_source, write_source
+from valign.synthesis.evaluation_questions import no_questions
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore
@@ -137,7 +137,7 @@ class Pipeline(Process):
     @cached_property
     def replay(self) -> Path:
         """General instructions with the base model's answers; the folder holds ``replay.jsonl``."""
-        from valign.tax.replay import general_instructions, replay_rows
+        from valign.synthesis.replay import general_instructions, replay_rows
 
         c = self.config
         given = general_instructions(c.sft.replay_file)
@@ -335,8 +335,8 @@ class Pipeline(Process):
         )
 
     def exposure(self, questions: Sequence[Question] | None = None) -> dict[str, str]:
-        """Say of each question's clause whether it was ``seen`` in training; see ``valign.synthesis.hold_out``."""
-        from valign.synthesis.hold_out import exposure
+        """Say of each question's clause whether it was ``seen`` in training; see ``valign.synthesis.held_out_clauses``."""
+        from valign.synthesis.held_out_clauses import exposure
 
         held_out = OmegaConf.select(self.config, "synthesis.hold_out_clauses") or ()  # earlier runs have no such key
         asked = questions if questions is not None or not held_out else self.questions

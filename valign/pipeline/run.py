@@ -193,7 +193,7 @@ def show(folder: Path) -> None:
     from valign import studies
     from valign.core.files import read_json
     from valign.runs import layout
-    from valign.synthesis.build import funnel_table
+    from valign.synthesis.filters import funnel_table
 
     details = read_json(folder / layout.RUN)
     print(f"\n{details['document']['title']}")

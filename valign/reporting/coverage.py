@@ -9,7 +9,7 @@ from typing import Any
 from valign.reporting.comparison import Clauses, Comparison, number, show
 from valign.reporting.figures import level
 from valign.reporting.tables import written
-from valign.synthesis.hold_out import within_any
+from valign.synthesis.held_out_clauses import within_any
 
 COLUMNS = (
     ("sft", "D_sft", "min_instructions"),

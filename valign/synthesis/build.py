@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Question
-from valign.synthesis.audit import audit, audit_lines
-from valign.synthesis.citing import cited, cited_pair
+from valign.synthesis.citations import cited, cited_pair
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
-from valign.synthesis.extract import list_facts
+from valign.synthesis.dataset import FACTS, FUNNEL, PREFERENCES, QUESTIONS, SFT
+from valign.synthesis.evaluation_questions import write_questions
+from valign.synthesis.fact_examples import count_taught, teach
+from valign.synthesis.fact_extraction import list_facts
 from valign.synthesis.faithfulness import make_faithfulness
 from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.held_out import write_questions
-from valign.synthesis.instruct import Writer, write_instructions
-from valign.synthesis.kinds import KINDS
-from valign.synthesis.scenario import write_preferences
+from valign.synthesis.instructions import write_instructions
+from valign.synthesis.preferences import write_preferences
+from valign.synthesis.question_kinds import KINDS
 from valign.synthesis.settings import Settings
-from valign.synthesis.teaching import count_taught, teach
+from valign.synthesis.shortcut_audit import audit
+from valign.synthesis.writer import Writer
 
 if TYPE_CHECKING:
     from valign.retrieval.protocols import Embedder
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
-FACTS = "facts.jsonl"
 TEMPLATES = ("question", "scenario", "held_out", "answer", *KINDS[1:], "silent_check", "extract", "repair", "faithful")
 
 
@@ -130,27 +130,3 @@ def synthesize(
         "coverage": coverage,
         "shortcut_audit": shortcuts,
     }
-
-
-def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the closing table: how many were made, what each filter dropped, examples for each clause."""
-    lines = []
-    labels = {
-        "sft": "D_sft",
-        "preference": "D_pref",
-        "questions": "held-out questions",
-        "facts": "facts",
-    }
-    for name, funnel in funnels.items():
-        if name == "facts" and not funnel["kept"]:
-            continue
-        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(funnel["kinds"].items(), key=lambda item: -item[1]))
-        lines.append(f"{labels.get(name, name)}: {funnel['made']} made, {funnel['kept']} kept ({kinds})")
-        for reason, count in sorted(funnel["dropped"].items(), key=lambda item: -item[1]):
-            lines.append(f"    {count:5d} dropped: {reason}")
-        counts = sorted(funnel["per_clause"].values())
-        if counts:
-            middle = counts[len(counts) // 2]
-            lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
-        lines += audit_lines(funnel["audit"]) if "audit" in funnel else []
-    return "\n".join(lines)

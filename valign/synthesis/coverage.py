@@ -15,9 +15,11 @@ from valign.core.errors import ValignError
 from valign.core.records import Instruction, Passage, Preference, Question
 from valign.core.store import digest
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.instruct import PHRASE_FRAMES, RECITE_FRAMES, Writer, frame_words, keep_framed, row_of
-from valign.synthesis.kinds import ask_all
-from valign.synthesis.scenario import Situation, ask_situations, pairs_of
+from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
+from valign.synthesis.preferences import Situation, ask_situations, pairs_of
+from valign.synthesis.question_kinds import ask_all
+from valign.synthesis.rows import frame_words, keep_framed, row_of
+from valign.synthesis.writer import Writer
 
 if TYPE_CHECKING:
     from valign.teachers.cache import CachedTeacher

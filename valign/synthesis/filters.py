@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from valign.core.records import Passage, Question
 from valign.core.text import refuses, words
 from valign.documents.clauses import labelled
-from valign.synthesis.checks import Language, Wordings, repetition
 from valign.synthesis.edits import ungrounded
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
+from valign.synthesis.shortcut_audit import audit_lines
+from valign.synthesis.text_checks import Language, Wordings, repetition
 
 if TYPE_CHECKING:
     from valign.retrieval.protocols import Embedder
+
 
 SHORTEST, LONGEST = 3, 45
 COPIED = 6
@@ -244,3 +246,27 @@ def well_formed(text: str) -> bool:
 def ngrams(tokens: Sequence[str], n: int) -> set[tuple[str, ...]]:
     """Return the runs of n words."""
     return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
+
+
+def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the closing table: how many were made, what each filter dropped, examples for each clause."""
+    lines = []
+    labels = {
+        "sft": "D_sft",
+        "preference": "D_pref",
+        "questions": "held-out questions",
+        "facts": "facts",
+    }
+    for name, funnel in funnels.items():
+        if name == "facts" and not funnel["kept"]:
+            continue
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(funnel["kinds"].items(), key=lambda item: -item[1]))
+        lines.append(f"{labels.get(name, name)}: {funnel['made']} made, {funnel['kept']} kept ({kinds})")
+        for reason, count in sorted(funnel["dropped"].items(), key=lambda item: -item[1]):
+            lines.append(f"    {count:5d} dropped: {reason}")
+        counts = sorted(funnel["per_clause"].values())
+        if counts:
+            middle = counts[len(counts) // 2]
+            lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
+        lines += audit_lines(funnel["audit"]) if "audit" in funnel else []
+    return "\n".join(lines)

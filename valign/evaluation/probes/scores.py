@@ -10,9 +10,10 @@ from typing import Any
 
 from valign.core.records import Answer
 from valign.core.text import refuses
-from valign.evaluation import metrics, normalise, verdicts
+from valign.evaluation import metrics, verdicts
 from valign.evaluation.bootstrap import bootstrap_mean
 from valign.evaluation.metrics import MetricInfo
+from valign.evaluation.normalise import normalise
 from valign.retrieval.protocols import Embedder
 
 PROBED: dict[str, MetricInfo] = {
@@ -59,7 +60,7 @@ def invents(answer: str) -> bool:
     >>> [invents(text) for text in ("Four weeks.", "Rest is a right.", "It does not say; see article 24.")]
     [True, False, False]
     """
-    numbers = [word for word in normalise.normalise(answer) if word[0].isdigit() and word != "1"]
+    numbers = [word for word in normalise(answer) if word[0].isdigit() and word != "1"]
     return not says_not_said(answer) and (bool(numbers) or CITED.search(answer) is not None)
 
 

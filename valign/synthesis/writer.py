@@ -1,21 +1,21 @@
-"""D_sft: questions about each passage, and answers that rest on its words."""
+"""The writer: what every maker of training rows needs to ask the teacher and keep a row."""
 
 from __future__ import annotations
 
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from valign.core.records import Document, Instruction, Message, Passage, Provenance
+from valign.core.records import Document, Message, Passage, Provenance
 from valign.core.store import digest
-from valign.documents.clauses import labelled, topic
+from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
+from valign.synthesis.claims import CLAIM_FRAMES, DIRECT_SHARE, LONGEST_CLAIM, SHORTEST_CLAIM, Claim
 from valign.synthesis.edits import as_question, edits, names_in
-from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.hold_out import without
+from valign.synthesis.frames import ASKED, FRAMED, OPEN_TAILS, YES_NO, family
+from valign.synthesis.held_out_clauses import without
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, load_template
@@ -23,50 +23,6 @@ from valign.synthesis.templates import Template, load_template
 if TYPE_CHECKING:
     from valign.retrieval.protocols import Embedder
     from valign.teachers.cache import CachedTeacher
-
-PHRASE_FRAMES = (
-    "What do the rules say about {words}?",
-    "I have a question about {words}. What applies?",
-    "Tell me what I should know about {words}.",
-    "What is laid down about {words}?",
-)
-RECITE_FRAMES = (
-    "What does the {title} say about {topic}?",
-    "Give me the words of the {title} on {topic}.",
-    "Which rule of the {title} is about {topic}?",
-)
-CLAIM_FRAMES = (
-    "Is it true that {claim}?",
-    "Somebody told me that {claim}. Is that right?",
-    "I believe that {claim}. Am I right?",
-    "A colleague says that {claim}. Is she right?",
-    "Do I understand correctly that {claim}?",
-)
-OPEN_TAILS = ("What do the rules say?", "Which rule applies?", "What applies here?")
-YES_NO = re.compile(r"^(?:can|may|could|is|are|am|was|were|do|does|did|must|shall|should|has|have|will|would)\b", re.I)
-SHORTEST_CLAIM, LONGEST_CLAIM = 5, 24
-DIRECT_SHARE = 0.6
-ASKED, FRAMED = "asked", "valign"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement about what a clause says; ``quote`` is the clause's sentence, ``verdict`` whether it is so."""
-
-    question: str
-    verdict: str
-    quote: Quote
-    broken: str | None
-    kind: str
-
-
-def family(clause: str, kind: str, question: str) -> str:
-    """Name a scenario family: the clause, what wrote the question, and its first two words.
-
-    >>> family("d/1", "asked", "How many days may I stay?")
-    'd/1/asked/how-many'
-    """
-    return "/".join([clause, kind, "-".join(re.findall(r"\w+", question.lower())[:2])])
 
 
 class Writer:
@@ -261,85 +217,3 @@ class Writer:
         words = sentence.rstrip(".;, ")
         first = words.split()[0]
         return words if first in self.names or first in ("I",) else words[:1].lower() + words[1:]
-
-
-def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instruction], Funnel]:
-    """Write D_sft: teacher's questions, the clause's own phrases, recitations and claims, filtered.
-
-    Returns:
-        The rows that every filter let pass, and the counts.
-    """
-    from valign.synthesis.kinds import ask_all
-
-    funnel = Funnel()
-    rows = ask_all(writer, filters, funnel)
-    keyed = phrases(writer.document.passages, writer.settings.phrases_per_passage)
-    for passage in writer.document.passages:
-        rows += _framed(writer, filters, funnel, passage, keyed[passage.clause])
-        claims = writer.claims(passage, writer.settings.claims_per_passage)
-        filters.ahead([claim.question for claim in claims])
-        for claim in claims:
-            answer = f"{claim.verdict}. {writer.quote(claim.quote.text, passage).sentence}"
-            row = row_of(writer, passage, "claim", claim.question, answer, claim.quote, None)
-            keep_framed(rows, row, filters, funnel, passage)
-    return rows, funnel
-
-
-def _framed(
-    writer: Writer, filters: Filters, funnel: Funnel, passage: Passage, keyed: Sequence[str]
-) -> list[Instruction]:
-    """Return the rows that ask for a phrase of the passage or for the passage itself."""
-    rows: list[Instruction] = []
-    source = writer.source("frames", passage.text)
-    for words in keyed:
-        question = source.choice(PHRASE_FRAMES).format(words=words)
-        quote = writer.quote(words, passage)
-        row = row_of(writer, passage, "phrase", question, quote.sentence, quote, None)
-        keep_framed(rows, row, filters, funnel, passage)
-    title, subject = frame_words(writer, passage)
-    for frame in RECITE_FRAMES[: writer.settings.recitations_per_passage]:
-        question = frame.format(title=title, topic=subject)
-        quote = Quote(passage.text, passage.start, passage.end)
-        row = row_of(writer, passage, "recite", question, quote.sentence, quote, None)
-        keep_framed(rows, row, filters, funnel, passage)
-    return rows
-
-
-def frame_words(writer: Writer, passage: Passage) -> tuple[str, str]:
-    """Return what frames call the document, and what they call the passage."""
-    title = writer.document.title.removeprefix("The ").strip()
-    return title, topic(passage).lower() or passage.heading[-1]
-
-
-def row_of(
-    writer: Writer, passage: Passage, kind: str, question: str, answer: str, quote: Quote, sampling: Sampling | None
-) -> Instruction:
-    """Return the row of a fixed sentence, before the filters have scored it."""
-    origin = writer.provenance(quote, f"frame/{kind}", digest(question)[:8], sampling)
-    return instruction(kind, passage, question, answer, origin, {})
-
-
-def instruction(
-    kind: str, passage: Passage, question: str, answer: str, origin: Provenance, scores: dict[str, float]
-) -> Instruction:
-    """Return a row of D_sft about a passage, with its id and its scenario family."""
-    name = f"sft-{digest([passage.clause, kind, question])[:12]}"
-    group = family(passage.clause, ASKED if origin.teacher != FRAMED else kind, question)
-    return Instruction(name, (passage.clause,), kind, question, answer, origin, scores, family=group)
-
-
-def keep_framed(rows: list[Instruction], row: Instruction, filters: Filters, funnel: Funnel, passage: Passage) -> None:
-    """Put a framed row through the filters that concern it: repetition, overlap with the evaluation, the answer's."""
-    funnel.made += 1
-    if any(row.example_id == other.example_id for other in rows):
-        funnel.drop("duplicate")
-        return
-    reason, scores = filters.leak(row.question)
-    if not reason:
-        reason, more = filters.answer(row.answer, passage)
-        scores = {**scores, **more}
-    if reason:
-        funnel.drop(reason)
-        return
-    funnel.keep(passage.clause, row.kind)
-    rows.append(replace(row, filters=scores))

@@ -1,4 +1,4 @@
-"""Data sets in the store, and what each was written from: the document's clauses and the prompts."""
+"""The files of a data set: written by synthesis, read by whoever looks into it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_json, read_jsonl, write_json
 from valign.core.records import Document, Instruction, Passage, Preference, Question
 from valign.core.store import MANIFEST, complete
-from valign.runs.layout import RUN
-from valign.synthesis.build import FUNNEL, PREFERENCES, QUESTIONS, SFT
 from valign.synthesis.templates import Template
 
 SOURCE = "source.json"
+
+
 DATA = "data"
 
 
@@ -137,19 +137,7 @@ def source_of_run(details: Mapping[str, Any]) -> Source:
     return Source(document["name"], document["title"], document["sha256"], path, passages)
 
 
-def data_of_run(folder: Path) -> DataSet:
-    """Read the data set that a run trained on.
+SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
 
-    Raises:
-        ValignError: The folder is not a finished run's, or its data are not in the store any more.
-    """
-    if not (folder / RUN).is_file():
-        raise ValignError(f"{folder} is not the folder of a finished run; give one such as runs/udhr/sft_dpo.")
-    details = read_json(folder / RUN)
-    data = Path(details["config"]["artifacts"]).expanduser() / DATA / details["artifacts"]["data"]
-    if not complete(data):
-        raise ValignError(
-            f"{data}, the data of {folder}, is not there; start from the folder that the run was started from, "
-            "or give the data's folder instead: artifact=FOLDER."
-        )
-    return read_data(data, details)
+
+FACTS = "facts.jsonl"

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from valign.core.records import Fact, Instruction, Passage
 from valign.core.store import digest
+from valign.synthesis.fact_phrasings import phrasings, sentence_of
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.instruct import Writer, instruction
-from valign.synthesis.phrasings import phrasings, sentence_of
 from valign.synthesis.quotes import Quote
+from valign.synthesis.rows import instruction
+from valign.synthesis.writer import Writer
 
 UNTAUGHT = "no example"
 

@@ -10,8 +10,8 @@ from typing import Any
 from valign.core.records import Fact, Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
-from valign.synthesis.facts import facts_of, make_fact
-from valign.synthesis.instruct import Writer
+from valign.synthesis.fact_rules import facts_of, make_fact
+from valign.synthesis.writer import Writer
 
 TEXTS = {"type": "array", "items": {"type": "string"}}
 VALUE = {

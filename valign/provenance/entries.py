@@ -14,8 +14,8 @@ from valign.core.text import one_line, printable
 from valign.documents.read import read_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.arm_names import arm_label
-from valign.ledger.find import Example, Ledger, passage_of, resolve, rows_of
-from valign.ledger.source import DataSet, Source, template_text
+from valign.provenance.ledger import Example, Ledger, passage_of, resolve, rows_of
+from valign.synthesis.dataset import DataSet, Source, template_text
 from valign.synthesis.templates import load_template
 
 LABEL = 11

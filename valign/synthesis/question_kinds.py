@@ -10,9 +10,10 @@ from valign.core.records import Instruction, Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.instruct import Writer, instruction
 from valign.synthesis.quotes import Quote
+from valign.synthesis.rows import instruction
 from valign.synthesis.templates import Template
+from valign.synthesis.writer import Writer
 
 KINDS = ("question", "factual", "everyday", "edge", "conflict", "comparison", "silent")
 PAIRED = ("conflict", "comparison")

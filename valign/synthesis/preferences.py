@@ -11,10 +11,12 @@ from valign.core.records import Passage, Preference
 from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
-from valign.synthesis.couples import Situation, couples
+from valign.synthesis.claims import Claim
 from valign.synthesis.edits import contradiction, edits
 from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
-from valign.synthesis.instruct import ASKED, FRAMED, Claim, Writer, family
+from valign.synthesis.frames import ASKED, FRAMED, family
+from valign.synthesis.pairing import Situation, couples
+from valign.synthesis.writer import Writer
 
 if TYPE_CHECKING:
     from valign.teachers.cache import CachedTeacher

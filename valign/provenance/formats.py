@@ -14,8 +14,8 @@ from typing import Any
 
 from valign.core.files import new_folder, write_json, write_jsonl
 from valign.core.records import Instruction, Message, Preference
-from valign.ledger.card import card, dataset_name
-from valign.ledger.source import DataSet
+from valign.provenance.dataset_card import card, dataset_name
+from valign.synthesis.dataset import DataSet
 
 Row = dict[str, Any]
 SFT_FILE, PAIRS_FILE, SINGLE_FILE = "sft.jsonl", "preference.jsonl", "preference_single.jsonl"

@@ -15,8 +15,8 @@ from valign.core.files import read_json, read_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.core.store import complete
 from valign.core.text import one_line
-from valign.ledger.source import DATA, DataSet, Source, read_data, source_of_run
 from valign.runs.layout import RUN
+from valign.synthesis.dataset import DATA, DataSet, Source, read_data, source_of_run
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Message, Provenance
 from valign.core.store import digest
-from valign.evaluation.tax.items import DATA
 from valign.generation.requests import Request, Sampling
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DATA = resources.files("valign.synthesis").joinpath("data")
 MAX_NEW_TOKENS = 96
 ROUNDS = 4
 KIND = "replay"

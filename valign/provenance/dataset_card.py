@@ -10,10 +10,9 @@ from typing import Any
 import yaml
 
 from valign.core.text import markdown, one_line
-from valign.ledger.source import DataSet
-from valign.synthesis.build import funnel_table
 from valign.synthesis.coverage import coverage_lines
-from valign.synthesis.filters import Limits
+from valign.synthesis.dataset import DataSet
+from valign.synthesis.filters import Limits, funnel_table
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGEST = "n>1M"

@@ -10,7 +10,8 @@ from valign.core.store import digest
 from valign.synthesis.coverage import top_up
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.instruct import ASKED, Writer, family
+from valign.synthesis.frames import ASKED, family
+from valign.synthesis.writer import Writer
 
 PHRASE_FRAME = "What has to be kept in mind when it comes to {words}?"
 CLAIM_FRAME = "Would it be right to say that {claim}?"

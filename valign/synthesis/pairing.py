@@ -12,7 +12,7 @@ from valign.documents.clauses import labelled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from valign.synthesis.instruct import Writer
+    from valign.synthesis.writer import Writer
 
 NEIGHBOURS, CHUNK = 32, 512
 

@@ -7,7 +7,7 @@ import re
 from valign.core.records import Fact, Passage
 from valign.documents.clauses import topic
 from valign.synthesis.edits import NUMBER, SERIES
-from valign.synthesis.facts import CONDITION, COST, NOBODY, PREPOSITIONS
+from valign.synthesis.fact_rules import CONDITION, COST, NOBODY, PREPOSITIONS
 from valign.synthesis.quotes import Quote, sentences
 
 GAP_FRAMES = (

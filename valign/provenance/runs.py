@@ -1,0 +1,29 @@
+"""Data sets in the store, and what each was written from: the document's clauses and the prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from valign.core.errors import ValignError
+from valign.core.files import read_json
+from valign.core.store import complete
+from valign.runs.layout import RUN
+from valign.synthesis.dataset import DATA, DataSet, read_data
+
+
+def data_of_run(folder: Path) -> DataSet:
+    """Read the data set that a run trained on.
+
+    Raises:
+        ValignError: The folder is not a finished run's, or its data are not in the store any more.
+    """
+    if not (folder / RUN).is_file():
+        raise ValignError(f"{folder} is not the folder of a finished run; give one such as runs/udhr/sft_dpo.")
+    details = read_json(folder / RUN)
+    data = Path(details["config"]["artifacts"]).expanduser() / DATA / details["artifacts"]["data"]
+    if not complete(data):
+        raise ValignError(
+            f"{data}, the data of {folder}, is not there; start from the folder that the run was started from, "
+            "or give the data's folder instead: artifact=FOLDER."
+        )
+    return read_data(data, details)

@@ -1,0 +1,54 @@
+"""Training rows: made from a passage, with what they rest on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from valign.core.records import Instruction, Passage, Provenance
+from valign.core.store import digest
+from valign.documents.clauses import topic
+from valign.generation.requests import Sampling
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.frames import ASKED, FRAMED, family
+from valign.synthesis.quotes import Quote
+from valign.synthesis.writer import Writer
+
+
+def frame_words(writer: Writer, passage: Passage) -> tuple[str, str]:
+    """Return what frames call the document, and what they call the passage."""
+    title = writer.document.title.removeprefix("The ").strip()
+    return title, topic(passage).lower() or passage.heading[-1]
+
+
+def row_of(
+    writer: Writer, passage: Passage, kind: str, question: str, answer: str, quote: Quote, sampling: Sampling | None
+) -> Instruction:
+    """Return the row of a fixed sentence, before the filters have scored it."""
+    origin = writer.provenance(quote, f"frame/{kind}", digest(question)[:8], sampling)
+    return instruction(kind, passage, question, answer, origin, {})
+
+
+def instruction(
+    kind: str, passage: Passage, question: str, answer: str, origin: Provenance, scores: dict[str, float]
+) -> Instruction:
+    """Return a row of D_sft about a passage, with its id and its scenario family."""
+    name = f"sft-{digest([passage.clause, kind, question])[:12]}"
+    group = family(passage.clause, ASKED if origin.teacher != FRAMED else kind, question)
+    return Instruction(name, (passage.clause,), kind, question, answer, origin, scores, family=group)
+
+
+def keep_framed(rows: list[Instruction], row: Instruction, filters: Filters, funnel: Funnel, passage: Passage) -> None:
+    """Put a framed row through the filters that concern it: repetition, overlap with the evaluation, the answer's."""
+    funnel.made += 1
+    if any(row.example_id == other.example_id for other in rows):
+        funnel.drop("duplicate")
+        return
+    reason, scores = filters.leak(row.question)
+    if not reason:
+        reason, more = filters.answer(row.answer, passage)
+        scores = {**scores, **more}
+    if reason:
+        funnel.drop(reason)
+        return
+    funnel.keep(passage.clause, row.kind)
+    rows.append(replace(row, filters=scores))
