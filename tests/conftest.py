@@ -12,8 +12,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from valign import cli, config
-from valign.arguments import plain, settings_of
+from valign.cli import main
+from valign.config import run_identity
+from valign.config.arguments import plain, settings_of
 from valign.synthesis.settings import Settings
 
 os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false", WANDB_MODE="offline")
@@ -26,19 +27,19 @@ absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 @pytest.fixture
 def compose_config() -> Iterator[Callable[..., DictConfig]]:
     """A function that composes ``conf/config.yaml`` (or another file of ``conf/``) with overrides."""
-    config.register()
+    run_identity.register()
     GlobalHydra.instance().clear()
 
     def composed(*overrides: str, name: str = "config") -> DictConfig:
         return compose(name, list(overrides))
 
-    with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
+    with initialize_config_dir(str(main.config_folder()), version_base="1.3"):
         yield composed
 
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """What the configuration asks of the synthesis by default."""
-    config.register()
-    with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
+    run_identity.register()
+    with initialize_config_dir(str(main.config_folder()), version_base="1.3"):
         return settings_of(plain(compose("config").synthesis))

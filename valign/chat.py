@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from valign.cli import main_with
+from valign.cli.main import main_with
 
 if TYPE_CHECKING:
     from valign.generation.generator import Generator

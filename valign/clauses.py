@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from valign.cli import main_with, show
+from valign.cli.main import main_with, show
 
 BEGINNING = 60
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from valign.cli import main_with
-from valign.config import shareable
+from valign.cli.main import main_with
+from valign.config.run_identity import shareable
 
 if TYPE_CHECKING:
     from valign.pipeline.artifacts import Pipeline
@@ -52,7 +52,7 @@ def choose_server(trained: DictConfig, server: DictConfig) -> None:
 def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[str, Any]) -> None:
     """Evaluate the run's arms and show them."""
     from valign import studies
-    from valign.arguments import plain
+    from valign.config.arguments import plain
     from valign.core.files import read_jsonl
     from valign.core.records import Question
     from valign.core.store import digest

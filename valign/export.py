@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from valign.cli import main_with
+from valign.cli.main import main_with
 from valign.core.errors import ValignError
 
 

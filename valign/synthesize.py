@@ -6,7 +6,7 @@ import logging
 
 from omegaconf import DictConfig
 
-from valign.cli import main_with
+from valign.cli.main import main_with
 
 log = logging.getLogger("valign.synthesize")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from valign.cli import main_with, show
+from valign.cli.main import main_with, show
 
 
 def main(config: DictConfig) -> None:

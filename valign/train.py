@@ -8,12 +8,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from valign.cli import main_with
+from valign.cli.main import main_with
 from valign.core.errors import ValignError
 
 log = logging.getLogger("valign.train")
-
-NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "budget_only")
 
 
 def main(config: DictConfig) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from valign.cli import main_with
+from valign.cli.main import main_with
 from valign.distributed import place
 from valign.generation.generator import Generator
 from valign.teachers.local import LocalTeacher

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from valign.cli import main_with
+from valign.cli.main import main_with
 from valign.core.errors import ValignError
 from valign.distributed import place
 from valign.train import main

@@ -20,8 +20,9 @@ import tiny
 import torch
 from hydra import compose, initialize_config_dir
 
-from valign import cli, config
-from valign.arguments import plain
+from valign.cli.main import config_folder
+from valign.config import run_identity
+from valign.config.arguments import plain
 from valign.core.errors import Interrupted
 from valign.distributed import signals
 from valign.distributed.join import joined
@@ -119,8 +120,8 @@ def build_sharded(folder: str, settings: list[str], ranks: Ranks, merged: list[s
 
 def main() -> None:
     """Do the jobs."""
-    config.register()
-    with joined(int(sys.argv[1]), 300) as ranks, initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
+    run_identity.register()
+    with joined(int(sys.argv[1]), 300) as ranks, initialize_config_dir(str(config_folder()), version_base="1.3"):
         for job in json.loads(sys.argv[2]):
             try:
                 (build_sharded if "merged" in job else fit)(**job, ranks=ranks)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from valign.cli import main_with
+from valign.cli.main import main_with
 from valign.core.progress import Bar
 from valign.generation.requests import Request
 from valign.teachers.cache import CachedTeacher

@@ -7,7 +7,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from valign.cli import main_with
+from valign.cli.main import main_with
 from valign.core.errors import Interrupted, ValignError
 
 HEAVY = ("datasets", "matplotlib", "numpy", "pytorch_lightning", "torch", "transformers", "wandb")

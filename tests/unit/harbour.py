@@ -8,8 +8,9 @@ from fakes import Parrot
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from valign import cli, config
-from valign.arguments import LIMITS, plain, settings_of
+from valign.cli import main
+from valign.config import run_identity
+from valign.config.arguments import LIMITS, plain, settings_of
 from valign.core.files import write_jsonl
 from valign.core.records import Original, Question
 from valign.pipeline.artifacts import Pipeline
@@ -75,10 +76,10 @@ def lay_out(folder: Path, recording: Path) -> None:
 def record(folder: Path, seed: int = 0) -> Path:
     """Write ``harbour.md`` and what the parrot says to everything that the data stage asks about it under a seed."""
     (folder / "harbour.md").write_text(HARBOUR)
-    config.register()
+    run_identity.register()
     GlobalHydra.instance().clear()
     path = f"document.path={folder / 'harbour.md'}"
-    with initialize_config_dir(str(cli.config_folder()), version_base="1.3"):
+    with initialize_config_dir(str(main.config_folder()), version_base="1.3"):
         composed = compose("config", [s for s in SETTINGS if not s.startswith(("document.path", "run_name"))] + [path])
     synthesis = plain(composed.synthesis)
     limits = Limits(**{key: synthesis.pop(key) for key in LIMITS})

@@ -22,20 +22,21 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from valign import cli, config
+from valign.cli import main
+from valign.config import checks
+from valign.config.schema import METRICS as CONFIGURABLE_METRICS
+from valign.config.schema import SCHEMAS, TrainConfig, key_type, keys
 from valign.core.errors import ValignError
 from valign.documents.shipped import shipped_names
 from valign.evaluation.metrics import METRICS
-from valign.schema import METRICS as CONFIGURABLE_METRICS
-from valign.schema import SCHEMAS, TrainConfig, key_type, keys
 
 Compose = Callable[..., DictConfig]
 Run = Callable[..., tuple[int, str, str]]
 COMPOSED: dict[tuple[str, ...], DictConfig] = {}
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted(cli.config_folder().rglob("*.yaml"))
+FILES = sorted(main.config_folder().rglob("*.yaml"))
 OPTIONS = sorted(
-    str(file.relative_to(cli.config_folder()).with_suffix("")) for file in FILES if file.parent != cli.config_folder()
+    str(file.relative_to(main.config_folder()).with_suffix("")) for file in FILES if file.parent != main.config_folder()
 )
 SECONDS = 20  # two are promised; a test machine may be busy
 
@@ -99,7 +100,7 @@ def run_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         GlobalHydra.instance().clear()
         with logging_restored():
             try:
-                cli.main_with(dummy_entry.main, entry)
+                main.main_with(dummy_entry.main, entry)
                 code = 0
             except SystemExit as stop:
                 code = int(stop.code or 0)
@@ -118,7 +119,7 @@ def test_every_option_composes_and_passes_the_checks(
 ) -> None:
     group, _, name = option.rpartition("/")
     cfg = compose_config(f"{'+' if group == 'experiment' else ''}{group}={name}", *own_files.get(option, []))
-    config.check(cfg)
+    checks.check(cfg)
     assert OmegaConf.get_type(cfg) is TrainConfig
 
 
@@ -141,13 +142,13 @@ def test_every_group_of_the_design_has_its_options() -> None:
 )
 def test_the_small_configs_compose(name: str, given: list[str], compose_config: Compose, tmp_path: Path) -> None:
     cfg = compose_config(*(setting.format(tmp_path) for setting in given), name=name)
-    config.check(cfg)
+    checks.check(cfg)
     assert OmegaConf.get_type(cfg) is SCHEMAS[name]
 
 
 def test_every_schema_key_has_a_value_in_conf(compose_config: Compose) -> None:
     assert OmegaConf.missing_keys(compose_config()) == set()
-    written = yaml.safe_load((cli.config_folder() / "config.yaml").read_text())
+    written = yaml.safe_load((main.config_folder() / "config.yaml").read_text())
     for group in ("synthesis", "adapter", "sft", "dpo", "retrieval"):
         fields = {field.name for field in dataclasses.fields(key_type(TrainConfig, group))}
         assert set(written[group]) == fields
@@ -249,22 +250,22 @@ def test_check_names_the_key_and_the_remedy(overrides: list[str], message: str, 
     for override in OverridesParser.create().parse_overrides([o for o in overrides if o not in composing]):
         OmegaConf.update(cfg, override.key_or_group, override.value())
     with pytest.raises(ValignError, match=message):
-        config.check(cfg)
+        checks.check(cfg)
 
 
 def test_options_for_a_gpu_compose(compose_config: Compose) -> None:
     """Adapters on 4 bits on one GPU or several, with fused kernels; the base model alone is answered on a CPU too."""
     quantized = "base_model.quantization=nf4"
-    config.check(compose_config(quantized, "trainer=gpu", "trainer.kernels=liger", "trainer.padding_free=true"))
-    config.check(compose_config(quantized, "trainer=gpu", "trainer.devices=4", "trainer.strategy=ddp"))
-    config.check(compose_config(quantized, "recipe=base"))
+    checks.check(compose_config(quantized, "trainer=gpu", "trainer.kernels=liger", "trainer.padding_free=true"))
+    checks.check(compose_config(quantized, "trainer=gpu", "trainer.devices=4", "trainer.strategy=ddp"))
+    checks.check(compose_config(quantized, "recipe=base"))
 
 
 def test_questions_of_a_shipped_document_do_not_go_with_a_file(
     compose_config: Compose, own_files: dict[str, list[str]]
 ) -> None:
     with pytest.raises(ValignError, match=r"add document=file, and document\.questions=FILE\.jsonl"):
-        config.check(compose_config(*own_files["document/file"]))
+        checks.check(compose_config(*own_files["document/file"]))
 
 
 def test_a_document_is_named_after_its_file(compose_config: Compose, tmp_path: Path) -> None:

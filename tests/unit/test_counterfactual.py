@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from valign import config
-from valign.arguments import plain
+from valign.config import checks
+from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.files import to_dict
 from valign.core.records import Answer, Original, Question
@@ -173,7 +173,7 @@ def test_the_experiment_is_that_of_the_declaration_with_another_document(
     compose_config: Callable[..., DictConfig],
 ) -> None:
     ours, theirs = compose_config("+experiment=counterfactual"), compose_config("+experiment=udhr")
-    config.check(ours)
+    checks.check(ours)
     assert Pipeline(ours).document.passages == shipped_document(NAME).passages
     assert len(Pipeline(ours).given_questions or []) == len(shipped_questions(NAME))
     for group in ("teacher", "base_model", "synthesis", "adapter", "sft", "dpo", "evaluation"):

@@ -11,7 +11,7 @@ import pytest
 from fakes import Bag, Parrot
 from omegaconf import DictConfig
 
-from valign import arguments
+from valign.config import arguments
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl
 from valign.core.records import Document, Passage, Preference

@@ -11,8 +11,8 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from valign import cli
-from valign.arguments import plain
+from valign.cli import main
+from valign.config.arguments import plain
 from valign.core.files import read_json
 from valign.models.load import prepare_model
 from valign.pipeline.artifacts import Pipeline
@@ -124,7 +124,7 @@ def test_the_scale_configs_fit_as_their_comments_say(
 ) -> None:
     """The comment of each config names the estimate for SFT and for DPO; both leave a tenth of the device free."""
     cfg = compose_config(f"+experiment={name}")
-    text = (cli.config_folder() / "experiment" / f"{name}.yaml").read_text()
+    text = (main.config_folder() / "experiment" / f"{name}.yaml").read_text()
     for stage in ("sft", "dpo"):
         found = estimate_for(
             config, adapter=plain(cfg.adapter), settings=plain(cfg[stage]), trainer=plain(cfg.trainer),

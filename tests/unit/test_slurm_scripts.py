@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from valign.cli.slurm import LAUNCHER, check_launcher
 from valign.core.errors import ValignError
-from valign.slurm import LAUNCHER, check_launcher
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "slurm"
 SBATCH = """#!/bin/sh

@@ -14,7 +14,7 @@ import tiny
 import torch
 from omegaconf import DictConfig
 
-from valign.cli import Job
+from valign.cli.main import Job
 from valign.core.errors import ValignError
 from valign.core.files import write_json
 from valign.core.records import Instruction

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from valign.arguments import limits_of, plain, settings_of, teacher_of
+from valign.config.arguments import limits_of, plain, settings_of, teacher_of
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference, Question

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from valign.config import HOW_THE_TEACHER_IS_ASKED, shareable
+from valign.config.run_identity import HOW_THE_TEACHER_IS_ASKED, NOT_RESULTS, shareable
 from valign.core.errors import ValignError
 from valign.core.files import read_json, to_dict, write_json
 from valign.core.store import digest, file_digest
 from valign.runs.layout import ARTIFACTS, RUN, VALIDATION
-from valign.train import NOT_RESULTS
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +126,7 @@ def write_validation(pipeline: Pipeline, folder: Path, stages: Sequence[str]) ->
 def run(pipeline: Pipeline) -> float | None:
     """Go through the stages and write the run's folder; returns what ``main`` does."""
     from valign import studies
-    from valign.arguments import plain
+    from valign.config.arguments import plain
     from valign.core.files import read_json, write_json
     from valign.distributed.devices import device_of
     from valign.pipeline import scoring, size_checks

@@ -28,7 +28,7 @@ def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from valign.arguments import plain
+    from valign.config.arguments import plain
     from valign.models.load import shape_of
     from valign.models.precision import resolve_precision
     from valign.training.memory_estimate import estimate_for, too_large_to_answer, too_much

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from valign.arguments import plain
+from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_jsonl
 from valign.core.out_of_memory import explained, halved

@@ -17,7 +17,7 @@ class Comparison(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """End with one line where the jobs cannot be launched; Hydra would make a warning of another exception."""
-        from valign.slurm import check_launcher
+        from valign.cli.slurm import check_launcher
 
         try:
             check_launcher(OmegaConf.to_container(config.hydra.launcher, resolve=False))  # type: ignore[arg-type]

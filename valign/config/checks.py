@@ -1,13 +1,11 @@
 """Names, resolvers and checks of the config: what comes before anything is loaded.
 
-The keys and their types stand in ``valign/schema.py``, the values in ``conf/``.
+The keys and their types stand in ``valign/config/schema.py``, the values in ``conf/``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import hashlib
 import math
 import operator
 import os
@@ -16,16 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from valign.core.errors import ValignError
-from valign.documents.read import SUFFIXES
-from valign.documents.shipped import shipped_names
-from valign.schema import (
-    SCHEMAS,
+from valign.config.messages import NEEDS, missing, nearest, unknown_key
+from valign.config.schema import (
     STAGES,
     WRITTEN,
     ClausesConfig,
@@ -36,136 +29,19 @@ from valign.schema import (
     keys,
     limits,
 )
+from valign.core.errors import ValignError
+from valign.documents.read import SUFFIXES
+from valign.documents.shipped import shipped_names
 from valign.teachers.servers import without_login
 from valign.training.preference import PreferenceLoss
 
-NOT_IN_RUN_NAME = (
-    "artifacts",
-    "budget_only",
-    "experiment",
-    "experiment_name",
-    "hydra",
-    "logger",
-    "recipe",
-    "run_dir",
-    "run_name",
-    "runs",
-)
-HOW_THE_TEACHER_IS_ASKED = (
-    "base_urls",
-    "api_key_env",
-    "concurrency",
-    "timeout",
-    "max_retries",
-    "price_in",
-    "price_out",
-    "max_cost",
-    "max_tokens",
-    "share",
-)
-ASKED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model", "evaluation.server")
-SERVED = "evaluation.server.models"
 EMBEDDED = ("embedded:smollm2-135m",)
-NEEDS = {
-    "document.path": "document={choice} needs your own copy of the document: add document.path=/path/to/file.pdf",
-    "base_model.model": "base_model={choice} needs a model: add base_model.model=owner/name or a folder's path",
-    "teacher.model": "teacher={choice} needs the model's name on the server: add teacher.model=owner/name",
-    "evaluation.judge_model.model": "evaluation={choice} needs the judge: add evaluation.judge_model.model=NAME",
-    "teacher.recording": "teacher={choice} needs its recording: add teacher.recording=/path/to/file.jsonl",
-    "output": "usage: python -m valign.export run=runs/udhr/sft_dpo output=FOLDER",
-    "run": "usage: python -m valign.evaluate run=runs/udhr/sft_dpo [questions=FILE.jsonl] [output=FOLDER]",
-    "runs": "usage: python -m valign.{choice} runs=runs/udhr",
-}
 LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "above": ("above", operator.gt),
     "at_least": ("of at least", operator.ge),
     "below": ("below", operator.lt),
     "at_most": ("of at most", operator.le),
 }
-
-
-def register() -> None:
-    """Make the schemas and the resolvers of ``conf/`` known to Hydra; doing it again changes nothing."""
-    for name, schema in SCHEMAS.items():
-        ConfigStore.instance().store(name=f"{name}_schema", node=schema)
-    OmegaConf.register_new_resolver("valign.run_name", run_name, replace=True)
-    OmegaConf.register_new_resolver("valign.stem", lambda path: _slug(Path(path).stem.lower()), replace=True)
-
-
-def run_name(recipe: str, experiment: str, document: str) -> str:
-    """Name a run by its recipe and by what else was set on the command line, in alphabetical order.
-
-    Args:
-        recipe: The recipe's name, the first part.
-        experiment: The experiment's name, which is the folder that the run's folder lies in.
-        document: The document's name; where the experiment has it too, the choice of document is not repeated.
-
-    Returns:
-        For example ``sft_dpo+seed-1+sft.epochs-3``; no character in it has to be quoted for Hydra or a shell.
-    """
-    parts = []
-    for override in OverridesParser.create().parse_overrides(task_overrides()):
-        key = override.key_or_group
-        group = key.partition(".")[0]
-        unnamed = group in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
-        unnamed = unnamed or key.startswith(SERVED)
-        unnamed = unnamed or any(key == f"{asked}.{how}" for asked in ASKED for how in HOW_THE_TEACHER_IS_ASKED)
-        if not unnamed:
-            parts.append(f"{'no-' if override.is_delete() else ''}{key}-{_slug(override.get_value_element_as_str())}")
-    name = "+".join([recipe, *sorted(parts)])
-    return name if len(name) <= 200 else f"{name[:180]}-{_digest(name)}"
-
-
-def task_overrides() -> list[str]:
-    """Return the settings of the command line (of this job in a multirun), without Hydra's own."""
-    if not HydraConfig.initialized():
-        return []
-    return cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
-
-
-def shareable(cfg: DictConfig) -> DictConfig:
-    """Return a resolved copy of a config that may be written to files: no login is left in any teacher's URLs."""
-    copy = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    assert isinstance(copy, DictConfig)
-    for key in ASKED:
-        teacher = OmegaConf.select(copy, key)
-        if teacher is not None and teacher.get("base_urls"):
-            teacher.base_urls = [without_login(url) for url in teacher.base_urls]
-    return copy
-
-
-def _slug(text: str) -> str:
-    """Keep letters, digits, ``.``, ``_`` and ``-``; where others were there, a digest tells two texts apart."""
-    if re.fullmatch(r"[\w.-]+", text, re.ASCII):
-        return text
-    words = re.sub(r"[^\w.-]+", "-", text.rpartition("/")[2], flags=re.ASCII).strip("-")
-    return f"{words[:40]}-{_digest(text)}".lstrip("-")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
-
-
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Say that there is no such key, and which one is nearest: in the same group, or of the same name in another."""
-    options = [*known, "experiment"]
-    group, _, name = key.rpartition(".")
-    same = [option for option in options if option.rpartition(".")[2] == name]
-    hint = f" (did you mean {' or '.join(same)}?)" if same else nearest(key, options)
-    if not hint and (siblings := [option for option in options if group and option.rpartition(".")[0] == group]):
-        hint = f" ({group} has: {', '.join(option.rpartition('.')[2] for option in siblings)})"
-    return f"unknown key '{key}'{hint}; --cfg job shows every key."
-
-
-def missing(key: str) -> ValignError:
-    """Return the error for a key that has to be given and was not."""
-    text = NEEDS.get(key, f"add {key}=...")
-    if HydraConfig.initialized():
-        choices = HydraConfig.get().runtime.choices
-        text = text.format(choice=choices.get(key.partition(".")[0], HydraConfig.get().job.config_name))
-    else:
-        text = text.rpartition(": ")[2]
-    return ValignError(f"{key} is missing: {text}")
 
 
 def check(cfg: DictConfig) -> None:
@@ -232,12 +108,6 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
     for name, (words, holds) in LIMITS.items():
         if name in limits and not holds(value, limits[name]):
             raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
-
-
-def nearest(word: str, options: Iterable[str]) -> str:
-    """Return `` (did you mean '...'?)`` for the option that is spelt most like a word, or nothing."""
-    found = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
-    return f" (did you mean '{found[0]}'?)" if found else ""
 
 
 def _check_document(cfg: DictConfig) -> None:

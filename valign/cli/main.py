@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin
+from typing import Any, NoReturn
 
 import hydra
 import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
-from valign import config
+from valign.cli.explain import _first_line, explain
+from valign.config import checks, run_identity
+from valign.config.schema import SCHEMAS, keys
 from valign.core.errors import INTERRUPTED, Interrupted, ValignError
 from valign.distributed import place
-from valign.schema import SCHEMAS, key_type, keys
 
 USER_ERROR = 2
-EXTRAS = {"hydra/sweeper=optuna": "sweep", "hydra/launcher=submitit_slurm": "slurm"}
-TYPES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
 def config_folder() -> Path:
     """Return ``conf/``: beside the package in a checkout, inside it where valign was installed from a wheel."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
 
@@ -49,7 +46,7 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
         config_name: File in ``conf/`` without its suffix, which has a schema of the same name.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
-    config.register()
+    run_identity.register()
     job = Job(task)
     try:
         _check_options(sys.argv[1:], config_name)
@@ -107,7 +104,7 @@ class Job:
         """Come to life in a job on a cluster, where nothing has registered the resolvers of ``conf/`` yet."""
         self.__dict__.update(state)
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        config.register()
+        run_identity.register()
 
     def run(self, cfg: DictConfig) -> object:
         """Check the config and run the task; what it returns is what a sweeper lowers, None where it failed."""
@@ -117,7 +114,7 @@ class Job:
             return self.task(cfg)
         except ValignError as error:
             sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-            text = f"{error} [job: {' '.join(config.task_overrides())}]" if sweeping else str(error)
+            text = f"{error} [job: {' '.join(run_identity.task_overrides())}]" if sweeping else str(error)
             if os.getpid() != self.process:
                 raise ValignError(text) from None
             _say(text)
@@ -133,7 +130,7 @@ class Job:
 def _check(cfg: DictConfig) -> None:
     """Check the config; a value that cannot be resolved is the user's mistake, too."""
     try:
-        config.check(cfg)
+        checks.check(cfg)
     except OmegaConfBaseException as error:
         raise explain(error, HydraConfig.get().job.config_name or "config") from None
 
@@ -172,103 +169,3 @@ def _check_options(arguments: list[str], config_name: str) -> None:
 
 def _refuse_option(message: str) -> NoReturn:
     raise ValignError(f"{message}; --help shows what there is.")
-
-
-def explain(error: Exception, config_name: str = "config") -> ValignError:
-    """Turn an exception of Hydra, OmegaConf or YAML into one line that names the key and the remedy.
-
-    Args:
-        error: What composing the config raised.
-        config_name: The config that was composed, whose keys are suggested.
-    """
-    schema = SCHEMAS[config_name] if config_name in SCHEMAS else SCHEMAS["config"]
-    if isinstance(error, OverrideParseException):
-        return _bad_syntax(error)
-    if isinstance(error, MissingConfigException):
-        return _unknown_option(error)
-    if isinstance(error, yaml.YAMLError):
-        return ValignError(f"not YAML: {error}; mend the file.")
-    if found := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
-        return config.missing(found[1])
-    if isinstance(error, InterpolationResolutionError):
-        return ValignError(
-            f"{error.full_key}: cannot resolve its value ({_first_line(error)}); check what ${{...}} names."
-        )
-    return _bad_key_or_value(error, schema)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
-
-
-def _bad_syntax(error: OverrideParseException) -> ValignError:
-    if "=" not in error.override and Path(error.override).suffix:
-        return ValignError(
-            f"'{error.override}' is not a setting; a document is given as document=file document.path={error.override}."
-        )
-    if "=" not in error.override:
-        return ValignError(f"'{error.override}' is not a setting; write key=value, for example recipe=sft.")
-    key, _, value = error.override.partition("=")
-    return ValignError(
-        f"cannot read '{error.override}'; brackets, quotes and commas have to match "
-        f"(text with special characters goes in quotes: \"{key}='{value or 'text'}'\")."
-    )
-
-
-def _unknown_option(error: MissingConfigException) -> ValignError:
-    group, _, name = (error.missing_cfg_file or "").rpartition("/")
-    if not group:
-        return ValignError(f"{_first_line(error)}; check the name of the config and its folder.")
-    options = [option for option in error.options or [] if not option.startswith("_")]
-    plus = "+" if group == "experiment" else ""
-    if not options:
-        return ValignError(f"{plus}{group}={name}: there is no group '{group}' with options; --help lists the groups.")
-    if extra := EXTRAS.get(f"{group}={name}"):
-        return ValignError(f"{group}={name} needs the extra {extra}: pip install -e '.[{extra}]', in a checkout.")
-    near = config.nearest(name, options)
-    return ValignError(f"{plus}{group}={name} is unknown{near}; choose from: {', '.join(options)}.")
-
-
-def _bad_key_or_value(error: Exception, schema: type) -> ValignError:
-    """Explain a composition error by what OmegaConf said about it: an unknown key, or a value of another type."""
-    inner: BaseException | None = error
-    while inner is not None and not isinstance(inner, OmegaConfBaseException):
-        inner = inner.__cause__ or inner.__context__
-    if inner is None:
-        return _bad_choice(_first_line(error), str(error))
-    file = re.match(r"In '([^']+)':", str(error))
-    place = f"conf/{file[1]}.yaml: " if file else ""
-    key = inner.full_key or ""
-    kind = key_type(schema, key)
-    if kind is None:
-        known = [] if key.startswith("hydra.") else keys(schema)
-        return ValignError(f"{place}{config.unknown_key(key, known)}")
-    override = re.match(r"Error merging override \+*(.*)", str(error))
-    given = re.search(r"[Vv]alue:? '?(.*?)'?(?: of type .*| is not a .*)?$", _first_line(inner))
-    shown = override[1] if override else f"{key}={given[1]}" if given else key
-    return ValignError(f"{place}{shown}: {key} has to be {_type_words(kind)}.")
-
-
-def _type_words(kind: Any) -> str:
-    """Say a key's type in words."""
-    options = [option for option in get_args(kind) if option is not type(None)] or [kind]
-    if type(None) in get_args(kind):
-        return f"{_type_words(options[0])}, or null"
-    if get_origin(kind) is list:
-        return "a list, such as [a,b]"
-    if get_origin(kind) is dict:
-        return "a mapping, such as {key:value}"
-    if dataclasses.is_dataclass(kind):
-        return "the name of an option, or a mapping of its keys"
-    return TYPES[kind.__name__]
-
-
-def _bad_choice(first: str, text: str) -> ValignError:
-    """Explain an error in the choice of a group's option that names no key of the config."""
-    if found := re.search(r"append to your default list use (\S+)", text):
-        return ValignError(f"no option of this group is chosen by default; write {found[1]} (with the plus sign).")
-    if found := re.match(r"Multiple values for (\S+)\.", text):
-        return ValignError(f"{found[1]} is chosen twice; write {found[1]}=... once and without a plus sign.")
-    if found := re.match(r"Ambiguous value for argument '(.*)'", text):
-        return ValignError(f"'{found[1]}' has several values; add -m to run each of them, or write a list: key=[a,b].")
-    return ValignError(f"{first}; --help shows the groups and their options.")

@@ -1,0 +1,1 @@
+"""Command line: Hydra, exit codes, and every mistake explained in one line."""

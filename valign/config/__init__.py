@@ -1,0 +1,1 @@
+"""Config: the keys and their limits, the checks, the messages, and what identifies a run."""

@@ -1,0 +1,116 @@
+"""What names a run and what decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import cast
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from valign.config.schema import (
+    SCHEMAS,
+)
+from valign.teachers.servers import without_login
+
+NOT_IN_RUN_NAME = (
+    "artifacts",
+    "budget_only",
+    "experiment",
+    "experiment_name",
+    "hydra",
+    "logger",
+    "recipe",
+    "run_dir",
+    "run_name",
+    "runs",
+)
+
+
+HOW_THE_TEACHER_IS_ASKED = (
+    "base_urls",
+    "api_key_env",
+    "concurrency",
+    "timeout",
+    "max_retries",
+    "price_in",
+    "price_out",
+    "max_cost",
+    "max_tokens",
+    "share",
+)
+
+
+ASKED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model", "evaluation.server")
+
+
+SERVED = "evaluation.server.models"
+
+
+def register() -> None:
+    """Make the schemas and the resolvers of ``conf/`` known to Hydra; doing it again changes nothing."""
+    for name, schema in SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{name}_schema", node=schema)
+    OmegaConf.register_new_resolver("valign.run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("valign.stem", lambda path: _slug(Path(path).stem.lower()), replace=True)
+
+
+def run_name(recipe: str, experiment: str, document: str) -> str:
+    """Name a run by its recipe and by what else was set on the command line, in alphabetical order.
+
+    Args:
+        recipe: The recipe's name, the first part.
+        experiment: The experiment's name, which is the folder that the run's folder lies in.
+        document: The document's name; where the experiment has it too, the choice of document is not repeated.
+
+    Returns:
+        For example ``sft_dpo+seed-1+sft.epochs-3``; no character in it has to be quoted for Hydra or a shell.
+    """
+    parts = []
+    for override in OverridesParser.create().parse_overrides(task_overrides()):
+        key = override.key_or_group
+        group = key.partition(".")[0]
+        unnamed = group in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
+        unnamed = unnamed or key.startswith(SERVED)
+        unnamed = unnamed or any(key == f"{asked}.{how}" for asked in ASKED for how in HOW_THE_TEACHER_IS_ASKED)
+        if not unnamed:
+            parts.append(f"{'no-' if override.is_delete() else ''}{key}-{_slug(override.get_value_element_as_str())}")
+    name = "+".join([recipe, *sorted(parts)])
+    return name if len(name) <= 200 else f"{name[:180]}-{_digest(name)}"
+
+
+def task_overrides() -> list[str]:
+    """Return the settings of the command line (of this job in a multirun), without Hydra's own."""
+    if not HydraConfig.initialized():
+        return []
+    return cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
+
+
+def shareable(cfg: DictConfig) -> DictConfig:
+    """Return a resolved copy of a config that may be written to files: no login is left in any teacher's URLs."""
+    copy = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    assert isinstance(copy, DictConfig)
+    for key in ASKED:
+        teacher = OmegaConf.select(copy, key)
+        if teacher is not None and teacher.get("base_urls"):
+            teacher.base_urls = [without_login(url) for url in teacher.base_urls]
+    return copy
+
+
+def _slug(text: str) -> str:
+    """Keep letters, digits, ``.``, ``_`` and ``-``; where others were there, a digest tells two texts apart."""
+    if re.fullmatch(r"[\w.-]+", text, re.ASCII):
+        return text
+    words = re.sub(r"[^\w.-]+", "-", text.rpartition("/")[2], flags=re.ASCII).strip("-")
+    return f"{words[:40]}-{_digest(text)}".lstrip("-")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "budget_only")
