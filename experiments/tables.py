@@ -22,12 +22,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from valign.core.errors import ValignError
-from valign.evaluation.scores import markdown_table
 from valign.reporting.comparison import Comparison
-from valign.reporting.extra import extra_markdown, extra_tables
+from valign.reporting.score_table import markdown_table
 from valign.reporting.seeds import seed_markdown, seed_table
+from valign.reporting.study import compare
+from valign.reporting.tax_and_probes import extra_markdown, extra_tables
 from valign.runs.layout import run_folders
-from valign.studies import compare
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = re.compile(r"(<!-- table (\S+)((?: \w+=\S+)*) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)

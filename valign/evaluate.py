@@ -51,7 +51,6 @@ def choose_server(trained: DictConfig, server: DictConfig) -> None:
 
 def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[str, Any]) -> None:
     """Evaluate the run's arms and show them."""
-    from valign import studies
     from valign.config.arguments import plain
     from valign.core.files import read_jsonl
     from valign.core.records import Question
@@ -59,6 +58,8 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
     from valign.evaluation.questions import check_questions
     from valign.pipeline import run, scoring, size_checks
     from valign.pipeline.recipes import Arm
+    from valign.reporting.study import compare
+    from valign.reporting.write import comparison_table, write_page
     from valign.runs import layout
 
     arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"], a.get("retriever")) for a in details["arms"]]
@@ -74,10 +75,11 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
     if config.questions is not None:
         shown["evaluation"]["questions"] = str(config.questions)
     run.write_run(pipeline, output, arms, digest([details["state"], name]), shown)
-    studies.write_page([output], output / layout.PAGE)
+    comparison = compare([output])
+    write_page(comparison, output / layout.PAGE)
     leak = pipeline.leak(questions)
     print(f"\nevaluation questions of which six words in a row occur in training: {100 * leak['rate']:.1f}%")
-    print("\n" + studies.table([output]))
+    print("\n" + comparison_table(comparison))
     print(f"\nreport: {output / layout.PAGE}")
 
 

@@ -11,15 +11,15 @@ from valign.cli.main import main_with
 
 def main(config: DictConfig) -> None:
     """Serve the page until all pairs are labelled, then say how far judges agree with the labels."""
-    from valign import studies
     from valign.evaluation.judging.label_server import Desk
     from valign.evaluation.judging.labels import LABELS, LabelFile, tasks
-    from valign.reporting.judges import judge_lines
+    from valign.reporting import study
+    from valign.reporting.judge_agreement import judge_lines
     from valign.runs import layout
 
     runs = Path(config.runs).expanduser()
     folders = [f for f in layout.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
-    comparison = studies.compare(folders)
+    comparison = study.compare(folders)
     said = {result.arm: result.answers for result in comparison.arms}
     drawn = tasks(said, comparison.passages, int(config.pairs), str(config.rater), int(config.seed))
     labels = LabelFile(runs / LABELS, str(config.rater))
@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
         desk.serve()
     except KeyboardInterrupt:
         print()
-    for line in judge_lines(studies.compare(folders)):
+    for line in judge_lines(study.compare(folders)):
         print(line)
     print(f"labels: {labels.path}; python -m valign.report runs={runs} puts them on the page.")
 

@@ -19,11 +19,12 @@ from valign.documents.shipped import shipped_document, shipped_questions
 from valign.evaluation.leakage import overlap
 from valign.evaluation.metrics import fact_recall, followed
 from valign.evaluation.questions import as_filtered, check_questions
-from valign.evaluation.scores import footnote, question_values, score_arm, table_cells
+from valign.evaluation.scores import question_values, score_arm
 from valign.pipeline.artifacts import Pipeline
 from valign.reporting.answers import FOLLOWED, _marks
 from valign.reporting.comparison import ArmResult, Comparison
-from valign.reporting.verdict import verdict
+from valign.reporting.headline import verdict
+from valign.reporting.score_table import footnote, table_cells
 
 NAME = "udhr_counterfactual"
 CHANGED = (

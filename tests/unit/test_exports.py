@@ -11,7 +11,6 @@ import pytest
 from test_differences import comparison
 from test_results import judged_run
 
-from valign import report
 from valign.reporting.exports import COLUMNS, csv_table, latex, latex_table
 from valign.reporting.summary import summary
 from valign.runs.summaries import flat_comparison
@@ -62,7 +61,7 @@ def test_latex_has_metrics_by_arms() -> None:
 
 def test_report_writes_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     judged_run(tmp_path / "a", {"base": "No.", "sft": "Yes."}, "judge")
-    report.show(tmp_path, tmp_path / "report.html")
+    report(tmp_path, tmp_path / "report.html")
     assert {f.name for f in tmp_path.glob("*.*")} == {
         "report.html", "report.svg", "comparison.json", "table.md", "table.csv", "table.tex",
     }  # fmt: skip

@@ -15,7 +15,7 @@ from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Preference
 from valign.evaluation.scores import score_arm
-from valign.reporting.extra import PARTS
+from valign.reporting.tax_and_probes import PARTS
 from valign.synthesis.held_out_clauses import exposure, without
 from valign.synthesis.settings import Settings
 

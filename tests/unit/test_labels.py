@@ -21,7 +21,8 @@ from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.label_server import Desk
 from valign.evaluation.judging.labels import LABELS, Label, LabelFile, answer_hash, as_judgements, read_labels, tasks
 from valign.reporting.page import render
-from valign.studies import compare, table
+from valign.reporting.study import compare
+from valign.reporting.write import comparison_table
 
 
 def judged(scores: dict[str, float], swapped: bool = False) -> list[Judgement]:
@@ -203,7 +204,7 @@ def test_labels_are_on_the_page_beside_the_judges(tmp_path: Path) -> None:
         for task, choice in zip(tasks(answers, [], 2, "same", 0), choices, strict=True):
             file.add(task, choice, 1.0)
     comparison = compare([folder])
-    assert "ann (a person), bob (a person): 50% of 2 pairs" in table([folder])
+    assert "ann (a person), bob (a person): 50% of 2 pairs" in comparison_table(compare([folder]))
     page = render(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Do the judges agree?" in page
     assert "ann (a person), bob (a person)" in page

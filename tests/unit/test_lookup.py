@@ -9,7 +9,7 @@ import pytest
 from valign.core.records import Answer, Passage
 from valign.evaluation.arm_names import arm_label
 from valign.reporting.comparison import ArmResult, Comparison
-from valign.reporting.lookup import hits, lookups
+from valign.reporting.retrieval_effect import hits, lookups
 
 PASSAGES = [Passage(clause, (), "Text.", 0, 5) for clause in ("d/1", "d/2/a", "d/2/b", "d/3", "d/4")]
 CLAUSES = ["d/1", "d/2", "d/3", "d/4/x"]

@@ -11,11 +11,11 @@ from test_report import arm_result, comparison, page
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Instruction, Preference, Provenance
 from valign.generation.requests import Completion, Request, Sampling
-from valign.reporting.comparison import Clauses
+from valign.reporting.clause_names import Clauses
 from valign.reporting.costs import costs
 from valign.reporting.examples import MOST_CHARACTERS, MOST_EXAMPLES, Examples, cut
+from valign.reporting.study import compare
 from valign.runs.layout import RUN
-from valign.studies import compare
 from valign.teachers.cache import CachedTeacher
 
 ORIGIN = Provenance("Helmets are yellow.", 36, 55, "question", "0" * 16, "teacher")

@@ -18,11 +18,13 @@ from valign.core.errors import ValignError
 from valign.core.records import Answer, Passage
 from valign.reporting import figures, tables
 from valign.reporting.answers import by_clause
-from valign.reporting.comparison import MISSING, ArmResult, Clauses, Comparison, Metric, seconds, show
+from valign.reporting.clause_names import Clauses
+from valign.reporting.comparison import ArmResult, Comparison, Metric
 from valign.reporting.coverage import Audit, Coverage, coverage, shortcut_audit
 from valign.reporting.differences import differences
+from valign.reporting.headline import verdict
+from valign.reporting.numbers import MISSING, seconds, show
 from valign.reporting.page import HERE, render, render_picture
-from valign.reporting.verdict import verdict
 
 HOSTILE = "<script>alert(1)</script></script>\"'><img src=x onerror=alert(2)>{{7*7}}{% raw %}"
 VOID = {"meta", "input", "line", "circle", "polyline", "rect", "img", "br", "link"}

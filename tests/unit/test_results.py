@@ -15,8 +15,8 @@ from valign.core.records import Answer
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import LABELS, Label
 from valign.pipeline.run import state_of
+from valign.reporting.study import compare
 from valign.runs.layout import JUDGEMENTS, RUN, run_folder, run_folders
-from valign.studies import compare
 
 
 def test_one_run_is_wanted(tmp_path: Path) -> None:

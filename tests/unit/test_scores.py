@@ -13,6 +13,7 @@ from valign.core.errors import ValignError
 from valign.core.records import Answer, Passage
 from valign.evaluation import leakage, scores
 from valign.evaluation.metrics import METRICS
+from valign.reporting import score_table
 
 
 class AxisEmbedder:
@@ -174,7 +175,7 @@ def arm_scores(arm: str, means: dict[str, float], n: int = 96) -> dict[str, Any]
 
 
 def test_markdown_table() -> None:
-    table = scores.markdown_table(
+    table = score_table.markdown_table(
         [
             arm_scores("sft_dpo", {"rouge_l": 0.3, "fact_recall": 0.54, "length": 20.25}),
             arm_scores("mine|other", {"fact_recall": 0.1}),
@@ -194,11 +195,11 @@ def test_markdown_table() -> None:
 
 def test_tables_order_arms_and_name_unequal_counts() -> None:
     arms = ["new", "sft_dpo_rag", "sft_dpo", "dpo", "sft", "rag", "base"]
-    table = scores.markdown_table([arm_scores(arm, {"verdict_accuracy": 0.5}, n=9) for arm in arms])
+    table = score_table.markdown_table([arm_scores(arm, {"verdict_accuracy": 0.5}, n=9) for arm in arms])
     names = [line.split("|")[1].strip() for line in table.splitlines()[2:9]]
     assert names == ["base", "RAG", "SFT", "DPO", "SFT+DPO", "SFT+DPO+RAG", "new"]
     assert "n = 9 questions, 9 of them with a verdict;" in table
-    uneven = scores.markdown_table(
+    uneven = score_table.markdown_table(
         [arm_scores("sft", {"rouge_l": 0.5}, n=8), arm_scores("base", {"rouge_l": 0.5}, n=9)]
     )
     assert "questions: base 9, SFT 8;" in uneven
@@ -207,19 +208,19 @@ def test_tables_order_arms_and_name_unequal_counts() -> None:
 def test_columns_can_be_chosen_and_a_lone_mean_has_no_brackets() -> None:
     single = scores.score_arm("base", [row("q1", "a", similarity=0.3, rouge_l=0.2)])
     single["metrics"]["win_rate"] = {"mean": 0.5, "ci95": [0.25, 0.75], "n": 4}
-    table = scores.markdown_table([single], ["win_rate", "rouge_l"])
+    table = score_table.markdown_table([single], ["win_rate", "rouge_l"])
     assert table.splitlines()[0] == "| Arm | win_rate ↑ | ROUGE-L ↑ |"
     assert table.splitlines()[2] == "| base | 0.50 [0.25, 0.75] | 0.20 |"
-    assert scores.markdown_table([single]).splitlines()[0] == "| Arm | Similarity ↑ | ROUGE-L ↑ | win_rate ↑ |"
+    assert score_table.markdown_table([single]).splitlines()[0] == "| Arm | Similarity ↑ | ROUGE-L ↑ | win_rate ↑ |"
 
 
 def test_terminal_table_fits_the_width() -> None:
     arms = [arm_scores("base", dict.fromkeys(METRICS, 0.5)), arm_scores("sft_dpo", dict.fromkeys(METRICS, 0.6))]
-    table = scores.terminal_table(arms, width=80)
+    table = score_table.terminal_table(arms, width=80)
     lines = table.splitlines()
     assert max(map(len, lines[:-1])) <= 80
     assert lines[0].split() == ["Arm", "Follows", "document", "↑", "Follows", "original", "↓", "Fact", "recall", "↑"]
     assert lines[1].startswith("base     ")
     assert all(info.label in table for info in METRICS.values())
-    assert len(scores.terminal_table(arms, ["rouge_l"]).splitlines()) == 5
-    assert scores.terminal_table([]) == "Arm\n\nno arm was scored\n"
+    assert len(score_table.terminal_table(arms, ["rouge_l"]).splitlines()) == 5
+    assert score_table.terminal_table([]) == "Arm\n\nno arm was scored\n"

@@ -13,13 +13,15 @@ import pytest
 from valign.core.files import to_dict, write_json, write_jsonl
 from valign.core.records import Answer, Passage
 from valign.evaluation.bootstrap import bootstrap_mean
-from valign.evaluation.scores import difference, footnote, markdown_table, score_arm
+from valign.evaluation.scores import difference, score_arm
 from valign.evaluation.significance import clustered_error, paired_test
 from valign.reporting.differences import differences
 from valign.reporting.page import render
+from valign.reporting.score_table import footnote, markdown_table
 from valign.reporting.seeds import seed_markdown, seed_table
+from valign.reporting.study import compare
+from valign.reporting.write import comparison_table
 from valign.runs.layout import RUN
-from valign.studies import compare, table
 
 
 def test_draws_of_seeds_by_hand() -> None:
@@ -174,7 +176,7 @@ def test_runs_that_differ_by_seed_are_one_experiment(tmp_path: Path) -> None:
     assert found.rows[-1].metric.label == "Accuracy drop"
     assert found.sentences == ["SFT is above base in Fact recall with 2 of 2 seeds, by +0.75 on average."]
     assert "| Fact recall | SFT | 0.50 | 1.00 | 0.35 |" in seed_markdown(found)
-    assert found.sentences[0] in table(runs)
+    assert found.sentences[0] in comparison_table(compare(runs))
     page = render(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "means over 2 seeds" in page
     assert "The intervals cover the choice of questions and of the seed." in page

@@ -20,13 +20,14 @@ from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_json
 from valign.core.records import Answer
 from valign.evaluate import choose_server
-from valign.evaluation.scores import footnote, score_arm
+from valign.evaluation.scores import score_arm
 from valign.models.adapters import load_adapter
 from valign.models.export import write_adapter, write_model
 from valign.models.load import load, policy, prepare_model
 from valign.pipeline import run
 from valign.pipeline.artifacts import Pipeline
 from valign.pipeline.recipes import Arm
+from valign.reporting.score_table import footnote
 from valign.runs import layout
 from valign.training.fit import fit_dpo, fit_sft
 

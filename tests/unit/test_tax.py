@@ -21,7 +21,7 @@ from valign.evaluation.tax.measure import VALUES, measure
 from valign.evaluation.tax.scores import TAX, tax_scores
 from valign.models.load import load, prepare_model
 from valign.reporting.exports import csv_table
-from valign.reporting.extra import REMEDY, extra_markdown, extra_tables, extra_terminal
+from valign.reporting.tax_and_probes import REMEDY, extra_markdown, extra_tables, extra_terminal
 from valign.runs.summaries import flat_scores
 
 

@@ -11,8 +11,8 @@ import yaml
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from valign.config.schema import SCHEMAS, key_type, keys
 from valign.config import messages
+from valign.config.schema import SCHEMAS, key_type, keys
 from valign.core.errors import ValignError
 
 EXTRAS = {"hydra/sweeper=optuna": "sweep", "hydra/launcher=submitit_slurm": "slurm"}

@@ -9,7 +9,10 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from valign.cli.slurm import check_launcher
 from valign.core.errors import ValignError
+from valign.reporting.write import report
+from valign.runs import layout
 
 
 class Comparison(Callback):
@@ -17,8 +20,6 @@ class Comparison(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """End with one line where the jobs cannot be launched; Hydra would make a warning of another exception."""
-        from valign.cli.slurm import check_launcher
-
         try:
             check_launcher(OmegaConf.to_container(config.hydra.launcher, resolve=False))  # type: ignore[arg-type]
         except ValignError as error:
@@ -27,12 +28,9 @@ class Comparison(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the table and write the page, if any job of the sweep finished."""
-        from valign.report import show
-        from valign.runs import layout
-
         runs = Path(config.runs).expanduser() / config.experiment_name
         if any(runs.glob(f"*/{layout.RUN}")):
-            show(runs, runs / layout.PAGE)
+            report(runs, runs / layout.PAGE)
             found = {f: layout.validation_error(f) for f in layout.run_folders(runs)}
             errors = {folder: error for folder, error in found.items() if error is not None}
             if errors:

@@ -10,6 +10,7 @@ from valign.core.records import Answer, Message, Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
+from valign.teachers.cache import CachedTeacher, request_key
 from valign.teachers.protocol import Teacher
 
 RAG_PROMPT = "Rules:\n{rules}\n\nQuestion: {question}\nAnswer by these rules."
@@ -90,8 +91,6 @@ def complete(
         label: For the progress bar.
         ranks: The run's processes, all of which call this.
     """
-    from valign.teachers.cache import CachedTeacher, request_key
-
     if ranks.world == 1:
         return CachedTeacher(generator, cache).complete_all(requests, label)
     unique = list({request_key(generator.id, request): request for request in requests}.values())

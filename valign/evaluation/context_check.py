@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.evaluation.answering import conversation
+from valign.models.chat_template import render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,8 +41,6 @@ def check_room(
     Raises:
         ValignError: It is more than the context; the message says by how many tokens.
     """
-    from valign.models.chat_template import render
-
     needed = 0
     for question in questions:
         prompt = conversation(question.question, passages, system)

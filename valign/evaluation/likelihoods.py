@@ -12,6 +12,7 @@ from valign.core.progress import progress
 from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
+from valign.models.chat_template import render
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +60,6 @@ def likelihoods(
         ranks: The run's processes, all of which call this; the first gets what all have measured.
     """
     import torch
-
-    from valign.models.chat_template import render
 
     prompts = [conversation(q.question, passages, system) for q, passages in zip(questions, retrieved, strict=True)]
     rendered = [

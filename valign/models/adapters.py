@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
+from valign.models.huggingface import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +45,6 @@ def add_adapter(
         return model.float().requires_grad_(True)
     import torch
     from peft import LoraConfig, get_peft_model
-
-    from valign.models.huggingface import quiet
 
     config = LoraConfig(
         task_type="CAUSAL_LM", r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=target_modules
@@ -91,8 +90,6 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """
     from peft import PeftModel
 
-    from valign.models.huggingface import quiet
-
     if not (folder / "adapter_config.json").is_file():
         raise ValignError(f"{folder} holds no adapter (adapter_config.json); train it first.")
     with quiet():
@@ -111,7 +108,5 @@ def merge(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 
 def save_model(model: PreTrainedModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
     """Write a whole model as safetensors; ``state`` has its weights where the model is sharded."""
-    from valign.models.huggingface import quiet
-
     with quiet():
         model.save_pretrained(folder, state_dict=state)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from valign.core.errors import ValignError
 from valign.models.huggingface import quiet
+from valign.models.identity import DIGEST, weights_digest
 from valign.models.random_model import TINY, _write_tiny
 
 log = logging.getLogger(__name__)
@@ -53,8 +54,6 @@ def _root(cache: Path | None) -> Path:
 def _once(folder: Path, build: Callable[[Path], None]) -> Path:
     """Build a folder beside its place and rename it, so that a reader sees the whole of it or nothing."""
     from filelock import FileLock
-
-    from valign.models.identity import DIGEST, weights_digest
 
     if folder.is_dir():
         return folder

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.core.files import new_folder, read_json, write_json
+from valign.models.adapters import save_model
+from valign.models.load import policy
 
 if TYPE_CHECKING:
     import torch
@@ -35,9 +37,6 @@ def write_model(
         ValignError: The folder is not empty or cannot be written, or the model cannot be loaded.
     """
     from transformers import GenerationConfig
-
-    from valign.models.adapters import save_model
-    from valign.models.load import policy
 
     with new_folder(output) as folder:
         model, tokenizer = policy(base, weights, precision, **options)

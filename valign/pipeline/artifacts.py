@@ -18,21 +18,34 @@ from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference, Question
 from valign.core.store import code_digest, digest, file_digest, stage
 from valign.documents.changes import compare
+from valign.documents.clauses import clause_text
 from valign.documents.shipped import shipped_questions
+from valign.evaluation.answering import answer_questions
+from valign.evaluation.context_check import check_room
+from valign.evaluation.judging.model_family import kinship
+from valign.evaluation.judging.model_judge import by_model, template
+from valign.evaluation.leakage import overlap
+from valign.evaluation.probes.items import probes
 from valign.evaluation.questions import as_filtered, check_questions
+from valign.evaluation.scores import question_values
+from valign.evaluation.tax.items import everyday_tasks, general_texts
+from valign.models.chat_template import as_template_takes
+from valign.models.load import context_length, load_tokenizer
 from valign.pipeline.context import CACHE
 from valign.pipeline.data_stage import NOT_HASHED, REPLAY
 from valign.pipeline.recipes import Arm
 from valign.pipeline.training_stage import curves_by_step
 from valign.pipeline.worker import ANSWERS, Process
 from valign.retrieval.embedder import Embedder
-from valign.retrieval.search import LOOKED_UP, WHOLE
+from valign.retrieval.search import LOOKED_UP, WHOLE, recall_at_k, select
 from valign.runs.layout import JUDGEMENTS
 from valign.runs.tracking import lasting
 from valign.synthesis.budget import Budget, DryTeacher, dry_pass
 from valign.synthesis.build import TEMPLATES, synthesize
 from valign.synthesis.dataset import FUNNEL, PREFERENCES, QUESTIONS, SFT, latest_source, write_source
 from valign.synthesis.evaluation_questions import no_questions
+from valign.synthesis.held_out_clauses import exposure
+from valign.synthesis.replay import general_instructions, replay_rows
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore
@@ -87,8 +100,6 @@ class Pipeline(Process):
     @cached_property
     def probe_questions(self) -> list[Question]:
         """The questions of the probes that the config names; none where it names none."""
-        from valign.evaluation.probes.items import probes
-
         where = OmegaConf.select(self.config, "evaluation.probes")
         return [q for probe in probes(where, self.document) for q in probe.questions] if where else []
 
@@ -137,8 +148,6 @@ class Pipeline(Process):
     @cached_property
     def replay(self) -> Path:
         """General instructions with the base model's answers; the folder holds ``replay.jsonl``."""
-        from valign.synthesis.replay import general_instructions, replay_rows
-
         c = self.config
         given = general_instructions(c.sft.replay_file)
         count = max(1, round(c.sft.replay * len(read_jsonl(self.data / SFT, Instruction))))
@@ -336,8 +345,6 @@ class Pipeline(Process):
 
     def exposure(self, questions: Sequence[Question] | None = None) -> dict[str, str]:
         """Say of each question's clause whether it was ``seen`` in training; see ``valign.synthesis.held_out_clauses``."""
-        from valign.synthesis.held_out_clauses import exposure
-
         held_out = OmegaConf.select(self.config, "synthesis.hold_out_clauses") or ()  # earlier runs have no such key
         asked = questions if questions is not None or not held_out else self.questions
         return exposure(self.document, held_out, {q.clause for q in asked or ()})
@@ -350,8 +357,6 @@ class Pipeline(Process):
 
     def tax(self, stages: Sequence[str]) -> Path:
         """Measure the general ability of the model behind some stages; the folder holds ``values.jsonl``."""
-        from valign.evaluation.tax.items import everyday_tasks, general_texts
-
         weights = self.adapters(stages)
         c = self.config
         settings = c.evaluation.tax
@@ -389,9 +394,6 @@ class Pipeline(Process):
         Raises:
             ValignError: It does not fit; the message says by how many tokens.
         """
-        from valign.evaluation.context_check import check_room
-        from valign.models.load import context_length, load_tokenizer
-
         whole = [arm.name for arm in arms if arm.retriever == WHOLE]
         if not whole:
             return
@@ -409,9 +411,6 @@ class Pipeline(Process):
 
     def _answer(self, folder: Path, arm: Arm, weights: Sequence[Path], questions: list[Question]) -> dict[str, Any]:
         """Fill the folder of an evaluation stage."""
-        from valign.evaluation.scores import question_values
-        from valign.retrieval.search import recall_at_k, select
-
         retrieved: list[list[Any]] = [[] for _ in questions]
         counts: dict[str, Any] = {"questions": len(questions)}
         if arm.retrieval:
@@ -450,10 +449,6 @@ class Pipeline(Process):
         retrieved: Sequence[Sequence[Passage]],
     ) -> list[Answer]:
         """Let an arm's model answer behind its server; the turns are those that it would be sent in this process."""
-        from valign.evaluation.answering import answer_questions
-        from valign.models.chat_template import as_template_takes
-        from valign.models.load import load_tokenizer
-
         turns: dict[str, Any] = {}
         if self.system_prompt:
             tokenizer = load_tokenizer(self.model[0], self.config.base_model.trust_remote_code)
@@ -472,8 +467,6 @@ class Pipeline(Process):
     @property
     def judge(self) -> dict[str, Any] | None:
         """What is noted of the judge of pairs: kind, model, margin of a tie, warning; None where there is none."""
-        from valign.evaluation.judging.model_family import kinship
-
         evaluation = self.config.evaluation
         kind = OmegaConf.select(evaluation, "judge")
         if kind is None:
@@ -495,8 +488,6 @@ class Pipeline(Process):
         judge = self.judge
         if judge is None or not judge["model"]:
             return None
-        from valign.documents.clauses import clause_text
-        from valign.evaluation.judging.model_judge import by_model, template
 
         if judge["warning"]:
             log.warning("%s", judge["warning"])
@@ -525,8 +516,6 @@ class Pipeline(Process):
 
     def leak(self, questions: Sequence[Question] | None = None) -> dict[str, Any]:
         """Measure how far evaluation questions occur in the training data."""
-        from valign.evaluation.leakage import overlap
-
         asked = [q.question for q in (questions if questions is not None else self.questions)]
         rows = [
             *(row.question for row in read_jsonl(self.data / SFT, Instruction)),

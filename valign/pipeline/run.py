@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from valign.config.arguments import plain
 from valign.config.run_identity import HOW_THE_TEACHER_IS_ASKED, NOT_RESULTS, shareable
 from valign.core.errors import ValignError
 from valign.core.files import read_json, to_dict, write_json
-from valign.core.store import digest, file_digest
+from valign.core.store import code_digest, digest, file_digest
+from valign.distributed.devices import device_of
+from valign.pipeline import scoring, size_checks
+from valign.pipeline.artifacts import Pipeline, pinned_by
+from valign.pipeline.recipes import arms_of
+from valign.pipeline.training_stage import curves_by_step
+from valign.reporting.study import compare
+from valign.reporting.write import comparison_table, write_page
+from valign.runs import layout
 from valign.runs.layout import ARTIFACTS, RUN, VALIDATION
+from valign.runs.tracking import lasting, log_answers, log_comparison, log_config, log_scores, make_logger, tracked
+from valign.synthesis.filters import funnel_table
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
 
     from valign.pipeline.artifacts import Pipeline
     from valign.pipeline.recipes import Arm
+    from valign.reporting.comparison import Comparison
 
 
 def train_first(pipeline: Pipeline, arms: Sequence[Arm], folder: Path) -> None:
@@ -39,8 +51,6 @@ def trained_run(folder: Path) -> Pipeline:
         ValignError: The folder is not that of such a run.
     """
     from omegaconf import DictConfig, OmegaConf
-
-    from valign.pipeline.artifacts import Pipeline, pinned_by
 
     if not (folder / ARTIFACTS).is_file() or not (folder / "config.yaml").is_file():
         raise ValignError(f"{folder} is not the folder of a run that has trained; give one such as runs/udhr/sft_dpo.")
@@ -74,8 +84,6 @@ def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str,
 
 def state_of(pipeline: Pipeline, config: Mapping[str, Any]) -> str:
     """Return a hash of everything that decides a run's result, without loading a model."""
-    from valign.core.store import code_digest
-
     document = pipeline.document
     given = [to_dict(q) for q in (*(pipeline.given_questions or []), *pipeline.probe_questions)]
     files = [[path.name, file_digest(path)] for path in _read_besides(pipeline.config)]
@@ -94,8 +102,6 @@ def _read_besides(config: DictConfig) -> list[Path]:
 
 def curves(pipeline: Pipeline) -> dict[str, list[tuple[int, float]]]:
     """Return the training curves of the run's own stages, by ``stage/quantity``."""
-    from valign.pipeline.training_stage import curves_by_step
-
     found: dict[str, list[tuple[int, float]]] = {}
     for key, name in pipeline.hashes.items():
         stage = key.rpartition("_")[2]
@@ -125,15 +131,6 @@ def write_validation(pipeline: Pipeline, folder: Path, stages: Sequence[str]) ->
 
 def run(pipeline: Pipeline) -> float | None:
     """Go through the stages and write the run's folder; returns what ``main`` does."""
-    from valign import studies
-    from valign.config.arguments import plain
-    from valign.core.files import read_json, write_json
-    from valign.distributed.devices import device_of
-    from valign.pipeline import scoring, size_checks
-    from valign.pipeline.recipes import arms_of
-    from valign.runs import layout
-    from valign.runs.tracking import lasting, log_answers, log_comparison, log_config, log_scores, make_logger, tracked
-
     config = pipeline.config
     shared = shareable(config)
     resolved = plain(shared)
@@ -150,7 +147,7 @@ def run(pipeline: Pipeline) -> float | None:
     arms = arms_of(config.recipe.stages, config.recipe.retrieval, config.recipe.retriever)
     if layout.complete(folder, state):
         log.info("%s is complete; nothing to do", folder)
-        show(folder)
+        show(folder, compare([folder]))
         return layout.validation_error(folder)
     device_of(config.trainer.accelerator)  # a GPU that is not there is noticed here, not behind the teacher's calls
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,31 +171,26 @@ def run(pipeline: Pipeline) -> float | None:
             train_first(pipeline, arms, folder)
         scoring.score_arms(pipeline, arms, None, folder)
         write_run(pipeline, folder, arms, state, resolved)
-        studies.write_page([folder], folder / layout.PAGE)
-        comparison = studies.compare([folder])
+        comparison = compare([folder])
+        write_page(comparison, folder / layout.PAGE)
         with lasting("scores", f"they are in {folder}"):
             for arm in comparison.arms:
                 log_scores(tracker, arm.scores)
-            log_comparison(tracker, read_json(folder / studies.COMPARISON))
+            log_comparison(tracker, read_json(folder / layout.COMPARISON))
             log_answers(tracker, [answer for arm in comparison.arms for answer in arm.answers])
         write_json(folder / layout.ARTIFACTS, pipeline.hashes)
         write_validation(pipeline, folder, config.recipe.stages)
-    show(folder)
+    show(folder, comparison)
     return layout.validation_error(folder)
 
 
-def show(folder: Path) -> None:
+def show(folder: Path, comparison: Comparison) -> None:
     """Print a run's data funnel, leak rate and table, and where its page is."""
-    from valign import studies
-    from valign.core.files import read_json
-    from valign.runs import layout
-    from valign.synthesis.filters import funnel_table
-
     details = read_json(folder / layout.RUN)
     print(f"\n{details['document']['title']}")
     print(funnel_table(details["funnel"]))
     print(f"evaluation questions of which six words in a row occur in training: {100 * details['leak']['rate']:.1f}%")
-    print("\n" + studies.table([folder]))
+    print("\n" + comparison_table(comparison))
     if (error := layout.validation_error(folder)) is not None:
         print(f"validation error, on held-out training examples: {error:.4f}")
     print(f"\nreport: {folder / layout.PAGE}")

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl
 from valign.core.records import Answer, Question
+from valign.evaluation.probes.scores import probe_scores
+from valign.evaluation.scores import difference, score_arm
+from valign.evaluation.tax.scores import tax_scores
 from valign.runs.layout import JUDGEMENTS, PROBED
 
 if TYPE_CHECKING:
@@ -21,9 +24,6 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
     Each arm is compared with base, and with the arm before it, on the same questions. Where a model judges pairs of
     answers, what it said is in ``judgements.jsonl``.
     """
-    from valign.evaluation.probes.scores import probe_scores
-    from valign.evaluation.scores import difference, score_arm
-
     asked = pipeline.probe_questions
     pipeline.check_room(arms, questions)
     if pipeline.server:
@@ -60,8 +60,6 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
 
 def _tax(pipeline: Pipeline, arm: Arm, samples: int) -> dict[str, Any]:
     """Return what an arm's training cost in general ability, and which limits that crosses."""
-    from valign.evaluation.tax.scores import tax_scores
-
     settings = pipeline.config.evaluation.tax
     limits = {
         "general_nll_increase": float(settings.max_nll_increase),

@@ -7,6 +7,12 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from valign.config.arguments import plain
+from valign.distributed.devices import device_of
+from valign.models.load import shape_of
+from valign.models.precision import resolve_precision
+from valign.training.memory_estimate import estimate_for, too_large_to_answer, too_much
+
 log = logging.getLogger(__name__)
 
 
@@ -21,17 +27,10 @@ def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
         pipeline: The run's.
         stages: What is to be trained; nothing where a finished run is evaluated.
     """
-    from valign.distributed.devices import device_of
-
     if device_of(str(pipeline.config.trainer.accelerator)) != "cuda":
         return
     import torch
     from omegaconf import OmegaConf
-
-    from valign.config.arguments import plain
-    from valign.models.load import shape_of
-    from valign.models.precision import resolve_precision
-    from valign.training.memory_estimate import estimate_for, too_large_to_answer, too_much
 
     c = pipeline.config
     shape = shape_of(pipeline.model[0], c.base_model.trust_remote_code).to_dict()

@@ -15,9 +15,17 @@ from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_jsonl
 from valign.core.out_of_memory import explained, halved
 from valign.core.records import Answer, Document, Instruction, Preference, Question
+from valign.distributed.devices import own_device
 from valign.distributed.ranks import Ranks
 from valign.documents.read import read_document
 from valign.documents.shipped import shipped_document, shipped_names
+from valign.evaluation.answer_server import AnswerServer
+from valign.evaluation.answering import answer_questions
+from valign.evaluation.likelihoods import likelihoods
+from valign.generation.generator import Generator
+from valign.models.identity import model_id
+from valign.models.load import policy, prepare_model
+from valign.training import fit
 
 if TYPE_CHECKING:
     from valign.evaluation.answer_server import AnswerServer
@@ -54,9 +62,6 @@ class Process:
     @cached_property
     def model(self) -> tuple[Path | str, str]:
         """The base model's folder or hub id, and its id with the weights' version."""
-        from valign.models.identity import model_id
-        from valign.models.load import prepare_model
-
         name = self.config.base_model.model
         path = prepare_model(name)
         return path, model_id(name, path)
@@ -77,15 +82,11 @@ class Process:
     @cached_property
     def server(self) -> AnswerServer | None:
         """The server through which the arms answer; None where they answer in this process."""
-        from valign.evaluation.answer_server import AnswerServer
-
         settings = OmegaConf.select(self.config, "evaluation.server")  # runs of earlier versions have no such key
         return AnswerServer.of(None if settings is None else plain(settings))
 
     def train_part(self, name: str, folder: str, rows: str, replay: str, before: Sequence[str]) -> dict[str, Any]:
         """Do this process's part of a training; the counts come from the first."""
-        from valign.training import fit
-
         c = self.config
         shared: dict[str, Any] = {
             "adapter": plain(c.adapter),
@@ -134,9 +135,6 @@ class Process:
 
     def _policy(self, weights: Sequence[Path]) -> tuple[Any, Any]:
         """Load the model of some trained stages, and the tokenizer, on this process's device."""
-        from valign.distributed.devices import own_device
-        from valign.models.load import policy
-
         base = self.config.base_model
         device = own_device(self.config.trainer.accelerator, self.ranks)
         quantization = base.get("quantization")
@@ -155,10 +153,6 @@ class Process:
 
         With ``measure_only`` there are no answers, because a server gives them.
         """
-        from valign.evaluation.answering import answer_questions
-        from valign.evaluation.likelihoods import likelihoods
-        from valign.generation.generator import Generator
-
         c = self.config
         shown = [[self.document.passages[i] for i in found] for found in retrieved]
         common: dict[str, Any] = {"arm": arm, "system": self.system_prompt, "ranks": self.ranks}

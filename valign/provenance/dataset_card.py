@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from valign.core.text import markdown, one_line
+from valign.evaluation.leakage import overlap
 from valign.synthesis.coverage import coverage_lines
 from valign.synthesis.dataset import DataSet
 from valign.synthesis.filters import Limits, funnel_table
@@ -114,8 +115,6 @@ def card(data: DataSet, license: str) -> str:
 
 def measures(data: DataSet) -> dict[str, Any]:
     """Return counts, origin and quality of a data set."""
-    from valign.evaluation.leakage import overlap
-
     counts, source = data.manifest["counts"], data.source
     trained = [*(row.question for row in data.sft), *(row.question for row in data.preferences)]
     leak = overlap([q.question for q in data.questions], trained, n=6)

@@ -9,9 +9,11 @@ from typing import Any
 from valign.core.records import Answer
 from valign.evaluation.metrics import fact_recall, followed
 from valign.evaluation.verdicts import stated_verdict
-from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Clauses, Comparison, Metric, number, show
+from valign.reporting.clause_names import Clauses
+from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric
 from valign.reporting.examples import ExampleList, Examples
 from valign.reporting.figures import level
+from valign.reporting.numbers import number, show
 
 MOST_WORDINGS = 3
 FOLLOWED = {

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Instruction, Passage, Preference
-from valign.documents.clauses import clause_passages
 from valign.evaluation.arm_names import arm_label
 from valign.evaluation.judging.judgement import Judgement, by_reference
 from valign.evaluation.judging.labels import Label
 from valign.evaluation.judging.tournament import Tournament, tournament
 from valign.evaluation.metrics import METRICS
 from valign.evaluation.tax.scores import TAX
+from valign.reporting.numbers import interval, number
 
 BASE = "base"
 PRIMARY = ("fact_recall", "verdict_accuracy")
@@ -43,7 +41,6 @@ ARM_NOTES = {
     "sft_dpo": "Fine-tuned on answers first, then tuned on pairs of answers.",
     "sft_dpo_rag": "The SFT+DPO model, shown looked-up passages as well.",
 }
-MISSING = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -205,85 +202,3 @@ class Metric:
         if self.higher_is_better is None:
             return ""
         return "higher is better" if self.higher_is_better else "lower is better"
-
-
-class Clauses:
-    """The document's clauses: their order, their short names and their text.
-
-    A question may name a clause above the passages (``udhr/article-14`` for ``udhr/article-14/1`` and ``/2``); it
-    stands for all passages below it.
-    """
-
-    def __init__(self, passages: Iterable[Passage], others: Iterable[str]) -> None:
-        """Collect the passages, and further clause ids that questions name."""
-        self.passages = list(passages)
-        self._index = {passage.clause: i for i, passage in enumerate(self.passages)}
-        ids = {*self._index, *others}
-        heads = {clause.split("/")[0] for clause in ids}
-        self._prefix = heads.pop() + "/" if len(heads) == 1 and all("/" in clause for clause in ids) else ""
-
-    def below(self, clause: str) -> list[Passage]:
-        """Return the passages that a clause id stands for, in reading order."""
-        return [self.passages[i] for i in clause_passages(clause, self.passages)]
-
-    def ordered(self, clauses: Iterable[str]) -> list[str]:
-        """Return clause ids in the document's order; those it does not have come last."""
-        end = len(self.passages)
-        rank = {c: min((self._index[p.clause] for p in self.below(c)), default=end) for c in dict.fromkeys(clauses)}
-        return sorted(rank, key=lambda clause: (rank[clause], clause))
-
-    def names(self, clause: str) -> list[str]:
-        """Return a clause id, and those of the passages that it stands for."""
-        return list(dict.fromkeys([clause, *(passage.clause for passage in self.below(clause))]))
-
-    def short(self, clause: str) -> str:
-        """Return a clause id without the document's name, where all clauses share it."""
-        return clause.removeprefix(self._prefix)
-
-    def heading(self, clause: str) -> str:
-        """Return the headings that lead to a clause."""
-        passages = self.below(clause)
-        return " \u203a ".join(passages[0].heading) if passages else ""
-
-    def text(self, clause: str) -> str:
-        """Return the clause's words, or a note that the document has no such clause."""
-        passages = self.below(clause)
-        return "\n\n".join(p.text for p in passages) if passages else "The document has no clause of this name."
-
-
-def number(value: Any) -> float | None:
-    """Return a finite number, or None for anything else."""
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    return None
-
-
-def interval(value: Any) -> tuple[float, float] | None:
-    """Return a pair of finite numbers, or None for anything else."""
-    if not isinstance(value, list | tuple) or len(value) != len(("low", "high")):
-        return None
-    low, high = number(value[0]), number(value[1])
-    return None if low is None or high is None else (low, high)
-
-
-def show(value: float | None, signed: bool = False) -> str:
-    """Write a number for a table: two decimals below 10, one below 100, none above; with a true minus sign."""
-    if value is None:
-        return MISSING
-    digits = sum(abs(value) < bound for bound in (10, 100))
-    rounded = round(value, digits) + 0.0
-    return minus(f"{rounded:{'+' if signed and rounded else ''},.{digits}f}")
-
-
-def minus(text: str) -> str:
-    """Put a true minus sign in place of the hyphen in a number."""
-    return text.replace("-", "\u2212")
-
-
-def seconds(value: float) -> str:
-    """Write a duration: ``8 s``, ``3 min 05 s``, ``2 h 07 min``."""
-    total = round(value)
-    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

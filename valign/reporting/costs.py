@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from valign.reporting.comparison import Comparison, number, show
+from valign.reporting.comparison import Comparison
+from valign.reporting.numbers import number, show
 from valign.teachers.usage import cost
 
 WORK = {

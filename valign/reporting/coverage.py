@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from valign.reporting.comparison import Clauses, Comparison, number, show
+from valign.reporting.clause_names import Clauses
+from valign.reporting.comparison import Comparison
 from valign.reporting.figures import level
+from valign.reporting.numbers import number, show
 from valign.reporting.tables import written
 from valign.synthesis.held_out_clauses import within_any
 

@@ -8,7 +8,8 @@ from typing import Any
 from valign.evaluation.arm_names import arm_label
 from valign.evaluation.scores import paired_rows
 from valign.evaluation.significance import LEVEL, Tested, holm, paired_test
-from valign.reporting.comparison import BASE, SHARES, ArmResult, Comparison, Metric, number, show
+from valign.reporting.comparison import BASE, SHARES, ArmResult, Comparison, Metric
+from valign.reporting.numbers import number, show
 
 SMALL = 0.001
 

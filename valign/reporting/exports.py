@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from valign.evaluation.scores import footnote, table_cells
 from valign.reporting.comparison import Comparison
 from valign.reporting.differences import differences
-from valign.reporting.extra import extra_metrics
+from valign.reporting.score_table import footnote, table_cells
+from valign.reporting.tax_and_probes import extra_metrics
 
 COLUMNS = (
     "arm",

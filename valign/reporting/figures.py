@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valign.reporting.comparison import BASE, Comparison, Metric, minus, number, show
+from valign.reporting.comparison import BASE, Comparison, Metric
+from valign.reporting.numbers import minus, number, show
 
 CHARTS = ("follows_document", "fact_recall", "verdict_accuracy", "similarity", "rouge_l")
 LEVELS = 7

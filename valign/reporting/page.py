@@ -13,20 +13,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from valign.core.errors import ValignError
-from valign.evaluation.scores import server_note
 from valign.reporting import answers, figures, tables
-from valign.reporting.comparison import Clauses, Comparison, Metric, seconds, show
+from valign.reporting.clause_names import Clauses
+from valign.reporting.comparison import Comparison, Metric
 from valign.reporting.costs import costs
 from valign.reporting.coverage import coverage, shortcut_audit
 from valign.reporting.differences import differences, sentences
-from valign.reporting.extra import extra_tables
-from valign.reporting.judges import judge_rows
-from valign.reporting.lookup import lookups
+from valign.reporting.headline import verdict
+from valign.reporting.judge_agreement import judge_rows
+from valign.reporting.numbers import seconds, show
+from valign.reporting.retrieval_effect import lookups
+from valign.reporting.score_table import server_note
 from valign.reporting.seeds import seed_table
-from valign.reporting.verdict import verdict
+from valign.reporting.tax_and_probes import extra_tables
 from valign.reporting.wins import win_matrix
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "templates"
 TEMPLATE = "page.html.j2"
 PICTURE = "picture.svg.j2"
 MARGIN, GAP, HEADING = 16, 32, 20

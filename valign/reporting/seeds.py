@@ -10,7 +10,8 @@ from typing import Any
 from valign.evaluation.arm_names import arm_label
 from valign.evaluation.scores import difference, score_arm
 from valign.evaluation.tax.scores import TAX
-from valign.reporting.comparison import BASE, MISSING, SHARES, ArmResult, Comparison, Metric, show
+from valign.reporting.comparison import BASE, SHARES, ArmResult, Comparison, Metric
+from valign.reporting.numbers import MISSING, show
 
 SHOWN = (*SHARES, "similarity", "rouge_l")
 

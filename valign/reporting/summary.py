@@ -7,8 +7,8 @@ from typing import Any
 from valign.evaluation.significance import LEVEL, POWER
 from valign.reporting.comparison import Comparison
 from valign.reporting.differences import differences, sentences
-from valign.reporting.judges import audit
-from valign.reporting.lookup import lookups
+from valign.reporting.judge_agreement import audit
+from valign.reporting.retrieval_effect import lookups
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:

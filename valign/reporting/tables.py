@@ -7,20 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.evaluation.arm_names import arm_label
-from valign.reporting.comparison import (
-    ARM_NOTES,
-    BASE,
-    MANNER,
-    SUBSTANCE,
-    ArmResult,
-    Clauses,
-    Comparison,
-    Metric,
-    number,
-    show,
-)
+from valign.reporting.clause_names import Clauses
+from valign.reporting.comparison import ARM_NOTES, BASE, MANNER, SUBSTANCE, ArmResult, Comparison, Metric
 from valign.reporting.figures import LEVELS, level
-from valign.reporting.verdict import standing
+from valign.reporting.headline import standing
+from valign.reporting.numbers import number, show
 
 GROUPS = (("Does the answer say the right thing?", SUBSTANCE), ("How is the answer written?", MANNER))
 OTHERS = "Further measures"

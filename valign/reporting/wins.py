@@ -8,8 +8,9 @@ from valign.evaluation.arm_names import arm_label
 from valign.evaluation.bootstrap import Interval
 from valign.evaluation.judging.tournament import Tournament
 from valign.evaluation.judging.win_rates import WinRate
-from valign.reporting.comparison import BASE, MISSING, Comparison, show
+from valign.reporting.comparison import BASE, Comparison
 from valign.reporting.figures import level
+from valign.reporting.numbers import MISSING, show
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ PAGE = "report.html"
 JUDGEMENTS = "judgements.jsonl"
 VALIDATION = "validation.json"
 PROBED = "probes.jsonl"
-SEED_IN_NAME = re.compile(r"\+seed--?\d+")
+COMPARISON = "comparison.json"
 
 
 def complete(folder: Path, state: str) -> bool:

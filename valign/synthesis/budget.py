@@ -17,6 +17,7 @@ import numpy as np
 from valign.core.progress import duration
 from valign.core.records import Document, Question
 from valign.generation.requests import Completion, Request
+from valign.synthesis.build import synthesize
 from valign.synthesis.filters import Limits
 from valign.teachers.cache import request_key
 from valign.teachers.calls import calls_of
@@ -207,8 +208,6 @@ def dry_pass(
     Clauses that are short although every candidate is kept are asked about again, as they would be. Nothing is said
     about the data's quality, and no clause that stays short is an error.
     """
-    from valign.synthesis.build import synthesize
-
     stand_ins: dict[str, Any] = {"teacher": teacher, "base": base, "embedder": WordEmbedder()}
     with TemporaryDirectory() as folder, _without_warnings("valign.synthesis"):
         synthesize(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from valign.core.records import Instruction, Passage
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
+from valign.synthesis.question_kinds import ask_all
 from valign.synthesis.quotes import Quote, phrases
 from valign.synthesis.rows import frame_words, keep_framed, row_of
 from valign.synthesis.writer import Writer
@@ -18,8 +19,6 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
     Returns:
         The rows that every filter let pass, and the counts.
     """
-    from valign.synthesis.question_kinds import ask_all
-
     funnel = Funnel()
     rows = ask_all(writer, filters, funnel)
     keyed = phrases(writer.document.passages, writer.settings.phrases_per_passage)

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.out_of_memory import explained, halved
+from valign.generation.generator import Generator
 from valign.generation.requests import Completion, Request
+from valign.models.identity import model_id
+from valign.models.load import load, prepare_model
 
 if TYPE_CHECKING:
     from valign.generation.generator import Generator
@@ -37,15 +40,11 @@ class LocalTeacher:
     @cached_property
     def path(self) -> Path | str:
         """Folder of the prepared weights, or the hub id."""
-        from valign.models.load import prepare_model
-
         return prepare_model(self.model)
 
     @cached_property
     def id(self) -> str:
         """The model's name with its weights' version; the weights are not loaded for it."""
-        from valign.models.identity import model_id
-
         return model_id(self.model, self.path)
 
     @property
@@ -98,9 +97,6 @@ class LocalTeacher:
     def _load(self) -> Generator:
         if self._generator is None:
             import torch
-
-            from valign.generation.generator import Generator
-            from valign.models.load import load
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
             model, tokenizer = load(self.path, self.precision, device=device)

@@ -7,7 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valign.distributed.devices import own_device
+from valign.models.adapters import add_adapter
+from valign.models.load import load_quantized, policy
 from valign.training.stage import Stage
+from valign.training.strategies import make_trainer, zero_stage
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -20,14 +24,10 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     """Load the stage's start, under ZeRO-3 in shards, and make it trainable."""
     import torch
 
-    from valign.distributed.devices import own_device
-    from valign.models.adapters import add_adapter
-    from valign.models.load import load_quantized, policy
     from valign.models.packing import require_padding_free
     from valign.training.activation_checkpointing import recompute_activations
     from valign.training.fused import fuse
     from valign.training.kernels import apply_kernels
-    from valign.training.strategies import zero_stage
 
     kind = stage.trainer.get("attention")
     stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute
@@ -104,7 +104,6 @@ def _module(
 def _trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
     from valign.training.callbacks import Curves, Progress
     from valign.training.checkpoints import Checkpoints
-    from valign.training.strategies import make_trainer
 
     callbacks = [
         Curves(stage.folder, stage.name, start, stage.logger),

@@ -16,10 +16,16 @@ from valign.core.files import read_json, write_json
 from valign.core.out_of_memory import explained
 from valign.core.records import Instruction, Preference
 from valign.distributed import signals
+from valign.distributed.devices import world_size
 from valign.distributed.ranks import Ranks
+from valign.models.adapters import save_adapter, save_model
+from valign.models.load import load_tokenizer
 from valign.training.build import _encode, _module, _plan, _trainable_model, _trainer
+from valign.training.holdout import hold_out
+from valign.training.memory_estimate import remedies
 from valign.training.resume import _resume_point
 from valign.training.stage import Stage
+from valign.training.strategies import quiet
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -132,13 +138,8 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     """Load, train, save; see ``fit_sft``."""
     import torch
 
-    from valign.distributed.devices import world_size
-    from valign.models.load import load_tokenizer
     from valign.training.data import deal_again
-    from valign.training.holdout import hold_out
     from valign.training.kernels import require_packages
-    from valign.training.memory_estimate import remedies
-    from valign.training.strategies import quiet
 
     if stage.ranks.share(lambda: trained(stage.folder)):
         return dict(read_json(stage.folder / COUNTS)) if stage.ranks.first else {}
@@ -188,7 +189,6 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
 
 def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
     """Write ``adapter/`` or ``model/`` in one step, from the first device."""
-    from valign.models.adapters import save_adapter, save_model
     from valign.training.checkpoints import remove
     from valign.training.zero import whole_state
 

@@ -11,6 +11,7 @@ from valign.core.files import read_json, write_json
 from valign.core.store import digest
 from valign.training.build import _plan
 from valign.training.stage import Stage
+from valign.training.strategies import on_nvme, sharded_checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,6 @@ def _resume_point(stage: Stage, examples: Sequence[Example], world: int) -> tupl
     sharded ones of another number of ranks or with NVMe.
     """
     from valign.training.checkpoints import latest_checkpoint
-    from valign.training.strategies import on_nvme, sharded_checkpoints
 
     def note(ranks: int) -> dict[str, Any]:
         sharded = sharded_checkpoints(stage.trainer, stage.weights)

@@ -8,7 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valign.distributed.devices import device_of
 from valign.distributed.ranks import Ranks
+from valign.models.load import count_weights
+from valign.models.precision import resolve_precision
 
 if TYPE_CHECKING:
     import torch
@@ -36,16 +39,12 @@ class Stage:
     @property
     def device(self) -> str:
         """The kind of device that it trains on."""
-        from valign.distributed.devices import device_of
-
         return device_of(str(self.trainer["accelerator"]))
 
     @cached_property
     def compute(self) -> torch.dtype:
         """The dtype of matrix products, which the first process measures for all where it is to be measured."""
         import torch
-
-        from valign.models.precision import resolve_precision
 
         chosen = self.ranks.share(lambda: str(resolve_precision(self.precision, self.device)))
         dtype: torch.dtype = getattr(torch, chosen.removeprefix("torch."))
@@ -56,6 +55,5 @@ class Stage:
         """How many weights of the base DeepSpeed trains; 0 where it trains an adapter, or nothing."""
         if self.adapter["kind"] != "none" or self.trainer.get("strategy") != "deepspeed":
             return 0
-        from valign.models.load import count_weights
 
         return count_weights(self.model, self.trust_remote_code)

@@ -13,6 +13,7 @@ from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import complete
 from valign.evaluation.tax.drift import Drift, drifts, read
 from valign.evaluation.tax.items import everyday_tasks, general_texts
+from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ def measure(
     Returns:
         Numbers of texts, tokens and tasks.
     """
-    from valign.generation.generator import Generator
-
     ranks = ranks or Ranks()
     texts, tasks = general_texts(), everyday_tasks()
     own = texts[ranks.rank :: ranks.world]

@@ -9,7 +9,8 @@ from typing import Any
 from valign.evaluation.metrics import METRICS, MetricInfo
 from valign.evaluation.probes.scores import PROBED
 from valign.evaluation.tax.scores import TAX
-from valign.reporting.comparison import MISSING, ArmResult, Comparison, interval, minus, number
+from valign.reporting.comparison import ArmResult, Comparison
+from valign.reporting.numbers import MISSING, interval, minus, number
 
 PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
     "by_kind": (

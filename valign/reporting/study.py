@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.core.files import from_dict, read_json, read_jsonl, read_rows, write_json
-from valign.core.records import Answer, Passage
+from valign.core.files import from_dict, read_json, read_jsonl, read_rows
+from valign.core.records import Answer, Document, Instruction, Passage, Preference
 from valign.core.store import digest
-from valign.runs.layout import JUDGEMENTS, RUN, SEED_IN_NAME
+from valign.evaluation.arm_names import sort_scores
+from valign.evaluation.judging.judgement import Judgement
+from valign.evaluation.judging.labels import LABELS, read_labels
+from valign.reporting.comparison import BASE, ArmResult, Comparison
+from valign.reporting.seeds import pooled
+from valign.runs.layout import JUDGEMENTS, RUN
+from valign.synthesis.dataset import PREFERENCES, SFT
+from valign.synthesis.held_out_clauses import exposure
 
 if TYPE_CHECKING:
     from valign.core.records import Instruction, Preference
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COMPARISON = "comparison.json"
+SEED_IN_NAME = re.compile(r"\+seed--?\d+")
 ARM_APART = ("seed", "recipe", "run_name", "run_dir", "runs", "artifacts", "logger")  # apart from these, one experiment
 
 
@@ -35,9 +43,6 @@ def compare(folders: Sequence[Path]) -> Comparison:
     Raises:
         ValignError: The runs are about different documents or questions.
     """
-    from valign.evaluation.arm_names import sort_scores
-    from valign.reporting.comparison import Comparison
-
     details = [read_json(folder / RUN) for folder in folders]
     hashes = {d["document"]["sha256"] for d in details}
     if len(hashes) > 1:
@@ -81,8 +86,6 @@ def _arms(
 
     ``names`` gets the name of each arm of the runs whose answers are shown, by the run's folder and the arm's own name.
     """
-    from valign.reporting.seeds import pooled
-
     kinds: dict[str, dict[int, list[tuple[Path, Mapping[str, Any]]]]] = {}
     for folder, detail in zip(folders, details, strict=True):
         settings = {key: value for key, value in detail["config"].items() if key not in ARM_APART}
@@ -109,8 +112,6 @@ def _arms(
 
 
 def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
-    from valign.reporting.comparison import ArmResult
-
     found = []
     for arm in detail["arms"]:
         place, stages = folder / "arms" / arm["name"], tuple(arm.get("stages", ()))
@@ -122,9 +123,6 @@ def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
 
 
 def _exposure(detail: Mapping[str, Any], by_seed: Mapping[str, Mapping[int, ArmResult]]) -> dict[str, str]:
-    from valign.core.records import Document
-    from valign.synthesis.held_out_clauses import exposure
-
     held_out = detail["config"].get("synthesis", {}).get("hold_out_clauses") or ()
     passages = tuple(from_dict(Passage, p) for p in detail["passages"])
     named = detail["document"]
@@ -149,9 +147,6 @@ def _work(details: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instruction | Preference]]:
     """Read the data that some runs trained on; what is no longer in the store, or of another version, is left out."""
-    from valign.core.records import Instruction, Preference
-    from valign.synthesis.dataset import PREFERENCES, SFT
-
     found: dict[str, list[Instruction | Preference]] = {}
     for detail in details:
         name = detail["artifacts"].get("data", "")
@@ -169,8 +164,6 @@ def _labels(folders: Sequence[Path]) -> list[Label]:
 
     ``valign.label`` writes to the folder that it was given: a run's own, its study's, or that of all studies.
     """
-    from valign.evaluation.judging.labels import LABELS, read_labels
-
     whole = [folder.absolute() for folder in folders]
     places = dict.fromkeys(place for folder in whole for place in (*folder.parents[1::-1], folder))
     return [label for place in places for label in read_labels(place / LABELS)]
@@ -178,8 +171,6 @@ def _labels(folders: Sequence[Path]) -> list[Label]:
 
 def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) -> list[Judgement]:
     """Read what models judged in some runs, each pair of answers once, under the names that the comparison uses."""
-    from valign.evaluation.judging.judgement import Judgement
-
     found: dict[tuple[str, str, str], Judgement] = {}
     for folder in folders:
         if (folder / JUDGEMENTS).is_file():
@@ -230,8 +221,6 @@ def _name_the_first(found: dict[str, ArmResult], names: dict[tuple[Path, str], s
 
     Base keeps its name, by which all others are compared with it.
     """
-    from valign.reporting.comparison import BASE
-
     new = {name: name for name in found}
     for name in found.keys() - {BASE}:
         settings = {_settings(folder) for (folder, _), shown in names.items() if shown == name}
@@ -244,48 +233,3 @@ def _name_the_first(found: dict[str, ArmResult], names: dict[tuple[Path, str], s
         scores = {**result.scores, "arm": new[name], "versus": versus}
         renamed[new[name]] = replace(result, arm=new[name], scores=scores)
     return renamed
-
-
-def write_page(folders: Sequence[Path], output: Path) -> Path:
-    """Write the comparison page of some runs, its leading charts as a picture, and ``comparison.json`` beside it."""
-    from valign.reporting.page import render, render_picture
-    from valign.reporting.summary import summary
-
-    comparison = compare(folders)
-    page = render(comparison, output)
-    render_picture(comparison, output.with_suffix(".svg"))
-    write_json(output.with_name(COMPARISON), summary(comparison))
-    return page
-
-
-def table(folders: Sequence[Path], *, markdown: bool = False) -> str:
-    """Return the comparison table of some runs, for a terminal or as Markdown."""
-    from valign.evaluation.scores import markdown_table, terminal_table
-    from valign.reporting.differences import differences, sentences
-    from valign.reporting.extra import extra_markdown, extra_terminal
-    from valign.reporting.judges import judge_lines
-    from valign.reporting.lookup import lookups
-    from valign.reporting.seeds import seed_markdown, seed_table
-    from valign.reporting.verdict import MADE, made_questions
-    from valign.reporting.wins import win_lines
-
-    comparison = compare(folders)
-    scores = [arm.scores for arm in comparison.arms]
-    remarks = [*sentences(differences(comparison)), *(row.sentence for row in lookups(comparison))]
-    remarks += [*win_lines(comparison), *judge_lines(comparison), *([MADE] if made_questions(comparison) else [])]
-    seeds = seed_table(comparison)
-    if seeds:
-        remarks.append(seed_markdown(seeds) if markdown else " ".join(seeds.sentences))
-    remarks += extra_markdown(comparison) if markdown else extra_terminal(comparison)
-    shown = "".join(f"\n{remark}\n" for remark in remarks)
-    return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
-
-
-def write_tables(folders: Sequence[Path], output: Path) -> None:
-    """Write the comparison of some runs beside its page as ``table.md``, ``table.csv`` and ``table.tex``."""
-    from valign.reporting.exports import csv_table, latex_table
-
-    comparison = compare(folders)
-    output.with_name("table.md").write_text(table(folders, markdown=True) + "\n", encoding="utf-8")
-    output.with_name("table.csv").write_text(csv_table(comparison), encoding="utf-8")
-    output.with_name("table.tex").write_text(latex_table(comparison), encoding="utf-8")

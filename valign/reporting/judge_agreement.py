@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from valign.evaluation.judging.agreement import Agreement, agreements
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import as_judgements
-from valign.reporting.comparison import Comparison, number, show
+from valign.reporting.comparison import Comparison
+from valign.reporting.numbers import number, show
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Any
 from valign.core.records import Passage
 from valign.documents.clauses import clause_passages
 from valign.evaluation.bootstrap import Interval, bootstrap_mean, paired_difference
-from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric, number, show
+from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric
+from valign.reporting.numbers import number, show
 
 SHOWN = re.compile(r"_?(?:rag(?:_(?:bm25|embedding|oracle))?|in_context)$")
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from valign.evaluation.significance import LEVEL
 from valign.evaluation.tax.scores import TAX
-from valign.reporting.comparison import BASE, MANNER, SHARES, ArmResult, Comparison, Metric, minus, show
+from valign.reporting.comparison import BASE, MANNER, SHARES, ArmResult, Comparison, Metric
 from valign.reporting.differences import Difference, chance, differences
-from valign.reporting.extra import crossed
+from valign.reporting.numbers import minus, show
+from valign.reporting.tax_and_probes import crossed
 
 STATED = {
     "follows_document": "the document, not the original, on {} of the questions where they differ",

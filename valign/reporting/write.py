@@ -1,0 +1,62 @@
+"""The comparison of some runs, written as a page with its picture and as tables, or printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from valign.core.files import write_json
+from valign.reporting.differences import differences, sentences
+from valign.reporting.exports import csv_table, latex_table
+from valign.reporting.headline import MADE, made_questions
+from valign.reporting.judge_agreement import judge_lines
+from valign.reporting.page import render, render_picture
+from valign.reporting.retrieval_effect import lookups
+from valign.reporting.score_table import markdown_table, terminal_table
+from valign.reporting.seeds import seed_markdown, seed_table
+from valign.reporting.study import compare
+from valign.reporting.summary import summary
+from valign.reporting.tax_and_probes import extra_markdown, extra_terminal
+from valign.reporting.wins import win_lines
+from valign.runs.layout import COMPARISON, run_folders
+
+if TYPE_CHECKING:
+    from valign.reporting.comparison import Comparison
+
+
+def report(runs: Path, output: Path) -> None:
+    """Compare all runs in a folder: write the page and the tables, and print one of them."""
+    folders = [f for f in run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
+    comparison = compare(folders)
+    write_page(comparison, output)
+    write_tables(comparison, output)
+    print("\n" + comparison_table(comparison))
+    print(f"\nreport: {output}")
+
+
+def write_page(comparison: Comparison, output: Path) -> Path:
+    """Write a comparison's page, its leading charts as a picture, and ``comparison.json`` beside it."""
+    page = render(comparison, output)
+    render_picture(comparison, output.with_suffix(".svg"))
+    write_json(output.with_name(COMPARISON), summary(comparison))
+    return page
+
+
+def write_tables(comparison: Comparison, output: Path) -> None:
+    """Write a comparison beside its page as ``table.md``, ``table.csv`` and ``table.tex``."""
+    output.with_name("table.md").write_text(comparison_table(comparison, markdown=True) + "\n", encoding="utf-8")
+    output.with_name("table.csv").write_text(csv_table(comparison), encoding="utf-8")
+    output.with_name("table.tex").write_text(latex_table(comparison), encoding="utf-8")
+
+
+def comparison_table(comparison: Comparison, *, markdown: bool = False) -> str:
+    """Return the table of a comparison and the remarks below it, for a terminal or as Markdown."""
+    scores = [arm.scores for arm in comparison.arms]
+    remarks = [*sentences(differences(comparison)), *(row.sentence for row in lookups(comparison))]
+    remarks += [*win_lines(comparison), *judge_lines(comparison), *([MADE] if made_questions(comparison) else [])]
+    seeds = seed_table(comparison)
+    if seeds:
+        remarks.append(seed_markdown(seeds) if markdown else " ".join(seeds.sentences))
+    remarks += extra_markdown(comparison) if markdown else extra_terminal(comparison)
+    shown = "".join(f"\n{remark}\n" for remark in remarks)
+    return (markdown_table(scores) if markdown else terminal_table(scores)) + shown
