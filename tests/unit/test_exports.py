@@ -13,6 +13,7 @@ from test_results import judged_run
 
 from valign.reporting.exports import COLUMNS, csv_table, latex, latex_table
 from valign.reporting.summary import summary
+from valign.reporting.write import report
 from valign.runs.summaries import flat_comparison
 
 

@@ -6,20 +6,18 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import torch
 
 from valign.core.progress import progress
 from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
-from valign.models.chat_template import render
-
-if TYPE_CHECKING:
-    import torch
-
-    from valign.generation.generator import Generator
-    from valign.models.chat_template import Rendered
-
+from valign.generation.generator import Generator
+from valign.generation.kv_cache import shared_length
+from valign.models.chat_template import Rendered, render
+from valign.models.logprobs import token_logps
 
 LONG_BEGINNING = 256  # tokens; less is computed again for each row
 
@@ -59,8 +57,6 @@ def likelihoods(
         rows: Most questions in one batch, which also has at most the generator's ``batch_tokens``.
         ranks: The run's processes, all of which call this; the first gets what all have measured.
     """
-    import torch
-
     prompts = [conversation(q.question, passages, system) for q, passages in zip(questions, retrieved, strict=True)]
     rendered = [
         render(generator.tokenizer, (*prompt, {"role": "assistant", "content": q.reference}))
@@ -111,10 +107,6 @@ class _Begun(NamedTuple):
 
 def _begin(generator: Generator, rows: Sequence[Rendered]) -> _Begun:
     """Compute what all rows begin with once, where that is long; the token before an answer is left to each row."""
-    import torch
-
-    from valign.generation.kv_cache import shared_length
-
     if len(rows) < 2:
         return _Begun(0, None)
     common = shared_length([row.ids[: row.prompt_length] for row in rows])
@@ -131,10 +123,6 @@ def _score(
 
     Logits are computed at supervised positions only, in chunks.
     """
-    import torch
-
-    from valign.models.logprobs import token_logps
-
     device = generator.model.device
     ids, masks = ([row[begun.tokens :] for row in part] for part in (ids, masks))
     width = max(len(row) for row in ids)

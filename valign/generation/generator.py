@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from valign.generation.decoder import FastDecoder, can_decode
+from valign.generation.kv_cache import Branching, Decoding, Repeating, can_branch
 from valign.generation.requests import Completion, Request, Sampling
 from valign.models.chat_template import render
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from valign.generation.decoder import FastDecoder
-    from valign.generation.kv_cache import Decoding
 
 TOP_K = 64
 
@@ -44,15 +42,11 @@ class Generator:
     @cached_property
     def branches(self) -> bool:
         """Whether what prompts share is computed once; else each row has a cache of its own."""
-        from valign.generation.kv_cache import can_branch
-
         return can_branch(self.model)
 
     @cached_property
     def fast(self) -> FastDecoder | None:
         """What computes a batch of ``branches`` in fewer operations; None where nothing does."""
-        from valign.generation.decoder import FastDecoder, can_decode
-
         return FastDecoder(self.model) if can_decode(self.model) else None
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
@@ -81,8 +75,6 @@ class Generator:
 
     def complete_telling(self, requests: Sequence[Request], tell: Callable[[int], object]) -> list[list[Completion]]:
         """Complete requests of one sampling setting; see ``TellingTeacher``."""
-        import torch
-
         prompts = [render(self.tokenizer, r.messages).ids for r in requests]
         n = requests[0].sampling.n
         with torch.inference_mode():
@@ -102,8 +94,6 @@ class Generator:
         self, prompts: Sequence[Sequence[int]], requests: Sequence[Request], tell: Callable[[int], object]
     ) -> list[list[int]]:
         """Return the new token ids of every row, the end token included where one was produced."""
-        import torch
-
         sampling, told = requests[0].sampling, 0
         state = self._begin(prompts, sampling)
         uniform = _uniform(requests).to(self.model.device)
@@ -130,8 +120,6 @@ class Generator:
         return rows
 
     def _begin(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Decoding:
-        from valign.generation.kv_cache import Branching, Repeating
-
         padding = int(self.tokenizer.eos_token_id)
         if self.branches:
             return Branching(self.model, prompts, sampling.n, padding, self.fast)
@@ -150,8 +138,6 @@ def choose(logits: torch.Tensor, temperature: float, top_p: float, uniform: torc
     Returns:
         Token ids, (rows,).
     """
-    import torch
-
     if temperature == 0:
         return logits.max(-1).indices
     values, tokens = logits.topk(min(TOP_K, logits.shape[-1]), dim=-1)
@@ -200,8 +186,6 @@ def _setting(request: Request) -> tuple[Any, ...]:
 
 def _uniform(requests: Sequence[Request]) -> torch.Tensor:
     """Return random numbers (rows, steps), each request's from its own seed, whatever it is batched with."""
-    import torch
-
     draws = []
     for request in requests:
         source = torch.Generator().manual_seed(request.sampling.seed)

@@ -8,18 +8,14 @@ that is completed ten times with 32 tokens takes 40 + 10 * 32 positions so, inst
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache
 
 from valign.models import attention
 from valign.models.packing import can_share
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 
 FULLEST = 0.75
 BLOCK = 16

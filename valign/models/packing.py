@@ -8,15 +8,13 @@ FlashAttention finds the conversations by their positions, each of which begins 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from valign.core.errors import ValignError
 from valign.models import attention
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 FLASH = "flash_attention_2"
 

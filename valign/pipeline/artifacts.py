@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -20,6 +20,7 @@ from valign.core.store import code_digest, digest, file_digest, stage
 from valign.documents.changes import compare
 from valign.documents.clauses import clause_text
 from valign.documents.shipped import shipped_questions
+from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
 from valign.evaluation.context_check import check_room
 from valign.evaluation.judging.model_family import kinship
@@ -51,9 +52,6 @@ from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
-
-if TYPE_CHECKING:
-    from valign.evaluation.answer_server import AnswerServer
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from valign.core.store import code_digest, digest, file_digest
 from valign.distributed.devices import device_of
 from valign.pipeline import scoring, size_checks
 from valign.pipeline.artifacts import Pipeline, pinned_by
-from valign.pipeline.recipes import arms_of
+from valign.pipeline.recipes import Arm, arms_of
 from valign.pipeline.training_stage import curves_by_step
+from valign.reporting.comparison import Comparison
 from valign.reporting.study import compare
 from valign.reporting.write import comparison_table, write_page
 from valign.runs import layout
@@ -31,10 +32,6 @@ log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-    from valign.pipeline.artifacts import Pipeline
-    from valign.pipeline.recipes import Arm
-    from valign.reporting.comparison import Comparison
 
 
 def train_first(pipeline: Pipeline, arms: Sequence[Arm], folder: Path) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl
 from valign.core.records import Answer, Question
 from valign.evaluation.probes.scores import probe_scores
 from valign.evaluation.scores import difference, score_arm
 from valign.evaluation.tax.scores import tax_scores
+from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.recipes import Arm
 from valign.runs.layout import JUDGEMENTS, PROBED
-
-if TYPE_CHECKING:
-    from valign.pipeline.artifacts import Pipeline
-    from valign.pipeline.recipes import Arm
 
 
 def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Question] | None, folder: Path) -> None:

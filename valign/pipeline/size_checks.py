@@ -5,19 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from valign.config.arguments import plain
 from valign.distributed.devices import device_of
 from valign.models.load import shape_of
 from valign.models.precision import resolve_precision
+from valign.pipeline.artifacts import Pipeline
 from valign.training.memory_estimate import estimate_for, too_large_to_answer, too_much
 
 log = logging.getLogger(__name__)
-
-
-if TYPE_CHECKING:
-    from valign.pipeline.artifacts import Pipeline
 
 
 def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:

@@ -21,14 +21,10 @@ from valign.documents.read import read_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
-from valign.evaluation.likelihoods import likelihoods
-from valign.generation.generator import Generator
 from valign.models.identity import model_id
 from valign.models.load import policy, prepare_model
-from valign.training import fit
 
 if TYPE_CHECKING:
-    from valign.evaluation.answer_server import AnswerServer
     from valign.evaluation.likelihoods import Likelihoods
     from valign.runs.tracking import RunLogger
 
@@ -87,6 +83,8 @@ class Process:
 
     def train_part(self, name: str, folder: str, rows: str, replay: str, before: Sequence[str]) -> dict[str, Any]:
         """Do this process's part of a training; the counts come from the first."""
+        from valign.training import fit
+
         c = self.config
         shared: dict[str, Any] = {
             "adapter": plain(c.adapter),
@@ -154,6 +152,9 @@ class Process:
         With ``measure_only`` there are no answers, because a server gives them.
         """
         c = self.config
+        from valign.evaluation.likelihoods import likelihoods
+        from valign.generation.generator import Generator
+
         shown = [[self.document.passages[i] for i in found] for found in retrieved]
         common: dict[str, Any] = {"arm": arm, "system": self.system_prompt, "ranks": self.ranks}
         longest = c.evaluation.max_new_tokens

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_json, read_jsonl, read_rows
@@ -15,18 +15,12 @@ from valign.core.records import Answer, Document, Instruction, Passage, Preferen
 from valign.core.store import digest
 from valign.evaluation.arm_names import sort_scores
 from valign.evaluation.judging.judgement import Judgement
-from valign.evaluation.judging.labels import LABELS, read_labels
+from valign.evaluation.judging.labels import LABELS, Label, read_labels
 from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.seeds import pooled
 from valign.runs.layout import JUDGEMENTS, RUN
 from valign.synthesis.dataset import PREFERENCES, SFT
 from valign.synthesis.held_out_clauses import exposure
-
-if TYPE_CHECKING:
-    from valign.core.records import Instruction, Preference
-    from valign.evaluation.judging.judgement import Judgement
-    from valign.evaluation.judging.labels import Label
-    from valign.reporting.comparison import ArmResult, Comparison
 
 log = logging.getLogger(__name__)
 

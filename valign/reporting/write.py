@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from valign.core.files import write_json
+from valign.reporting.comparison import Comparison
 from valign.reporting.differences import differences, sentences
 from valign.reporting.exports import csv_table, latex_table
 from valign.reporting.headline import MADE, made_questions
@@ -19,9 +19,6 @@ from valign.reporting.summary import summary
 from valign.reporting.tax_and_probes import extra_markdown, extra_terminal
 from valign.reporting.wins import win_lines
 from valign.runs.layout import COMPARISON, run_folders
-
-if TYPE_CHECKING:
-    from valign.reporting.comparison import Comparison
 
 
 def report(runs: Path, output: Path) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from valign.core.records import Passage
-
-if TYPE_CHECKING:
-    from valign.retrieval.embedder import Embedder
 
 
 class Retriever(Protocol):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.documents.clauses import clause_passages
+from valign.retrieval.embedder import Embedder
 from valign.retrieval.protocols import Retriever
-
-if TYPE_CHECKING:
-    from valign.retrieval.embedder import Embedder
 
 LOOKED_UP = ("bm25", "embedding")
 ORACLE = "oracle"

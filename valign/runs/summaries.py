@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
-
-    RunLogger = Logger | Literal[False]
-
+from typing import Any
 
 MASK = "***"
 

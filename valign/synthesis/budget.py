@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +19,12 @@ from valign.core.records import Document, Question
 from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
 from valign.synthesis.filters import Limits
+from valign.synthesis.settings import Settings
 from valign.teachers.cache import request_key
 from valign.teachers.calls import calls_of
 from valign.teachers.completion_store import Completions, CompletionStore, Spent
 from valign.teachers.protocol import Job
 from valign.teachers.usage import cost, prompt_tokens
-
-if TYPE_CHECKING:
-    from valign.synthesis.settings import Settings
 
 EVERYTHING = Limits(
     min_relevance=-2.0,

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Question
+from valign.retrieval.protocols import Embedder
 from valign.synthesis.citations import cited, cited_pair
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
 from valign.synthesis.dataset import FACTS, FUNNEL, PREFERENCES, QUESTIONS, SFT
@@ -25,10 +26,7 @@ from valign.synthesis.question_kinds import KINDS
 from valign.synthesis.settings import Settings
 from valign.synthesis.shortcut_audit import audit
 from valign.synthesis.writer import Writer
-
-if TYPE_CHECKING:
-    from valign.retrieval.protocols import Embedder
-    from valign.teachers.cache import CachedTeacher
+from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Passage, Preference, Question
@@ -20,9 +20,7 @@ from valign.synthesis.preferences import Situation, ask_situations, pairs_of
 from valign.synthesis.question_kinds import ask_all
 from valign.synthesis.rows import frame_words, keep_framed, row_of
 from valign.synthesis.writer import Writer
-
-if TYPE_CHECKING:
-    from valign.teachers.cache import CachedTeacher
+from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
 

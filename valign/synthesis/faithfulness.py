@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from valign.core.errors import ValignError
 from valign.core.records import Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
+from valign.retrieval.protocols import Embedder
 from valign.synthesis.templates import load_template
-
-if TYPE_CHECKING:
-    from valign.retrieval.protocols import Embedder
-    from valign.teachers.cache import CachedTeacher
+from valign.teachers.cache import CachedTeacher
 
 VERDICT = re.compile(r"^(?:yes|no)[.,:]\s+", re.I)
 TEMPLATE = "faithful"

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from valign.core.records import Passage, Question
 from valign.core.text import refuses, words
 from valign.documents.clauses import labelled
+from valign.retrieval.protocols import Embedder
 from valign.synthesis.edits import ungrounded
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
 from valign.synthesis.shortcut_audit import audit_lines
 from valign.synthesis.text_checks import Language, Wordings, repetition
-
-if TYPE_CHECKING:
-    from valign.retrieval.protocols import Embedder
-
 
 SHORTEST, LONGEST = 3, 45
 COPIED = 6

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.records import Passage, Provenance
 from valign.documents.clauses import labelled
+from valign.synthesis.writer import Writer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from valign.synthesis.writer import Writer
 
 NEIGHBOURS, CHUNK = 32, 512
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Preference
@@ -17,9 +16,7 @@ from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
 from valign.synthesis.frames import ASKED, FRAMED, family
 from valign.synthesis.pairing import Situation, couples
 from valign.synthesis.writer import Writer
-
-if TYPE_CHECKING:
-    from valign.teachers.cache import CachedTeacher
+from valign.teachers.cache import CachedTeacher
 
 KINDS = ("edit", "clause", "base", "contradiction")
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from valign.core.records import Passage
-
-if TYPE_CHECKING:
-    from valign.retrieval.protocols import Embedder
+from valign.retrieval.protocols import Embedder
 
 SENTENCE = re.compile(r"\S.*?(?:[.;!?](?=\s|$)|$)", re.S)
 

@@ -13,16 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Message, Provenance
 from valign.core.store import digest
 from valign.generation.requests import Request, Sampling
-
-if TYPE_CHECKING:
-    from valign.teachers.cache import CachedTeacher
+from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,13 @@ import random
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valign.core.records import Document, Message, Passage, Provenance
 from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
+from valign.retrieval.protocols import Embedder
 from valign.synthesis.claims import CLAIM_FRAMES, DIRECT_SHARE, LONGEST_CLAIM, SHORTEST_CLAIM, Claim
 from valign.synthesis.edits import as_question, edits, names_in
 from valign.synthesis.frames import ASKED, FRAMED, OPEN_TAILS, YES_NO, family
@@ -19,10 +20,7 @@ from valign.synthesis.held_out_clauses import without
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
 from valign.synthesis.settings import Settings
 from valign.synthesis.templates import Template, load_template
-
-if TYPE_CHECKING:
-    from valign.retrieval.protocols import Embedder
-    from valign.teachers.cache import CachedTeacher
+from valign.teachers.cache import CachedTeacher
 
 
 class Writer:

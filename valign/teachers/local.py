@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.out_of_memory import explained, halved
-from valign.generation.generator import Generator
 from valign.generation.requests import Completion, Request
 from valign.models.identity import model_id
 from valign.models.load import load, prepare_model
@@ -97,6 +96,8 @@ class LocalTeacher:
     def _load(self) -> Generator:
         if self._generator is None:
             import torch
+
+            from valign.generation.generator import Generator
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
             model, tokenizer = load(self.path, self.precision, device=device)

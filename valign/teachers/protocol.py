@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from valign.generation.requests import Completion, Request
-from valign.teachers.usage import Usage
-
-if TYPE_CHECKING:
-    from valign.teachers.usage import Meter
+from valign.teachers.usage import Meter, Usage
 
 Progress = Callable[[int], None]
 

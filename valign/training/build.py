@@ -5,30 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
 
 from valign.distributed.devices import own_device
 from valign.models.adapters import add_adapter
 from valign.models.load import load_quantized, policy
+from valign.models.packing import can_share, require_padding_free
+from valign.training.activation_checkpointing import recompute_activations
+from valign.training.callbacks import Curves, Progress
+from valign.training.checkpoints import Checkpoints
+from valign.training.data import (
+    Example,
+    Plan,
+    PlannedBatches,
+    encode_instructions,
+    encode_preferences,
+    make_plan,
+    one_step,
+)
+from valign.training.fused import fuse
+from valign.training.kernels import apply_kernels
+from valign.training.modules import DPOModule, SFTModule, TrainingModule
+from valign.training.reference import reference_logps
 from valign.training.stage import Stage
 from valign.training.strategies import make_trainer, zero_stage
-
-if TYPE_CHECKING:
-    import pytorch_lightning as pl
-
-    from valign.training.data import Example, Plan
-    from valign.training.modules import TrainingModule
+from valign.training.zero import sharded_policy
 
 
 def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
     """Load the stage's start, under ZeRO-3 in shards, and make it trainable."""
-    import torch
-
-    from valign.models.packing import require_padding_free
-    from valign.training.activation_checkpointing import recompute_activations
-    from valign.training.fused import fuse
-    from valign.training.kernels import apply_kernels
-
     kind = stage.trainer.get("attention")
     stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute
     below: Sequence[Path] = ()
@@ -36,8 +44,6 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
         device, below = own_device(str(stage.trainer["accelerator"]), stage.ranks), stage.initial
         model: Any = load_quantized(stage.model, stored, stage.trust_remote_code, device, kind, stage.quantization)
     elif zero_stage(stage.trainer) == 3:
-        from valign.training.zero import sharded_policy
-
         trainer.strategy.setup_environment()
         model = sharded_policy(
             stage.model, stage.initial, stored, stage.trust_remote_code, stage.trainer["deepspeed"], kind
@@ -59,8 +65,6 @@ def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
 
 
 def _encode(stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Example], int]:
-    from valign.training.data import encode_instructions, encode_preferences
-
     encode: Callable[..., tuple[list[Example], int]] = encode_instructions
     if stage.name == "dpo":
         encode = encode_preferences
@@ -68,8 +72,6 @@ def _encode(stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Exa
 
 
 def _plan(stage: Stage, examples: Sequence[Example], world: int) -> Plan:
-    from valign.training.data import make_plan
-
     s = stage.settings
     return make_plan(
         [e.length for e in examples], int(s["batch_size"]), int(s["accumulate"]), world, float(s["epochs"]), stage.seed
@@ -80,11 +82,6 @@ def _module(
     stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, start: int, held_out: Sequence[Example]
 ) -> TrainingModule:
     """Build the stage's LightningModule."""
-    from valign.models.packing import can_share
-    from valign.training.data import PlannedBatches, one_step
-    from valign.training.modules import DPOModule, SFTModule
-    from valign.training.reference import reference_logps
-
     s = stage.settings
     shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
     shared |= {"seed": stage.seed, "compute": stage.compute, "start": start}
@@ -102,9 +99,6 @@ def _module(
 
 
 def _trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
-    from valign.training.callbacks import Curves, Progress
-    from valign.training.checkpoints import Checkpoints
-
     callbacks = [
         Curves(stage.folder, stage.name, start, stage.logger),
         Checkpoints(stage.folder / "checkpoints", int(stage.trainer["checkpoint_every"]), len(plan)),

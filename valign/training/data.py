@@ -6,18 +6,16 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import PreTrainedTokenizerBase
 
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Message, Preference
 from valign.models.chat_template import Rendered, render
 from valign.training.losses import CHOSEN, COMMON, REJECTED
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 CHUNK = 16
 

@@ -9,7 +9,10 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json, write_json
@@ -21,16 +24,17 @@ from valign.distributed.ranks import Ranks
 from valign.models.adapters import save_adapter, save_model
 from valign.models.load import load_tokenizer
 from valign.training.build import _encode, _module, _plan, _trainable_model, _trainer
+from valign.training.callbacks import CURVES, read_curves
+from valign.training.checkpoints import remove
+from valign.training.data import deal_again
 from valign.training.holdout import hold_out
+from valign.training.kernels import require_packages
 from valign.training.memory_estimate import remedies
+from valign.training.modules import TrainingModule
 from valign.training.resume import _resume_point
 from valign.training.stage import Stage
 from valign.training.strategies import quiet
-
-if TYPE_CHECKING:
-    import pytorch_lightning as pl
-
-    from valign.training.modules import TrainingModule
+from valign.training.zero import own_elements, whole_state
 
 log = logging.getLogger(__name__)
 
@@ -136,11 +140,6 @@ def trained(folder: Path) -> bool:
 
 def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     """Load, train, save; see ``fit_sft``."""
-    import torch
-
-    from valign.training.data import deal_again
-    from valign.training.kernels import require_packages
-
     if stage.ranks.share(lambda: trained(stage.folder)):
         return dict(read_json(stage.folder / COUNTS)) if stage.ranks.first else {}
     began = time.time()
@@ -189,9 +188,6 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
 
 def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
     """Write ``adapter/`` or ``model/`` in one step, from the first device."""
-    from valign.training.checkpoints import remove
-    from valign.training.zero import whole_state
-
     whole = stage.adapter["kind"] == "none"
     target = stage.folder / ("model" if whole else "adapter")
     part = stage.folder / (target.name + ".part")
@@ -206,10 +202,6 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
 
 def _held(module: TrainingModule, trainer: pl.Trainer) -> dict[str, int]:
     """Return how many numbers this process holds: parameters, and what the optimizer keeps of them."""
-    import torch
-
-    from valign.training.zero import own_elements
-
     inner = getattr(trainer.optimizers[0], "optimizer", trainer.optimizers[0])
     kept = [value for state in inner.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
     return {
@@ -230,8 +222,6 @@ def _finish(
     found: Mapping[str, float],
 ) -> dict[str, Any]:
     """Write and return the counts; remove the checkpoints. All of that is the first process's."""
-    from valign.training.callbacks import CURVES, read_curves
-
     if not trainer.is_global_zero:
         return {}
     losses = [value for _, name, value in read_curves(stage.folder / CURVES) if name == "loss"][-FINAL_STEPS:]

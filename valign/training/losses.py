@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from transformers import PreTrainedModel
 
 from valign.models.logprobs import token_logps
 from valign.models.packing import as_mask, pack, packs_by_itself, seen_by
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 COMMON, CHOSEN, REJECTED = 1, 2, 3
 LOGIT_TRANSFORMS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,10 +13,8 @@ import torch
 from valign.core.errors import ValignError
 from valign.core.progress import progress
 from valign.distributed.ranks import Ranks
-
-if TYPE_CHECKING:
-    from valign.training.data import PlannedBatches
-    from valign.training.modules import DPOModule
+from valign.training.data import PlannedBatches
+from valign.training.modules import DPOModule
 
 
 def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[str, tuple[float, float]]:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valign.core.files import read_json, write_json
 from valign.core.store import digest
 from valign.training.build import _plan
+from valign.training.checkpoints import latest_checkpoint
+from valign.training.data import Example
 from valign.training.stage import Stage
 from valign.training.strategies import on_nvme, sharded_checkpoints
 
 log = logging.getLogger(__name__)
-
-
-if TYPE_CHECKING:
-    from valign.training.data import Example
 
 
 def _resume_point(stage: Stage, examples: Sequence[Example], world: int) -> tuple[int, int, str | None]:
@@ -26,7 +24,6 @@ def _resume_point(stage: Stage, examples: Sequence[Example], world: int) -> tupl
     A stage keeps the optimizer steps that it was begun with. Checkpoints of other steps are not gone on from, nor
     sharded ones of another number of ranks or with NVMe.
     """
-    from valign.training.checkpoints import latest_checkpoint
 
     def note(ranks: int) -> dict[str, Any]:
         sharded = sharded_checkpoints(stage.trainer, stage.weights)

@@ -6,15 +6,14 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
 
 from valign.core.errors import ValignError
 from valign.models import attention
 from valign.models.layers import is_sharded
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
 
 
 def sharded_policy(

@@ -6,16 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING
 
 from valign.core.records import Answer, Message
 from valign.core.store import digest
 from valign.evaluation.judging.judgement import Judgement, judgement, paired
 from valign.generation.requests import Request, Sampling
+from valign.teachers.cache import CachedTeacher
 from valign.teachers.prompts import filled, turns_of
-
-if TYPE_CHECKING:
-    from valign.teachers.cache import CachedTeacher
 
 TEMPLATE = "pairwise.txt"
 PLACEHOLDER = re.compile(r"\{(clause|question|first|second)\}")

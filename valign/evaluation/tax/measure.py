@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Message
 from valign.distributed.ranks import Ranks
@@ -17,8 +19,6 @@ from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
     Loader = Callable[[Sequence[Path]], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
 
 TEXTS = "texts.jsonl"
