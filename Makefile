@@ -51,7 +51,7 @@ test: lint test-unit  ## lint, then every test that needs neither a cluster nor 
 
 # Two processes of one thread: the models of unit tests are so small that a second thread would only wait.
 test-unit: setup  ## the fast tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests/unit -n 2 --dist worksteal -m "not slow and not real and not cluster"
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist worksteal -m "not slow and not real and not cluster and not nvme and not browser"
 
 test-cluster: setup  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
 	@if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi

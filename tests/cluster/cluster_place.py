@@ -16,7 +16,7 @@ from harbour import SETTINGS, lay_out, record
 from slurm_daemons import PREFIX, Cluster, missing_programs
 
 ROOT = Path(__file__).resolve().parents[2]
-PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "unit")])
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
 LOCAL = {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}  # n1, n2 and perhaps this host resolve to nothing
 
 

@@ -48,7 +48,7 @@ class Place:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start a training that counts its completions, in a process group of its own."""
-        command = [sys.executable, str(Path(__file__).with_name("counted.py")), *SETTINGS, "logger=none"]
+        command = [sys.executable, str(Path(__file__).parents[1] / "helpers" / "counted.py"), *SETTINGS, "logger=none"]
         return subprocess.Popen(
             command,
             cwd=self.folder,

@@ -1,0 +1,134 @@
+"""Processes of one run that order, share, gather, and end together; they need no more of PyTorch than its store."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from valign.core.errors import ValignError
+from valign.distributed import place
+from valign.distributed.join import joined
+from valign.distributed.place import Place, find_place, first_host
+from valign.distributed.ranks import Ranks
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 20  # from a failure to the end of all
+PAIR = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from valign.cli import _say
+from valign.core.errors import ValignError
+from valign.distributed.join import joined
+try:
+    with joined(2, 60.0) as ranks:
+        if ranks.first:
+            print("shared", ranks.share(lambda: [1, 2.5]), flush=True)
+            ranks.order("square", number=7)
+            print("gathered", ranks.gather("zero"), flush=True)
+        else:
+            assert ranks.share(lambda: 1 / 0) == [1, 2.5]
+            for name, arguments in ranks.orders():
+                ranks.gather(f"{name} {arguments['number'] ** 2}")
+                break
+        if sys.argv[2] == str(ranks.rank):
+            print("failed at", time.time(), flush=True)
+            raise ValignError(f"rank {ranks.rank} is broken")
+        if sys.argv[2] != "work":
+            time.sleep(300)
+except ValignError as error:
+    _say(str(error))
+    sys.exit(2)
+"""
+
+
+LATE = """
+import logging, sys, time
+sys.path.insert(0, sys.argv[1])
+from valign import ranks
+from valign.cli import _say
+from valign.core.errors import ValignError
+logging.basicConfig(format="%(message)s")
+ranks.ANNOUNCE_SECONDS = 1.0
+late = int(sys.argv[2])
+try:
+    with ranks.joined(2, 4.0) as own:
+        if own.rank == late:
+            time.sleep(300)
+        own.gather(1) if own.first else list(own.orders())
+except ValignError as error:
+    _say(str(error))
+    sys.exit(2)
+"""
+
+
+def pair(what: str, script: str = PAIR) -> subprocess.CompletedProcess[str]:
+    """Run two processes, of which the first starts the second."""
+    command = [sys.executable, "-c", script, str(ROOT), what]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.mark.slow
+def test_two_processes_share_order_gather_and_part() -> None:
+    done = pair("work")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "shared [1, 2.5]\ngathered ['zero', 'square 49']\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_failure_ends_both_with_its_words_once(rank: int) -> None:
+    """The other one would sleep for five minutes. Measured on two busy cores: 2 s."""
+    done = pair(str(rank))
+    ended = time.time()
+    failed = float(re.findall(r"failed at (\S+)\n", done.stdout)[0])
+    assert failed < ended < failed + SECONDS
+    assert done.returncode == 2
+    whose = "" if rank == 0 else r"rank 1 on \S+: "
+    assert re.fullmatch(rf"error: {whose}rank {rank} is broken\n", done.stderr), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("late", "whom"), [(0, "the first process, which asks the teacher and writes"), (1, "rank 1")])
+def test_waiting_is_announced_and_ends(late: int, whom: str) -> None:
+    """One rank would sleep for five minutes; the other says whom it waits for, gives up after 4 s, and ends both."""
+    began = time.monotonic()
+    done = pair(str(late), LATE)
+    assert time.monotonic() - began < 120
+    assert done.returncode == 2
+    waiting, ended = done.stderr.splitlines()
+    assert waiting == f"rank {1 - late} waits for {whom} (4 s at most)"
+    assert ended.startswith("error: ")
+    assert ended.endswith(f"rank {1 - late} has waited 4 s for {whom}; raise trainer.wait_seconds.")
+
+
+def test_places() -> None:
+    """A task of srun; a process of torchrun, whose own store has MASTER_PORT; a batch script, which is no task."""
+    task = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
+    task |= {"SLURM_LOCALID": "0", "SLURM_NODEID": "1", "SLURM_STEP_NODELIST": "gpu[03-04]"}
+    assert find_place(task) == Place(1, 2, 0, 1, "srun", "gpu03", 10182)
+    assert find_place({**task, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "5"}).address == "10.0.0.1"
+    torchrun = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "29500"}
+    assert find_place(torchrun) == Place(3, 4, 1, 1, "torchrun", "127.0.0.1", 29501)
+    assert find_place({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}) == Place()
+    assert [first_host(nodes) for nodes in ("n1,n2", "n[7,9]", "login1,gpu[1-2]")] == ["n1", "n7", "login1"]
+
+
+def test_more_or_fewer_processes_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place.PROCESS, "place", Place(0, 2, launcher="srun"))
+    with pytest.raises(ValignError, match="is 8, and srun started 2 processes"), joined(8, 1.0):
+        pass
+    monkeypatch.setattr(place.PROCESS, "place", Place())
+    with pytest.raises(ValignError, match="a multirun trains on one device"), joined(2, 1.0, sweeping=True):
+        pass
+
+
+def test_a_single_process_does_everything_itself() -> None:
+    alone = Ranks()
+    alone.order("anything", number=1)
+    assert (alone.share(lambda: 3), alone.gather(4), alone.first) == (3, [4], True)

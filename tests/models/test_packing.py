@@ -1,0 +1,143 @@
+"""Without padding everything is as it is with it: log-probabilities, gradients, whole trainings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from trainings import DPO, SFT, adapted, both, distances, require_equal, turn
+
+from valign.core.errors import ValignError
+from valign.models import packing
+from valign.models.load import load, prepare_model
+from valign.training import kernels
+from valign.training.activation_checkpointing import recompute_activations
+from valign.training.data import Example, collate
+from valign.training.losses import supervised_logps
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
+    assert isinstance(found, Path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(path: Path) -> Any:
+    return adapted(path)
+
+
+@pytest.mark.parametrize("implementation", ["valign_grouped", "sdpa", "eager"])
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "apart"])
+@pytest.mark.parametrize("examples", [SFT, DPO, SFT[:1]], ids=["sft", "dpo", "one"])
+def test_packed_equals_padded(model: Any, examples: list[Example], share: bool, implementation: str) -> None:
+    """To 1e-5 in float32, with the rows' opening once and pairs in one row or two.
+
+    In bfloat16, whose rounding depends on the processor, what is packed is as near to float32 as what is padded.
+    """
+    model.get_base_model().set_attn_implementation(implementation)
+    inputs = collate(examples, 0, share)
+    exact = both(model, inputs)
+    require_equal(exact)
+    padded, packed = (distances(rounded, exact[0]) for rounded in both(model, inputs, bfloat16=True))
+    assert 0 < padded[0] < 0.05 and 0 < padded[1] < 0.005
+    assert packed[0] < 1.2 * padded[0] and packed[1] < 1.2 * padded[1]
+
+
+def test_layers_computed_again_give_the_same(path: Path) -> None:
+    model = adapted(path)
+    inputs = collate(SFT, 0)
+    recompute_activations(model)
+    require_equal(both(model, inputs))
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_positions_alone_keep_conversations_apart(
+    model: Any, implementation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What FlashAttention gets, without a mask: transformers makes other attentions a mask of these positions."""
+    model.get_base_model().set_attn_implementation(implementation)
+    monkeypatch.setattr(packing, "uses_flash", lambda model: True)
+    inputs = collate(SFT, 0)
+    packed, _ = packing.pack(
+        model.get_base_model(), *inputs[:2], torch.arange(inputs[0].shape[1]).expand(4, -1), inputs[0]
+    )
+    lengths = [e.length for e in SFT]
+    assert packed["position_ids"].tolist() == [[i for length in lengths for i in range(length)]]
+    assert packed["attention_mask"] is None
+    require_equal(both(model, inputs))
+    require_equal(both(model, collate(DPO, 0, share=False)))
+
+
+def test_what_the_layers_get(path: Path) -> None:
+    """Rows of 24, 23, 22 and 21 tokens: 90, of which the 12 in common stand once, 54 in all; with dropout, 90."""
+    model: Any = load(path, "float32")[0]
+    ids, segments, _ = collate(SFT, 0)
+    positions, before = torch.arange(ids.shape[1]).expand_as(ids), torch.tensor([12, 13])
+    assert packing.pack(model, ids, segments, positions, before)[0]["input_ids"].shape == (1, 54)
+    model.model.extra = torch.nn.Dropout(0.1)
+    assert packing.pack(model.train(), ids, segments, positions, before)[0]["input_ids"].shape == (1, 90)
+
+
+def test_what_is_common_to_all_rows() -> None:
+    """A position that predicts an answer is never in common; equal questions are so up to their last token."""
+
+    def common(examples: list[Example]) -> int:
+        ids, segments, mask = collate(examples, 0)
+        return packing.common_length(ids, segments, mask.bool().nonzero(as_tuple=True)[1] - 1)
+
+    assert common(SFT) == common(DPO) == 12
+    assert common([Example(str(i), (turn((20,), (30, 31)),)) for i in range(4)]) == 12
+
+
+def test_a_cpu_packs_by_itself(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the grouped attention alone; other attention is packed where it is asked for."""
+    base = model.get_base_model()
+    calls: list[int] = []
+    inner = packing.pack
+
+    def counted(*given: Any) -> Any:
+        calls.append(1)
+        return inner(*given)
+
+    monkeypatch.setattr("valign.training.losses.pack", counted)
+    for implementation, packed in (("sdpa", 0), ("valign_grouped", 1)):
+        base.set_attn_implementation(implementation)
+        supervised_logps(model, *collate(SFT, 0))
+        assert len(calls) == packed
+    supervised_logps(model, *collate(SFT, 0), padding_free=False)
+    assert len(calls) == 1
+
+
+def test_trainings_are_the_same(path: Path, tmp_path: Path) -> None:
+    """The key reaches both stages; every step's loss is the same within rounding."""
+    for plain, changed in tiny.curves_without_and_with("padding_free", path, tmp_path):
+        assert changed == pytest.approx(plain, rel=1e-4) and len(plain) == 3
+
+
+def test_models_that_would_mix_conversations_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = load(path, "float32")[0]
+    packing.require_padding_free(model)
+    model.config.sliding_window = 64
+    with pytest.raises(ValignError, match=r"padding_free=true: LlamaForCausalLM does not keep conversations"):
+        packing.require_padding_free(model)
+    monkeypatch.setattr(packing, "uses_flash", lambda model: True)
+    packing.require_padding_free(model)
+    own: Any = SimpleNamespace(config=model.config)
+    with pytest.raises(ValignError, match="code of its own"):
+        packing.require_padding_free(own)
+
+
+def test_flash_attention_needs_a_gpu_and_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValignError, match=r"attention=flash_attention_2 needs a GPU"):
+        kernels.require_packages({"attention": "flash_attention_2"}, "cpu")
+    with pytest.raises(ValignError, match=r"needs the package flash-attn: pip install flash-attn"):
+        kernels.require_packages({"attention": "flash_attention_2"}, "cuda")
+    kernels.require_packages({"attention": "sdpa"}, "cpu")
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
+    kernels.require_packages({"attention": "flash_attention_2"}, "cuda")
