@@ -1,11 +1,4 @@
-"" @ pytest.fixture
-
-
-def settings(settings: Settings) -> Settings:
-    return teacher_alone(settings)
-
-
-"Clauses held out of training: nothing is written about them, and their questions are scored apart."
+"""Clauses held out of training: nothing is written about them, and their questions are scored apart."""
 
 from __future__ import annotations
 
@@ -26,7 +19,10 @@ from valign.reporting.tax_and_probes import PARTS
 from valign.synthesis.held_out_clauses import exposure, without
 from valign.synthesis.settings import Settings
 
-assert settings  # the fixture
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return teacher_alone(settings)
 
 
 def test_nothing_is_written_about_them(settings: Settings, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from valign.cli.slurm import check_launcher
 from valign.core.errors import ValignError
-from valign.reporting.write import report
 from valign.runs import layout
 
 
@@ -28,6 +27,8 @@ class Comparison(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the table and write the page, if any job of the sweep finished."""
+        from valign.reporting.write import report
+
         runs = Path(config.runs).expanduser() / config.experiment_name
         if any(runs.glob(f"*/{layout.RUN}")):
             report(runs, runs / layout.PAGE)

@@ -7,13 +7,16 @@ without a default have to be set by the YAML files.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Iterator, Mapping
+import types
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast, get_type_hints
+from functools import cache, partial
+from typing import Any, cast, get_args, get_origin
 
 from omegaconf import MISSING
 
+from valign.core.settings import setting as core_setting
+from valign.core.settings import type_hints, without_none
 from valign.training.preference import LOSSES
 
 STAGES = ("sft", "dpo")
@@ -46,13 +49,46 @@ METRICS = (
 
 
 def setting(default: Any = MISSING, **limits: Any) -> Any:
-    """Declare a key of a schema with its limits.
+    """Declare a key of the config alone; without a default, the YAML files have to set it."""
+    return core_setting(default, **limits)
 
-    Args:
-        default: The value where no YAML file gives one; by default the YAML files must.
-        **limits: ``choices`` (a tuple), ``above``, ``at_least``, ``below``, ``at_most`` (numbers).
+
+@cache
+def config_of(settings: Any) -> Any:
+    """Return the config's twin of a room's frozen settings: the same keys, types and limits, to be merged by Hydra.
+
+    OmegaConf does not merge into a frozen dataclass, and has no tuple that a list could replace. A field without a
+    default has to be set by the YAML files.
     """
-    return field(default=default, metadata=limits)
+    fields = []
+    for each in dataclasses.fields(settings):
+        hint, options = _config_type(type_hints(settings)[each.name]), dict[str, Any](metadata=each.metadata)
+        if dataclasses.is_dataclass(hint):
+            options["default_factory"] = hint
+        elif isinstance(each.default, tuple):
+            options["default_factory"] = partial(list, each.default)
+        elif each.default_factory is not dataclasses.MISSING:
+            options["default_factory"] = each.default_factory
+        else:
+            options["default"] = MISSING if each.default is dataclasses.MISSING else each.default
+        fields.append((each.name, hint, field(**options)))
+    name = settings.__name__.replace("Settings", "Config")
+    twin = dataclasses.make_dataclass(name, fields, namespace={"__doc__": settings.__doc__})
+    twin.__module__ = __name__
+    globals()[name] = twin  # where a job on a cluster finds the types of its pickled config
+    return twin
+
+
+def _config_type(hint: Any) -> Any:
+    kind: Any = without_none(hint)
+    optional = kind is not hint
+    if dataclasses.is_dataclass(kind):
+        kind = config_of(cast(Hashable, kind))
+    elif get_origin(kind) is tuple:
+        kind = types.GenericAlias(list, get_args(kind)[:1])
+    elif get_origin(kind) is Mapping:
+        kind = types.GenericAlias(dict, get_args(kind))
+    return kind | None if optional else kind
 
 
 @dataclass
@@ -419,15 +455,9 @@ SCHEMAS: dict[str, type] = {
 }
 
 
-@functools.cache
-def _hints(schema: type) -> Mapping[str, Any]:
-    """Return the types of a dataclass's fields, which have to be evaluated from text."""
-    return get_type_hints(schema)
-
-
 def keys(schema: type) -> Iterator[str]:
     """Yield the schema's keys in dotted form, each group before what is in it."""
-    for name, hint in _hints(schema).items():
+    for name, hint in type_hints(schema).items():
         yield name
         if dataclasses.is_dataclass(hint):
             yield from (f"{name}.{key}" for key in keys(cast(type, hint)))
@@ -437,7 +467,7 @@ def key_type(schema: type, key: str) -> Any:
     """Return the type of a dotted key, or None where the schema has no such key."""
     hint: Any = schema
     for part in key.split("."):
-        hint = _hints(cast(type, hint)).get(part) if dataclasses.is_dataclass(hint) else None
+        hint = type_hints(cast(type, hint)).get(part) if dataclasses.is_dataclass(hint) else None
     return hint
 
 
@@ -445,5 +475,5 @@ def limits(schema: type, key: str) -> dict[str, Any]:
     """Return what ``setting`` declared for a dotted key."""
     *groups, name = key.split(".")
     for group in groups:
-        schema = _hints(schema)[group]
+        schema = type_hints(schema)[group]
     return next(dict(f.metadata) for f in dataclasses.fields(schema) if f.name == name)

@@ -55,10 +55,9 @@ from valign.teachers.protocol import Teacher
 
 log = logging.getLogger(__name__)
 
-ANSWERING = (
-    *("attention.py", "inference.py", "kv_cache.py", "models.py", "quantization.py", "retrieval.py"),
-    *("training/chat.py", "training/head.py"),
-)
+SYNTHESIS = ("synthesis", "documents/clauses.py", "core/text.py")
+TRAINING = ("training", "models", "distributed/devices.py")
+ANSWERING = ("evaluation", "retrieval", "models", "generation", "documents/clauses.py", "core/text.py")
 
 
 @dataclass
@@ -153,7 +152,7 @@ class Pipeline(Process):
         inputs = {
             "instructions": digest([to_dict(item) for item in given]),
             "base_model": self.model[1],
-            "code": code_digest("tax/replay.py"),
+            "code": code_digest("synthesis/replay.py"),
         }
 
         def build(folder: Path) -> dict[str, Any]:
@@ -204,7 +203,7 @@ class Pipeline(Process):
             **({"question_teacher": asking.id} if asking and self.given_questions is None else {}),
             "base_model": self.model[1],
             "embedder": self.embedder.id,
-            "code": code_digest("synthesis"),
+            "code": code_digest(*SYNTHESIS),
             **{f"template/{template.id}": template.hash for template in templates},
         }
         chosen = {key: value for key, value in synthesis.items() if key not in NOT_HASHED}
@@ -288,7 +287,7 @@ class Pipeline(Process):
             "data": file_digest(self.data / rows),
             **({"replay": file_digest(Path(replay))} if replay else {}),
             "before": digest([folder.parent.name for folder in before]),
-            "code": code_digest("training", "attention.py", "models.py", "quantization.py"),
+            "code": code_digest(*TRAINING),
         }
         fresh = []
 
@@ -331,7 +330,7 @@ class Pipeline(Process):
             "questions": digest([to_dict(q) for q in asked]),
             "document": digest([to_dict(p) for p in self.document.passages]),
             "embedder": self.embedder.id,
-            "code": code_digest("evaluation", "embedding.py", "synthesis/checks.py", *ANSWERING),
+            "code": code_digest(*ANSWERING),
         }
         return self.stage(
             "answers",
@@ -342,7 +341,7 @@ class Pipeline(Process):
         )
 
     def exposure(self, questions: Sequence[Question] | None = None) -> dict[str, str]:
-        """Say of each question's clause whether it was ``seen`` in training; see ``valign.synthesis.held_out_clauses``."""
+        """Say of each question's clause whether it was ``seen`` in training."""
         held_out = OmegaConf.select(self.config, "synthesis.hold_out_clauses") or ()  # earlier runs have no such key
         asked = questions if questions is not None or not held_out else self.questions
         return exposure(self.document, held_out, {q.clause for q in asked or ()})
@@ -368,7 +367,7 @@ class Pipeline(Process):
             "base_model": self.model[1],
             "weights": digest([folder.parent.name for folder in weights]),
             "items": digest([to_dict(item) for item in (*general_texts(), *everyday_tasks())]),
-            "code": code_digest("tax/measure.py", "tax/drift.py", "tax/items.py", *ANSWERING),
+            "code": code_digest(*ANSWERING),
         }
 
         def build(folder: Path) -> dict[str, Any]:
@@ -494,7 +493,7 @@ class Pipeline(Process):
             "judge": asked.id,
             "prompt": template()[0],
             "document": digest([to_dict(p) for p in self.document.passages]),
-            "code": code_digest("judging"),
+            "code": code_digest("evaluation/judging"),
             **{f"answers/{arm}": folder.name for arm, folder in zip(arms, answers, strict=True)},
         }
 
