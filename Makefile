@@ -22,7 +22,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup udhr ablation test test-unit test-cluster test-nvme test-page lint format benchmark
+.PHONY: help setup udhr ablation test test-unit test-cluster test-nvme test-page lint format benchmark docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,3 +80,7 @@ format: setup  ## put the code in ruff's format
 
 benchmark: setup  ## compare with TRL; needs an otherwise idle machine
 	$(PY) experiments/benchmark/run.py
+
+docs: setup  ## these pages as a site in site/, links and copied tables checked
+	@$(PIP) --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
