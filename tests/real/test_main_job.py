@@ -35,6 +35,7 @@ SETTINGS = (
     "dpo.batch_size=2",
     "evaluation.max_new_tokens=24",
     "evaluation.bootstrap=100",
+    "trainer.threads=1",  # a second one gains little, and waits for its turn where others work on the same cores
 )
 UNTAXED = "evaluation.tax.measure=false"  # general texts and instructions take most of the time, for each arm
 
@@ -44,8 +45,9 @@ def main_job(folder: Path, *settings: str) -> None:
     (folder / "harbour.md").write_text(HARBOUR)
     write_jsonl(folder / "own.jsonl", QUESTIONS)
     command = [sys.executable, "-m", "valign.train", *SETTINGS, *settings]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=folder, env=dict(os.environ), capture_output=True, text=True, timeout=600, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
