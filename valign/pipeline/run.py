@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from valign.config.arguments import plain
 from valign.config.run_identity import HOW_THE_TEACHER_IS_ASKED, NOT_RESULTS, shareable
 from valign.core.errors import ValignError
-from valign.core.files import read_json, to_dict, write_json
+from valign.core.files import read_json, to_dict, write_json, write_text
 from valign.core.store import code_digest, digest, file_digest
 from valign.distributed.devices import device_of
 from valign.pipeline import scoring, size_checks
@@ -60,7 +60,7 @@ def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str,
     """Write what belongs to the run as a whole: its own arm's scores on top, and ``run.json``."""
     own = folder / "arms" / arms[-1].name
     for name in ("scores.json", "answers.jsonl", "values.jsonl"):
-        (folder / name).write_text((own / name).read_text(encoding="utf-8"), encoding="utf-8")
+        write_text(folder / name, (own / name).read_text(encoding="utf-8"))
     document = pipeline.document
     details = {
         "state": state,
@@ -149,7 +149,7 @@ def run(pipeline: Pipeline) -> float | None:
     device_of(config.trainer.accelerator)  # a GPU that is not there is noticed here, not behind the teacher's calls
     folder.mkdir(parents=True, exist_ok=True)
     (folder / layout.RUN).unlink(missing_ok=True)  # what is there is complete no more, and other settings may be mixed
-    OmegaConf.save(shared, folder / "config.yaml", resolve=True)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(shared, resolve=True))
     settings = plain(config.logger)
     logger = make_logger(
         settings.pop("kind"),

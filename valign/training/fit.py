@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from valign.core.errors import ValignError
-from valign.core.files import read_json, write_json
+from valign.core.files import read_json, write_folder, write_json
 from valign.core.out_of_memory import explained
 from valign.core.records import Instruction, Preference
 from valign.distributed import signals
@@ -25,7 +24,6 @@ from valign.models.adapters import save_adapter, save_model
 from valign.models.load import load_tokenizer
 from valign.training.build import _encode, _module, _plan, _trainable_model, _trainer
 from valign.training.callbacks import CURVES, read_curves
-from valign.training.checkpoints import remove
 from valign.training.data import deal_again
 from valign.training.holdout import hold_out
 from valign.training.kernels import require_packages
@@ -190,13 +188,10 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
     """Write ``adapter/`` or ``model/`` in one step, from the first device."""
     whole = stage.adapter["kind"] == "none"
     target = stage.folder / ("model" if whole else "adapter")
-    part = stage.folder / (target.name + ".part")
     with whole_state(module.model, keep=trainer.is_global_zero) as state:
         if trainer.is_global_zero:
-            remove(part)
-            (save_model if whole else save_adapter)(module.model, part, state)
-            remove(target)
-            os.replace(part, target)
+            with write_folder(target) as partial:
+                (save_model if whole else save_adapter)(module.model, partial, state)
     trainer.strategy.barrier()
 
 
