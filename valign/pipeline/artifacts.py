@@ -294,7 +294,7 @@ class Pipeline(Process):
         def build(folder: Path) -> dict[str, Any]:
             fresh.append(folder)
             part = {"name": name, "folder": str(folder), "rows": str(self.data / rows), "replay": replay}
-            self.ranks.order("train", **part, before=[str(path) for path in before])
+            self.ranks.command("train", **part, before=[str(path) for path in before])
             return self.train_part(**part, before=[str(path) for path in before])
 
         folder = self.stage(name, config, inputs, build, key="_".join(path))
@@ -372,7 +372,7 @@ class Pipeline(Process):
 
         def build(folder: Path) -> dict[str, Any]:
             part: dict[str, Any] = {"name": name, "folder": str(folder), "weights": [str(path) for path in weights]}
-            self.ranks.order("tax", **part)
+            self.ranks.command("tax", **part)
             return self.tax_part(**part)
 
         return self.stage("tax", config, inputs, build, f"tax/{name}")
@@ -427,7 +427,7 @@ class Pipeline(Process):
             answers = self._ask_server(self.server, folder, arm, questions, retrieved)
             part["measure_only"] = True
         if self.server is None or self.server.measures:
-            self.ranks.order("answer", **part, questions=[to_dict(q) for q in questions])
+            self.ranks.command("answer", **part, questions=[to_dict(q) for q in questions])
             own, likely = self.answer_part(**part, questions=questions)
             answers = answers or own
         measured = (likely.reference_nll, likely.verdict_preference) if likely else (None, None)

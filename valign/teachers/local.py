@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valign.core.out_of_memory import explained, halved
+from valign.core.out_of_memory import describe_out_of_memory, suggest_half
 from valign.generation.requests import Completion, Request
 from valign.models.identity import model_id
 from valign.models.load import load, prepare_model
@@ -65,11 +65,11 @@ class LocalTeacher:
         Raises:
             ValignError: Memory runs out.
         """
-        with explained("the local teacher", self._remedies):
+        with describe_out_of_memory("the local teacher", self._remedies):
             return self._load().complete_telling(requests, tell)
 
     def _remedies(self) -> list[str]:
-        smaller = halved(f"{self.group}.batch_tokens", self.batch_tokens)
+        smaller = suggest_half(f"{self.group}.batch_tokens", self.batch_tokens)
         return [smaller, f"choose a smaller model than {self.model}, or teacher=api"]
 
     def prompt_tokens(self, request: Request) -> int:

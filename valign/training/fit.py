@@ -15,7 +15,7 @@ import torch
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json, write_folder, write_json
-from valign.core.out_of_memory import explained
+from valign.core.out_of_memory import describe_out_of_memory
 from valign.core.records import Instruction, Preference
 from valign.distributed import signals
 from valign.distributed.devices import world_size
@@ -138,20 +138,23 @@ def trained(folder: Path) -> bool:
 
 def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     """Load, train, save; see ``fit_sft``."""
-    if stage.ranks.share(lambda: trained(stage.folder)):
-        return dict(read_json(stage.folder / COUNTS)) if stage.ranks.first else {}
+    if stage.ranks.broadcast(lambda: trained(stage.folder)):
+        return dict(read_json(stage.folder / COUNTS)) if stage.ranks.is_first else {}
     began = time.time()
     require_packages(stage.trainer, stage.device, stage.quantization)
     if stage.trainer.get("threads"):
         torch.set_num_threads(int(stage.trainer["threads"]))
     given: dict[str, Any] = {"adapter": stage.adapter, "settings": stage.settings, "trainer": stage.trainer}
-    with quiet(), explained(stage.name, partial(remedies, stage.name, **given, gpu=stage.device == "cuda")):
+    with (
+        quiet(),
+        describe_out_of_memory(stage.name, partial(remedies, stage.name, **given, gpu=stage.device == "cuda")),
+    ):
         tokenizer = load_tokenizer(stage.model, stage.trust_remote_code)
         rows, kept_back = hold_out(rows, float(stage.settings.get("validation", 0)), f"{stage.name}.validation")
         examples, dropped = _encode(stage, tokenizer, rows)
         held_out = _encode(stage, tokenizer, kept_back)[0] if kept_back else []
         world = world_size(stage.trainer)
-        begun, start, checkpoint = stage.ranks.share(lambda: _resume_point(stage, examples, world))
+        begun, start, checkpoint = stage.ranks.broadcast(lambda: _resume_point(stage, examples, world))
         plan = _plan(stage, examples, begun)
         if begun != world:
             log.info("%s: its steps, begun on %d ranks, are dealt to %d", stage.name, begun, world)
@@ -165,7 +168,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
             log.warning("%s: %d steps are few and may teach little; %s", stage.name, len(plan), MORE[stage.name])
         if checkpoint is not None:
             log.info("%s: going on from step %d", stage.name, start)
-        with signals.training():
+        with signals.defer_signals():
             try:
                 trainer.fit(module, ckpt_path=checkpoint, weights_only=False)
             except SystemExit as ended:
@@ -180,7 +183,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     found: dict[str, float] = {"validation_examples": len(held_out)} if held_out else {}
     found |= {f"validation_{name}": module.validated[name] for name in ("loss", "accuracy") if name in module.validated}
     counts = _finish(stage, trainer, len(examples), dropped, len(plan), tokens, time.time() - began, held, found)
-    stage.ranks.share(lambda: None)  # until the counts are written
+    stage.ranks.broadcast(lambda: None)  # until the counts are written
     return counts
 
 
@@ -229,7 +232,7 @@ def _finish(
         "seconds": round(seconds, 1),
         "final_loss": sum(losses) / len(losses),
         **found,
-        **({"held_by_rank": list(held)} if stage.ranks.world > 1 else {}),
+        **({"held_by_rank": list(held)} if stage.ranks.world_size > 1 else {}),
     }
     write_json(stage.folder / COUNTS, counts)
     shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)

@@ -39,14 +39,14 @@ def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[st
         for part in step
         for i in part
     }
-    found = ranks.share(lambda: _read(folder))
+    found = ranks.broadcast(lambda: _read(folder))
     if needed <= set(found):
         return found
     if module.start > 0:
         raise ValignError(f"{folder}/reference-*.npz is missing or incomplete; delete {folder} to begin again.")
     for rank, part in enumerate(ranks.gather(_compute(module))):
         _write(folder / f"reference-{rank}.npz", part)
-    return ranks.share(lambda: _read(folder))
+    return ranks.broadcast(lambda: _read(folder))
 
 
 def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:
