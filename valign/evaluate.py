@@ -33,10 +33,8 @@ def main(config: DictConfig) -> None:
     trained = OmegaConf.load(folder / "config.yaml")
     assert isinstance(trained, DictConfig)
     choose_server(trained, config.evaluation.server)
-    with (
-        signals.stop_on_signal(),
-        connect(None, OmegaConf.select(trained, "trainer.wait_seconds", default=86400.0)) as ranks,
-    ):
+    wait_seconds = OmegaConf.select(trained, "trainer.wait_seconds", default=86400.0)
+    with signals.stop_on_signal(), connect(None, wait_seconds) as ranks:
         pipeline = Pipeline(trained, pinned=pinned_by(details), ranks=ranks)
         if ranks.is_first:
             score(config, pipeline, folder, details)

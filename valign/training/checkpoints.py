@@ -35,7 +35,7 @@ def remove(path: Path) -> None:
 class Checkpoints(pl.Callback):
     """Saves every ``every`` optimizer steps, under a name that only a complete checkpoint has; keeps the last.
 
-    A signal that asks for an end is stop_on_signal behind the step: saved, and over, unless somebody else who handles the
+    A signal that asks for an end is obeyed after the step: saved, and over, unless somebody else who handles the
     signal lets the training go on, as submitit does with SIGTERM, after which SLURM kills.
 
     Args:
