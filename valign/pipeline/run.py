@@ -24,7 +24,15 @@ from valign.reporting.study import compare
 from valign.reporting.write import comparison_table, write_page
 from valign.runs import layout
 from valign.runs.layout import ARTIFACTS, RUN, VALIDATION
-from valign.runs.tracking import lasting, log_answers, log_comparison, log_config, log_scores, make_logger, tracked
+from valign.runs.tracking import (
+    closing_logger,
+    ignore_lost_logger,
+    log_answers,
+    log_comparison,
+    log_config,
+    log_scores,
+    make_logger,
+)
 from valign.synthesis.filters import funnel_table
 
 log = logging.getLogger(__name__)
@@ -142,7 +150,7 @@ def run(pipeline: Pipeline) -> float | None:
     folder = Path(config.run_dir).expanduser()
     state = state_of(pipeline, decides)
     arms = arms_of(config.recipe.stages, config.recipe.retrieval, config.recipe.retriever)
-    if layout.complete(folder, state):
+    if layout.run_is_current(folder, state):
         log.info("%s is complete; nothing to do", folder)
         show(folder, compare([folder]))
         return layout.validation_error(folder)
@@ -159,8 +167,8 @@ def run(pipeline: Pipeline) -> float | None:
         job_type=config.recipe.name,
         folder=folder,
     )
-    with tracked(logger) as tracker:
-        with lasting("settings", f"they are in {folder}"):
+    with closing_logger(logger) as tracker:
+        with ignore_lost_logger("settings", f"they are in {folder}"):
             log_config(tracker, resolved)
         pipeline.logger = tracker
         size_checks.warn_of_size(pipeline, config.recipe.stages)
@@ -170,7 +178,7 @@ def run(pipeline: Pipeline) -> float | None:
         write_run(pipeline, folder, arms, state, resolved)
         comparison = compare([folder])
         write_page(comparison, folder / layout.PAGE)
-        with lasting("scores", f"they are in {folder}"):
+        with ignore_lost_logger("scores", f"they are in {folder}"):
             for arm in comparison.arms:
                 log_scores(tracker, arm.scores)
             log_comparison(tracker, read_json(folder / layout.COMPARISON))

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 
 from valign.core.files import write_text
 from valign.core.progress import Bar, progress
-from valign.runs.tracking import lasting
+from valign.runs.tracking import ignore_lost_logger
 
 CURVES = "curves.csv"
 
@@ -45,7 +45,7 @@ class Curves(pl.Callback):
             file.write("".join(_line(trainer.global_step, name, value) for name, value in pl_module.report.items()))
         if self.logger:
             metrics = {f"{self.stage}/{name}": value for name, value in pl_module.report.items()}
-            with lasting(self.stage, f"{self.path} goes on"):
+            with ignore_lost_logger(self.stage, f"{self.path} goes on"):
                 self.logger.log_metrics(metrics, step=trainer.global_step)
                 return
             self.logger = None
