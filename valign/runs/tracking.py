@@ -140,9 +140,10 @@ def _start(folder: Path, mode: str, arguments: Mapping[str, Any]) -> Run:
 
 @contextmanager
 def _without_slurm_signals() -> Iterator[None]:
-    """Let W&B's process, which is started inside, ignore the signals that SLURM sends to a whole job before its time limit.
+    """Let W&B's process, which is started inside, block the signals that SLURM sends to a job before its time limit.
 
-    They would end that process, and with it the logging. SIGTERM still ends it, and ``ignore_lost_logger`` is for that.
+    SLURM sends them to all of a job's processes, and this one they would end, with the logging. SIGTERM still ends it;
+    ``ignore_lost_logger`` is for that.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
     try:
