@@ -27,8 +27,8 @@ class LocalTeacher:
         Args:
             model: What ``base_model.model`` can be: the embedded model, a folder, or a hub id.
             precision: ``auto``, ``float32`` or ``bfloat16``.
-            batch_tokens: Most cache positions (rows times length) of one batch.
-            group: Where that is set, for the error when memory runs out.
+            batch_tokens: The largest number of cache positions (rows times length) in one batch.
+            group: Where that is set in the config, for the error when memory runs out.
         """
         self.model = model
         self.precision = precision
@@ -56,17 +56,23 @@ class LocalTeacher:
         return self._load().batches(requests)
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Complete the requests of one group; see ``complete_telling``."""
-        return self.complete_telling(requests, lambda _: None)
+        """Complete the requests of one group.
 
-    def complete_telling(self, requests: Sequence[Request], tell: Callable[[int], object]) -> list[list[Completion]]:
-        """See ``TellingTeacher``.
+        Raises:
+            ValignError: Memory runs out.
+        """
+        return self.complete_with_progress(requests, lambda _: None)
+
+    def complete_with_progress(
+        self, requests: Sequence[Request], report: Callable[[int], object]
+    ) -> list[list[Completion]]:
+        """Complete the requests of one group and report the work done, counted in completions, now and then.
 
         Raises:
             ValignError: Memory runs out.
         """
         with describe_out_of_memory("the local teacher", self._remedies):
-            return self._load().complete_telling(requests, tell)
+            return self._load().complete_with_progress(requests, report)
 
     def _remedies(self) -> list[str]:
         smaller = suggest_half(f"{self.group}.batch_tokens", self.batch_tokens)
