@@ -44,12 +44,12 @@ class Ranks:
         store: Any = None,
         watch: Watch | None = None,
     ) -> None:
-        """Keep what ``valign.distributed.join.connect`` has opened.
+        """Keep the place, and what ``connect`` has opened.
 
         Args:
-            place: Where this process stands.
+            place: By default that of a single process.
             wait_seconds: The longest time that a process waits for another one.
-            store: This thread's connection to the store; None for a single process.
+            store: A connection to the store; None for a single process.
             watch: Ends this process with the others; None for a single process.
         """
         self.place = place or Place()
@@ -121,7 +121,7 @@ class Ranks:
         parts = [value]
         for rank in range(1, self.world_size):
             key = f"gather/{number}/{rank}"
-            parts.append(json.loads(self._wait(key, f"rank {rank}")))
+            parts.append(self._wait(key, f"rank {rank}"))
             self._store.delete_key(key)
         return parts
 
@@ -139,14 +139,13 @@ class Ranks:
             self._watch.leave()  # that the others go is no news from here on
         text = str(error) if isinstance(error, ValignError) else f"{type(error).__name__}: {error}"
         text = "ended by a signal" if isinstance(error, SystemExit | KeyboardInterrupt) else text
-        line = " ".join(text.split("\n")[:1])
         with contextlib.suppress(RuntimeError, OSError):
-            self._store.set("failed", json.dumps([self.rank, socket.gethostname(), line, code]))
+            self._store.set("failed", json.dumps([self.rank, socket.gethostname(), text.partition("\n")[0], code]))
             PROCESS.silent = self._wait_for_others("seen", SEEN_SECONDS) and not self.is_first
         self.close()
 
     def end(self) -> None:
-        """Let the others go, and wait until they have gone; only then may the store vanish."""
+        """End all processes well; the first one waits until the others have gone, because it hosts their store."""
         if self.world_size > 1 and self.is_first:
             self.command("end")
             self._wait_for_others("gone", GONE_SECONDS)
@@ -170,10 +169,10 @@ class Ranks:
         self._store.set(f"{kind}/{self._next(kind)}", json.dumps(value))
 
     def _receive(self, kind: str, whom: str) -> Any:
-        return json.loads(self._wait(f"{kind}/{self._next(kind)}", whom))
+        return self._wait(f"{kind}/{self._next(kind)}", whom)
 
-    def _wait(self, key: str, whom: str) -> bytes:
-        return wait_for_key(self._store, key, rank=self.rank, whom=whom, seconds=self.wait_seconds)
+    def _wait(self, key: str, whom: str) -> Any:
+        return json.loads(wait_for_key(self._store, key, rank=self.rank, whom=whom, seconds=self.wait_seconds))
 
     def _wait_for_others(self, what: str, seconds: float) -> bool:
         """Wait until every other process has set a key, or the first one, with the store, has gone."""

@@ -23,10 +23,10 @@ from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
 from valign.models.identity import model_id
 from valign.models.load import policy, prepare_model
+from valign.runs.tracking import RunLogger
 
 if TYPE_CHECKING:
     from valign.evaluation.likelihoods import Likelihoods
-    from valign.runs.tracking import RunLogger
 
 ANSWERS = "completions.sqlite"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from valign.core.errors import ValignError
 from valign.core.records import Answer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger, WandbLogger
     from wandb import Run
 
-    RunLogger = Logger | Literal[False]
+RunLogger: TypeAlias = "Logger | Literal[False]"  # what Lightning's Trainer takes as ``logger``
 
 log = logging.getLogger(__name__)
 
