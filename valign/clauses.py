@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from valign.cli.main import main_with, show
+from valign.cli.main import main_with, print_text
 
 BEGINNING = 60
 
@@ -21,7 +21,7 @@ def main(config: DictConfig) -> None:
         page = [str(passage.page)] if paged else []
         begins = one_line(passage.text)[:BEGINNING]
         lines.append((passage.clause, *page, str(len(passage.text.split())), begins))
-    show("\n".join("\t".join(line) for line in lines))
+    print_text("\n".join("\t".join(line) for line in lines))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main(config: DictConfig) -> None:
     """
     from valign.core.files import read_json
     from valign.distributed import signals
-    from valign.distributed.join import joined
+    from valign.distributed.join import connect
     from valign.pipeline.artifacts import Pipeline, pinned_by
     from valign.runs import layout
 
@@ -33,9 +33,10 @@ def main(config: DictConfig) -> None:
     trained = OmegaConf.load(folder / "config.yaml")
     assert isinstance(trained, DictConfig)
     choose_server(trained, config.evaluation.server)
-    with signals.heeded(), joined(None, OmegaConf.select(trained, "trainer.wait_seconds", default=86400.0)) as ranks:
+    wait_seconds = OmegaConf.select(trained, "trainer.wait_seconds", default=86400.0)
+    with signals.stop_on_signal(), connect(None, wait_seconds) as ranks:
         pipeline = Pipeline(trained, pinned=pinned_by(details), ranks=ranks)
-        if ranks.first:
+        if ranks.is_first:
             score(config, pipeline, folder, details)
         else:
             pipeline.follow()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from valign.cli.main import main_with, show
+from valign.cli.main import main_with, print_text
 
 
 def main(config: DictConfig) -> None:
@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
         text = trace(ledger, config.id)
     else:
         text = clause_entry(ledger, resolve(config.clause, ledger.clauses, "clause"))
-    show(text)
+    print_text(text)
 
 
 if __name__ == "__main__":

@@ -24,17 +24,18 @@ def main(config: DictConfig) -> float | None:
     """
     from valign.distributed import signals
     from valign.distributed.devices import world_size
-    from valign.distributed.join import joined
+    from valign.distributed.join import connect
+    from valign.distributed.shared_folder import check_shared_folder
     from valign.pipeline.artifacts import Pipeline
     from valign.pipeline.run import run
 
     if config.budget_only:
         raise ValignError("budget_only=true goes with python -m valign.synthesize, which takes the same settings.")
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    with signals.heeded(), joined(world_size(config.trainer), config.trainer.wait_seconds, sweeping) as ranks:
+    with signals.stop_on_signal(), connect(world_size(config.trainer), config.trainer.wait_seconds, sweeping) as ranks:
         pipeline = Pipeline(config, ranks=ranks)
-        ranks.check_shared(pipeline.artifacts)
-        if ranks.first:
+        check_shared_folder(pipeline.artifacts, ranks)
+        if ranks.is_first:
             return run(pipeline)
         pipeline.follow()
         return None

@@ -100,7 +100,7 @@ def key_of(spec: dict[str, Any]) -> str:
     """Return a measurement's name; other code has other names, so that it is measured anew."""
     from valign.core.store import code_digest, digest
 
-    return digest([spec, code_digest("training", "models.py", "attention.py")])[:16]
+    return digest([spec, code_digest("training", "models")])[:16]
 
 
 def label(spec: dict[str, Any]) -> str:

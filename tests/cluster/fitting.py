@@ -25,7 +25,7 @@ from valign.config import run_identity
 from valign.config.arguments import plain
 from valign.core.errors import Interrupted
 from valign.distributed import signals
-from valign.distributed.join import joined
+from valign.distributed.join import connect
 from valign.distributed.ranks import Ranks
 from valign.models.load import prepare_model
 from valign.training import strategies
@@ -52,7 +52,7 @@ def fit(folder: str, settings: list[str], ranks: Ranks, stop_after: int = 0, par
     """Train SFT in a folder, or DPO where that is the recipe."""
     strategies.GATHERED_UP_TO = 0 if parts else UP_TO
     composed = compose("config", ["base_model=tiny", "dpo.beta=0.1", *settings])
-    trainer = plain(composed.trainer) | {"threads": 1, "checkpoint_every": 100, "devices": ranks.world}
+    trainer = plain(composed.trainer) | {"threads": 1, "checkpoint_every": 100, "devices": ranks.world_size}
     Path(folder).mkdir(exist_ok=True)
     shared: dict[str, Any] = {
         "adapter": tiny.ADAPTER | {"kind": composed.adapter.kind},
@@ -63,7 +63,7 @@ def fit(folder: str, settings: list[str], ranks: Ranks, stop_after: int = 0, par
         "ranks": ranks,
     }
     size = {"batch_size": composed.sft.batch_size, "accumulate": composed.sft.accumulate, "max_grad_norm": NORM}
-    with signals.heeded():
+    with signals.stop_on_signal():
         if composed.recipe.name == "dpo":
             fit_dpo(Path(folder), prepare_model("tiny"), tiny.preferences(14), settings=tiny.DPO | size, **shared)
         else:
@@ -103,7 +103,7 @@ def build_sharded(folder: str, settings: list[str], ranks: Ranks, merged: list[s
     """Build the base in shards, adapters merged, and write this rank's parts and the most that it held whole."""
     from valign.training.zero import sharded_policy
 
-    trainer = plain(compose("config", settings).trainer) | {"devices": ranks.world}
+    trainer = plain(compose("config", settings).trainer) | {"devices": ranks.world_size}
     shared: dict[str, Any] = {"accumulate": 1, "max_grad_norm": NORM, "callbacks": [], "ranks": ranks}
     strategies.make_trainer(trainer, compute=torch.float32, **shared).strategy.setup_environment()
     with pytest.MonkeyPatch.context() as patch:
@@ -121,7 +121,7 @@ def build_sharded(folder: str, settings: list[str], ranks: Ranks, merged: list[s
 def main() -> None:
     """Do the jobs."""
     run_identity.register()
-    with joined(int(sys.argv[1]), 300) as ranks, initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with connect(int(sys.argv[1]), 300) as ranks, initialize_config_dir(str(config_folder()), version_base="1.3"):
         for job in json.loads(sys.argv[2]):
             try:
                 (build_sharded if "merged" in job else fit)(**job, ranks=ranks)

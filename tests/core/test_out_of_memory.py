@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from valign.core.errors import ValignError
-from valign.core.out_of_memory import explained, memory_of
+from valign.core.out_of_memory import describe_out_of_memory, memory_of
 from valign.generation.requests import Request, Sampling
 from valign.models.load import prepare_model
 from valign.pipeline.artifacts import Pipeline
@@ -50,7 +50,7 @@ def test_which_memory_an_error_means(error: Exception, memory: str | None) -> No
 
 def test_other_errors_pass_as_they_are() -> None:
     error = RuntimeError("a bug")
-    with pytest.raises(RuntimeError) as found, explained("sft", lambda: ["nothing"]):
+    with pytest.raises(RuntimeError) as found, describe_out_of_memory("sft", lambda: ["nothing"]):
         raise error
     assert found.value is error
 

@@ -16,12 +16,12 @@ import pytest
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json, write_json
-from valign.core.store import complete, digest, file_digest, stage
+from valign.core.store import build_artifact, code_digest, digest, file_digest, is_complete
 
 BUILDER = """
 import os, signal, sys, time
 from pathlib import Path
-from valign.core.store import stage
+from valign.core.store import build_artifact
 
 root, mark, mode = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
@@ -34,7 +34,7 @@ def build(folder):
     time.sleep(0.5)
     (folder / "out.txt").write_text("done")
 
-stage(root, "data", {"a": 1}, {}, build)
+build_artifact(root, "data", {"a": 1}, {}, build)
 """
 
 
@@ -54,15 +54,15 @@ class Build:
     def __call__(self, folder: Path) -> Mapping[str, Any]:
         """Write one file."""
         self.calls += 1
-        self.early |= complete(folder)
+        self.early |= is_complete(folder)
         (folder / "rows.txt").write_text("x")
         return {"rows": self.calls}
 
 
 def test_a_stage_is_built_once(tmp_path: Path) -> None:
     build, said = Build(), list[str]()
-    first = stage(tmp_path, "data", {"a": 1, "b": [1, 2]}, {"doc": "h"}, build, said.append)
-    again = stage(tmp_path, "data", {"b": [1, 2], "a": 1}, {"doc": "h"}, build, said.append)
+    first = build_artifact(tmp_path, "data", {"a": 1, "b": [1, 2]}, {"doc": "h"}, build, said.append)
+    again = build_artifact(tmp_path, "data", {"b": [1, 2], "a": 1}, {"doc": "h"}, build, said.append)
     assert first == again
     assert build.calls == 1
     assert [line.split(":")[0] for line in said] == ["data"] * 3
@@ -71,7 +71,7 @@ def test_a_stage_is_built_once(tmp_path: Path) -> None:
 
 def test_the_manifest_comes_last_and_says_how(tmp_path: Path) -> None:
     build = Build()
-    folder = stage(tmp_path, "data", {"a": 1}, {"doc": "h"}, build, lambda _: None)
+    folder = build_artifact(tmp_path, "data", {"a": 1}, {"doc": "h"}, build, lambda _: None)
     assert not build.early
     manifest = read_json(folder / "manifest.json")
     assert (manifest["stage"], manifest["config"], manifest["inputs"]) == ("data", {"a": 1}, {"doc": "h"})
@@ -88,8 +88,8 @@ def test_name_config_and_inputs_each_make_another_artifact(
     name: str, config: dict[str, Any], inputs: dict[str, str], tmp_path: Path
 ) -> None:
     build = Build()
-    one = stage(tmp_path, "data", {"a": 1}, {"doc": "h"}, build, lambda _: None)
-    other = stage(tmp_path, name, config, inputs, build, lambda _: None)
+    one = build_artifact(tmp_path, "data", {"a": 1}, {"doc": "h"}, build, lambda _: None)
+    other = build_artifact(tmp_path, name, config, inputs, build, lambda _: None)
     assert one.name != other.name
     assert build.calls == 2
 
@@ -100,11 +100,13 @@ def test_a_build_that_fails_is_not_complete_and_is_continued(tmp_path: Path) -> 
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        stage(tmp_path, "data", {}, {}, fails, lambda _: None)
+        build_artifact(tmp_path, "data", {}, {}, fails, lambda _: None)
     found: list[str] = []
-    folder = stage(tmp_path, "data", {}, {}, lambda f: found.append((f / "half.txt").read_text()), lambda _: None)
+    folder = build_artifact(
+        tmp_path, "data", {}, {}, lambda f: found.append((f / "half.txt").read_text()), lambda _: None
+    )
     assert found == ["first half"]
-    assert complete(folder)
+    assert is_complete(folder)
 
 
 def test_a_killed_build_leaves_no_manifest_and_no_lock(tmp_path: Path) -> None:
@@ -114,10 +116,10 @@ def test_a_killed_build_leaves_no_manifest_and_no_lock(tmp_path: Path) -> None:
     assert killed.wait(60) == -signal.SIGKILL
     (folder,) = [f for f in (root / "data").iterdir() if f.is_dir()]
     assert (folder / "begun").is_file()
-    assert not complete(folder)
+    assert not is_complete(folder)
     began = time.monotonic()
     assert spawn(root, mark).wait(60) == 0
-    assert complete(folder)
+    assert is_complete(folder)
     assert time.monotonic() - began < 30
     assert mark.read_text() == "built\n" * 2
 
@@ -134,7 +136,7 @@ def test_processes_that_need_the_same_stage_build_it_once(tmp_path: Path) -> Non
 def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "artifacts").write_text("a file")
     with pytest.raises(ValignError, match=r"artifacts=.* is not writable .*choose another folder"):
-        stage(tmp_path / "artifacts", "data", {}, {}, Build(), lambda _: None)
+        build_artifact(tmp_path / "artifacts", "data", {}, {}, Build(), lambda _: None)
 
 
 def test_digests_do_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
@@ -145,6 +147,14 @@ def test_digests_do_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
     assert file_digest(empty) == "e3b0c44298fc1c14"
+
+
+def test_a_part_of_the_code_that_is_gone_is_noticed() -> None:
+    """A folder without files would hash to the same value for ever."""
+    assert code_digest("core", "core/text.py") != code_digest("core")
+    for part in ("none", "core/none.py"):
+        with pytest.raises(ValueError, match=f"valign/{part} does not exist"):
+            code_digest("core", part)
 
 
 def test_json_is_written_in_one_step(tmp_path: Path) -> None:

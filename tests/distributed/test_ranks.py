@@ -1,4 +1,4 @@
-"""Processes of one run that order, share, gather, and end together; they need no more of PyTorch than its store."""
+"""Processes of one run that command, broadcast, gather and end together; of PyTorch they need only its store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from valign.core.errors import ValignError
 from valign.distributed import place
-from valign.distributed.join import joined
+from valign.distributed.join import connect
 from valign.distributed.place import Place, find_place, first_host
 from valign.distributed.ranks import Ranks
 
@@ -21,18 +21,18 @@ SECONDS = 20  # from a failure to the end of all
 PAIR = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from valign.cli import _say
+from valign.cli.main import print_error
 from valign.core.errors import ValignError
-from valign.distributed.join import joined
+from valign.distributed.join import connect
 try:
-    with joined(2, 60.0) as ranks:
-        if ranks.first:
-            print("shared", ranks.share(lambda: [1, 2.5]), flush=True)
-            ranks.order("square", number=7)
+    with connect(2, 60.0) as ranks:
+        if ranks.is_first:
+            print("shared", ranks.broadcast(lambda: [1, 2.5]), flush=True)
+            ranks.command("square", number=7)
             print("gathered", ranks.gather("zero"), flush=True)
         else:
-            assert ranks.share(lambda: 1 / 0) == [1, 2.5]
-            for name, arguments in ranks.orders():
+            assert ranks.broadcast(lambda: 1 / 0) == [1, 2.5]
+            for name, arguments in ranks.commands():
                 ranks.gather(f"{name} {arguments['number'] ** 2}")
                 break
         if sys.argv[2] == str(ranks.rank):
@@ -41,7 +41,7 @@ try:
         if sys.argv[2] != "work":
             time.sleep(300)
 except ValignError as error:
-    _say(str(error))
+    print_error(str(error))
     sys.exit(2)
 """
 
@@ -49,19 +49,20 @@ except ValignError as error:
 LATE = """
 import logging, sys, time
 sys.path.insert(0, sys.argv[1])
-from valign import ranks
-from valign.cli import _say
+from valign.cli.main import print_error
 from valign.core.errors import ValignError
+from valign.distributed import key_store
+from valign.distributed.join import connect
 logging.basicConfig(format="%(message)s")
-ranks.ANNOUNCE_SECONDS = 1.0
+key_store.ANNOUNCE_SECONDS = 1.0
 late = int(sys.argv[2])
 try:
-    with ranks.joined(2, 4.0) as own:
-        if own.rank == late:
+    with connect(2, 4.0) as ranks:
+        if ranks.rank == late:
             time.sleep(300)
-        own.gather(1) if own.first else list(own.orders())
+        ranks.gather(1) if ranks.is_first else list(ranks.commands())
 except ValignError as error:
-    _say(str(error))
+    print_error(str(error))
     sys.exit(2)
 """
 
@@ -73,7 +74,7 @@ def pair(what: str, script: str = PAIR) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_share_order_gather_and_part() -> None:
+def test_two_processes_broadcast_command_gather_and_part() -> None:
     done = pair("work")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "shared [1, 2.5]\ngathered ['zero', 'square 49']\n"
@@ -121,14 +122,14 @@ def test_places() -> None:
 
 def test_more_or_fewer_processes_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place.PROCESS, "place", Place(0, 2, launcher="srun"))
-    with pytest.raises(ValignError, match="is 8, and srun started 2 processes"), joined(8, 1.0):
+    with pytest.raises(ValignError, match="is 8, and srun started 2 processes"), connect(8, 1.0):
         pass
     monkeypatch.setattr(place.PROCESS, "place", Place())
-    with pytest.raises(ValignError, match="a multirun trains on one device"), joined(2, 1.0, sweeping=True):
+    with pytest.raises(ValignError, match="a multirun trains on one device"), connect(2, 1.0, sweeping=True):
         pass
 
 
 def test_a_single_process_does_everything_itself() -> None:
     alone = Ranks()
-    alone.order("anything", number=1)
-    assert (alone.share(lambda: 3), alone.gather(4), alone.first) == (3, [4], True)
+    alone.command("anything", number=1)
+    assert (alone.broadcast(lambda: 3), alone.gather(4), alone.is_first) == (3, [4], True)

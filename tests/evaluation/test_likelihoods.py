@@ -196,13 +196,13 @@ class Threads(Ranks):
         """Return both values in the first."""
         self.table[self.rank] = json.dumps(value)
         self.meeting.wait()
-        parts = [json.loads(self.table[rank]) for rank in (0, 1)] if self.first else []
+        parts = [json.loads(self.table[rank]) for rank in (0, 1)] if self.is_first else []
         self.meeting.wait()
         return parts
 
-    def share(self, make: Callable[[], Any]) -> Any:
+    def broadcast(self, make: Callable[[], Any]) -> Any:
         """Return the first's value in both."""
-        if self.first:
+        if self.is_first:
             self.table[0] = json.dumps(make())
         self.meeting.wait()
         value = json.loads(self.table[0])

@@ -162,12 +162,12 @@ def test_a_batch_tells_how_far_it_is(generator: Generator) -> None:
     A row that has ended counts whole: of two rows of three tokens, one ends at the first.
     """
     told: list[int] = []
-    generator.complete_telling([ask("Hi?", n=2, max_new_tokens=4)], told.append)
+    generator.complete_with_progress([ask("Hi?", n=2, max_new_tokens=4)], told.append)
     assert told == [0, 1, 0]
     told.clear()
     end = int(generator.tokenizer.eos_token_id)
     counting = Counting(generator.model, (0, 1, end))
     generator_ending = Generator(counting, generator.tokenizer, "tiny@1")  # type: ignore[arg-type]
     vars(generator_ending)["branches"] = False
-    generator_ending.complete_telling([ask("Hi?", max_new_tokens=3), ask("Why", max_new_tokens=3)], told.append)
+    generator_ending.complete_with_progress([ask("Hi?", max_new_tokens=3), ask("Why", max_new_tokens=3)], told.append)
     assert told == [1, 0]

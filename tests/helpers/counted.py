@@ -11,18 +11,18 @@ from typing import Any
 from valign.cli.main import main_with
 from valign.core.progress import Bar
 from valign.generation.requests import Request
-from valign.teachers.cache import CachedTeacher
+from valign.teachers.cached_groups import CachedGroups
 from valign.train import main
 
-compute = CachedTeacher._compute_group
+complete = CachedGroups.complete_group
 
 
-def counted(self: CachedTeacher, group: Mapping[str, Request], known: dict[str, Any], bar: Bar) -> int:
-    """Compute a group, between two notes of its keys."""
+def counted(self: CachedGroups, group: Mapping[str, Request], known: dict[str, Any], bar: Bar) -> int:
+    """Complete a group, between two notes of its keys."""
     _note("begin", group)
-    told = compute(self, group, known, bar)
+    shown = complete(self, group, known, bar)
     _note("kept", group)
-    return told
+    return shown
 
 
 def _note(what: str, group: Mapping[str, Request]) -> None:
@@ -32,5 +32,5 @@ def _note(what: str, group: Mapping[str, Request]) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands begin with it ignored
-    CachedTeacher._compute_group = counted  # type: ignore[method-assign]
+    CachedGroups.complete_group = counted  # type: ignore[method-assign]
     main_with(main)

@@ -58,7 +58,7 @@ def test_answers_from_the_passage_and_from_the_cache(teacher: LocalTeacher, tmp_
 def test_run_that_stopped_midway_gets_the_same_completions(teacher: LocalTeacher, tmp_path: Path) -> None:
     """Stopped before the second group: the next run computes the groups that are left, and all texts are equal."""
     whole = CachedTeacher(teacher, tmp_path / "whole.sqlite").complete_all(REQUESTS, "test")
-    complete = teacher.complete_telling
+    complete = teacher.complete_with_progress
     calls = 0
 
     def stop_at_the_second(requests: list[Request], tell: Callable[[int], object]) -> object:
@@ -69,7 +69,7 @@ def test_run_that_stopped_midway_gets_the_same_completions(teacher: LocalTeacher
         return complete(requests, tell)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teacher, "complete_telling", stop_at_the_second)
+        patch.setattr(teacher, "complete_with_progress", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             CachedTeacher(teacher, tmp_path / "cut.sqlite").complete_all(REQUESTS, "test")
     again = CachedTeacher(teacher, tmp_path / "cut.sqlite")

@@ -21,15 +21,14 @@ from valign.core.records import Answer
 from valign.runs import tracking
 from valign.runs.summaries import flat_scores, mask_secrets
 from valign.runs.tracking import (
-    lasting,
+    closing_logger,
+    ignore_lost_logger,
     log_answers,
     log_config,
     log_scores,
-    logged_in,
     make_logger,
-    tracked,
-    wandb_mode,
 )
+from valign.runs.wandb_mode import logged_in, wandb_mode
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SCORES: dict[str, Any] = {
@@ -91,7 +90,7 @@ def test_wandb_run_offline(tmp_path: Path, home: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-" + KEY)
     folder = tmp_path / "runs" / "sft"
-    with tracked(make_logger(**arguments(folder, mode="offline"))) as logger:
+    with closing_logger(make_logger(**arguments(folder, mode="offline"))) as logger:
         assert logger
         log_config(logger, {"seed": 1, "teacher": {"api_key_env": "OPENAI_API_KEY", "api_key": "sk-" + KEY}})
         logger.log_metrics({"loss": 2.0}, step=1)
@@ -126,10 +125,10 @@ def test_wandb_run_offline(tmp_path: Path, home: Path, monkeypatch: pytest.Monke
 @pytest.mark.slow
 def test_each_run_is_closed_also_after_an_error(tmp_path: Path) -> None:
     """The first of two runs in one process fails; the second is another run, and the first keeps its exit code."""
-    with pytest.raises(RuntimeError, match="boom"), tracked(make_logger(**arguments(tmp_path / "a"))):
+    with pytest.raises(RuntimeError, match="boom"), closing_logger(make_logger(**arguments(tmp_path / "a"))):
         raise RuntimeError("boom")
     assert wandb.run is None
-    with tracked(make_logger(**arguments(tmp_path / "b"))) as logger:
+    with closing_logger(make_logger(**arguments(tmp_path / "b"))) as logger:
         assert logger
         logger.log_metrics({"loss": 3.0}, step=1)
     assert wandb.run is None
@@ -145,7 +144,7 @@ def test_restarted_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     before = os.environ.get("WANDB_DATA_DIR")
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path / "a", Path("a")):
-        with tracked(make_logger(**arguments(folder))) as logger:
+        with closing_logger(make_logger(**arguments(folder))) as logger:
             assert logger
             logger.log_metrics({"loss": 1.0}, step=1)
     assert {file.stem for file in (tmp_path / "a").glob("wandb/offline-run-*/run-*.wandb")} == {
@@ -157,7 +156,7 @@ def test_restarted_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_csv_logger_keeps_the_curve_of_an_earlier_start(tmp_path: Path) -> None:
     for loss in (2.0, 1.0):
-        with tracked(make_logger(**arguments(tmp_path, "csv"))) as logger:
+        with closing_logger(make_logger(**arguments(tmp_path, "csv"))) as logger:
             assert logger
             log_config(logger, {"seed": 1, "token": "abc"})
             logger.log_metrics({"loss": loss}, step=1)
@@ -171,7 +170,7 @@ def test_csv_logger_keeps_the_curve_of_an_earlier_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize("changes", [{"kind": "none"}, {"mode": "disabled"}])
 def test_no_logger_is_false_and_logs_nothing(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Lightning takes False for no logger; None would bring its default one."""
-    with tracked(make_logger(**arguments(tmp_path / "a", **changes))) as logger:
+    with closing_logger(make_logger(**arguments(tmp_path / "a", **changes))) as logger:
         log_config(logger, {"seed": 1})
         log_scores(logger, SCORES)
         log_answers(logger, [answer("q1", "base")])
@@ -208,7 +207,7 @@ def test_server_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(tracking, "SECONDS_TO_START", 1.0)
     wandb.teardown()  # it remembers another server
-    with tracked(make_logger(**arguments(tmp_path / "a"))) as logger:
+    with closing_logger(make_logger(**arguments(tmp_path / "a"))) as logger:
         assert logger
         logger.log_metrics({"loss": 1.0}, step=1)
     assert "going on offline" in capfd.readouterr().out
@@ -282,7 +281,7 @@ def signalled(*numbers: signal.Signals) -> None:
 @pytest.mark.slow
 def test_a_run_outlasts_the_signals_before_a_time_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     logger: Any = make_logger(**arguments(tmp_path, mode="offline"))
-    with tracked(logger), lasting("scores", "never said"):
+    with closing_logger(logger), ignore_lost_logger("scores", "never said"):
         signalled(signal.SIGUSR1, signal.SIGUSR2)
         time.sleep(1)
         log_scores(logger, SCORES)
@@ -296,10 +295,10 @@ def test_a_run_ends_with_its_own_error_where_a_signal_has_ended_wandb(
 ) -> None:
     """SIGTERM reaches all processes of a job; the exit code stays that of the signal, and the next run has a logger."""
     logger: Any = make_logger(**arguments(tmp_path / "a", mode="offline"))
-    with pytest.raises(SystemExit) as ended, tracked(logger):
+    with pytest.raises(SystemExit) as ended, closing_logger(logger):
         signalled(signal.SIGTERM)
         time.sleep(1)
-        with lasting("scores", "they are in a file"):
+        with ignore_lost_logger("scores", "they are in a file"):
             for _ in range(5):  # a broken connection shows at the second use
                 log_scores(logger, SCORES)
         raise SystemExit(75)
@@ -309,11 +308,11 @@ def test_a_run_ends_with_its_own_error_where_a_signal_has_ended_wandb(
         "scores: the logger is gone (...); they are in a file",
         "W&B: the logger is gone (...); what it lacks is in the run's folder",
     ]
-    with tracked(make_logger(**arguments(tmp_path / "b", mode="offline"))) as logger:
+    with closing_logger(make_logger(**arguments(tmp_path / "b", mode="offline"))) as logger:
         log_scores(logger, SCORES)
     assert len(list((tmp_path / "b").glob("wandb/offline-run-*/*.wandb"))) == 1
 
 
 def test_other_errors_are_not_taken_for_a_logger_that_is_gone() -> None:
-    with pytest.raises(ValueError, match="mine"), lasting("scores", "never said"):
+    with pytest.raises(ValueError, match="mine"), ignore_lost_logger("scores", "never said"):
         raise ValueError("mine")

@@ -16,7 +16,7 @@ from valign.pipeline.artifacts import Pipeline
 from valign.synthesis.budget import Budget, DryTeacher, Step, placeholder, table
 from valign.synthesis.filters import well_formed
 from valign.teachers.cache import request_key
-from valign.teachers.completion_store import CompletionStore, Row, Spent
+from valign.teachers.completion_store import CompletionStore, Spent, StoredRow
 from valign.teachers.usage import Usage, cost, estimate_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,9 @@ def test_dry_teacher_counts_what_is_not_in_the_cache(tmp_path: Path) -> None:
     done, partly, opened = ask("finished"), ask("one of 3", n=3, max_new_tokens=10), ask("x", ("A", "B"), n=2)
     opened = ask("x", ("A", "B"), n=2, max_new_tokens=10)
     there = Completion("There?", 4, True)
-    store.keep([Row(request_key("m", done), whole=[there]), Row(request_key("m", partly), parts={1: there})])
+    store.write_rows(
+        [StoredRow(request_key("m", done), whole=[there]), StoredRow(request_key("m", partly), parts={1: there})]
+    )
     teacher = DryTeacher("m", store)
     rows = teacher.complete_all([done, partly, opened, done], "questions")
     assert rows[0] == rows[3] == [there]
@@ -122,8 +124,8 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
         patch.setattr(DryTeacher, "_note", lambda self, step, job: seen.append(job.request))
         Pipeline(config).budget()
     two = [Completion("Which right is it that everyone has here?", 9, True), Completion("Who may rest then?", 5, True)]
-    row = Row(request_key("m", seen[0]), two, teacher="m", usage=Usage(100, 14, 2.0), count=2)
-    CompletionStore(tmp_path / "completions.sqlite").keep([row])
+    row = StoredRow(request_key("m", seen[0]), two, teacher="m", usage=Usage(100, 14, 2.0), count=2)
+    CompletionStore(tmp_path / "completions.sqlite").write_rows([row])
     again = Pipeline(config).budget()
     assert again.steps[0].calls == passages - 1
     assert again.steps[0].cached == 2

@@ -21,7 +21,7 @@ from valign.teachers import servers
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.calls import call_seed
-from valign.teachers.servers import is_local, without_login
+from valign.teachers.urls import is_local, strip_login
 
 
 @pytest.fixture
@@ -273,4 +273,4 @@ def test_what_counts_as_local(url: str, local: bool) -> None:
 
 
 def test_login_and_query_are_left_out_of_messages() -> None:
-    assert without_login("https://me:pw@host:8/v1?key=1") == "https://host:8/v1"
+    assert strip_login("https://me:pw@host:8/v1?key=1") == "https://host:8/v1"

@@ -24,8 +24,9 @@ from valign.teachers import servers
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore, Spent
+from valign.teachers.faults import Fault
 from valign.teachers.protocol import Job
-from valign.teachers.servers import Fault, Server, Servers
+from valign.teachers.servers import Server, Servers
 from valign.teachers.usage import Meter, prompt_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,11 +163,11 @@ def test_refused_calls_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def call(number: int, shared: Servers) -> None:
         while len(refused) < 20:
-            server = await shared.take()
+            server = await shared.acquire()
             await asyncio.sleep(0)
             refused.append(number)
-            shared.blame(server, Fault("is busy", "busy"), asyncio.get_running_loop().time())
-            shared.give_back(server)
+            shared.record_fault(server, Fault("is busy", "busy"), asyncio.get_running_loop().time())
+            shared.release(server)
 
     async def all_at_once() -> None:
         shared = Servers([Server("http://localhost/v1", None, 1.0)], 4)

@@ -123,7 +123,7 @@ def test_progress_within_a_group(tmp_path: Path) -> None:
     told: list[int] = []
 
     class Telling(FakeTeacher):
-        def complete_telling(
+        def complete_with_progress(
             self, requests: Sequence[Request], tell: Callable[[int], object]
         ) -> list[list[Completion]]:
             for worth in (0, 1, 2):

@@ -14,7 +14,7 @@ import tiny
 import torch
 from omegaconf import DictConfig
 
-from valign.cli.main import Job
+from valign.cli.main import HydraJob
 from valign.core.errors import ValignError
 from valign.core.files import write_json
 from valign.core.records import Instruction
@@ -140,7 +140,7 @@ def test_a_run_notes_its_last_stages_error(
 
 
 def test_a_sweeper_gets_what_the_task_returns(compose_config: Callable[..., DictConfig]) -> None:
-    assert Job(lambda _: 0.25).run(compose_config()) == 0.25
+    assert HydraJob(lambda _: 0.25).run(compose_config()) == 0.25
 
 
 def test_the_sweep_holds_pairs_out(compose_config: Callable[..., DictConfig]) -> None:

@@ -13,7 +13,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from valign.config import messages
 from valign.config.schema import SCHEMAS, key_type, keys
-from valign.core.errors import ValignError
+from valign.core.errors import ValignError, first_line
 
 EXTRAS = {"hydra/sweeper=optuna": "sweep", "hydra/launcher=submitit_slurm": "slurm"}
 
@@ -39,13 +39,9 @@ def explain(error: Exception, config_name: str = "config") -> ValignError:
         return messages.missing(found[1])
     if isinstance(error, InterpolationResolutionError):
         return ValignError(
-            f"{error.full_key}: cannot resolve its value ({_first_line(error)}); check what ${{...}} names."
+            f"{error.full_key}: cannot resolve its value ({first_line(error)}); check what ${{...}} names."
         )
     return _bad_key_or_value(error, schema)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def _bad_syntax(error: OverrideParseException) -> ValignError:
@@ -65,7 +61,7 @@ def _bad_syntax(error: OverrideParseException) -> ValignError:
 def _unknown_option(error: MissingConfigException) -> ValignError:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
-        return ValignError(f"{_first_line(error)}; check the name of the config and its folder.")
+        return ValignError(f"{first_line(error)}; check the name of the config and its folder.")
     options = [option for option in error.options or [] if not option.startswith("_")]
     plus = "+" if group == "experiment" else ""
     if not options:
@@ -82,7 +78,7 @@ def _bad_key_or_value(error: Exception, schema: type) -> ValignError:
     while inner is not None and not isinstance(inner, OmegaConfBaseException):
         inner = inner.__cause__ or inner.__context__
     if inner is None:
-        return _bad_choice(_first_line(error), str(error))
+        return _bad_choice(first_line(error), str(error))
     file = re.match(r"In '([^']+)':", str(error))
     place = f"conf/{file[1]}.yaml: " if file else ""
     key = inner.full_key or ""
@@ -91,7 +87,7 @@ def _bad_key_or_value(error: Exception, schema: type) -> ValignError:
         known = [] if key.startswith("hydra.") else keys(schema)
         return ValignError(f"{place}{messages.unknown_key(key, known)}")
     override = re.match(r"Error merging override \+*(.*)", str(error))
-    given = re.search(r"[Vv]alue:? '?(.*?)'?(?: of type .*| is not a .*)?$", _first_line(inner))
+    given = re.search(r"[Vv]alue:? '?(.*?)'?(?: of type .*| is not a .*)?$", first_line(inner))
     shown = override[1] if override else f"{key}={given[1]}" if given else key
     return ValignError(f"{place}{shown}: {key} has to be {_type_words(kind)}.")
 

@@ -18,10 +18,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from valign.cli.explain import _first_line, explain
+from valign.cli.explain import explain
 from valign.config import checks, run_identity
 from valign.config.schema import SCHEMAS, keys
-from valign.core.errors import INTERRUPTED, Interrupted, ValignError
+from valign.core.errors import INTERRUPTED, Interrupted, ValignError, first_line
 from valign.distributed import place
 
 USER_ERROR = 2
@@ -47,7 +47,7 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     run_identity.register()
-    job = Job(task)
+    job = HydraJob(task)
     try:
         _check_options(sys.argv[1:], config_name)
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(job.run)()
@@ -65,14 +65,14 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
         if type(error).__module__.partition(".")[0] != "submitit":
             raise
         if isinstance(error.__cause__, subprocess.CalledProcessError):
-            _stop(f"the jobs were not submitted: {_first_line(error)}; see hydra.launcher's settings.")
-        _stop(f"a job of the multirun ended without a result: {_first_line(error)}; its log is in the runs' .submitit.")
+            _stop(f"the jobs were not submitted: {first_line(error)}; see hydra.launcher's settings.")
+        _stop(f"a job of the multirun ended without a result: {first_line(error)}; its log is in the runs' .submitit.")
     if job.exit_code:
         sys.exit(job.exit_code)
 
 
-def show(text: str) -> None:
-    """Print a text; a reader that closes the pipe, such as ``head``, has seen enough."""
+def print_text(text: str) -> None:
+    """Print a text on stdout; a reader that closes the pipe early, such as ``head``, is no error."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -83,17 +83,17 @@ def _stop_printing() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Job:
+class HydraJob:
     """A task as Hydra calls it, once for each job, and how that went.
 
     Attributes:
-        started: Whether a job began, so that what goes wrong is no longer the command line's fault.
+        started: Whether a job began; an error before that is the command line's.
         exit_code: 0, or that of the first job that ended with a ``ValignError``, which has been printed.
         bugs: The other exceptions that jobs raised.
     """
 
     def __init__(self, task: Callable[[DictConfig], object]) -> None:
-        """Remember the task and the process, which a launcher for clusters leaves."""
+        """Keep the task, and the process, by which a job that a launcher runs on a cluster is told."""
         self.task = task
         self.process = os.getpid()
         self.started = False
@@ -101,13 +101,20 @@ class Job:
         self.bugs: list[Exception] = []
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Come to life in a job on a cluster, where nothing has registered the resolvers of ``conf/`` yet."""
+        """Unpickle in a job on a cluster, where nothing has registered the resolvers of ``conf/`` yet."""
         self.__dict__.update(state)
         os.environ["HYDRA_FULL_ERROR"] = "1"
         run_identity.register()
 
     def run(self, cfg: DictConfig) -> object:
-        """Check the config and run the task; what it returns is what a sweeper lowers, None where it failed."""
+        """Check the config and run the task.
+
+        Args:
+            cfg: The composed config.
+
+        Returns:
+            What the task returns, the value that a sweeper minimises; None where it failed.
+        """
         try:
             self.started = True
             _check(cfg)
@@ -117,7 +124,7 @@ class Job:
             text = f"{error} [job: {' '.join(run_identity.task_overrides())}]" if sweeping else str(error)
             if os.getpid() != self.process:
                 raise ValignError(text) from None
-            _say(text)
+            print_error(text)
             self.exit_code = self.exit_code or error.exit_code
             if isinstance(error, Interrupted):  # the signal was for the whole multirun
                 sys.exit(error.exit_code)
@@ -135,15 +142,16 @@ def _check(cfg: DictConfig) -> None:
         raise explain(error, HydraConfig.get().job.config_name or "config") from None
 
 
-def _say(message: str) -> None:
-    if not place.speaks():
+def print_error(message: str) -> None:
+    """Print an error in one line on stderr; where all processes of a run have it, one of them does."""
+    if not place.prints_errors():
         return
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
 
 
 def _stop(message: str, code: int = USER_ERROR) -> NoReturn:
-    _say(message)
+    print_error(message)
     sys.exit(code)
 
 

@@ -32,7 +32,7 @@ from valign.config.schema import (
 from valign.core.errors import ValignError
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
-from valign.teachers.servers import without_login
+from valign.teachers.urls import strip_login
 from valign.training.preference import PreferenceLoss
 
 EMBEDDED = ("embedded:smollm2-135m",)
@@ -186,7 +186,7 @@ def _check_urls(key: str, urls: Iterable[str]) -> None:
     for url in urls:
         if not re.match(r"https?://[^/\s]", url):
             raise ValignError(
-                f"{key}.base_urls: {without_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
+                f"{key}.base_urls: {strip_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
             )
 
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from valign.config.schema import (
     SCHEMAS,
 )
-from valign.teachers.servers import without_login
+from valign.teachers.urls import strip_login
 
 NOT_IN_RUN_NAME = (
     "artifacts",
@@ -97,7 +97,7 @@ def shareable(cfg: DictConfig) -> DictConfig:
     for key in ASKED:
         teacher = OmegaConf.select(copy, key)
         if teacher is not None and teacher.get("base_urls"):
-            teacher.base_urls = [without_login(url) for url in teacher.base_urls]
+            teacher.base_urls = [strip_login(url) for url in teacher.base_urls]
     return copy
 
 

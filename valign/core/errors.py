@@ -3,6 +3,12 @@
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message without a final stop; its class where it has no message."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
 class ValignError(Exception):
     """Bad input or an impossible set-up; its message is one line that names the remedy.
 

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,18 +72,115 @@ def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
     return value
 
 
-def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
-    """Write rows to a file in one step (a reader never sees half of it); return their number."""
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Give the path of a partial file; it takes the place of ``path`` when the block ends well, and goes when it fails.
+
+    A reader sees the old file or the new one, never half of it. The partial file always has the same name, so that what
+    a killed process left is overwritten by the next one. Where two processes may write the same file, they need a lock.
+
+    Args:
+        path: The file to write; its folder is made.
+
+    Yields:
+        The path at which the block creates the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    partial = _partial(path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of bytes, whole or not at all."""
+    with write_atomically(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
+    with write_atomically(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value, indented, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
+    """Write rows, one JSON object a line, whole or not at all.
+
+    Args:
+        path: The file.
+        rows: Dictionaries or records; they are written as they come, so that not all have to be in memory.
+
+    Returns:
+        Their number.
+    """
     count = 0
-    with part.open("w", encoding="utf-8") as file:
+    with write_atomically(path) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:
             data = row if isinstance(row, dict) else to_dict(row)
             file.write(json.dumps(data, ensure_ascii=False) + "\n")
             count += 1
-    os.replace(part, path)
     return count
+
+
+@contextmanager
+def write_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder; it takes the place of ``folder`` when the block ends well, and goes when it fails.
+
+    The partial folder always has the same name, so that what a killed process left is removed by the next one. Where
+    two processes may write the same folder, they need a lock.
+
+    Args:
+        folder: The folder to write; one that is there already is replaced.
+
+    Yields:
+        The folder to fill.
+    """
+    partial = _partial(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if folder.is_dir() and any(folder.iterdir()):
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """Give an empty folder; it becomes ``output`` when the block ends well, and goes when it fails.
+
+    Args:
+        output: The value of the key ``output``; not there yet, or empty.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        ValignError: ``output`` is there and not empty, or cannot be written.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
+    try:
+        with write_folder(output) as partial:
+            yield partial
+    except OSError as error:
+        raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
+
+
+def _partial(path: Path) -> Path:
+    """Return where a file or folder is written before it is complete: beside its place, so that it can be renamed."""
+    absolute = path.absolute()
+    return absolute.with_name(f".{absolute.name}.part")
 
 
 def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
@@ -116,43 +212,11 @@ def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
     return rows
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one step, so that a reader sees the whole file or none."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    os.replace(part, path)
-
-
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-@contextmanager
-def new_folder(output: Path) -> Iterator[Path]:
-    """Give a folder to be filled; it becomes ``output`` when the block ends well, and is gone when it does not.
-
-    Raises:
-        ValignError: ``output`` is there and not empty, or cannot be written.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
-    part = None
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-        yield part
-        part.chmod(0o755)
-        os.replace(part, output)
-    except OSError as error:
-        raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
-
-
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a JSONL file of plain objects."""
-    import json
-
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -27,7 +27,7 @@ def memory_of(error: BaseException) -> str | None:
 
 
 @contextlib.contextmanager
-def explained(what: str, remedies: Callable[[], Sequence[str]]) -> Iterator[None]:
+def describe_out_of_memory(what: str, remedies: Callable[[], Sequence[str]]) -> Iterator[None]:
     """Say what to lower where memory runs out inside.
 
     Args:
@@ -46,6 +46,6 @@ def explained(what: str, remedies: Callable[[], Sequence[str]]) -> Iterator[None
         raise ValignError(f"{what} ran out of {memory}: {'; or '.join(remedies())}.") from error
 
 
-def halved(key: str, value: int) -> str:
+def suggest_half(key: str, value: int) -> str:
     """Return the remedy that a setting be half of what it is."""
     return f"lower {key}={value}, for example to {max(1, value // 2)}"

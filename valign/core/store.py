@@ -40,20 +40,25 @@ def code_digest(*parts: str) -> str:
     """Return a hash of the package's own source files, so that other code builds its artifacts anew.
 
     Args:
-        *parts: Folders or files below ``valign/``, for example ``synthesis`` or ``models.py``.
+        *parts: Folders or files below ``valign/``, for example ``synthesis`` or ``core/text.py``.
+
+    Raises:
+        ValueError: There is no such folder or file, so that no change in it would be noticed.
     """
     root = Path(__file__).resolve().parents[1]
+    if absent := [part for part in parts if not (root / part).exists()]:
+        raise ValueError(f"valign/{absent[0]} does not exist; name the parts of the code that decide the artifact")
     found = [[root / part] if part.endswith(".py") else (root / part).rglob("*.py") for part in parts]
     files = [file for group in found for file in group]
     return digest(sorted(f"{file.relative_to(root)} {file_digest(file)}" for file in files))
 
 
-def complete(folder: Path) -> bool:
-    """Tell whether a stage's folder is complete, which its manifest, written last, says."""
+def is_complete(folder: Path) -> bool:
+    """Tell whether an artifact is complete: its manifest is there, which is written last."""
     return (folder / MANIFEST).is_file()
 
 
-def stage(
+def build_artifact(
     root: Path,
     name: str,
     config: Mapping[str, Any],
@@ -79,7 +84,7 @@ def stage(
     """
     key = digest({"stage": name, "config": config, "inputs": inputs})
     folder = root / name / key
-    if complete(folder):
+    if is_complete(folder):
         say(f"{name}: {folder} (already there)")
         return folder
     try:
@@ -93,7 +98,7 @@ def stage(
         say(f"{name}: another process builds {folder}; waiting for it")
         lock.acquire()
     try:
-        if complete(folder):
+        if is_complete(folder):
             return folder
         say(f"{name}: building {folder}")
         started = time.time()

@@ -26,7 +26,7 @@ def device_of(accelerator: str) -> str:
 def own_device(accelerator: str, ranks: Ranks) -> str:
     """Return the device that this process has for itself, for example ``cuda:1``."""
     device = device_of(accelerator)
-    if device == "cpu" or ranks.world == 1:
+    if device == "cpu" or ranks.world_size == 1:
         return device
     import torch
 

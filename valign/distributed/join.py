@@ -4,52 +4,64 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import timedelta
 
 from valign.core.errors import Interrupted, ValignError
+from valign.distributed.key_store import OPEN_SECONDS, open_store
 from valign.distributed.place import LOCAL, PROCESS, Place
-from valign.distributed.ranks import LOST_CONNECTION, Ranks
+from valign.distributed.ranks import Ranks
+from valign.distributed.watch import Watch
+
+LOST_CONNECTION = re.compile(r"connection (closed|reset)|broken pipe|remote process exited|timed out", re.IGNORECASE)
 
 
 @contextlib.contextmanager
-def joined(asked: int | None, wait_seconds: float, sweeping: bool = False) -> Iterator[Ranks]:
+def connect(processes: int | None, wait_seconds: float, sweeping: bool = False) -> Iterator[Ranks]:
     """Meet the other processes of this run, and part from them in the end, or with the first error of any.
 
+    Where no launcher has started them, this process starts the others.
+
     Args:
-        asked: Processes that the settings ask for; None takes what the launcher started.
-        wait_seconds: How long they wait for the first.
+        processes: How many the settings ask for; None takes those that the launcher has started.
+        wait_seconds: The longest time that a process waits for another one.
         sweeping: Whether this is a job of a multirun, which cannot be started again as other ranks.
 
+    Yields:
+        The processes, seen from this one.
+
     Raises:
-        ValignError: There are more or fewer processes than asked for.
+        ValignError: There are more or fewer processes than asked for, the port is taken, or the others do not come.
     """
     place = PROCESS.place
-    spawning = asked is not None and asked > 1 and not place.launcher
-    if asked is not None and place.launcher and asked != place.world:
+    spawning = processes is not None and processes > 1 and not place.launcher
+    if processes is not None and place.launcher and processes != place.world_size:
         raise ValignError(
-            f"trainer.devices x trainer.num_nodes is {asked}, and {place.launcher} started {place.world} processes; "
-            "set both to what was started: one process for each device."
+            f"trainer.devices x trainer.num_nodes is {processes}, and {place.launcher} started {place.world_size} "
+            "processes; set both to what was started: one process for each device."
         )
     if spawning:
         if sweeping:
             raise ValignError("a multirun trains on one device in each job; use a run without -m for several.")
-        place = Place(0, asked or 1, port=_free_port())
-    ranks = Ranks(place, wait_seconds)
-    if spawning:
-        ranks.spawn()
+        place = Place(0, processes or 1, port=_free_port())
+    children = _start_others(place) if spawning else []
     try:
-        ranks.connect()
+        ranks = _meet(place, wait_seconds, children)
     except ValignError:
-        PROCESS.joined = True
+        PROCESS.connected = True
         raise
-    PROCESS.joined = True
-    if not ranks.first:
+    PROCESS.connected = True
+    if not ranks.is_first:
         logging.getLogger("valign").setLevel(logging.WARNING)
     try:
         yield ranks
     except BaseException as error:
-        if ranks.world == 1:
+        if ranks.world_size == 1:
             raise
         lost = isinstance(error, RuntimeError) and LOST_CONNECTION.search(str(error))
         cause = Interrupted(f"rank {ranks.rank} has lost another process.") if lost else error
@@ -62,8 +74,43 @@ def joined(asked: int | None, wait_seconds: float, sweeping: bool = False) -> It
     ranks.end()
 
 
+def _start_others(place: Place) -> list[subprocess.Popen[bytes]]:
+    """Start the other processes of a run on this machine: this command again, with their ranks."""
+    children = []
+    for rank in range(1, place.world_size):
+        own = {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(place.world_size),
+            "LOCAL_WORLD_SIZE": str(place.world_size),
+            "MASTER_ADDR": LOCAL,
+            "MASTER_PORT": str(place.port),
+            "VALIGN_PORT": str(place.port),
+        }
+        command = [sys.executable, *sys.orig_argv[1:]]
+        children.append(subprocess.Popen(command, env={**os.environ, **own}))
+    return children
+
+
+def _meet(place: Place, wait_seconds: float, children: list[subprocess.Popen[bytes]]) -> Ranks:
+    """Open the store, wait until every process has done so, and begin to watch them."""
+    if place.world_size == 1:
+        return Ranks(place, wait_seconds)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # one line says that a connection is lost, no stack in C++
+    store = open_store(place, is_host=place.rank == 0)
+    watched = open_store(place, is_host=False)
+    try:
+        store.set(f"here/{place.rank}", "")
+        store.wait([f"here/{rank}" for rank in range(place.world_size)], timedelta(seconds=OPEN_SECONDS))
+    except RuntimeError:
+        raise ValignError(
+            f"rank {place.rank} waited {OPEN_SECONDS:.0f} s for all {place.world_size} processes; did each start?"
+        ) from None
+    return Ranks(place, wait_seconds, store, Watch(place, watched, children))
+
+
 def _free_port() -> int:
-    """Return the first of two neighbouring free ports."""
+    """Return the first of two neighbouring free ports: for the store, and for PyTorch's process group."""
     while True:
         with socket.socket() as one, socket.socket() as two:
             one.bind((LOCAL, 0))

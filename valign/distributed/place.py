@@ -15,7 +15,7 @@ class Place:
 
     Attributes:
         rank: Its number, from 0.
-        world: How many there are.
+        world_size: How many there are.
         local_rank: Its number on its machine.
         node: The machine's number.
         launcher: ``srun``, ``torchrun``, or nothing where there is none.
@@ -24,7 +24,7 @@ class Place:
     """
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     local_rank: int = 0
     node: int = 0
     launcher: str = ""
@@ -37,7 +37,7 @@ def find_place(environment: Mapping[str, str] | None = None) -> Place:
 
     >>> find_place({"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "0",
     ...             "SLURM_NODEID": "1", "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "gpu[03-04]"})
-    Place(rank=1, world=2, local_rank=0, node=1, launcher='srun', address='gpu03', port=10182)
+    Place(rank=1, world_size=2, local_rank=0, node=1, launcher='srun', address='gpu03', port=10182)
     """
     e = os.environ if environment is None else environment
     if int(e.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and e.get("SLURM_STEP_ID", "").isdigit():
@@ -74,9 +74,15 @@ def first_host(nodes: str) -> str:
 
 @dataclass
 class _Process:
-    """What this process knows about itself, for messages that one of all is to print."""
+    """What this process knows about itself, by which one of several prints an error that all of them have.
 
-    joined: bool = False
+    Attributes:
+        connected: Whether it has met the others, or given up to.
+        silent: Whether another process prints this one's error.
+        place: Where it stands.
+    """
+
+    connected: bool = False
     silent: bool = False
     place: Place = field(default_factory=find_place)
 
@@ -84,6 +90,6 @@ class _Process:
 PROCESS = _Process()
 
 
-def speaks() -> bool:
-    """Tell whether this process prints its mistakes: of several with the same one, before they meet, the first does."""
-    return (PROCESS.joined and not PROCESS.silent) or PROCESS.place.rank == 0
+def prints_errors() -> bool:
+    """Tell whether this process prints its errors; before the processes have met, only the first one does."""
+    return (PROCESS.connected and not PROCESS.silent) or PROCESS.place.rank == 0

@@ -1,4 +1,4 @@
-"""Signals that ask for an end, from SLURM or by Ctrl-C: a training finishes its step and saves; all else just ends."""
+"""Signals that ask a run to end, from SLURM or by Ctrl-C: a training first saves; everything else ends at once."""
 
 from __future__ import annotations
 
@@ -12,35 +12,41 @@ from types import FrameType
 
 from valign.core.errors import Interrupted
 
-HEEDED = (signal.SIGTERM, signal.SIGUSR1)
-LEFT = (*HEEDED, signal.SIGUSR2)  # the last is submitit's
+STOPPING = (signal.SIGTERM, signal.SIGUSR1)
+HANDLED = (*STOPPING, signal.SIGUSR2)  # the last is submitit's
 Handler = Callable[[int, FrameType | None], object]
 
 
 class _State:
-    """What was received, whose handler waits for it, and whether a training looks at it."""
+    """The signals of this process.
+
+    Attributes:
+        received: The signal that asked for an end, if one did.
+        owner: The handler of somebody else that waits for it.
+        deferring: Whether signals are only noted at the moment.
+    """
 
     received: signal.Signals | None = None
     owner: Handler | None = None
-    training = False
+    deferring = False
 
 
 @contextlib.contextmanager
-def heeded() -> Iterator[None]:
-    """Let a signal end the run in an orderly way: exit code 75, and the same command goes on.
+def stop_on_signal() -> Iterator[None]:
+    """Let a signal end the run in an orderly way, with exit code 75; the same command then continues it.
 
-    Ctrl-C is heeded likewise, with exit code 130; a second one ends a training without saving. A signal that somebody
-    else handles already, such as submitit, is left to them; while a model is trained they get it behind the step, when
-    all is saved.
+    Ctrl-C does the same, with exit code 130; a second one ends a training without saving. A signal for which somebody
+    else, such as submitit, has a handler already is left to that handler. While a model is trained, the handler is
+    called after the step, when everything is saved.
     """
     _State.received = _State.owner = None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {}
-    for number in LEFT:
+    for number in HANDLED:
         handler = signal.getsignal(number)
-        if handler == signal.SIG_DFL and number in HEEDED:
+        if handler == signal.SIG_DFL and number in STOPPING:
             before[number] = signal.signal(number, _receive)
         elif callable(handler):
             before[number] = signal.signal(number, partial(_keep_for, handler))
@@ -55,32 +61,35 @@ def heeded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def training() -> Iterator[None]:
-    """While this lasts, a signal is only noted; whoever trains asks ``asked`` after each step, except the last."""
-    _State.training = True
+def defer_signals() -> Iterator[None]:
+    """Only note signals while a model is trained; the training looks at ``received`` after each step but the last.
+
+    A signal that came during the last step takes effect when the block ends.
+    """
+    _State.deferring = True
     try:
         yield
     finally:
-        _State.training = False
+        _State.deferring = False
     if _State.received == signal.SIGINT:
         raise KeyboardInterrupt
-    if _State.received is not None and not hand_over(f"{_State.received.name}: at the last step"):
+    if _State.received is not None and not pass_on(f"{_State.received.name}: at the last step"):
         _receive(_State.received, None)
 
 
-def asked() -> signal.Signals | None:
+def received() -> signal.Signals | None:
     """Return the signal that asked for an end, if one did."""
     return _State.received
 
 
-def hand_over(text: str) -> bool:
-    """Give the signal that asked for an end to whoever else handles it, who may end the process.
+def pass_on(text: str) -> bool:
+    """Call somebody else's handler for the signal that asked for an end; it may end the process.
 
     Args:
-        text: What is said before.
+        text: Printed on stderr before.
 
     Returns:
-        Whether somebody did and the training goes on; False where the signal is ours.
+        Whether there was such a handler, after which the training goes on; False where the signal is ours.
     """
     owner, number = _State.owner, _State.received
     if owner is None or number is None:
@@ -92,14 +101,14 @@ def hand_over(text: str) -> bool:
 
 
 def _keep_for(owner: Handler, number: int, frame: FrameType | None) -> None:
-    if _State.training:
+    if _State.deferring:
         _State.received, _State.owner = signal.Signals(number), owner
     else:
         owner(number, frame)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if not _State.training or _State.received is not None:
+    if not _State.deferring or _State.received is not None:
         raise KeyboardInterrupt
     _State.received, _State.owner = signal.SIGINT, None
     print("\nCtrl-C: the step is finished and saved first; once more ends at once", file=sys.stderr, flush=True)
@@ -107,6 +116,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _receive(number: int, frame: FrameType | None) -> None:
     _State.received, _State.owner = signal.Signals(number), None
-    if not _State.training:
+    if not _State.deferring:
         print(f"{_State.received.name}: ending; the same command goes on from what is complete", file=sys.stderr)
         sys.exit(Interrupted.exit_code)

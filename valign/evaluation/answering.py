@@ -91,13 +91,13 @@ def complete(
         label: For the progress bar.
         ranks: The run's processes, all of which call this.
     """
-    if ranks.world == 1:
+    if ranks.world_size == 1:
         return CachedTeacher(generator, cache).complete_all(requests, label)
     unique = list({request_key(generator.id, request): request for request in requests}.values())
     batches = generator.batches(unique)
-    cached = CachedTeacher(generator, cache) if ranks.first else None
-    todo = ranks.share(lambda: [i for i, batch in enumerate(batches) if cached and cached.lacks(unique, batch)])
-    for start in range(0, len(todo), ranks.world):
+    cached = CachedTeacher(generator, cache) if ranks.is_first else None
+    todo = ranks.broadcast(lambda: [i for i, batch in enumerate(batches) if cached and cached.lacks(unique, batch)])
+    for start in range(0, len(todo), ranks.world_size):
         own = [unique[i] for batch in todo[start:][ranks.rank : ranks.rank + 1] for i in batches[batch]]
         parts = ranks.gather([[asdict(c) for c in row] for row in generator.complete(own)] if own else [])
         for batch, rows in zip(todo[start:], parts, strict=False):

@@ -69,7 +69,7 @@ def likelihoods(
     own: list[tuple[int, float, float | None]] = []
     with torch.inference_mode(), progress(len(questions), f"{arm} likelihoods", "questions") as bar:
         begun = _begin(generator, rendered)
-        for group in groups[ranks.rank :: ranks.world]:
+        for group in groups[ranks.rank :: ranks.world_size]:
             logps, first = _score(generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group], begun)
             for place, i in enumerate(group):
                 verdict = None

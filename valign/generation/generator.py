@@ -71,10 +71,12 @@ class Generator:
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """Complete requests of one sampling setting; see ``Teacher``."""
-        return self.complete_telling(requests, lambda _: None)
+        return self.complete_with_progress(requests, lambda _: None)
 
-    def complete_telling(self, requests: Sequence[Request], tell: Callable[[int], object]) -> list[list[Completion]]:
-        """Complete requests of one sampling setting; see ``TellingTeacher``."""
+    def complete_with_progress(
+        self, requests: Sequence[Request], tell: Callable[[int], object]
+    ) -> list[list[Completion]]:
+        """Complete requests of one sampling setting; see ``ProgressTeacher``."""
         prompts = [render(self.tokenizer, r.messages).ids for r in requests]
         n = requests[0].sampling.n
         with torch.inference_mode():

@@ -7,12 +7,12 @@ import importlib.util
 import io
 import logging
 import os
-import shutil
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 from valign.core.errors import ValignError
+from valign.core.files import write_folder, write_text
 from valign.models.huggingface import quiet
 from valign.models.identity import DIGEST, weights_digest
 from valign.models.random_model import TINY, _write_tiny
@@ -66,12 +66,10 @@ def _once(folder: Path, build: Callable[[Path], None]) -> Path:
             f"{folder.parent} is not writable ({error.strerror}); set VALIGN_CACHE to another folder."
         ) from None
     try:
-        part = folder.with_name(folder.name + ".part")
         if not folder.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-            build(part)
-            (part / DIGEST).write_text(weights_digest(part) + "\n")
-            os.replace(part, folder)
+            with write_folder(folder) as partial:
+                build(partial)
+                write_text(partial / DIGEST, weights_digest(partial) + "\n")
     finally:
         lock.release()
     return folder

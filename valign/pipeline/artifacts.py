@@ -16,7 +16,7 @@ from valign.config.arguments import limits_of, plain, settings_of, teacher_of
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference, Question
-from valign.core.store import code_digest, digest, file_digest, stage
+from valign.core.store import build_artifact, code_digest, digest, file_digest
 from valign.documents.changes import compare
 from valign.documents.clauses import clause_text
 from valign.documents.shipped import shipped_questions
@@ -40,7 +40,7 @@ from valign.pipeline.worker import ANSWERS, Process
 from valign.retrieval.embedder import Embedder
 from valign.retrieval.search import LOOKED_UP, WHOLE, recall_at_k, select
 from valign.runs.layout import JUDGEMENTS
-from valign.runs.tracking import lasting
+from valign.runs.tracking import ignore_lost_logger
 from valign.synthesis.budget import Budget, DryTeacher, dry_pass
 from valign.synthesis.build import TEMPLATES, synthesize
 from valign.synthesis.dataset import FUNNEL, PREFERENCES, QUESTIONS, SFT, latest_source, write_source
@@ -113,7 +113,7 @@ class Pipeline(Process):
                 raise ValignError(f"{folder} is not there; start from the folder that the run was started from.")
         else:
             say = log.debug if (key or name) in self.hashes else log.info  # told once in a run
-            folder = stage(self.artifacts, name, config, inputs, build, say=say)
+            folder = build_artifact(self.artifacts, name, config, inputs, build, say=say)
         self.hashes[key or name] = folder.name
         self.timings[key or name] = float(read_json(folder / "manifest.json")["seconds"])
         return folder
@@ -294,12 +294,12 @@ class Pipeline(Process):
         def build(folder: Path) -> dict[str, Any]:
             fresh.append(folder)
             part = {"name": name, "folder": str(folder), "rows": str(self.data / rows), "replay": replay}
-            self.ranks.order("train", **part, before=[str(path) for path in before])
+            self.ranks.command("train", **part, before=[str(path) for path in before])
             return self.train_part(**part, before=[str(path) for path in before])
 
         folder = self.stage(name, config, inputs, build, key="_".join(path))
         if self.logger and not fresh and folder not in self._replayed:
-            with lasting(name, f"its curves are in {folder}"):
+            with ignore_lost_logger(name, f"its curves are in {folder}"):
                 for step, values in curves_by_step(folder):
                     self.logger.log_metrics({f"{name}/{key}": value for key, value in values.items()}, step)
         self._replayed.add(folder)
@@ -372,7 +372,7 @@ class Pipeline(Process):
 
         def build(folder: Path) -> dict[str, Any]:
             part: dict[str, Any] = {"name": name, "folder": str(folder), "weights": [str(path) for path in weights]}
-            self.ranks.order("tax", **part)
+            self.ranks.command("tax", **part)
             return self.tax_part(**part)
 
         return self.stage("tax", config, inputs, build, f"tax/{name}")
@@ -427,7 +427,7 @@ class Pipeline(Process):
             answers = self._ask_server(self.server, folder, arm, questions, retrieved)
             part["measure_only"] = True
         if self.server is None or self.server.measures:
-            self.ranks.order("answer", **part, questions=[to_dict(q) for q in questions])
+            self.ranks.command("answer", **part, questions=[to_dict(q) for q in questions])
             own, likely = self.answer_part(**part, questions=questions)
             answers = answers or own
         measured = (likely.reference_nll, likely.verdict_preference) if likely else (None, None)

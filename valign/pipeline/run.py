@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from valign.config.arguments import plain
 from valign.config.run_identity import HOW_THE_TEACHER_IS_ASKED, NOT_RESULTS, shareable
 from valign.core.errors import ValignError
-from valign.core.files import read_json, to_dict, write_json
+from valign.core.files import read_json, to_dict, write_json, write_text
 from valign.core.store import code_digest, digest, file_digest
 from valign.distributed.devices import device_of
 from valign.pipeline import scoring, size_checks
@@ -24,7 +24,15 @@ from valign.reporting.study import compare
 from valign.reporting.write import comparison_table, write_page
 from valign.runs import layout
 from valign.runs.layout import ARTIFACTS, RUN, VALIDATION
-from valign.runs.tracking import lasting, log_answers, log_comparison, log_config, log_scores, make_logger, tracked
+from valign.runs.tracking import (
+    closing_logger,
+    ignore_lost_logger,
+    log_answers,
+    log_comparison,
+    log_config,
+    log_scores,
+    make_logger,
+)
 from valign.synthesis.filters import funnel_table
 
 log = logging.getLogger(__name__)
@@ -60,7 +68,7 @@ def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str,
     """Write what belongs to the run as a whole: its own arm's scores on top, and ``run.json``."""
     own = folder / "arms" / arms[-1].name
     for name in ("scores.json", "answers.jsonl", "values.jsonl"):
-        (folder / name).write_text((own / name).read_text(encoding="utf-8"), encoding="utf-8")
+        write_text(folder / name, (own / name).read_text(encoding="utf-8"))
     document = pipeline.document
     details = {
         "state": state,
@@ -142,14 +150,14 @@ def run(pipeline: Pipeline) -> float | None:
     folder = Path(config.run_dir).expanduser()
     state = state_of(pipeline, decides)
     arms = arms_of(config.recipe.stages, config.recipe.retrieval, config.recipe.retriever)
-    if layout.complete(folder, state):
+    if layout.run_is_current(folder, state):
         log.info("%s is complete; nothing to do", folder)
         show(folder, compare([folder]))
         return layout.validation_error(folder)
     device_of(config.trainer.accelerator)  # a GPU that is not there is noticed here, not behind the teacher's calls
     folder.mkdir(parents=True, exist_ok=True)
     (folder / layout.RUN).unlink(missing_ok=True)  # what is there is complete no more, and other settings may be mixed
-    OmegaConf.save(shared, folder / "config.yaml", resolve=True)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(shared, resolve=True))
     settings = plain(config.logger)
     logger = make_logger(
         settings.pop("kind"),
@@ -159,8 +167,8 @@ def run(pipeline: Pipeline) -> float | None:
         job_type=config.recipe.name,
         folder=folder,
     )
-    with tracked(logger) as tracker:
-        with lasting("settings", f"they are in {folder}"):
+    with closing_logger(logger) as tracker:
+        with ignore_lost_logger("settings", f"they are in {folder}"):
             log_config(tracker, resolved)
         pipeline.logger = tracker
         size_checks.warn_of_size(pipeline, config.recipe.stages)
@@ -170,7 +178,7 @@ def run(pipeline: Pipeline) -> float | None:
         write_run(pipeline, folder, arms, state, resolved)
         comparison = compare([folder])
         write_page(comparison, folder / layout.PAGE)
-        with lasting("scores", f"they are in {folder}"):
+        with ignore_lost_logger("scores", f"they are in {folder}"):
             for arm in comparison.arms:
                 log_scores(tracker, arm.scores)
             log_comparison(tracker, read_json(folder / layout.COMPARISON))

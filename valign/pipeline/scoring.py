@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl
+from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl, write_text
 from valign.core.records import Answer, Question
 from valign.evaluation.probes.scores import probe_scores
 from valign.evaluation.scores import difference, score_arm
@@ -52,8 +52,7 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
     (folder / JUDGEMENTS).unlink(missing_ok=True)
     judged = pipeline.judgements([arm.name for arm in arms], folders)
     if judged is not None:
-        text = (judged / JUDGEMENTS).read_text(encoding="utf-8")
-        (folder / JUDGEMENTS).write_text(text, encoding="utf-8")
+        write_text(folder / JUDGEMENTS, (judged / JUDGEMENTS).read_text(encoding="utf-8"))
 
 
 def _tax(pipeline: Pipeline, arm: Arm, samples: int) -> dict[str, Any]:
@@ -73,5 +72,4 @@ def write_scores(folder: Path, scores: dict[str, Any], answers: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "scores.json", scores)
     for name in ("answers.jsonl", "values.jsonl"):
-        text = (answers / name).read_text(encoding="utf-8")
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, (answers / name).read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_jsonl
-from valign.core.out_of_memory import explained, halved
+from valign.core.out_of_memory import describe_out_of_memory, suggest_half
 from valign.core.records import Answer, Document, Instruction, Preference, Question
 from valign.distributed.devices import own_device
 from valign.distributed.ranks import Ranks
@@ -23,10 +23,10 @@ from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
 from valign.models.identity import model_id
 from valign.models.load import policy, prepare_model
+from valign.runs.tracking import RunLogger
 
 if TYPE_CHECKING:
     from valign.evaluation.likelihoods import Likelihoods
-    from valign.runs.tracking import RunLogger
 
 ANSWERS = "completions.sqlite"
 
@@ -105,7 +105,7 @@ class Process:
 
     def follow(self) -> None:
         """Do what the first process orders, until it ends; nothing is decided, asked or written here."""
-        for name, arguments in self.ranks.orders():
+        for name, arguments in self.ranks.commands():
             if name == "train":
                 self.train_part(**arguments)
             elif name == "tax":
@@ -119,7 +119,7 @@ class Process:
         from valign.evaluation.tax.measure import measure
 
         evaluation = self.config.evaluation
-        with explained(f"measuring the tax of {name}", self._answering_remedies):
+        with describe_out_of_memory(f"measuring the tax of {name}", self._answering_remedies):
             return measure(
                 Path(folder),
                 [Path(path) for path in weights],
@@ -158,7 +158,7 @@ class Process:
         shown = [[self.document.passages[i] for i in found] for found in retrieved]
         common: dict[str, Any] = {"arm": arm, "system": self.system_prompt, "ranks": self.ranks}
         longest = c.evaluation.max_new_tokens
-        with explained(f"answering as {arm}", self._answering_remedies):
+        with describe_out_of_memory(f"answering as {arm}", self._answering_remedies):
             model, tokenizer = self._policy([Path(p) for p in weights])
             generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", c.evaluation.batch_tokens)
             answers = []
@@ -171,7 +171,7 @@ class Process:
     def _answering_remedies(self) -> list[str]:
         """Say which settings lower the memory that answering takes."""
         c = self.config
-        found = [halved(f"evaluation.{key}", c.evaluation[key]) for key in ("batch_tokens", "max_new_tokens")]
+        found = [suggest_half(f"evaluation.{key}", c.evaluation[key]) for key in ("batch_tokens", "max_new_tokens")]
         if c.base_model.precision == "float32":
             found.append("set base_model.precision=bfloat16")
         return found

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from valign.core.files import new_folder, write_json, write_jsonl
+from valign.core.files import new_folder, write_json, write_jsonl, write_text
 from valign.core.records import Instruction, Message, Preference
 from valign.provenance.dataset_card import card, dataset_name
 from valign.synthesis.dataset import DataSet
@@ -49,7 +49,7 @@ def _write(data: DataSet, folder: Path, license: str) -> None:
     _write_parquet(folder / "data" / "sft.parquet", rows)
     _write_parquet(folder / "data" / "preference.parquet", pairs)
     write_json(folder / "dataset_info.json", llama_factory(dataset_name(data)))
-    (folder / "README.md").write_text(card(data, license), encoding="utf-8")
+    write_text(folder / "README.md", card(data, license))
 
 
 def sft_row(row: Instruction) -> Row:

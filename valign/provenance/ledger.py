@@ -13,7 +13,7 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference
-from valign.core.store import complete
+from valign.core.store import is_complete
 from valign.core.text import one_line
 from valign.runs.layout import RUN
 from valign.synthesis.dataset import DATA, DataSet, Source, read_data, source_of_run
@@ -85,7 +85,7 @@ def read_ledger(artifacts: Path, runs: Path) -> Ledger:
     files = sorted(runs.rglob(RUN)) if runs.is_dir() else []
     details = {file.parent: values for file in files if (values := _details(file))}
     by_data = {values["artifacts"]["data"]: values for values in details.values()}
-    folders = [folder for folder in (artifacts / DATA).glob("*") if complete(folder)]
+    folders = [folder for folder in (artifacts / DATA).glob("*") if is_complete(folder)]
     folders.sort(key=lambda folder: (folder / "manifest.json").stat().st_mtime_ns, reverse=True)
     data = [found for folder in folders if (found := _data(folder, by_data.get(folder.name)))]
     finished = [run for folder, values in details.items() if (run := _run(folder, values))]

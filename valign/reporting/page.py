@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from valign.core.errors import ValignError
+from valign.core.files import write_bytes
 from valign.reporting import answers, figures, tables
 from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import Comparison, Metric
@@ -82,11 +82,8 @@ def render_picture(comparison: Comparison, output: Path) -> Path:
 def _write(text: str, output: Path) -> Path:
     if output.is_dir():
         raise ValignError(f"report {output} is a folder; give the path of a file.")
-    part = output.with_name(output.name + ".part")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(text.encode("utf-8", errors="replace"))
-        os.replace(part, output)
+        write_bytes(output, text.encode("utf-8", errors="replace"))
     except OSError as error:
         raise ValignError(f"report {output} cannot be written ({error.strerror}); choose another path.") from None
     return output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from valign.core.files import write_json
+from valign.core.files import write_json, write_text
 from valign.reporting.comparison import Comparison
 from valign.reporting.differences import differences, sentences
 from valign.reporting.exports import csv_table, latex_table
@@ -41,9 +41,9 @@ def write_page(comparison: Comparison, output: Path) -> Path:
 
 def write_tables(comparison: Comparison, output: Path) -> None:
     """Write a comparison beside its page as ``table.md``, ``table.csv`` and ``table.tex``."""
-    output.with_name("table.md").write_text(comparison_table(comparison, markdown=True) + "\n", encoding="utf-8")
-    output.with_name("table.csv").write_text(csv_table(comparison), encoding="utf-8")
-    output.with_name("table.tex").write_text(latex_table(comparison), encoding="utf-8")
+    write_text(output.with_name("table.md"), comparison_table(comparison, markdown=True) + "\n")
+    write_text(output.with_name("table.csv"), csv_table(comparison))
+    write_text(output.with_name("table.tex"), latex_table(comparison))
 
 
 def comparison_table(comparison: Comparison, *, markdown: bool = False) -> str:

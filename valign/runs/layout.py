@@ -20,8 +20,13 @@ PROBED = "probes.jsonl"
 COMPARISON = "comparison.json"
 
 
-def complete(folder: Path, state: str) -> bool:
-    """Tell whether a run's folder holds the result of this very config and these inputs."""
+def run_is_current(folder: Path, state: str) -> bool:
+    """Tell whether a run's folder is complete and holds the result of the present config, inputs and code.
+
+    Args:
+        folder: The run's folder.
+        state: A hash of everything that decides the result.
+    """
     file = folder / RUN
     return file.is_file() and (folder / PAGE).is_file() and read_json(file).get("state") == state
 

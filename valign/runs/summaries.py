@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MASK = "***"
-
-
 SECRET_KEY = re.compile(r"(^|[_.-])(api_?key|token|password|passwd|secret|credentials?)$", re.IGNORECASE)
-
-
 LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def mask_secrets(value: Any, key: str = "") -> Any:
-    """Return a JSON value with the texts behind secret keys, and the logins in URLs, replaced by ``***``.
+    """Return a JSON value with secret texts, and the logins in URLs, replaced by ``***``.
 
-    A key is secret when its last word is one: ``hf_token`` and ``api_key`` are, ``api_key_env`` and ``batch_tokens``
-    are not.
+    A text is secret by its key's last word: ``hf_token`` and ``api_key`` are, ``api_key_env`` and ``batch_tokens`` are
+    not.
+
+    Args:
+        value: Any JSON value.
+        key: The key under which it stands.
     """
     if isinstance(value, Mapping):
         return {name: mask_secrets(item, str(name)) for name, item in value.items()}
@@ -31,9 +31,15 @@ def mask_secrets(value: Any, key: str = "") -> Any:
 
 
 def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Return one arm's means, intervals and differences as a flat dictionary; see ``log_scores``.
+    """Return one arm's means, intervals and differences as a flat dictionary.
 
-    The metrics by kind of question, of its alignment tax and of its probes are among the means.
+    Args:
+        scores: One arm's scores in the form of ``scores.json``. The metrics by kind of question and by exposure, of its
+            alignment tax and of its probes are treated like the others.
+
+    Returns:
+        ``scores/<arm>/n``, the number of questions; ``scores/<arm>/<metric>``, the mean, with ``/low`` and ``/high``
+        the ends of its 95% interval; ``scores/<arm>/<metric>/minus_<other>``, the paired difference to another arm.
     """
     prefix = f"scores/{scores['arm']}"
     flat: dict[str, float] = {f"{prefix}/n": scores["n"]}
@@ -49,11 +55,16 @@ def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
 
 
 def flat_comparison(summary: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return tests, retrieval recall, win rates and strengths as a flat dictionary, under ``scores/<arm>/``.
+    """Return the results of a comparison beyond the arms' scores as a flat dictionary.
 
-    ``<metric>/minus_<other>/p`` (``p_holm``, ``effect_size``, ``smallest_effect``), ``retrieval_recall``,
-    ``wins_over_<other>`` (with ``/length_controlled`` and ``/flips``) and ``strength``; means have ``/low`` and
-    ``/high``.
+    Args:
+        summary: In the form of ``comparison.json``.
+
+    Returns:
+        Under ``scores/<arm>/``: of each paired test ``<metric>/minus_<other>/p``, ``p_holm`` (Holm's correction),
+        ``effect_size`` and ``smallest_effect``; ``retrieval_recall``; ``wins_over_<other>``, the win rate, with
+        ``/length_controlled`` and ``/flips``; ``strength`` (Bradley-Terry). Means have ``/low`` and ``/high``, the ends
+        of their 95% intervals.
     """
     flat: dict[str, float | None] = {}
 

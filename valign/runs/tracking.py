@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import logging
-import netrc
 import os
 import signal
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from valign.core.errors import ValignError
 from valign.core.records import Answer
 from valign.core.store import digest
 from valign.runs.summaries import flat_comparison, flat_scores, mask_secrets
+from valign.runs.wandb_mode import wandb_mode
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger, WandbLogger
     from wandb import Run
 
-    RunLogger = Logger | Literal[False]
+RunLogger: TypeAlias = "Logger | Literal[False]"  # what Lightning's Trainer takes as ``logger``
 
 log = logging.getLogger(__name__)
 
 SECONDS_TO_START = 30.0
-PUBLIC_HOST = "api.wandb.ai"
-MODES = {
-    "online": "online",
-    "run": "online",
-    "shared": "online",
-    "offline": "offline",
-    "dryrun": "offline",
-    "disabled": "disabled",
-}
-COLUMNS = ("question_id", "clause", "arm", "question", "answer", "reference", "verdict", "retrieved", "finished")
+ANSWER_COLUMNS = ("question_id", "clause", "arm", "question", "answer", "reference", "verdict", "retrieved", "finished")
 
 
 def make_logger(
@@ -51,7 +40,7 @@ def make_logger(
     job_type: str,
     folder: Path,
 ) -> RunLogger:
-    """Make the logger of a run; ``tracked`` closes it.
+    """Make the logger of a run, to be closed with ``closing_logger``.
 
     Args:
         kind: ``wandb``, ``csv`` or ``none``.
@@ -91,7 +80,14 @@ def make_logger(
 
 
 def _wandb_logger(folder: Path, mode: str, arguments: dict[str, Any], fall_back: bool) -> WandbLogger:
-    """Start the run, on the first rank, and wrap it for Lightning; ``fall_back`` takes offline for a failed online."""
+    """Start the W&B run on the first rank, and wrap it for Lightning.
+
+    Args:
+        folder: The run's folder.
+        mode: ``online`` or ``offline``.
+        arguments: Of ``wandb.init``.
+        fall_back: Whether a run that cannot be started online is started offline.
+    """
     import wandb
     from pytorch_lightning.loggers import WandbLogger
 
@@ -115,11 +111,11 @@ def _wandb_logger(folder: Path, mode: str, arguments: dict[str, Any], fall_back:
 
 
 def _start(folder: Path, mode: str, arguments: Mapping[str, Any]) -> Run:
-    """Start a run with a quiet terminal, in which steps are the trainer's, and say where it can be seen."""
+    """Start a W&B run that prints nothing but its address and counts the trainer's steps."""
     import wandb
 
     os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # else it traces, or advertises tracing, the teacher's calls
-    with _deaf_children():
+    with _without_slurm_signals():
         run = wandb.init(
             **arguments,
             dir=str(folder),
@@ -143,10 +139,11 @@ def _start(folder: Path, mode: str, arguments: Mapping[str, Any]) -> Run:
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Start W&B's process without an ear for the signals before a time limit, which SLURM sends to all of a job.
+def _without_slurm_signals() -> Iterator[None]:
+    """Let W&B's process, which is started inside, block the signals that SLURM sends to a job before its time limit.
 
-    They would end it, and with it the run. SIGTERM ends it all the same; see ``lasting``.
+    SLURM sends them to all of a job's processes, and this one they would end, with the logging. SIGTERM still ends it;
+    ``ignore_lost_logger`` is for that.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
     try:
@@ -156,12 +153,12 @@ def _deaf_children() -> Iterator[None]:
 
 
 @contextmanager
-def lasting(what: str, instead: str) -> Iterator[None]:
-    """Let W&B's own process be gone, as after a SIGTERM to all of a job's processes, and warn of what it did not get.
+def ignore_lost_logger(what: str, instead: str) -> Iterator[None]:
+    """Warn instead of failing where W&B's own process is gone, as after a SIGTERM to all of a job's processes.
 
     Args:
-        what: What is logged meanwhile.
-        instead: What happens without the logger.
+        what: What is logged inside, for the warning.
+        instead: Where the user finds it without the logger, for the warning.
     """
     try:
         yield
@@ -174,10 +171,13 @@ def lasting(what: str, instead: str) -> Iterator[None]:
 
 
 @contextmanager
-def tracked(logger: RunLogger) -> Iterator[RunLogger]:
-    """Hand on a logger and close it at the end, also after an error, so that the next run gets one of its own.
+def closing_logger(logger: RunLogger) -> Iterator[RunLogger]:
+    """Give a logger, and close it at the end, also after an error, so that the next run gets one of its own.
 
-    What W&B stages for a later upload lies in the run's folder meanwhile, not in the home folder.
+    Meanwhile W&B stages files for a later upload in the run's folder instead of the home folder.
+
+    Args:
+        logger: From ``make_logger``.
     """
     run = _wandb_run(logger)
     staging = {"WANDB_DATA_DIR": str(Path(run.settings.root_dir).resolve() / "wandb")} if run is not None else {}
@@ -198,54 +198,14 @@ def tracked(logger: RunLogger) -> Iterator[RunLogger]:
 
 
 def _finish(run: Any, code: int) -> None:
-    """End a W&B run; where a signal has ended W&B's own process before, there is nothing left to end."""
+    """End a W&B run; where W&B's own process is gone, only what this process holds of it."""
     import wandb
 
-    with lasting("W&B", "what it lacks is in the run's folder"):
+    with ignore_lost_logger("W&B", "what it lacks is in the run's folder"):
         run.finish(exit_code=code)
         return
     with suppress(ConnectionError, SystemExit):  # the latter for the other process's exit code
         wandb.teardown()
-
-
-def wandb_mode(mode: str) -> str:
-    """Return ``online``, ``offline`` or ``disabled`` for a mode, ``auto`` included, without using the network.
-
-    Raises:
-        ValignError: ``WANDB_MODE`` has an unknown value, or the mode is online and nobody is logged in.
-    """
-    asked = mode
-    if mode == "auto":
-        asked = os.environ.get("WANDB_MODE", "") or ("online" if logged_in() else "offline")
-    if asked not in MODES:
-        raise ValignError(f"W&B's mode {asked!r} is unknown; set WANDB_MODE to online, offline or disabled.")
-    if MODES[asked] == "online" and not logged_in():
-        raise ValignError("W&B is to be online and nobody is logged in: run 'wandb login', or add logger.mode=offline.")
-    return MODES[asked]
-
-
-def logged_in() -> bool:
-    """Tell whether W&B has a key: in the environment or in the user's netrc file."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    given = os.environ.get("NETRC")
-    for path in [Path(given).expanduser()] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
-        if path.is_file():
-            try:
-                entries = netrc.netrc(path)
-            except (netrc.NetrcParseError, OSError) as error:
-                warnings.warn(f"{path} cannot be read ({error}); W&B counts as not logged in.", stacklevel=2)
-                return False
-            return any(entries.authenticators(host) for host in _hosts())
-    return False
-
-
-def _hosts() -> list[str]:
-    """Return the names under which a key for the W&B server in use may be kept; its public server has two."""
-    import wandb
-
-    url = wandb.setup().settings.base_url
-    return [urlsplit(url).netloc, *([PUBLIC_HOST] if url == wandb.Settings().base_url else [])]
 
 
 def log_config(logger: RunLogger, config: Mapping[str, Any]) -> None:
@@ -262,7 +222,7 @@ def log_scores(logger: RunLogger, scores: Mapping[str, Any]) -> None:
     scores are in ``scores.json``.
 
     Args:
-        logger: What ``tracked`` gave.
+        logger: From ``make_logger``.
         scores: One arm's scores in the form of ``scores.json``.
     """
     run = _wandb_run(logger)
@@ -271,10 +231,12 @@ def log_scores(logger: RunLogger, scores: Mapping[str, Any]) -> None:
 
 
 def log_comparison(logger: RunLogger, summary: Mapping[str, Any]) -> None:
-    """Put what a comparison found beyond the arms' scores into the W&B run's summary; see ``flat_comparison``.
+    """Put what a comparison found beyond the arms' scores into the W&B run's summary, under ``scores/<arm>/``.
+
+    These are the tests of differences, the recall of retrieval, the win rates and the Bradley-Terry strengths.
 
     Args:
-        logger: What ``tracked`` gave.
+        logger: From ``make_logger``.
         summary: In the form of ``comparison.json``.
     """
     run = _wandb_run(logger)
@@ -286,9 +248,9 @@ def log_answers(logger: RunLogger, answers: Sequence[Answer], limit: int = 500) 
     """Log answers as a W&B table, the arms' answers to a question one below the other.
 
     Args:
-        logger: What ``tracked`` gave; other loggers have no tables, their answers are in ``answers.jsonl``.
+        logger: From ``make_logger``. Only W&B has tables; the answers are in ``answers.jsonl`` in any case.
         answers: Any number, of any arms.
-        limit: Most rows; further questions are left out.
+        limit: The largest number of rows; the answers to later questions are left out.
     """
     run = _wandb_run(logger)
     if run is None:
@@ -297,8 +259,8 @@ def log_answers(logger: RunLogger, answers: Sequence[Answer], limit: int = 500) 
 
     place = {question: i for i, question in enumerate(dict.fromkeys(a.question_id for a in answers))}
     rows = [asdict(a) for a in sorted(answers, key=lambda a: place[a.question_id])[:limit]]
-    data = [[", ".join(row[c]) if c == "retrieved" else row[c] for c in COLUMNS] for row in rows]
-    run.log({"answers": wandb.Table(columns=list(COLUMNS), data=data)})
+    data = [[", ".join(row[c]) if c == "retrieved" else row[c] for c in ANSWER_COLUMNS] for row in rows]
+    run.log({"answers": wandb.Table(columns=list(ANSWER_COLUMNS), data=data)})
 
 
 def _wandb_run(logger: RunLogger) -> Any:

@@ -21,7 +21,7 @@ from valign.synthesis.build import synthesize
 from valign.synthesis.filters import Limits
 from valign.synthesis.settings import Settings
 from valign.teachers.cache import request_key
-from valign.teachers.calls import calls_of
+from valign.teachers.calls import split_calls
 from valign.teachers.completion_store import Completions, CompletionStore, Spent
 from valign.teachers.protocol import Job
 from valign.teachers.usage import cost, prompt_tokens
@@ -152,7 +152,7 @@ class DryTeacher:
             step.calls += 1
             step.prompt += self.tokens(job.request)
             return
-        for call in calls_of(job):
+        for call in split_calls(job):
             step.calls += 1
             step.prompt += prompt_tokens(call.messages)
 

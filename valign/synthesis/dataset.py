@@ -10,7 +10,7 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_json, read_jsonl, write_json
 from valign.core.records import Document, Instruction, Passage, Preference, Question
-from valign.core.store import MANIFEST, complete
+from valign.core.store import MANIFEST, is_complete
 from valign.synthesis.templates import Template
 
 SOURCE = "source.json"
@@ -67,7 +67,7 @@ def read_source(folder: Path) -> Source | None:
 
 def latest_source(artifacts: Path, name: str) -> tuple[Path, Source] | None:
     """Return the newest complete data set of a document in the store, and its source; damaged ones do not count."""
-    folders = [file.parent for file in (artifacts / DATA).glob(f"*/{SOURCE}") if complete(file.parent)]
+    folders = [file.parent for file in (artifacts / DATA).glob(f"*/{SOURCE}") if is_complete(file.parent)]
     for folder in sorted(folders, key=lambda f: (f / SOURCE).stat().st_mtime_ns, reverse=True):
         try:
             source = read_source(folder)
@@ -116,7 +116,7 @@ def read_data(folder: Path, run: Mapping[str, Any] | None = None) -> DataSet:
     Raises:
         ValignError: The folder does not hold a complete data set, or a row of it is damaged.
     """
-    if not complete(folder) or not (folder / SFT).is_file():
+    if not is_complete(folder) or not (folder / SFT).is_file():
         raise ValignError(f"{folder} holds no complete data set; give a folder such as artifacts/data/<hash>.")
     return DataSet(
         folder,

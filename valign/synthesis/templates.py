@@ -10,7 +10,7 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.core.records import Message
 from valign.core.store import digest
-from valign.teachers.prompts import filled, turns_of
+from valign.teachers.prompts import fill, parse_turns
 
 PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer)\}")
 
@@ -32,7 +32,7 @@ class Template:
 
     def fill(self, **words: str) -> tuple[Message, ...]:
         """Return the conversation with the words put in; braces inside the words mean nothing."""
-        return filled(self.turns, PLACEHOLDER, words)
+        return fill(self.turns, PLACEHOLDER, words)
 
 
 def load_template(name: str, folder: str | None = None) -> Template:
@@ -57,7 +57,7 @@ def load_template(name: str, folder: str | None = None) -> Template:
         text, where = _override(Path(folder).expanduser(), name) or (text, where)
         for place in sorted(needed - set(PLACEHOLDER.findall(text))):
             raise ValignError(f"{where} lacks {{{place}}}; put it where the words go.")
-    turns = turns_of(text)
+    turns = parse_turns(text)
     if not turns or turns[-1]["role"] != "user":
         raise ValignError(f"{where} must end with a '### user' turn.")
     return Template(name, digest(text), turns)

@@ -9,13 +9,18 @@ from typing import Any
 
 from valign.core.records import Message
 from valign.generation.requests import Completion, Request
-from valign.teachers.protocol import Job, Part
+from valign.teachers.protocol import CallResult, Job
 from valign.teachers.usage import Usage, estimate_tokens, prompt_tokens
 
 
 @dataclass(frozen=True)
 class Call:
-    """Completions of one request that one call asks for, all of them with one opening."""
+    """What one call asks for.
+
+    Attributes:
+        job: The request.
+        numbers: Of the completions, all of which have one opening.
+    """
 
     job: Job
     numbers: tuple[int, ...]
@@ -34,7 +39,7 @@ def _opening(request: Request, number: int) -> str:
     return request.openings[number] if request.openings else ""
 
 
-def calls_of(job: Job) -> Iterator[Call]:
+def split_calls(job: Job) -> Iterator[Call]:
     """Yield a job's calls: one for all completions with the same opening."""
     groups: dict[str, list[int]] = {}
     for number in job.missing:
@@ -43,29 +48,42 @@ def calls_of(job: Job) -> Iterator[Call]:
         yield Call(job, tuple(numbers))
 
 
-def body_of(model: str, call: Call, limit_name: str, structured: bool = True) -> dict[str, Any]:
-    """Return what is sent to a server that calls the longest completion ``limit_name``.
+def request_body(model: str, call: Call, max_tokens_name: str, supports_schema: bool = True) -> dict[str, Any]:
+    """Return the body of a request to a server.
 
-    A reply is held to its JSON schema where the server is ``structured``.
+    Args:
+        model: The model's name there.
+        call: What is asked for.
+        max_tokens_name: The server's name for the longest completion.
+        supports_schema: Whether the server can hold a reply to a JSON schema.
     """
     sampling = call.job.request.sampling
     body = {
         "model": model,
         "messages": call.messages,
-        limit_name: sampling.max_new_tokens,
+        max_tokens_name: sampling.max_new_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "seed": call_seed(sampling.seed, call.numbers[0]),
     }
     schema = call.job.request.schema
-    if schema is not None and structured:
+    if schema is not None and supports_schema:
         held = {"name": "reply", "schema": schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": held}
     return {**body, "n": len(call.numbers)} if len(call.numbers) > 1 else body
 
 
-def part_of(call: Call, reply: Any, seconds: float) -> Part:
-    """Read a reply; raises an error of any kind where it is not one."""
+def parse_reply(call: Call, reply: Any, seconds: float) -> CallResult:
+    """Read a reply.
+
+    Args:
+        call: What was asked for.
+        reply: The decoded JSON.
+        seconds: From sending to the whole reply.
+
+    Raises:
+        ValueError: The reply has no completions; another error where it is no reply at all.
+    """
     choices = sorted(reply["choices"], key=lambda choice: choice.get("index") or 0)[: len(call.numbers)]
     texts = [(choice["message"].get("content") or "").strip() for choice in choices]
     if not texts:
@@ -80,7 +98,7 @@ def part_of(call: Call, reply: Any, seconds: float) -> Part:
         number: Completion(text, count, choice.get("finish_reason") == "stop")
         for number, text, count, choice in zip(call.numbers, texts, tokens, choices, strict=False)
     }
-    return Part(call.job.key, found, Usage(prompt, completion, seconds))
+    return CallResult(call.job.key, found, Usage(prompt, completion, seconds))
 
 
 def call_seed(seed: int, k: int) -> int:

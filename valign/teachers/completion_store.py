@@ -37,8 +37,17 @@ MOST_WAITING = 4096
 
 
 @dataclass(frozen=True)
-class Row:
-    """Something to keep: a whole request's completions, or the parts of it that one call brought, and their usage."""
+class StoredRow:
+    """What is kept at once: a whole request, or what one call brought of it.
+
+    Attributes:
+        key: Of the request.
+        whole: All its completions, once they are there.
+        parts: Some of its completions by their numbers, where the others are still missing.
+        teacher: Id of the teacher.
+        usage: What the call took; None where it was counted before.
+        count: The number of completions that the call brought.
+    """
 
     key: str
     whole: Completions | None = None
@@ -50,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Spent:
-    """What the calls of a teacher, or for some requests, have taken together."""
+    """What some calls have taken together: tokens, and seconds of each call added up."""
 
     calls: int = 0
     completions: int = 0
@@ -116,10 +125,14 @@ class CompletionStore:
         Raises:
             ValignError: The file is damaged, locked for too long, not a cache, or not writable.
         """
-        self.keep([Row(key, row) for key, row in rows.items()])
+        self.write_rows([StoredRow(key, row) for key, row in rows.items()])
 
-    def keep(self, rows: Iterable[Row]) -> None:
-        """Add rows in one transaction; raises as ``write`` does. A whole request takes the place of its parts."""
+    def write_rows(self, rows: Iterable[StoredRow]) -> None:
+        """Add rows in one transaction; a whole request takes the place of its parts.
+
+        Raises:
+            ValignError: The file is damaged, locked for too long, not a cache, or not writable.
+        """
         now = time.time()
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -188,11 +201,11 @@ class BackgroundWriter:
     def __init__(self, store: CompletionStore) -> None:
         """Choose where the rows go."""
         self.store = store
-        self.queue: SimpleQueue[Row | None] = SimpleQueue()
+        self.queue: SimpleQueue[StoredRow | None] = SimpleQueue()
         self.error: BaseException | None = None
         self.thread = Thread(target=self._work, name="valign-cache", daemon=True)
 
-    def put(self, row: Row) -> None:
+    def put(self, row: StoredRow) -> None:
         """Hand a row over.
 
         Raises:
@@ -211,7 +224,7 @@ class BackgroundWriter:
             end = rows[-1] is None
             try:
                 if self.error is None:
-                    self.store.keep(row for row in rows if row is not None)
+                    self.store.write_rows(row for row in rows if row is not None)
             except BaseException as error:
                 self.error = error
 

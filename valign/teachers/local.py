@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valign.core.out_of_memory import explained, halved
+from valign.core.out_of_memory import describe_out_of_memory, suggest_half
 from valign.generation.requests import Completion, Request
 from valign.models.identity import model_id
 from valign.models.load import load, prepare_model
@@ -27,8 +27,8 @@ class LocalTeacher:
         Args:
             model: What ``base_model.model`` can be: the embedded model, a folder, or a hub id.
             precision: ``auto``, ``float32`` or ``bfloat16``.
-            batch_tokens: Most cache positions (rows times length) of one batch.
-            group: Where that is set, for the error when memory runs out.
+            batch_tokens: The largest number of cache positions (rows times length) in one batch.
+            group: Where that is set in the config, for the error when memory runs out.
         """
         self.model = model
         self.precision = precision
@@ -56,20 +56,26 @@ class LocalTeacher:
         return self._load().batches(requests)
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Complete the requests of one group; see ``complete_telling``."""
-        return self.complete_telling(requests, lambda _: None)
-
-    def complete_telling(self, requests: Sequence[Request], tell: Callable[[int], object]) -> list[list[Completion]]:
-        """See ``TellingTeacher``.
+        """Complete the requests of one group.
 
         Raises:
             ValignError: Memory runs out.
         """
-        with explained("the local teacher", self._remedies):
-            return self._load().complete_telling(requests, tell)
+        return self.complete_with_progress(requests, lambda _: None)
+
+    def complete_with_progress(
+        self, requests: Sequence[Request], report: Callable[[int], object]
+    ) -> list[list[Completion]]:
+        """Complete the requests of one group and report the work done, counted in completions, now and then.
+
+        Raises:
+            ValignError: Memory runs out.
+        """
+        with describe_out_of_memory("the local teacher", self._remedies):
+            return self._load().complete_with_progress(requests, report)
 
     def _remedies(self) -> list[str]:
-        smaller = halved(f"{self.group}.batch_tokens", self.batch_tokens)
+        smaller = suggest_half(f"{self.group}.batch_tokens", self.batch_tokens)
         return [smaller, f"choose a smaller model than {self.model}, or teacher=api"]
 
     def prompt_tokens(self, request: Request) -> int:

@@ -10,7 +10,7 @@ from valign.core.records import Message
 TURN = re.compile(r"^### (system|user|assistant)\n", re.MULTILINE)
 
 
-def turns_of(text: str) -> tuple[Message, ...]:
+def parse_turns(text: str) -> tuple[Message, ...]:
     """Return the conversation that a template's text holds; none where it has no such line."""
     parts = TURN.split(text)[1:]
     return tuple(
@@ -18,7 +18,7 @@ def turns_of(text: str) -> tuple[Message, ...]:
     )
 
 
-def filled(turns: Sequence[Message], places: re.Pattern[str], words: Mapping[str, str]) -> tuple[Message, ...]:
+def fill(turns: Sequence[Message], places: re.Pattern[str], words: Mapping[str, str]) -> tuple[Message, ...]:
     """Return the conversation with words put in at their places; braces inside the words mean nothing.
 
     Args:

@@ -9,12 +9,16 @@ from typing import Protocol, runtime_checkable
 from valign.generation.requests import Completion, Request
 from valign.teachers.usage import Meter, Usage
 
-Progress = Callable[[int], None]
-
 
 @dataclass(frozen=True)
 class Job:
-    """A request with those of its completions (their numbers, from 0) that are not there yet."""
+    """A request some of whose completions are still missing.
+
+    Attributes:
+        key: Of the request, as the caller names it.
+        request: The request.
+        missing: Numbers, from 0, of the completions that are missing.
+    """
 
     key: str
     request: Request
@@ -22,8 +26,14 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one finished call brought: some of a job's completions, by their numbers."""
+class CallResult:
+    """What one finished call has brought.
+
+    Attributes:
+        key: Of the job's request.
+        completions: Some of its completions by their numbers.
+        usage: What the call took.
+    """
 
     key: str
     completions: dict[int, Completion]
@@ -31,11 +41,7 @@ class Part:
 
 
 class Teacher(Protocol):
-    """A model that writes.
-
-    ``batches`` says which requests are computed together, so that a cache can keep those groups; ``complete`` returns,
-    for each request, its ``sampling.n`` completions.
-    """
+    """A model that completes requests in groups, which ``batches`` forms; a cache keeps a group at a time."""
 
     @property
     def id(self) -> str:
@@ -43,25 +49,31 @@ class Teacher(Protocol):
         ...
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Return groups of indices into requests, each of which ``complete`` takes in one go."""
+        """Return groups of indices into requests; ``complete`` takes one group at a time."""
         ...
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Complete the requests of one group."""
+        """Complete the requests of one group.
+
+        Returns:
+            For each request its ``sampling.n`` completions.
+        """
         ...
 
 
 @runtime_checkable
-class TellingTeacher(Teacher, Protocol):
-    """A teacher that says how far it is with a group, whose completions all come at its end."""
+class ProgressTeacher(Teacher, Protocol):
+    """A teacher that reports how far it is with a group, whose completions all come at its end."""
 
-    def complete_telling(self, requests: Sequence[Request], tell: Callable[[int], object]) -> list[list[Completion]]:
+    def complete_with_progress(
+        self, requests: Sequence[Request], report: Callable[[int], object]
+    ) -> list[list[Completion]]:
         """Complete the requests of one group as ``complete`` does.
 
         Args:
             requests: The group.
-            tell: Called now and then with the completions' worth of work done since the last call, in all at most
-                as many as there are completions.
+            report: Called now and then with the work done since the last call, counted in completions; in all at most
+                the number of completions.
         """
         ...
 
@@ -70,12 +82,13 @@ class TellingTeacher(Teacher, Protocol):
 class StreamingTeacher(Teacher, Protocol):
     """A teacher that hands over each call as it finishes, so that a cache can keep it at once.
 
-    ``meter`` counts what its calls take; a cache adds what earlier runs spent on the same requests.
+    Attributes:
+        meter: Counts what its calls take; a cache adds what earlier runs spent on the same requests.
     """
 
     meter: Meter
 
-    def complete_each(self, jobs: Iterator[Job], done: Callable[[Part], None]) -> None:
+    def complete_each(self, jobs: Iterator[Job], done: Callable[[CallResult], None]) -> None:
         """Do jobs, taken one by one as there is room for them, and report every finished call.
 
         Args:

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from valign.core.errors import LimitReached
 from valign.core.records import Message
 
-pass
-
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_TURN = 4
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one call took: tokens of prompt and completions, and seconds from sending to the whole reply."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
 
 
 def estimate_tokens(text: str) -> int:
@@ -49,7 +56,14 @@ class Meter:
         max_cost: float | None = None,
         max_tokens: int | None = None,
     ) -> None:
-        """Choose prices per million tokens and limits; None is no limit."""
+        """Choose prices and limits.
+
+        Args:
+            price_in: Price of a million prompt tokens, in any currency.
+            price_out: Price of a million completion tokens.
+            max_cost: The largest cost, in the currency of the prices; None is no limit.
+            max_tokens: The largest number of tokens; None is no limit.
+        """
         self.price_in = price_in
         self.price_out = price_out
         self.max_cost = max_cost
@@ -80,7 +94,7 @@ class Meter:
         self._reserved[0] -= prompt
         self._reserved[1] -= completion
 
-    def stop(self, prompt: int, completion: int) -> LimitReached:
+    def limit_error(self, prompt: int, completion: int) -> LimitReached:
         """Return the error for a call that does not fit, with nothing else under way."""
         key = self._exceeded(prompt, completion) or "max_tokens"
         spent = f"{self.prompt + self.completion} tokens"
@@ -102,12 +116,3 @@ class Meter:
         if self.max_cost is not None and money is not None and money > self.max_cost:
             return "max_cost"
         return None
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What one call took: tokens of prompt and completions, and seconds from sending to the whole reply."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float

@@ -88,7 +88,7 @@ def _module(
     shared["padding_free"] = stage.trainer.get("padding_free")
     batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
     if held_out:
-        once = one_step([e.length for e in held_out], int(s["batch_size"]), stage.ranks.world)
+        once = one_step([e.length for e in held_out], int(s["batch_size"]), stage.ranks.world_size)
         shared["validation"] = partial(PlannedBatches, held_out, once, pad, share=can_share(model))
     if stage.name == "sft":
         return SFTModule(model, batches, **shared)
@@ -107,7 +107,7 @@ def _trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
     return make_trainer(
         stage.trainer,
         compute=stage.compute,
-        accumulate=len(plan[0]) // stage.ranks.world,
+        accumulate=len(plan[0]) // stage.ranks.world_size,
         max_grad_norm=float(stage.settings["max_grad_norm"]),
         callbacks=callbacks,
         ranks=stage.ranks,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
+from valign.core.files import write_text
 from valign.core.progress import Bar, progress
-from valign.runs.tracking import lasting
+from valign.runs.tracking import ignore_lost_logger
 
 CURVES = "curves.csv"
 
@@ -35,9 +35,7 @@ class Curves(pl.Callback):
         if not trainer.is_global_zero:
             return
         kept = [row for row in read_curves(self.path) if row[0] <= self.start]
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text("step,name,value\n" + "".join(_line(*row) for row in kept), encoding="utf-8")
-        os.replace(part, self.path)
+        write_text(self.path, "step,name,value\n" + "".join(_line(*row) for row in kept))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write one step's report."""
@@ -47,7 +45,7 @@ class Curves(pl.Callback):
             file.write("".join(_line(trainer.global_step, name, value) for name, value in pl_module.report.items()))
         if self.logger:
             metrics = {f"{self.stage}/{name}": value for name, value in pl_module.report.items()}
-            with lasting(self.stage, f"{self.path} goes on"):
+            with ignore_lost_logger(self.stage, f"{self.path} goes on"):
                 self.logger.log_metrics(metrics, step=trainer.global_step)
                 return
             self.logger = None

@@ -35,7 +35,7 @@ def remove(path: Path) -> None:
 class Checkpoints(pl.Callback):
     """Saves every ``every`` optimizer steps, under a name that only a complete checkpoint has; keeps the last.
 
-    A signal that asks for an end is heeded behind the step: saved, and over, unless somebody else who handles the
+    A signal that asks for an end is obeyed after the step: saved, and over, unless somebody else who handles the
     signal lets the training go on, as submitit does with SIGTERM, after which SLURM kills.
 
     Args:
@@ -57,7 +57,7 @@ class Checkpoints(pl.Callback):
         step = trainer.global_step
         if not batch.last or step >= self.total:
             return
-        stop = signals.asked()
+        stop = signals.received()
         if trainer.world_size > 1:
             stopping = trainer.strategy.reduce_boolean_decision(stop is not None, all=False)
         else:
@@ -67,7 +67,7 @@ class Checkpoints(pl.Callback):
         if stopping:
             name = stop.name if stop is not None else "a signal to another process"
             saved = f"{name}: saved step {step} of {self.total}"
-            if not signals.hand_over(saved):
+            if not signals.pass_on(saved):
                 if trainer.is_global_zero and stop != signal.SIGINT:  # now: SLURM may kill while a logger still closes
                     print(saved, file=sys.stderr, flush=True)
                 raise Interrupted(f"{saved}; the same command goes on from there.", stop == signal.SIGINT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,8 @@ import pytorch_lightning as pl
 import torch
 
 from valign.core.errors import ValignError
-from valign.core.files import read_json, write_json
-from valign.core.out_of_memory import explained
+from valign.core.files import read_json, write_folder, write_json
+from valign.core.out_of_memory import describe_out_of_memory
 from valign.core.records import Instruction, Preference
 from valign.distributed import signals
 from valign.distributed.devices import world_size
@@ -25,7 +24,6 @@ from valign.models.adapters import save_adapter, save_model
 from valign.models.load import load_tokenizer
 from valign.training.build import _encode, _module, _plan, _trainable_model, _trainer
 from valign.training.callbacks import CURVES, read_curves
-from valign.training.checkpoints import remove
 from valign.training.data import deal_again
 from valign.training.holdout import hold_out
 from valign.training.kernels import require_packages
@@ -140,20 +138,23 @@ def trained(folder: Path) -> bool:
 
 def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     """Load, train, save; see ``fit_sft``."""
-    if stage.ranks.share(lambda: trained(stage.folder)):
-        return dict(read_json(stage.folder / COUNTS)) if stage.ranks.first else {}
+    if stage.ranks.broadcast(lambda: trained(stage.folder)):
+        return dict(read_json(stage.folder / COUNTS)) if stage.ranks.is_first else {}
     began = time.time()
     require_packages(stage.trainer, stage.device, stage.quantization)
     if stage.trainer.get("threads"):
         torch.set_num_threads(int(stage.trainer["threads"]))
     given: dict[str, Any] = {"adapter": stage.adapter, "settings": stage.settings, "trainer": stage.trainer}
-    with quiet(), explained(stage.name, partial(remedies, stage.name, **given, gpu=stage.device == "cuda")):
+    with (
+        quiet(),
+        describe_out_of_memory(stage.name, partial(remedies, stage.name, **given, gpu=stage.device == "cuda")),
+    ):
         tokenizer = load_tokenizer(stage.model, stage.trust_remote_code)
         rows, kept_back = hold_out(rows, float(stage.settings.get("validation", 0)), f"{stage.name}.validation")
         examples, dropped = _encode(stage, tokenizer, rows)
         held_out = _encode(stage, tokenizer, kept_back)[0] if kept_back else []
         world = world_size(stage.trainer)
-        begun, start, checkpoint = stage.ranks.share(lambda: _resume_point(stage, examples, world))
+        begun, start, checkpoint = stage.ranks.broadcast(lambda: _resume_point(stage, examples, world))
         plan = _plan(stage, examples, begun)
         if begun != world:
             log.info("%s: its steps, begun on %d ranks, are dealt to %d", stage.name, begun, world)
@@ -167,7 +168,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
             log.warning("%s: %d steps are few and may teach little; %s", stage.name, len(plan), MORE[stage.name])
         if checkpoint is not None:
             log.info("%s: going on from step %d", stage.name, start)
-        with signals.training():
+        with signals.defer_signals():
             try:
                 trainer.fit(module, ckpt_path=checkpoint, weights_only=False)
             except SystemExit as ended:
@@ -182,7 +183,7 @@ def _fit(stage: Stage, rows: Sequence[Any]) -> dict[str, Any]:
     found: dict[str, float] = {"validation_examples": len(held_out)} if held_out else {}
     found |= {f"validation_{name}": module.validated[name] for name in ("loss", "accuracy") if name in module.validated}
     counts = _finish(stage, trainer, len(examples), dropped, len(plan), tokens, time.time() - began, held, found)
-    stage.ranks.share(lambda: None)  # until the counts are written
+    stage.ranks.broadcast(lambda: None)  # until the counts are written
     return counts
 
 
@@ -190,13 +191,10 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
     """Write ``adapter/`` or ``model/`` in one step, from the first device."""
     whole = stage.adapter["kind"] == "none"
     target = stage.folder / ("model" if whole else "adapter")
-    part = stage.folder / (target.name + ".part")
     with whole_state(module.model, keep=trainer.is_global_zero) as state:
         if trainer.is_global_zero:
-            remove(part)
-            (save_model if whole else save_adapter)(module.model, part, state)
-            remove(target)
-            os.replace(part, target)
+            with write_folder(target) as partial:
+                (save_model if whole else save_adapter)(module.model, partial, state)
     trainer.strategy.barrier()
 
 
@@ -234,7 +232,7 @@ def _finish(
         "seconds": round(seconds, 1),
         "final_loss": sum(losses) / len(losses),
         **found,
-        **({"held_by_rank": list(held)} if stage.ranks.world > 1 else {}),
+        **({"held_by_rank": list(held)} if stage.ranks.world_size > 1 else {}),
     }
     write_json(stage.folder / COUNTS, counts)
     shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)

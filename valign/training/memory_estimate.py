@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from valign.core.out_of_memory import halved
+from valign.core.out_of_memory import suggest_half
 
 GIB = 2**30
 MASTER_BYTES = 4
@@ -251,7 +251,7 @@ def remedies(
             f"lower {stage}.batch_size={size} to {smaller} and raise {stage}.accumulate={accumulate} to "
             f"{accumulate * size // smaller}, which is the same step"
         )
-    found.append(halved(f"{stage}.max_length", int(settings["max_length"])))
+    found.append(suggest_half(f"{stage}.max_length", int(settings["max_length"])))
     if not trainer.get("activation_checkpointing"):
         found.append("set trainer.activation_checkpointing=true, which computes layers twice")
     if adapter["kind"] == "none":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from valign.core.errors import ValignError
+from valign.core.files import write_atomically
 from valign.core.progress import progress
 from valign.distributed.ranks import Ranks
 from valign.training.data import PlannedBatches
@@ -39,14 +39,14 @@ def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[st
         for part in step
         for i in part
     }
-    found = ranks.share(lambda: _read(folder))
+    found = ranks.broadcast(lambda: _read(folder))
     if needed <= set(found):
         return found
     if module.start > 0:
         raise ValignError(f"{folder}/reference-*.npz is missing or incomplete; delete {folder} to begin again.")
     for rank, part in enumerate(ranks.gather(_compute(module))):
         _write(folder / f"reference-{rank}.npz", part)
-    return ranks.share(lambda: _read(folder))
+    return ranks.broadcast(lambda: _read(folder))
 
 
 def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:
@@ -79,10 +79,8 @@ def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tu
 
 
 def _write(path: Path, logps: Mapping[str, tuple[float, float]]) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with write_atomically(path) as partial, partial.open("wb") as file:
         np.savez(file, ids=np.array(list(logps)), logps=np.array(list(logps.values()), dtype=np.float64))
-    os.replace(part, path)
 
 
 def _read(folder: Path) -> dict[str, tuple[float, float]]:

@@ -46,7 +46,7 @@ class Stage:
         """The dtype of matrix products, which the first process measures for all where it is to be measured."""
         import torch
 
-        chosen = self.ranks.share(lambda: str(resolve_precision(self.precision, self.device)))
+        chosen = self.ranks.broadcast(lambda: str(resolve_precision(self.precision, self.device)))
         dtype: torch.dtype = getattr(torch, chosen.removeprefix("torch."))
         return dtype
 

@@ -113,7 +113,7 @@ def make_environment(place: Place) -> ClusterEnvironment:
             return True
 
         def world_size(self) -> int:
-            return place.world
+            return place.world_size
 
         def set_world_size(self, size: int) -> None:
             pass
@@ -162,8 +162,10 @@ def make_trainer(
     from pytorch_lightning.plugins.environments import LightningEnvironment
 
     world = world_size(trainer)
-    if world != ranks.world:
-        raise ValignError(f"trainer.devices x trainer.num_nodes is {world}, and there are {ranks.world} processes.")
+    if world != ranks.world_size:
+        raise ValignError(
+            f"trainer.devices x trainer.num_nodes is {world}, and there are {ranks.world_size} processes."
+        )
     device = device_of(str(trainer["accelerator"]))
     strategy = make_strategy(trainer, device, weights)
     sharded_bfloat16 = trainer.get("strategy") == "deepspeed" and compute == torch.bfloat16

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from valign.core.errors import ValignError
-from valign.core.files import read_jsonl, to_dict
+from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Answer, Passage
 from valign.documents.clauses import clause_passages
 from valign.evaluation.judging.judgement import Judgement, judgement
@@ -162,13 +160,7 @@ class LabelFile:
             self.labels = list(before)
             yield self.labels
             if self.labels != before:
-                self._write()
-
-    def _write(self) -> None:
-        part = self.path.with_name(self.path.name + ".part")
-        lines = [json.dumps(to_dict(label), ensure_ascii=False) + "\n" for label in self.labels]
-        part.write_text("".join(lines), encoding="utf-8")
-        os.replace(part, self.path)
+                write_jsonl(self.path, self.labels)
 
 
 def read_labels(path: Path) -> list[Label]:

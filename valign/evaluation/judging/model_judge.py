@@ -12,7 +12,7 @@ from valign.core.store import digest
 from valign.evaluation.judging.judgement import Judgement, judgement, paired
 from valign.generation.requests import Request, Sampling
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.prompts import filled, turns_of
+from valign.teachers.prompts import fill, parse_turns
 
 TEMPLATE = "pairwise.txt"
 PLACEHOLDER = re.compile(r"\{(clause|question|first|second)\}")
@@ -24,13 +24,13 @@ SAMPLING = Sampling(max_new_tokens=8)
 def template() -> tuple[str, tuple[Message, ...]]:
     """Return the hash of the prompt's words, and its turns."""
     text = resources.files("valign.evaluation.judging").joinpath("prompts", TEMPLATE).read_text(encoding="utf-8")
-    return digest(text), turns_of(text)
+    return digest(text), parse_turns(text)
 
 
 def prompt(clause: str, question: str, first: str, second: str) -> tuple[Message, ...]:
     """Return the conversation that asks for a judgement; braces inside the words mean nothing."""
     words = {"clause": clause, "question": question, "first": first, "second": second}
-    return filled(template()[1], PLACEHOLDER, words)
+    return fill(template()[1], PLACEHOLDER, words)
 
 
 def by_model(

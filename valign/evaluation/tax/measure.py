@@ -57,11 +57,11 @@ def measure(
     """
     ranks = ranks or Ranks()
     texts, tasks = general_texts(), everyday_tasks()
-    own = texts[ranks.rank :: ranks.world]
+    own = texts[ranks.rank :: ranks.world_size]
     ids: list[list[int]] = []
     base = None
     done = folder / TEXTS
-    known = ranks.share(done.is_file)
+    known = ranks.broadcast(done.is_file)
     if weights and not known:
         model, tokenizer = load(())
         ids = [list(tokenizer(text.text)["input_ids"]) for text in own]
@@ -73,14 +73,14 @@ def measure(
         arm = read(model, ids)
         parts = ranks.gather([asdict(drift) for drift in drifts(ids, arm, base or arm)])
         del arm, base
-        if ranks.first:
-            write_jsonl(done, [parts[i % ranks.world][i // ranks.world] for i in range(len(texts))])
+        if ranks.is_first:
+            write_jsonl(done, [parts[i % ranks.world_size][i // ranks.world_size] for i in range(len(texts))])
     lead: list[Message] = [{"role": "system", "content": system}] if system else []
     sampling = Sampling(max_new_tokens=max_new_tokens)
     requests = [Request((*lead, {"role": "user", "content": task.instruction}), sampling) for task in tasks]
     generator = Generator(model, tokenizer, f"{label}@{folder.name}", batch_tokens)
     answers = [row[0].text for row in complete(generator, requests, folder / CACHE, f"{label} tax", ranks)]
-    if not ranks.first:
+    if not ranks.is_first:
         return {}
     found = read_jsonl(done, Drift)
     rows: list[dict[str, Any]] = [

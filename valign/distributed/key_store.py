@@ -1,0 +1,108 @@
+"""The key-value store that the processes of a run share: how it is opened, and waiting for its keys with a limit."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from valign.core.errors import Interrupted, ValignError
+from valign.distributed.place import Place
+
+log = logging.getLogger(__name__)
+
+OPEN_SECONDS = 300.0
+BEAT_SECONDS = 1.0
+ANNOUNCE_SECONDS = 20.0
+
+
+def open_store(place: Place, *, is_host: bool) -> Any:
+    """Open the store, a ``torch.distributed.TCPStore`` at the first process.
+
+    Args:
+        place: Where this process stands; its address and port are those of the store.
+        is_host: Whether the store is to run in this process. Every other connection is a client, also one that rank 0
+            opens to its own store.
+
+    Raises:
+        ValignError: The port is taken, or the first process cannot be reached within ``OPEN_SECONDS``.
+    """
+    from torch.distributed import TCPStore
+
+    try:
+        return TCPStore(
+            place.address,
+            place.port,
+            is_master=is_host,
+            timeout=timedelta(seconds=OPEN_SECONDS),
+            wait_for_workers=False,
+        )
+    except RuntimeError as error:
+        where = f"{place.address}:{place.port}"
+        if is_host:
+            text = f"rank 0 cannot listen on {where} ({_reason(error)}); choose a free port: MASTER_PORT=..."
+        else:
+            text = f"rank {place.rank} cannot reach rank 0 at {where} ({_reason(error)}); set MASTER_ADDR."
+        raise ValignError(text) from None
+
+
+def wait_for_key(store: Any, key: str, *, rank: int, whom: str, seconds: float) -> bytes:
+    """Wait until a key is set and return its value; after ``ANNOUNCE_SECONDS`` a warning says what is waited for.
+
+    Args:
+        store: The store.
+        key: The key.
+        rank: This process's rank, for messages.
+        whom: Who is to set the key, for messages.
+        seconds: The longest wait.
+
+    Raises:
+        ValignError: The key was not set in time.
+        Interrupted: The store is gone.
+    """
+    from torch.distributed import DistStoreError
+
+    began = time.monotonic()
+    announced = False
+    while True:
+        left = seconds - (time.monotonic() - began)
+        try:
+            store.wait([key], timedelta(seconds=max(0.01, min(left, BEAT_SECONDS))))
+            found: bytes = store.get(key)
+            return found
+        except DistStoreError:
+            if left <= BEAT_SECONDS:
+                raise ValignError(
+                    f"rank {rank} has waited {seconds:.0f} s for {whom}; raise trainer.wait_seconds."
+                ) from None
+            if not announced and time.monotonic() - began > ANNOUNCE_SECONDS:
+                log.warning("rank %d waits for %s (%.0f s at most)", rank, whom, seconds)
+                announced = True
+        except RuntimeError:
+            time.sleep(2 * BEAT_SECONDS)  # the watch ends this process first, with the reason that it knows
+            raise Interrupted(f"rank {rank} has lost {whom}.") from None
+
+
+def wait_for_all(store: Any, keys: Sequence[str], seconds: float) -> bool | None:
+    """Wait until all keys are set.
+
+    Returns:
+        Whether they were set in time; None where the store is gone.
+    """
+    from torch.distributed import DistStoreError
+
+    try:
+        store.wait(list(keys), timedelta(seconds=seconds))
+    except DistStoreError:
+        return False
+    except RuntimeError:
+        return None
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of PyTorch's message, without the source location in front of it."""
+    text = str(error).split("\n", maxsplit=1)[0]
+    return text.rpartition("]: ")[2].rstrip(".")[:160]
