@@ -16,8 +16,8 @@ from valign.core.errors import ValignError
 from valign.core.files import to_dict
 from valign.core.records import Answer, Original, Question
 from valign.documents.shipped import shipped_document, shipped_questions
+from valign.evaluation.answer_metrics import fact_recall, followed
 from valign.evaluation.leakage import overlap
-from valign.evaluation.metrics import fact_recall, followed
 from valign.evaluation.questions import as_filtered, check_questions
 from valign.evaluation.scores import question_values, score_arm
 from valign.pipeline.artifacts import Pipeline

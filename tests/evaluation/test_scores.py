@@ -13,6 +13,7 @@ from values import row
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Passage
 from valign.evaluation import leakage, scores
+from valign.evaluation.metric_info import Likelihoods
 from valign.evaluation.metrics import METRICS
 from valign.reporting import score_table
 
@@ -40,7 +41,7 @@ def test_question_values() -> None:
         answer("q2", "d/2", "green green", reference="green"),
         answer("q3", "elsewhere", "blue"),
     ]
-    values = scores.question_values(answers, PASSAGES, AxisEmbedder(), [1.5, 2.0, 2.5], [1.0, None, None])
+    values = scores.question_values(answers, PASSAGES, AxisEmbedder(), Likelihoods([1.5, 2.0, 2.5], [1.0, None, None]))
     assert [list(v) for v in values] == [["question_id", "clause", "kind", *METRICS]] * 3
     assert values[0] == {
         "question_id": "q1",
@@ -86,7 +87,7 @@ def test_question_values_without_what_comes_from_outside() -> None:
     values = scores.question_values([answer("q1", "d/1", "red")], PASSAGES, AxisEmbedder())
     assert values[0]["reference_nll"] is values[0]["verdict_preference"] is None
     with pytest.raises(ValueError, match="1 answers but 2 values of reference_nll"):
-        scores.question_values([answer("q1", "d/1", "red")], PASSAGES, AxisEmbedder(), [1.0, 2.0])
+        scores.question_values([answer("q1", "d/1", "red")], PASSAGES, AxisEmbedder(), Likelihoods([1.0, 2.0], [None]))
     assert scores.question_values([], PASSAGES, AxisEmbedder()) == []
 
 

@@ -19,7 +19,7 @@ from valign.core.records import Answer, Passage
 from valign.reporting import figures, tables
 from valign.reporting.answers import by_clause
 from valign.reporting.clause_names import Clauses
-from valign.reporting.comparison import ArmResult, Comparison, Metric
+from valign.reporting.comparison import ArmResult, Comparison, metric_named
 from valign.reporting.coverage import Audit, Coverage, coverage, shortcut_audit
 from valign.reporting.differences import differences
 from valign.reporting.headline import verdict
@@ -175,7 +175,7 @@ def test_the_headline_says_what_the_best_arm_is_worse_in(tmp_path: Path) -> None
     }
     arms = comparison(base, sft)
     (facts,) = [d for d in differences(arms) if d.metric.name == "fact_recall"]
-    risen = dataclasses.replace(facts, metric=Metric.named("contradiction"), p_holm=0.001)
+    risen = dataclasses.replace(facts, metric=metric_named("contradiction"), p_holm=0.001)
     assert verdict(arms, [facts, risen]).warnings == (
         "SFT+DPO is worse than base in: Contradiction 0.40 (base 0.02).",
         "Limit crossed: Accuracy drop of SFT+DPO is 0.23, above 0.1.",
@@ -433,7 +433,7 @@ def test_numbers_and_durations() -> None:
     assert plain == ["0.12", "12.3", "123", f"{MINUS}0.50", "0.00", MISSING]
     assert [show(v, signed=True) for v in (0.5, 0.0, -0.5)] == ["+0.50", "0.00", f"{MINUS}0.50"]
     assert [seconds(v) for v in (8.4, 185, 7620)] == ["8 s", "3 min 05 s", "2 h 07 min"]
-    assert Metric.named("reference_nll").direction == "lower is better"
+    assert metric_named("reference_nll").direction == "lower is better"
 
 
 def cells(shown: Coverage) -> dict[str, list[tuple[int, int | None, bool]]]:

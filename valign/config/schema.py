@@ -17,6 +17,7 @@ from omegaconf import MISSING
 
 from valign.core.settings import setting as core_setting
 from valign.core.settings import type_hints, without_none
+from valign.evaluation.metrics import METRICS
 from valign.training.preference import LOSSES
 
 STAGES = ("sft", "dpo")
@@ -29,23 +30,6 @@ JUDGES = ("reference", "local", "api")
 LIKELIHOODS = ("none", "local")
 EXPORTED = ("data", "model", "adapter")
 MODELS = ("base", "sft", "dpo", "sft_dpo")
-METRICS = (
-    "follows_document",
-    "follows_original",
-    "fact_recall",
-    "verdict_accuracy",
-    "verdict_preference",
-    "similarity",
-    "rouge_l",
-    "bertscore",
-    "reference_nll",
-    "faithfulness",
-    "right_clause",
-    "contradiction",
-    "refusal",
-    "length",
-    "repetition",
-)
 
 
 def setting(default: Any = MISSING, **limits: Any) -> Any:
@@ -332,7 +316,7 @@ class EvaluationConfig:
     judge_model: TeacherConfig | None = None
     probes: str | None = None
     tax: TaxConfig = field(default_factory=TaxConfig)
-    metrics: list[str] = field(default=MISSING, metadata={"choices": METRICS})
+    metrics: list[str] = field(default=MISSING, metadata={"choices": tuple(METRICS)})
     server: ServerConfig = field(default_factory=ServerConfig)
 
 

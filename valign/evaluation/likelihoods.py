@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -14,26 +13,13 @@ from valign.core.progress import progress
 from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
+from valign.evaluation.metric_info import Likelihoods
 from valign.generation.generator import Generator
 from valign.generation.kv_cache import shared_length
 from valign.models.chat_template import Rendered, render
 from valign.models.logprobs import token_logps
 
 LONG_BEGINNING = 256  # tokens; less is computed again for each row
-
-
-@dataclass(frozen=True)
-class Likelihoods:
-    """What an arm thinks of the right answers.
-
-    Attributes:
-        reference_nll: Nats per token of each reference answer.
-        verdict_preference: 1.0 where the right one of Yes and No is the likelier first word, 0.0 where it is not,
-            None where the question has no verdict.
-    """
-
-    reference_nll: list[float]
-    verdict_preference: list[float | None]
 
 
 def likelihoods(

@@ -430,8 +430,7 @@ class Pipeline(Process):
             self.ranks.order("answer", **part, questions=[to_dict(q) for q in questions])
             own, likely = self.answer_part(**part, questions=questions)
             answers = answers or own
-        measured = (likely.reference_nll, likely.verdict_preference) if likely else (None, None)
-        values = question_values(answers, self.document.passages, self.embedder, *measured)
+        values = question_values(answers, self.document.passages, self.embedder, likely)
         write_jsonl(folder / "answers.jsonl", answers)
         write_jsonl(folder / "values.jsonl", values)
         (folder / ANSWERS).unlink(missing_ok=True)

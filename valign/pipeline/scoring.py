@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl
 from valign.core.records import Answer, Question
 from valign.evaluation.probes.scores import probe_scores
-from valign.evaluation.scores import difference, score_arm
+from valign.evaluation.scores import choose_metrics, difference, score_arm
 from valign.evaluation.tax.scores import tax_scores
 from valign.pipeline.artifacts import Pipeline
 from valign.pipeline.recipes import Arm
@@ -28,11 +30,12 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
         pipeline.server.check([arm.stages for arm in arms], str(pipeline.config.run_dir))
     samples = int(pipeline.config.evaluation.bootstrap)
     exposure = pipeline.exposure(questions)
+    shown = OmegaConf.select(pipeline.config, "evaluation.metrics")  # a run without the key shows all
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     folders: list[Path] = []
     for arm in arms:
         answers = pipeline.evaluate(arm, questions)
-        values = read_rows(answers / "values.jsonl")
+        values = choose_metrics(read_rows(answers / "values.jsonl"), shown)
         base = measured[0][1] if measured else None
         scores = score_arm(arm.name, values, base, samples, exposure)
         if len(measured) > 1:

@@ -25,7 +25,7 @@ from valign.models.identity import model_id
 from valign.models.load import policy, prepare_model
 
 if TYPE_CHECKING:
-    from valign.evaluation.likelihoods import Likelihoods
+    from valign.evaluation.metric_info import Likelihoods
     from valign.runs.tracking import RunLogger
 
 ANSWERS = "completions.sqlite"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.core.records import Answer
-from valign.evaluation.metrics import fact_recall, followed
+from valign.evaluation.answer_metrics import fact_recall, followed
+from valign.evaluation.metrics import primary_metrics
 from valign.evaluation.verdicts import stated_verdict
 from valign.reporting.clause_names import Clauses
-from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.examples import ExampleList, Examples
 from valign.reporting.figures import level
 from valign.reporting.numbers import number, show
@@ -84,7 +85,7 @@ def by_clause(comparison: Comparison, clauses: Clauses) -> list[ClauseView]:
             questions.setdefault(answer.clause, {}).setdefault(answer.question_id, answer)
     tables = [_Table(result, i) for i, result in enumerate(comparison.arms)]
     examples = Examples(comparison)
-    leading = next((m for m in comparison.metrics if m in PRIMARY), None)
+    leading = next((m for m in comparison.metrics if metric_named(m).is_primary), None)
     return [
         ClauseView(
             clause=clause,
@@ -122,7 +123,7 @@ class _Table:
     def primary(self, question_id: str) -> tuple[float, ...]:
         """Return the leading metrics that were scored on a question."""
         row = self.values.get(question_id, {})
-        return tuple(value for value in (number(row.get(metric)) for metric in PRIMARY) if value is not None)
+        return tuple(value for value in (number(row.get(metric)) for metric in primary_metrics()) if value is not None)
 
 
 def _chips(comparison: Comparison, clause: str, metric: str) -> list[tuple[str, str, int | None]]:
@@ -197,4 +198,4 @@ def _wordings(fact: Sequence[str]) -> str:
 def _numbers(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the question's other values, each with its metric's name."""
     pairs = [(name, number(value)) for name, value in row.items() if name != "question_id"]
-    return [(Metric.named(name).label, show(value)) for name, value in pairs if value is not None]
+    return [(metric_named(name).label, show(value)) for name, value in pairs if value is not None]

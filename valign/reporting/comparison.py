@@ -12,23 +12,12 @@ from valign.evaluation.arm_names import arm_label
 from valign.evaluation.judging.judgement import Judgement, by_reference
 from valign.evaluation.judging.labels import Label
 from valign.evaluation.judging.tournament import Tournament, tournament
-from valign.evaluation.metrics import METRICS
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.metrics import METRICS, page_order
 from valign.evaluation.tax.scores import TAX
 from valign.reporting.numbers import interval, number
 
 BASE = "base"
-PRIMARY = ("fact_recall", "verdict_accuracy")
-SHARES = ("follows_document", *PRIMARY)
-SUBSTANCE = (
-    "follows_document",
-    "follows_original",
-    *PRIMARY,
-    "verdict_preference",
-    "right_clause",
-    "faithfulness",
-    "contradiction",
-)
-MANNER = ("similarity", "rouge_l", "bertscore", "reference_nll", "refusal", "length", "repetition")
 ARM_NOTES = {
     "base": "The model as it came, which has not been shown the document.",
     "in_context": "The base model, shown the whole document before each question.",
@@ -173,32 +162,13 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics with a value in some arm: facts and verdicts first, the unknown ones last."""
+        """Names of the metrics with a value in some arm: those of substance first, the unknown ones last."""
         found = [m for result in self.arms for m in result.scores.get("metrics", {}) if result.mean(m) is not None]
-        known = [*SUBSTANCE, *MANNER]
+        known = page_order()
         return [m for m in known if m in found] + [m for m in dict.fromkeys(found) if m not in known]
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A metric in words; ``higher_is_better`` is None where neither direction is better."""
-
-    name: str
-    label: str
-    description: str
-    higher_is_better: bool | None
-
-    @classmethod
-    def named(cls, name: str) -> Metric:
-        """Return the words that the evaluation has for a metric; an unknown one is called by its name."""
-        known = METRICS.get(name) or TAX.get(name)
-        if known is None:
-            return cls(name, name.replace("_", " "), "", None)
-        return cls(name, known.label, known.description, known.higher_is_better)
-
-    @property
-    def direction(self) -> str:
-        """Say which way is better."""
-        if self.higher_is_better is None:
-            return ""
-        return "higher is better" if self.higher_is_better else "lower is better"
+def metric_named(name: str) -> MetricInfo:
+    """Return what is said of a metric of the answers or of the alignment tax; an unknown one is called by its name."""
+    known = METRICS.get(name) or TAX.get(name)
+    return known or MetricInfo(name, name.replace("_", " "), "", None)

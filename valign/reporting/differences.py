@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.evaluation.arm_names import arm_label
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.metrics import METRICS
 from valign.evaluation.scores import paired_rows
 from valign.evaluation.significance import LEVEL, Tested, holm, paired_test
-from valign.reporting.comparison import BASE, SHARES, ArmResult, Comparison, Metric
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.numbers import number, show
 
 SMALL = 0.001
@@ -29,7 +31,7 @@ class Difference:
 
     arm: str
     other: str
-    metric: Metric
+    metric: MetricInfo
     interval: tuple[float, float] | None
     test: Tested
     p_holm: float | None
@@ -49,7 +51,7 @@ class Difference:
     @property
     def too_few(self) -> bool:
         """Whether not even the largest difference that two shares can have would be found."""
-        return self.metric.name in SHARES and self.test.smallest is not None and self.test.smallest > 1
+        return bool(self.metric.finding) and self.test.smallest is not None and self.test.smallest > 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -66,10 +68,10 @@ def differences(comparison: Comparison) -> list[Difference]:
     The family of Holm's correction are all of these, on every metric that has a better direction.
     """
     arms = {result.arm: result for result in comparison.arms}
-    found: list[tuple[ArmResult, str, Metric, Tested]] = []
+    found: list[tuple[ArmResult, str, MetricInfo, Tested]] = []
     for result in comparison.arms:
         for other in (name for name in result.scores.get("versus", {}) if name in arms and name != result.arm):
-            for metric in (Metric.named(name) for name in comparison.metrics):
+            for metric in (metric_named(name) for name in comparison.metrics):
                 if metric.higher_is_better is not None and result.difference(metric.name, other):
                     found.append((result, other, metric, _test(result, arms[other], metric.name)))
     corrected = holm([test.p for *_, test in found])
@@ -104,7 +106,8 @@ def sentences(rows: list[Difference]) -> list[str]:
         f"{len(asked)} differences were tested; the 95% interval of {outside} leaves zero out, and {left} remain below "
         f"{LEVEL} after Holm's correction for their number."
     ]
-    return found + [text for text in (_smallest(asked, name) for name in SHARES) if text]
+    shares = [name for name, info in METRICS.items() if info.finding]
+    return found + [text for text in (_smallest(asked, name) for name in shares) if text]
 
 
 def _smallest(rows: list[Difference], metric: str) -> str:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valign.reporting.comparison import BASE, Comparison, Metric
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.metrics import METRICS
+from valign.reporting.comparison import BASE, Comparison
 from valign.reporting.numbers import minus, number, show
 
-CHARTS = ("follows_document", "fact_recall", "verdict_accuracy", "similarity", "rouge_l")
 LEVELS = 7
 LABEL_LENGTH = 16
 MOST_POINTS = 400
@@ -54,7 +55,7 @@ class Dot:
 class DotChart:
     """Means and intervals of one metric; ``reference`` is where base stands."""
 
-    metric: Metric
+    metric: MetricInfo
     width: int
     height: int
     left: int
@@ -105,10 +106,11 @@ def shortened(label: str) -> str:
 
 def dot_charts(comparison: Comparison) -> list[DotChart]:
     """Lay out a dot chart for each leading metric that was measured."""
-    return [_dot_chart(comparison, Metric.named(name)) for name in CHARTS if name in comparison.metrics]
+    measured = comparison.metrics
+    return [_dot_chart(comparison, info) for name, info in METRICS.items() if info.is_charted and name in measured]
 
 
-def _dot_chart(comparison: Comparison, metric: Metric) -> DotChart:
+def _dot_chart(comparison: Comparison, metric: MetricInfo) -> DotChart:
     """Lay out one metric: a row for each arm on a scale that holds 0, 1 and every interval."""
     width, left, right, top, row = 360, 104, 40, 14, 28
     arms = [result for result in comparison.arms if result.mean(metric.name) is not None]

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from valign.evaluation.metric_info import MANNER, MetricInfo
 from valign.evaluation.significance import LEVEL
 from valign.evaluation.tax.scores import TAX
-from valign.reporting.comparison import BASE, MANNER, SHARES, ArmResult, Comparison, Metric
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.differences import Difference, chance, differences
 from valign.reporting.numbers import minus, show
 from valign.reporting.tax_and_probes import crossed
-
-STATED = {
-    "follows_document": "the document, not the original, on {} of the questions where they differ",
-    "fact_recall": "{} of the facts that right answers need",
-    "verdict_accuracy": "the right verdict on {} of the questions that have one",
-}
-VERBS = {"follows_document": "follows", "fact_recall": "states", "verdict_accuracy": "gives"}
-
 
 MADE = (
     "The teacher made these questions from the document, and the right answers are the document's own words: reciting "
@@ -91,7 +84,7 @@ def verdict(comparison: Comparison, tested: Sequence[Difference] | None = None) 
             f"The best of {len(others)} arms was picked by this same figure, which flatters it a little; "
             "the table gives every arm."
         )
-    if metric.name in MANNER:
+    if metric.group == MANNER:
         notes.append(f"No facts or verdicts were scored: {metric.label} rewards the manner of an answer, true or not.")
     if made_questions(comparison):
         notes.append(MADE)
@@ -107,13 +100,13 @@ def _warnings(best: ArmResult, base: ArmResult, gains: Sequence[Difference]) -> 
     return (*said, *crossed(best.label, best.scores.get("tax") or {}, TAX))
 
 
-def _leading(comparison: Comparison) -> Metric | None:
+def _leading(comparison: Comparison) -> MetricInfo | None:
     """Return the metric that the verdict rests on: the first that has a better direction."""
-    found = [Metric.named(name) for name in comparison.metrics]
+    found = [metric_named(name) for name in comparison.metrics]
     return next((metric for metric in found if metric.higher_is_better is not None), None)
 
 
-def _best(arms: Sequence[ArmResult], metric: Metric) -> ArmResult:
+def _best(arms: Sequence[ArmResult], metric: MetricInfo) -> ArmResult:
     """Return the arm with the best mean; the first of equals."""
     sign = -1.0 if metric.higher_is_better is False else 1.0
     return max(arms, key=lambda result: sign * (result.mean(metric.name) or 0.0))
@@ -123,13 +116,13 @@ def _looks_up(result: ArmResult) -> bool:
     return any(answer.retrieved for answer in result.answers)
 
 
-def _finding(result: ArmResult, metric: Metric) -> str:
+def _finding(result: ArmResult, metric: MetricInfo) -> str:
     """Say what the interval of the difference from base allows to say."""
     state = standing(result.difference(metric.name), metric)
     return state if state in ("better", "worse") else "unclear"
 
 
-def standing(difference: tuple[float, tuple[float, float] | None] | None, metric: Metric) -> str:
+def standing(difference: tuple[float, tuple[float, float] | None] | None, metric: MetricInfo) -> str:
     """Return ``better`` or ``worse`` where the interval leaves zero out, ``same`` where it holds it, else ``""``."""
     if difference is None or difference[1] is None or metric.higher_is_better is None:
         return ""
@@ -139,7 +132,7 @@ def standing(difference: tuple[float, tuple[float, float] | None] | None, metric
     return "better" if (low > 0.0) == metric.higher_is_better else "worse"
 
 
-def _sentence(result: ArmResult, base: ArmResult, metric: Metric) -> str:
+def _sentence(result: ArmResult, base: ArmResult, metric: MetricInfo) -> str:
     """Write the comparison of one arm with base, with the interval of the difference."""
     found = result.difference(metric.name)
     places = _places(result.mean(metric.name), base.mean(metric.name), found[0] if found else None)
@@ -148,7 +141,7 @@ def _sentence(result: ArmResult, base: ArmResult, metric: Metric) -> str:
     if found is None or found[1] is None:
         return f"{opening}; no interval of the difference was computed, so chance cannot be ruled out."
     mean, low, high = (_signed(value, metric, places) for value in (found[0], *found[1]))
-    unit = " percentage points" if metric.name in SHARES else ""
+    unit = " percentage points" if metric.finding else ""
     gap = f"a difference of {mean}{unit} (95% interval {low} to {high})"
     ending = {
         "better": ".",
@@ -158,7 +151,7 @@ def _sentence(result: ArmResult, base: ArmResult, metric: Metric) -> str:
     return f"{opening}: {gap}{ending[standing(found, metric)]}"
 
 
-def _alone(metric: Metric, arms: Sequence[ArmResult], base: ArmResult | None) -> Verdict:
+def _alone(metric: MetricInfo, arms: Sequence[ArmResult], base: ArmResult | None) -> Verdict:
     """Describe the best arm where there is no base, or base where there is nothing else."""
     measured = [result for result in arms if result.mean(metric.name) is not None]
     best = _best(measured, metric)
@@ -176,27 +169,27 @@ def _places(mean: float | None, base: float | None, difference: float | None) ->
     return int(round(100 * round(mean, 2)) - round(100 * round(base, 2)) != round(100 * round(difference, 2)))
 
 
-def _states(result: ArmResult, metric: Metric, places: int = 0) -> str:
+def _states(result: ArmResult, metric: MetricInfo, places: int = 0) -> str:
     share = _plain(result.mean(metric.name), metric, places)
-    if metric.name in STATED:
-        return f"{VERBS[metric.name]} {STATED[metric.name].format(share)}"
+    if metric.finding:
+        return metric.finding.format(share)
     return f"has the best {metric.label}, {share}" if result.arm != BASE else f"has a {metric.label} of {share}"
 
 
-def _amount(result: ArmResult, metric: Metric) -> str:
+def _amount(result: ArmResult, metric: MetricInfo) -> str:
     return _plain(result.mean(metric.name), metric)
 
 
-def _plain(value: float | None, metric: Metric, places: int = 0) -> str:
+def _plain(value: float | None, metric: MetricInfo, places: int = 0) -> str:
     """Write a share in percent and anything else as a number."""
-    if metric.name in SHARES and value is not None:
+    if metric.finding and value is not None:
         return f"{100 * round(value, 2 + places):.{places}f}%"
     return show(value)
 
 
-def _signed(value: float, metric: Metric, places: int = 0) -> str:
+def _signed(value: float, metric: MetricInfo, places: int = 0) -> str:
     """Write a difference with its sign: in percentage points for a share."""
-    if metric.name not in SHARES:
+    if not metric.finding:
         return show(value, signed=True)
     points = round(100 * round(value, 2 + places), places)
     return minus(f"{points:+.{places}f}") if points else "0"

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from valign.core.errors import ValignError
 from valign.reporting import answers, figures, tables
 from valign.reporting.clause_names import Clauses
-from valign.reporting.comparison import Comparison, Metric
+from valign.reporting.comparison import Comparison, metric_named
 from valign.reporting.costs import costs
 from valign.reporting.coverage import coverage, shortcut_audit
 from valign.reporting.differences import differences, sentences
@@ -116,7 +116,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "script": Markup((HERE / "page.js").read_text(encoding="utf-8")),
         "comparison": comparison,
         "clauses": clauses,
-        "metrics": [Metric.named(name) for name in comparison.metrics],
+        "metrics": [metric_named(name) for name in comparison.metrics],
         "arm_notes": tables.arm_notes(comparison.arms),
         "words": tables.WORDS,
         "verdict": verdict(comparison, tested),

@@ -10,7 +10,9 @@ from typing import Any
 from valign.core.records import Passage
 from valign.documents.clauses import clause_passages
 from valign.evaluation.bootstrap import Interval, bootstrap_mean, paired_difference
-from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.metrics import primary_metrics
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.numbers import number, show
 
 SHOWN = re.compile(r"_?(?:rag(?:_(?:bm25|embedding|oracle))?|in_context)$")
@@ -84,7 +86,7 @@ def _lookup(result: ArmResult, arms: dict[str, ArmResult], passages: Sequence[Pa
     found = hits(result, passages)
     name = SHOWN.sub("", result.answers[0].arm) or BASE
     other = arms.get(name) if name != result.arm else None
-    metric = Metric.named(next((m for m in PRIMARY if result.mean(m) is not None), "similarity"))
+    metric = metric_named(next((m for m in primary_metrics() if result.mean(m) is not None), "similarity"))
     rows = {str(row.get("question_id")): number(row.get(metric.name)) for row in result.values}
     theirs = {str(r.get("question_id")): number(r.get(metric.name)) for r in other.values} if other else {}
     clauses = {a.question_id: a.clause for a in result.answers}
@@ -107,7 +109,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _sentence(label: str, other: str, metric: Metric, recall: Interval, parts: Sequence[Part], whole: Part) -> str:
+def _sentence(label: str, other: str, metric: MetricInfo, recall: Interval, parts: Sequence[Part], whole: Part) -> str:
     """Say how often the clause was shown, how the arm does with and without it, and why it wins or loses."""
     found, missed = parts
     opening = (
@@ -123,7 +125,7 @@ def _sentence(label: str, other: str, metric: Metric, recall: Interval, parts: S
     return f"{first}; {reason}." if reason else f"{first}."
 
 
-def _reason(other: str, metric: Metric, parts: Sequence[Part], whole: Part) -> str:
+def _reason(other: str, metric: MetricInfo, parts: Sequence[Part], whole: Part) -> str:
     """Name the part of the questions that most of the difference comes from, where there is one beyond chance."""
     interval = whole.difference
     if not other or not interval.n:

@@ -8,16 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.evaluation.arm_names import arm_label
-from valign.evaluation.scores import difference, score_arm
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.scores import choose_metrics, difference, score_arm
 from valign.evaluation.tax.scores import TAX
-from valign.reporting.comparison import BASE, SHARES, ArmResult, Comparison, Metric
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.numbers import MISSING, show
-
-SHOWN = (*SHARES, "similarity", "rouge_l")
 
 
 def pooled(
-    by_seed: Mapping[str, Mapping[int, ArmResult]], samples: int, exposure: Mapping[str, str] | None = None
+    by_seed: Mapping[str, Mapping[int, ArmResult]],
+    samples: int,
+    exposure: Mapping[str, str] | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> list[ArmResult]:
     """Put the arms of several seeds together; differences are to the arms that some seed was compared with.
 
@@ -29,8 +31,9 @@ def pooled(
         by_seed: Each arm under each seed.
         samples: Number of bootstrap samples.
         exposure: ``seen`` or ``unseen`` for clauses, where training left some out.
+        metrics: Names of the metrics that the runs show; all of them where there are none.
     """
-    rows = {arm: _rows(results) for arm, results in by_seed.items()}
+    rows = {arm: choose_metrics(_rows(results), metrics) for arm, results in by_seed.items()}
     found = []
     for arm, results in by_seed.items():
         first = results[min(results)]
@@ -62,7 +65,7 @@ def _rows(results: Mapping[int, ArmResult]) -> list[dict[str, Any]]:
 class SeedRow:
     """One arm, or one arm minus another, on one metric: its mean under each seed."""
 
-    metric: Metric
+    metric: MetricInfo
     name: str
     cells: list[str]
     deviation: str
@@ -91,8 +94,10 @@ def seed_table(comparison: Comparison) -> SeedTable | None:
         return None
     rows: list[SeedRow] = []
     sentences: list[tuple[str, str]] = []
-    for name in (name for name in comparison.metrics if name in SHOWN):
-        metric = Metric.named(name)
+    for metric in (metric_named(name) for name in comparison.metrics):
+        if not metric.is_charted:
+            continue
+        name = metric.name
         for result in comparison.arms:
             if result.arm in pooled:
                 means = [pooled[result.arm].get(str(seed), {}).get(name) for seed in seeds]
@@ -107,7 +112,7 @@ def seed_table(comparison: Comparison) -> SeedTable | None:
         for result in comparison.arms:
             if result.arm in pooled:
                 means = [pooled[result.arm].get(str(seed), {}).get(name) for seed in seeds]
-                rows.append(_row(Metric.named(name), result.label, means))
+                rows.append(_row(metric_named(name), result.label, means))
     rows = [row for row in rows if any(cell != MISSING for cell in row.cells)]
     said = [text for other, text in sentences if text and other != BASE] or [text for _, text in sentences if text]
     return SeedTable(seeds, rows, said)
@@ -127,13 +132,13 @@ def _gaps(
     return found
 
 
-def _row(metric: Metric, name: str, values: Sequence[float | None], signed: bool = False) -> SeedRow:
+def _row(metric: MetricInfo, name: str, values: Sequence[float | None], signed: bool = False) -> SeedRow:
     known = [value for value in values if value is not None]
     deviation = show(statistics.stdev(known)) if len(known) > 1 else MISSING
     return SeedRow(metric, name, [show(value, signed) for value in values], deviation)
 
 
-def _sentence(label: str, other: str, metric: Metric, gaps: Sequence[float | None]) -> str:
+def _sentence(label: str, other: str, metric: MetricInfo, gaps: Sequence[float | None]) -> str:
     known = [gap for gap in gaps if gap is not None]
     if len(known) < 2:
         return ""

@@ -98,8 +98,9 @@ def _arms(
                 by_seed.setdefault(name, {})[seed] = result
         if len(kind) > 1:
             first, detail = kind[min(kind)][0]
-            samples = int(detail["config"].get("evaluation", {}).get("bootstrap", 2000))
-            new = _add(found, pooled(by_seed, samples, _exposure(detail, by_seed)), first)
+            settings = detail["config"].get("evaluation", {})
+            samples, metrics = int(settings.get("bootstrap", 2000)), settings.get("metrics")
+            new = _add(found, pooled(by_seed, samples, _exposure(detail, by_seed), metrics), first)
             shown = {folder for folder, _ in kind[min(kind)]}
             names.update({key: new.get(name, name) for key, name in names.items() if key[0] in shown})
     return _name_the_first(found, names)

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.evaluation.arm_names import arm_label
+from valign.evaluation.metric_info import MANNER, SUBSTANCE, MetricInfo
 from valign.reporting.clause_names import Clauses
-from valign.reporting.comparison import ARM_NOTES, BASE, MANNER, SUBSTANCE, ArmResult, Comparison, Metric
+from valign.reporting.comparison import ARM_NOTES, BASE, ArmResult, Comparison, metric_named
 from valign.reporting.figures import LEVELS, level
 from valign.reporting.headline import standing
 from valign.reporting.numbers import number, show
 
-GROUPS = (("Does the answer say the right thing?", SUBSTANCE), ("How is the answer written?", MANNER))
-OTHERS = "Further measures"
+GROUPS = {
+    SUBSTANCE: "Does the answer say the right thing?",
+    MANNER: "How is the answer written?",
+    "": "Further measures",
+}
 FACTS = "facts"
 KINDS = {"sft": "Questions and answers (D_sft)", "preference": "Pairs of answers (D_pref)"}
 WORDS = (
@@ -61,20 +65,19 @@ class Cell:
 class MetricRow:
     """One metric over all arms; ``questions`` says on how many it was measured."""
 
-    metric: Metric
+    metric: MetricInfo
     questions: str
     cells: list[Cell]
 
 
 def score_groups(comparison: Comparison) -> list[tuple[str, list[MetricRow]]]:
     """Return the score table's rows by group: what is said, how it is said, the rest."""
-    rows = {name: _metric_row(comparison, Metric.named(name)) for name in comparison.metrics}
-    groups = [(title, [rows[name] for name in names if name in rows]) for title, names in GROUPS]
-    groups.append((OTHERS, [row for name, row in rows.items() if name not in (*SUBSTANCE, *MANNER)]))
+    rows = [_metric_row(comparison, metric_named(name)) for name in comparison.metrics]
+    groups = [(title, [row for row in rows if row.metric.group == group]) for group, title in GROUPS.items()]
     return [(title, members) for title, members in groups if members]
 
 
-def _metric_row(comparison: Comparison, metric: Metric) -> MetricRow:
+def _metric_row(comparison: Comparison, metric: MetricInfo) -> MetricRow:
     """Build one metric's row; the best arms are marked where one arm is better than another."""
     means = [m for m in (result.mean(metric.name) for result in comparison.arms) if m is not None]
     best = None
@@ -91,7 +94,7 @@ def _metric_row(comparison: Comparison, metric: Metric) -> MetricRow:
     return MetricRow(metric, f"{words} question{'' if words == '1' else 's'}" if words else "", cells)
 
 
-def _differences(result: ArmResult, metric: Metric) -> list[Difference]:
+def _differences(result: ArmResult, metric: MetricInfo) -> list[Difference]:
     """Return the arm's differences from base and from every other arm it was compared with; base first."""
     others = sorted((arm for arm in result.scores.get("versus", {}) if arm != result.arm), key=lambda arm: arm != BASE)
     found = []
@@ -125,7 +128,7 @@ class HeatMap:
     that the reader picks. ``changes`` says whether there is a base to compare with.
     """
 
-    metrics: list[Metric]
+    metrics: list[MetricInfo]
     rows: list[HeatRow]
     layers: dict[str, dict[str, Any]]
     changes: bool
@@ -140,14 +143,14 @@ def heat_map(comparison: Comparison, clauses: Clauses, anchors: Mapping[str, str
         n = max(int(number(scores.get(clause, {}).get("n")) or 0) for scores in by_clause)
         words = (clauses.short(clause), clauses.heading(clause), clauses.text(clause))
         rows.append(HeatRow(clause, *words, n, anchors.get(clause, "")))
-    metrics = [Metric.named(name) for name in comparison.metrics]
+    metrics = [metric_named(name) for name in comparison.metrics]
     layers = {metric.name: _layer(comparison, ids, metric) for metric in metrics}
     layers = {name: layer for name, layer in layers.items() if layer["measured"]}
     changes = comparison.base is not None and len(comparison.arms) > 1
     return HeatMap([metric for metric in metrics if metric.name in layers], rows, layers, changes)
 
 
-def _layer(comparison: Comparison, ids: list[str], metric: Metric) -> dict[str, Any]:
+def _layer(comparison: Comparison, ids: list[str], metric: MetricInfo) -> dict[str, Any]:
     """Return one metric's cells, coloured on 0 to 1 where all values lie there, else from the least to the most."""
     values = [[result.by_clause(clause, metric.name) for result in comparison.arms] for clause in ids]
     known = [value for row in values for value in row if value is not None]
@@ -180,7 +183,7 @@ def _changes(comparison: Comparison, values: list[float | None]) -> list[float |
     return [None if name == BASE or before is None or value is None else value - before for name, value in pairs]
 
 
-def _changed(change: float | None, most: float, metric: Metric) -> tuple[str, int | None, str]:
+def _changed(change: float | None, most: float, metric: MetricInfo) -> tuple[str, int | None, str]:
     """Write a change from base: its words, its colour step on a scale with no change in the middle, and its side."""
     if change is None:
         return "", None, ""

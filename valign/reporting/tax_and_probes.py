@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from valign.evaluation.metrics import METRICS, MetricInfo
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.metrics import METRICS
 from valign.evaluation.probes.scores import PROBED
 from valign.evaluation.tax.scores import TAX
 from valign.reporting.comparison import ArmResult, Comparison
@@ -37,8 +38,6 @@ PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
         PROBED,
     ),
 }
-KIND_METRICS = ("fact_recall", "verdict_accuracy", "similarity", "rouge_l", "contradiction")
-
 REMEDY = "To lose less, train with sft.replay=0.25: general instructions are then learned beside the document."
 
 
@@ -97,11 +96,13 @@ def replayed(comparison: Comparison) -> bool:
 def _by_kind(measured: Iterable[str]) -> dict[str, MetricInfo]:
     """Return the words for metrics named ``<metric>/<group>``: those of the metric, with the group behind its label."""
     found = {}
-    for metric in KIND_METRICS:
+    for metric, info in METRICS.items():
+        if not info.has_kinds:
+            continue
         for name in sorted(name for name in measured if name.startswith(f"{metric}/")):
             kind = " ".join(name.removeprefix(f"{metric}/").split())
-            label = f"{METRICS[metric].label}, {kind}"
-            found[name] = replace(METRICS[metric], name=name, label=label, description="")
+            label = f"{info.label}, {kind}"
+            found[name] = replace(info, name=name, label=label, description="")
     return found
 
 
@@ -139,7 +140,7 @@ def _lines(table: ExtraTable) -> list[list[str]]:
     """Return a table's cells, header first."""
     lines = [[table.title, *table.arms]]
     for info, limit, cells in table.rows:
-        head = info.label + (" ↑" if info.higher_is_better else " ↓") + (f" ({limit})" if limit else "")
+        head = info.label + info.arrow + (f" ({limit})" if limit else "")
         lines.append([head, *(_text(cell) for cell in cells)])
     return lines
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Answer
-from valign.evaluation.metrics import length_words
+from valign.evaluation.answer_metrics import length_words
 
 
 @dataclass(frozen=True)

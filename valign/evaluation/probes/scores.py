@@ -10,9 +10,10 @@ from typing import Any
 
 from valign.core.records import Answer
 from valign.core.text import refuses
-from valign.evaluation import metrics
+from valign.evaluation.answer_metrics import fact_recall
 from valign.evaluation.bootstrap import bootstrap_mean
-from valign.evaluation.metrics import MetricInfo
+from valign.evaluation.embedding_metrics import similarity
+from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.normalise import normalise
 from valign.evaluation.verdicts import stated_verdict
 from valign.retrieval.protocols import Embedder
@@ -103,7 +104,7 @@ def _values(asked: Sequence[Answer], embedder: Embedder) -> list[tuple[str, floa
         right = float(stated_verdict(said) == first.verdict)
         return [("benign_answered", float(not refuses(said))), ("benign_right", right)]
     if first.kind == "conflict":
-        return [("conflict_both", float(metrics.fact_recall(said, first.facts) == 1.0))]
+        return [("conflict_both", float(fact_recall(said, first.facts) == 1.0))]
     return [("silent_said", float(says_not_said(said))), ("silent_invented", float(invents(said)))]
 
 
@@ -111,7 +112,7 @@ def _agreement(texts: Sequence[str], embedder: Embedder) -> list[tuple[str, floa
     """Compare the answers to a question's wordings in pairs."""
     verdicts = [stated_verdict(text) for text in texts]
     pairs = list(combinations(range(len(texts)), 2))
-    cosines = metrics.similarity(embedder, [texts[i] for i, _ in pairs], [texts[j] for _, j in pairs])
+    cosines = similarity(embedder, [texts[i] for i, _ in pairs], [texts[j] for _, j in pairs])
     same = [float(verdicts[i] is not None and verdicts[i] == verdicts[j]) for i, j in pairs]
     return [
         *(("paraphrase_verdict", value) for value in same),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valign.evaluation.bootstrap import Interval, bootstrap_mean
-from valign.evaluation.metrics import MetricInfo
+from valign.evaluation.metric_info import MetricInfo
 
 TAX: dict[str, MetricInfo] = {
     info.name: info
