@@ -12,7 +12,7 @@ import pytest
 from valign.core.records import Answer
 from valign.evaluation.judging.bradley_terry import strengths
 from valign.evaluation.judging.judgement import Judgement, by_reference
-from valign.evaluation.judging.model_family import family, kinship
+from valign.evaluation.judging.model_family import model_family, same_family_warning
 from valign.evaluation.judging.model_judge import by_model, prompt, scored
 from valign.evaluation.judging.tournament import tournament
 from valign.evaluation.judging.win_rates import length_controlled, win_rate
@@ -207,9 +207,9 @@ def test_a_tournament_as_json() -> None:
     ],
 )
 def test_families(model: str, name: str) -> None:
-    assert family(model) == name
+    assert model_family(model) == name
 
 
 def test_a_judge_of_the_teacher_s_family_is_warned_about() -> None:
-    assert "of one family (mistral)" in kinship("mistral-large", "mistralai/Mixtral-8x7B-Instruct-v0.1")
-    assert kinship("gpt-4o", "mistralai/Mixtral-8x7B-Instruct-v0.1") == ""
+    assert "of one family (mistral)" in same_family_warning("mistral-large", "mistralai/Mixtral-8x7B-Instruct-v0.1")
+    assert same_family_warning("gpt-4o", "mistralai/Mixtral-8x7B-Instruct-v0.1") == ""

@@ -15,6 +15,7 @@ import torch
 from pages import comparison, page
 
 from valign.core.files import read_rows
+from valign.evaluation.settings import TaxSettings
 from valign.evaluation.tax.drift import Reading, drifts, read
 from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.evaluation.tax.measure import VALUES, measure
@@ -77,7 +78,7 @@ def rows(nlls: Sequence[float], correct: Sequence[float]) -> list[dict[str, Any]
 
 def test_tax_by_hand() -> None:
     """Over tokens: (4 + 3 * 1.2) / 4 = 1.9, and an increase of (2 + 3 * 0.2) / 4 = 0.65; a drop of (1 + 0) / 2."""
-    limits = {"general_nll_increase": 0.1, "everyday_drop": 0.5}
+    limits = TaxSettings(max_nll_increase=0.1, max_accuracy_drop=0.5)
     found = tax_scores(rows([4.0, 1.2], [0.0, 1.0]), rows([2.0, 1.0], [1.0, 1.0]), limits, samples=200)
     means = {name: entry["mean"] for name, entry in found["metrics"].items()}
     assert list(means) == list(TAX)
@@ -133,7 +134,7 @@ def test_a_model_is_measured_beside_its_base_and_goes_on_where_it_was_killed(
 
 def taxed() -> Any:
     """Return the comparison of the ferry, whose SFT arm crosses a limit."""
-    limits = {"general_nll_increase": 0.1, "everyday_drop": 0.5}
+    limits = TaxSettings(max_nll_increase=0.1, max_accuracy_drop=0.5)
     base, sft, *others = comparison().arms
     known = rows([2.0, 1.0], [1.0, 1.0])
     for_base = tax_scores(known, known, limits, samples=100)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.records import Answer, Instruction, Original, Passage, Preference, Provenance
+from valign.evaluation.judging.judge import Judge
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.page import render
 
@@ -43,7 +44,7 @@ def render_hostile(file: Path) -> Path:
         artifacts={BREAKOUT: LONG_WORD, "data": DATA},
         work={"data": {"instructions": 7, "calls": 9, "prompt_tokens": 900, "completion_tokens": 90}},
         examples={DATA: _examples()},
-        judge={"kind": "reference", "model": "", "tie": 0.02, "warning": BREAKOUT},
+        judge=Judge("reference", tie=0.02, warning=BREAKOUT),
     )
     return render(comparison, file)
 

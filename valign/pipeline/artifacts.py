@@ -23,7 +23,7 @@ from valign.documents.shipped import shipped_questions
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
 from valign.evaluation.context_check import check_room
-from valign.evaluation.judging.model_family import kinship
+from valign.evaluation.judging.judge import Judge, choose_judge
 from valign.evaluation.judging.model_judge import by_model, template
 from valign.evaluation.leakage import overlap
 from valign.evaluation.probes.items import probes
@@ -38,7 +38,8 @@ from valign.pipeline.recipes import Arm
 from valign.pipeline.training_stage import curves_by_step
 from valign.pipeline.worker import ANSWERS, Process
 from valign.retrieval.embedder import Embedder
-from valign.retrieval.search import LOOKED_UP, WHOLE, recall_at_k, select
+from valign.retrieval.search import WHOLE, recall_at_k, select
+from valign.retrieval.settings import LOOKED_UP
 from valign.runs.layout import JUDGEMENTS
 from valign.runs.tracking import lasting
 from valign.synthesis.budget import Budget, DryTeacher, dry_pass
@@ -322,7 +323,7 @@ class Pipeline(Process):
             **self.weights_as,
             "system_prompt": self.system_prompt,
             "retrieval": self._retrieval(arm),
-            **({"server": self.server.decides(arm.stages)} if self.server else {}),
+            **({"server": self.server.describe(arm.stages)} if self.server else {}),
         }
         inputs = {
             "base_model": self.model[1],
@@ -349,8 +350,7 @@ class Pipeline(Process):
     @property
     def measures_tax(self) -> bool:
         """Whether the general ability of models is measured; that takes the whole model in a process."""
-        wanted = OmegaConf.select(self.config, "evaluation.tax.measure")  # runs of earlier versions have no such key
-        return bool(wanted) and (self.server is None or self.server.measures)
+        return self.evaluation.tax.measure and (self.server is None or self.server.measures_likelihoods)
 
     def tax(self, stages: Sequence[str]) -> Path:
         """Measure the general ability of the model behind some stages; the folder holds ``values.jsonl``."""
@@ -426,7 +426,7 @@ class Pipeline(Process):
         if self.server is not None:
             answers = self._ask_server(self.server, folder, arm, questions, retrieved)
             part["measure_only"] = True
-        if self.server is None or self.server.measures:
+        if self.server is None or self.server.measures_likelihoods:
             self.ranks.order("answer", **part, questions=[to_dict(q) for q in questions])
             own, likely = self.answer_part(**part, questions=questions)
             answers = answers or own
@@ -461,15 +461,9 @@ class Pipeline(Process):
         )
 
     @property
-    def judge(self) -> dict[str, Any] | None:
-        """What is noted of the judge of pairs: kind, model, margin of a tie, warning; None where there is none."""
-        evaluation = self.config.evaluation
-        kind = OmegaConf.select(evaluation, "judge")
-        if kind is None:
-            return None
-        model = str(evaluation.judge_model.model) if kind != "reference" else ""
-        warning = kinship(model, str(self.config.teacher.model)) if model else ""
-        return {"kind": str(kind), "model": model, "tie": float(evaluation.judge_tie), "warning": warning}
+    def judge(self) -> Judge | None:
+        """Who judges pairs of answers; None for nobody."""
+        return choose_judge(self.evaluation, str(self.config.teacher.model))
 
     def judgements(self, arms: Sequence[str], answers: Sequence[Path]) -> Path | None:
         """Let a model judge every pair of arms; None where no model is the judge.
@@ -482,11 +476,11 @@ class Pipeline(Process):
             A folder with ``judgements.jsonl``.
         """
         judge = self.judge
-        if judge is None or not judge["model"]:
+        if judge is None or not judge.model:
             return None
 
-        if judge["warning"]:
-            log.warning("%s", judge["warning"])
+        if judge.warning:
+            log.warning("%s", judge.warning)
         asked = teacher_of(self.config.evaluation.judge_model, "evaluation.judge_model")
         inputs = {
             "judge": asked.id,
@@ -508,7 +502,7 @@ class Pipeline(Process):
             write_jsonl(folder / JUDGEMENTS, found)
             return {"judgements": len(found), "calls": teacher.calls, "calls_cached": teacher.hits}
 
-        return self.stage("judgements", {"judge": judge["kind"]}, inputs, build)
+        return self.stage("judgements", {"judge": judge.kind}, inputs, build)
 
     def leak(self, questions: Sequence[Question] | None = None) -> dict[str, Any]:
         """Measure how far evaluation questions occur in the training data."""

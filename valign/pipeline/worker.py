@@ -8,19 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_jsonl
 from valign.core.out_of_memory import explained, halved
 from valign.core.records import Answer, Document, Instruction, Preference, Question
+from valign.core.settings import make_settings
 from valign.distributed.devices import own_device
 from valign.distributed.ranks import Ranks
 from valign.documents.read import read_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
+from valign.evaluation.settings import EvaluationSettings
 from valign.models.identity import model_id
 from valign.models.load import policy, prepare_model
 
@@ -76,10 +78,14 @@ class Process:
         return {"precision": base.precision} | ({"quantization": quantization} if quantization else {})
 
     @cached_property
+    def evaluation(self) -> EvaluationSettings:
+        """What evaluation is told; what a run of an earlier version does not name has its default."""
+        return make_settings(EvaluationSettings, plain(self.config.evaluation))
+
+    @cached_property
     def server(self) -> AnswerServer | None:
         """The server through which the arms answer; None where they answer in this process."""
-        settings = OmegaConf.select(self.config, "evaluation.server")  # runs of earlier versions have no such key
-        return AnswerServer.of(None if settings is None else plain(settings))
+        return AnswerServer.of(self.evaluation.server)
 
     def train_part(self, name: str, folder: str, rows: str, replay: str, before: Sequence[str]) -> dict[str, Any]:
         """Do this process's part of a training; the counts come from the first."""
@@ -118,7 +124,7 @@ class Process:
         """Do this process's part of measuring the tax; the counts come from the first."""
         from valign.evaluation.tax.measure import measure
 
-        evaluation = self.config.evaluation
+        evaluation = self.evaluation
         with explained(f"measuring the tax of {name}", self._answering_remedies):
             return measure(
                 Path(folder),

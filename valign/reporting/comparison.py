@@ -9,6 +9,7 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.evaluation.arm_names import arm_label
+from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement, by_reference
 from valign.evaluation.judging.labels import Label
 from valign.evaluation.judging.tournament import Tournament, tournament
@@ -102,7 +103,7 @@ class Comparison:
         artifacts: Hash by artifact.
         work: What each stage did, as its manifest counts it: examples, steps, tokens, calls of the teacher.
         examples: Training examples by the hash of their data.
-        judge: The judge of pairs of answers: ``kind``, ``model``, ``tie``, ``warning``; None for none.
+        judge: The judge of pairs of answers; None for none.
         judgements: What it said, where it is a model.
         labels: What people said of pairs of answers.
     """
@@ -120,7 +121,7 @@ class Comparison:
     artifacts: dict[str, str] = field(default_factory=dict)
     work: dict[str, dict[str, Any]] = field(default_factory=dict)
     examples: dict[str, list[Instruction | Preference]] = field(default_factory=dict)
-    judge: dict[str, Any] | None = None
+    judge: Judge | None = None
     judgements: list[Judgement] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
 
@@ -132,9 +133,9 @@ class Comparison:
         """
         if self.judge is None:
             return None
-        kind, model, warning = (str(self.judge.get(key) or "") for key in ("kind", "model", "warning"))
-        found = self.judgements if model else self.by_reference(float(self.judge.get("tie") or 0.0))
-        return tournament(found, kind, model, warning) if found else None
+        judge = self.judge
+        found = self.judgements if judge.model else self.by_reference(judge.tie)
+        return tournament(found, judge.kind, judge.model, judge.warning) if found else None
 
     def by_reference(self, tie: float) -> list[Judgement]:
         """Judge all pairs of arms by the nearness of their answers to the reference; gaps up to ``tie`` are ties."""

@@ -26,11 +26,11 @@ def judged_by(comparison: Comparison) -> dict[str, list[Judgement]]:
     """Return what every judge said: people by their names, the model, nearness to the reference."""
     said = {result.arm: result.answers for result in comparison.arms}
     found = {f"{rater} (a person)": rows for rater, rows in as_judgements(comparison.labels, said).items()}
-    judge = comparison.judge or {}
-    if judge.get("model") and comparison.judgements:
-        found[str(judge["model"])] = comparison.judgements
+    judge = comparison.judge
+    if judge is not None and judge.model and comparison.judgements:
+        found[judge.model] = comparison.judgements
     if found:
-        found["nearness to the reference"] = comparison.by_reference(float(judge.get("tie") or 0.0))
+        found["nearness to the reference"] = comparison.by_reference(0.0 if judge is None else judge.tie)
     return found
 
 

@@ -14,6 +14,7 @@ from valign.core.files import from_dict, read_json, read_jsonl, read_rows
 from valign.core.records import Answer, Document, Instruction, Passage, Preference
 from valign.core.store import digest
 from valign.evaluation.arm_names import sort_scores
+from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import LABELS, Label, read_labels
 from valign.reporting.comparison import BASE, ArmResult, Comparison
@@ -67,7 +68,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
         work=_work(shown),
         examples=_examples(shown),
         config=first["config"],
-        judge=judge,
+        judge=None if judge is None else from_dict(Judge, judge),
         judgements=_judgements(judged, names),
         labels=_labels(folders),
     )
