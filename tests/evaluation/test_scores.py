@@ -146,19 +146,19 @@ def test_overlap_by_hand() -> None:
     """
     questions = ["May I keep nine coins forever?", "Who rings the bell?", "Ale?"]
     training = ["Who opens the door?", "So, may I keep 9 coins?"]
-    result = leakage.overlap(questions, training)
+    result = leakage.question_overlap(questions, training)
     assert result["rate"] == pytest.approx(1 / 3)
     assert result["questions"] == [{"question": questions[0], "training": training[1], "shared": "may i keep 9 coins"}]
     assert result["max_jaccard"] == pytest.approx([5 / 7, 1 / 3, 0])
 
 
 def test_overlap_of_short_questions_and_empty_lists() -> None:
-    result = leakage.overlap(["Who rings the bell?"], ["Tell me: who rings the bell at night?"])
+    result = leakage.question_overlap(["Who rings the bell?"], ["Tell me: who rings the bell at night?"])
     assert result["rate"] == 1
     assert result["questions"][0]["shared"] == "who rings the bell"
-    assert leakage.overlap(["Who rings?"], []) == {"rate": 0.0, "questions": [], "max_jaccard": [0.0]}
-    assert leakage.overlap([], ["Who rings?"]) == {"rate": 0.0, "questions": [], "max_jaccard": []}
-    assert leakage.overlap(["a b c"], ["x b c y"], n=2)["questions"][0]["shared"] == "b c"
+    assert leakage.question_overlap(["Who rings?"], []) == {"rate": 0.0, "questions": [], "max_jaccard": [0.0]}
+    assert leakage.question_overlap([], ["Who rings?"]) == {"rate": 0.0, "questions": [], "max_jaccard": []}
+    assert leakage.question_overlap(["a b c"], ["x b c y"], n=2)["questions"][0]["shared"] == "b c"
 
 
 def test_max_cosine_by_hand() -> None:

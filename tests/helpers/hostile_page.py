@@ -8,7 +8,7 @@ from typing import Any
 from valign.core.records import Answer, Instruction, Original, Passage, Preference, Provenance
 from valign.evaluation.judging.judge import Judge
 from valign.reporting.comparison import ArmResult, Comparison
-from valign.reporting.page import render
+from valign.reporting.page import render_page
 
 BREAKOUT = (
     "</script><script>alert(1)</script><img src=http://example.invalid/x onerror=alert(2)>\"'<b>`${alert(3)}`{{7*7}}"
@@ -46,7 +46,7 @@ def render_hostile(file: Path) -> Path:
         examples={DATA: _examples()},
         judge=Judge("reference", tie=0.02, warning=BREAKOUT),
     )
-    return render(comparison, file)
+    return render_page(comparison, file)
 
 
 def _recall(arm: str, i: int) -> float:

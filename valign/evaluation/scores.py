@@ -95,7 +95,7 @@ def score_arm(
     for clause in dict.fromkeys(clauses):
         rows = [v for v in values if str(v["clause"]) == clause]
         by_clause[clause] = {"n": _questions(rows), **_means(rows)}
-    versus = {} if base_values is None else {"base": difference(arm, values, base_values, samples)}
+    versus = {} if base_values is None else {"base": difference_by_metric(arm, values, base_values, samples)}
     scores = {"arm": arm, "n": _questions(values), "metrics": means, "by_clause": by_clause, "versus": versus}
     seeds = sorted({int(v["seed"]) for v in values if "seed" in v})
     if seeds:
@@ -111,7 +111,7 @@ def score_arm(
             rows = [v for v in values if exposure.get(str(v["clause"])) == group]
             parts[group] = _intervals(rows, samples)
             if rows and base_values is not None:
-                parts[f"{group}, minus base"] = difference(arm, rows, base_values, samples)
+                parts[f"{group}, minus base"] = difference_by_metric(arm, rows, base_values, samples)
         scores["by_exposure"] = {"metrics": _named(parts)}
     return scores
 
@@ -137,7 +137,7 @@ def _questions(rows: Sequence[Values]) -> int:
     return len({row["question_id"] for row in rows})
 
 
-def difference(
+def difference_by_metric(
     arm: str, values: Sequence[Values], other_values: Sequence[Values], samples: int = 2000
 ) -> dict[str, dict[str, Any]]:
     """Return the paired difference of an arm to another one by metric, over the questions that both have.

@@ -22,12 +22,12 @@ from valign.documents.clauses import clause_text
 from valign.documents.shipped import shipped_questions
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
-from valign.evaluation.context_check import check_room
+from valign.evaluation.context_check import check_context_length
 from valign.evaluation.judging.judge import Judge, choose_judge
-from valign.evaluation.judging.model_judge import by_model, template
-from valign.evaluation.leakage import overlap
-from valign.evaluation.probes.items import probes
-from valign.evaluation.questions import as_filtered, check_questions
+from valign.evaluation.judging.model_judge import judge_by_model, judge_template
+from valign.evaluation.leakage import question_overlap
+from valign.evaluation.probes.items import read_probes
+from valign.evaluation.questions import check_questions, without_original
 from valign.evaluation.scores import question_values
 from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.models.chat_template import as_template_takes
@@ -99,7 +99,7 @@ class Pipeline(Process):
     def probe_questions(self) -> list[Question]:
         """The questions of the probes that the config names; none where it names none."""
         where = OmegaConf.select(self.config, "evaluation.probes")
-        return [q for probe in probes(where, self.document) for q in probe.questions] if where else []
+        return [q for probe in read_probes(where, self.document) for q in probe.questions] if where else []
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -199,7 +199,7 @@ class Pipeline(Process):
         templates = [load_template(name, settings.templates) for name in TEMPLATES]
         inputs = {
             "document": digest([self.document.sha256, [to_dict(p) for p in self.document.passages]]),
-            "questions": digest([as_filtered(q) for q in self.given_questions or []]),
+            "questions": digest([without_original(q) for q in self.given_questions or []]),
             "teacher": writer.id,
             **({"question_teacher": asking.id} if asking and self.given_questions is None else {}),
             "base_model": self.model[1],
@@ -396,7 +396,7 @@ class Pipeline(Process):
             return
         base = self.config.base_model
         path = self.model[0]
-        check_room(
+        check_context_length(
             load_tokenizer(path, base.trust_remote_code),
             list(questions if questions is not None else self.questions),
             self.document.passages,
@@ -484,7 +484,7 @@ class Pipeline(Process):
         asked = teacher_of(self.config.evaluation.judge_model, "evaluation.judge_model")
         inputs = {
             "judge": asked.id,
-            "prompt": template()[0],
+            "prompt": judge_template()[0],
             "document": digest([to_dict(p) for p in self.document.passages]),
             "code": code_digest("evaluation/judging"),
             **{f"answers/{arm}": folder.name for arm, folder in zip(arms, answers, strict=True)},
@@ -496,7 +496,7 @@ class Pipeline(Process):
             clauses = {a.clause: clause_text(a.clause, self.document.passages) for row in said for a in row}
             teacher = CachedTeacher(asked, self.artifacts / CACHE)
             try:
-                found = by_model(teacher, pairs, clauses)
+                found = judge_by_model(teacher, pairs, clauses)
             finally:
                 teacher.close()
             write_jsonl(folder / JUDGEMENTS, found)
@@ -512,7 +512,7 @@ class Pipeline(Process):
             *(row.question for row in read_jsonl(self.data / PREFERENCES, Preference)),
             *(row.question for row in (read_jsonl(self.replay / REPLAY, Instruction) if self.replays else ())),
         ]
-        return overlap(asked, rows, n=6)
+        return question_overlap(asked, rows, n=6)
 
     def funnel(self) -> dict[str, Any]:
         """Return the counts of synthesis."""

@@ -9,7 +9,7 @@ from typing import Any
 from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl
 from valign.core.records import Answer, Question
 from valign.evaluation.probes.scores import probe_scores
-from valign.evaluation.scores import choose_metrics, difference, score_arm
+from valign.evaluation.scores import choose_metrics, difference_by_metric, score_arm
 from valign.evaluation.tax.scores import tax_scores
 from valign.pipeline.artifacts import Pipeline
 from valign.pipeline.recipes import Arm
@@ -37,7 +37,7 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
         scores = score_arm(arm.name, values, base, samples, exposure)
         if len(measured) > 1:
             other, theirs = measured[-1]
-            scores["versus"][other] = difference(arm.name, values, theirs, samples)
+            scores["versus"][other] = difference_by_metric(arm.name, values, theirs, samples)
         if pipeline.server:
             scores["server"] = pipeline.server.describe(arm.stages)
         if asked:

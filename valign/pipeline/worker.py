@@ -122,11 +122,11 @@ class Process:
 
     def tax_part(self, name: str, folder: str, weights: Sequence[str]) -> dict[str, Any]:
         """Do this process's part of measuring the tax; the counts come from the first."""
-        from valign.evaluation.tax.measure import measure
+        from valign.evaluation.tax.measure import measure_tax
 
         evaluation = self.evaluation
         with explained(f"measuring the tax of {name}", self._answering_remedies):
-            return measure(
+            return measure_tax(
                 Path(folder),
                 [Path(path) for path in weights],
                 self._policy,
@@ -158,7 +158,7 @@ class Process:
         With ``measure_only`` there are no answers, because a server gives them.
         """
         c = self.config
-        from valign.evaluation.likelihoods import likelihoods
+        from valign.evaluation.likelihoods import measure_likelihoods
         from valign.generation.generator import Generator
 
         shown = [[self.document.passages[i] for i in found] for found in retrieved]
@@ -172,7 +172,7 @@ class Process:
                 answers = answer_questions(
                     generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
                 )
-            return answers, likelihoods(generator, questions, shown, **common)
+            return answers, measure_likelihoods(generator, questions, shown, **common)
 
     def _answering_remedies(self) -> list[str]:
         """Say which settings lower the memory that answering takes."""

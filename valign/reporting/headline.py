@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from valign.evaluation.metric_info import MANNER, MetricInfo
 from valign.evaluation.significance import LEVEL
-from valign.evaluation.tax.scores import TAX
+from valign.evaluation.tax.scores import TAX_METRICS
 from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
-from valign.reporting.differences import Difference, chance, differences
-from valign.reporting.numbers import minus, show
-from valign.reporting.tax_and_probes import crossed
+from valign.reporting.differences import ArmDifference, arm_differences, format_p_value
+from valign.reporting.numbers import format_number, with_minus_sign
+from valign.reporting.tax_and_probes import crossed_limits
 
-MADE = (
+MADE_QUESTIONS = (
     "The teacher made these questions from the document, and the right answers are the document's own words: reciting "
     "the clause is right. Questions that a person wrote (document.questions=FILE.jsonl) are better evidence."
 )
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Headline:
     """The finding in a word (``better``, ``worse``, ``unclear``, ``alone``), in a sentence, with notes.
 
     ``warnings`` say what the best arm is worse in than base, and which limits it crosses.
@@ -33,7 +33,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
 
 
-BADGES = {
+_BADGES = {
     "better": "Better than base",
     "worse": "Worse than base",
     "unclear": "No clear difference from base",
@@ -41,13 +41,13 @@ BADGES = {
 }
 
 
-def made_questions(comparison: Comparison) -> bool:
+def has_made_questions(comparison: Comparison) -> bool:
     """Tell whether valign made the questions itself, because the config names none."""
     parts = [comparison.config.get(group) for group in ("evaluation", "document")]
     return all(isinstance(part, dict) and "questions" in part and part["questions"] is None for part in parts)
 
 
-def verdict(comparison: Comparison, tested: Sequence[Difference] | None = None) -> Verdict:
+def find_headline(comparison: Comparison, tested: Sequence[ArmDifference] | None = None) -> Headline:
     """Compare the best arm with base on fact recall, or on the first metric that was measured in its place.
 
     An arm counts as better or worse where the interval leaves zero out and the test, corrected for the number of
@@ -59,13 +59,13 @@ def verdict(comparison: Comparison, tested: Sequence[Difference] | None = None) 
     """
     metric = _leading(comparison)
     if metric is None:
-        return Verdict("alone", BADGES["alone"], "No metric was measured, so nothing can be said about the arms.", ())
+        return Headline("alone", _BADGES["alone"], "No metric was measured, so nothing can be said about the arms.", ())
     base = comparison.base
     others = [result for result in comparison.arms if result.arm != BASE and result.mean(metric.name) is not None]
     if base is None or base.mean(metric.name) is None or not others:
         return _alone(metric, others or comparison.arms, base)
     best = _best(others, metric)
-    tested = differences(comparison) if tested is None else tested
+    tested = arm_differences(comparison) if tested is None else tested
     gains = [row for row in tested if (row.arm, row.other) == (best.arm, BASE)]
     corrected = next((row.p_holm for row in gains if row.metric.name == metric.name), None)
     finding, notes = _finding(best, metric), []
@@ -73,7 +73,7 @@ def verdict(comparison: Comparison, tested: Sequence[Difference] | None = None) 
         finding, family = "unclear", sum(row.p_holm is not None for row in tested)
         notes.append(
             f"The interval leaves zero out, but of {family} differences that were tested some do so by chance: "
-            f"corrected for their number, p is {chance(corrected)}."
+            f"corrected for their number, p is {format_p_value(corrected)}."
         )
     trained = [result for result in others if not _looks_up(result)]
     if _looks_up(best) and trained:
@@ -86,18 +86,20 @@ def verdict(comparison: Comparison, tested: Sequence[Difference] | None = None) 
         )
     if metric.group == MANNER:
         notes.append(f"No facts or verdicts were scored: {metric.label} rewards the manner of an answer, true or not.")
-    if made_questions(comparison):
-        notes.append(MADE)
-    return Verdict(finding, BADGES[finding], _sentence(best, base, metric), tuple(notes), _warnings(best, base, gains))
+    if has_made_questions(comparison):
+        notes.append(MADE_QUESTIONS)
+    return Headline(
+        finding, _BADGES[finding], _sentence(best, base, metric), tuple(notes), _warnings(best, base, gains)
+    )
 
 
-def _warnings(best: ArmResult, base: ArmResult, gains: Sequence[Difference]) -> tuple[str, ...]:
+def _warnings(best: ArmResult, base: ArmResult, gains: Sequence[ArmDifference]) -> tuple[str, ...]:
     """Say in what an arm is worse than base beyond chance, and which limits of general ability it crosses."""
     surely = [row.metric for row in gains if row.p_holm is not None and row.p_holm < LEVEL]
     worse = [metric for metric in surely if standing(best.difference(metric.name), metric) == "worse"]
     found = [f"{metric.label} {_amount(best, metric)} (base {_amount(base, metric)})" for metric in worse]
     said = [f"{best.label} is worse than base in: {', '.join(found)}."] if found else []
-    return (*said, *crossed(best.label, best.scores.get("tax") or {}, TAX))
+    return (*said, *crossed_limits(best.label, best.scores.get("tax") or {}, TAX_METRICS))
 
 
 def _leading(comparison: Comparison) -> MetricInfo | None:
@@ -151,7 +153,7 @@ def _sentence(result: ArmResult, base: ArmResult, metric: MetricInfo) -> str:
     return f"{opening}: {gap}{ending[standing(found, metric)]}"
 
 
-def _alone(metric: MetricInfo, arms: Sequence[ArmResult], base: ArmResult | None) -> Verdict:
+def _alone(metric: MetricInfo, arms: Sequence[ArmResult], base: ArmResult | None) -> Headline:
     """Describe the best arm where there is no base, or base where there is nothing else."""
     measured = [result for result in arms if result.mean(metric.name) is not None]
     best = _best(measured, metric)
@@ -159,7 +161,7 @@ def _alone(metric: MetricInfo, arms: Sequence[ArmResult], base: ArmResult | None
     sure = f" (95% interval {_plain(ends[0], metric)} to {_plain(ends[1], metric)})" if ends else ""
     missing = "No other arm was run" if best is base else "Base was not run"
     opening = f"{_capital(best.label)} {_states(best, metric)}{sure}"
-    return Verdict("alone", BADGES["alone"], f"{opening}. {missing}, so nothing can be said about a gain.", ())
+    return Headline("alone", _BADGES["alone"], f"{opening}. {missing}, so nothing can be said about a gain.", ())
 
 
 def _places(mean: float | None, base: float | None, difference: float | None) -> int:
@@ -184,15 +186,15 @@ def _plain(value: float | None, metric: MetricInfo, places: int = 0) -> str:
     """Write a share in percent and anything else as a number."""
     if metric.finding and value is not None:
         return f"{100 * round(value, 2 + places):.{places}f}%"
-    return show(value)
+    return format_number(value)
 
 
 def _signed(value: float, metric: MetricInfo, places: int = 0) -> str:
     """Write a difference with its sign: in percentage points for a share."""
     if not metric.finding:
-        return show(value, signed=True)
+        return format_number(value, signed=True)
     points = round(100 * round(value, 2 + places), places)
-    return minus(f"{points:+.{places}f}") if points else "0"
+    return with_minus_sign(f"{points:+.{places}f}") if points else "0"
 
 
 def _capital(text: str) -> str:

@@ -8,7 +8,7 @@ from valign.evaluation.judging.agreement import Agreement, agreements
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import as_judgements
 from valign.reporting.comparison import Comparison
-from valign.reporting.numbers import number, show
+from valign.reporting.numbers import finite_number, format_number
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def judged_by(comparison: Comparison) -> dict[str, list[Judgement]]:
     return found
 
 
-def audit(comparison: Comparison) -> list[Agreement]:
+def judge_agreements(comparison: Comparison) -> list[Agreement]:
     """Compare every two judges; nothing where there is one alone."""
     return agreements(judged_by(comparison))
 
@@ -46,12 +46,12 @@ def judge_rows(comparison: Comparison) -> list[AgreementRow]:
             f"{found.first}, {found.second}",
             found.kappa.n,
             f"{100 * found.same:.0f}%",
-            show(number(found.kappa.mean)),
-            f"{show(found.kappa.low, True)} to {show(found.kappa.high, True)}"
-            if number(found.kappa.low) is not None
+            format_number(finite_number(found.kappa.mean)),
+            f"{format_number(found.kappa.low, True)} to {format_number(found.kappa.high, True)}"
+            if finite_number(found.kappa.low) is not None
             else "",
         )
-        for found in audit(comparison)
+        for found in judge_agreements(comparison)
     ]
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from valign.evaluation.arm_names import arm_label
 from valign.evaluation.metric_info import MetricInfo
-from valign.evaluation.scores import choose_metrics, difference, score_arm
-from valign.evaluation.tax.scores import TAX
+from valign.evaluation.scores import choose_metrics, difference_by_metric, score_arm
+from valign.evaluation.tax.scores import TAX_METRICS
 from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
-from valign.reporting.numbers import MISSING, show
+from valign.reporting.numbers import MISSING, format_number
 
 
-def pooled(
+def pool_seeds(
     by_seed: Mapping[str, Mapping[int, ArmResult]],
     samples: int,
     exposure: Mapping[str, str] | None = None,
@@ -40,7 +40,7 @@ def pooled(
         others = dict.fromkeys(other for one in results.values() for other in one.scores.get("versus", {}))
         scores = score_arm(arm, rows[arm], rows[BASE] if BASE in others and BASE in rows else None, samples, exposure)
         for other in (name for name in others if name in rows and name not in (arm, BASE)):
-            scores["versus"][other] = difference(arm, rows[arm], rows[other], samples)
+            scores["versus"][other] = difference_by_metric(arm, rows[arm], rows[other], samples)
         every_seed = rows[arm] if "seeds" in scores else []
         for seed, means in scores.get("by_seed", {}).items():
             means.update(_tax_means(results[int(seed)]))
@@ -50,7 +50,7 @@ def pooled(
 
 def _tax_means(result: ArmResult) -> dict[str, float]:
     measured = result.scores.get("tax", {}).get("metrics", {})
-    return {name: measured[name]["mean"] for name in TAX if name in measured}
+    return {name: measured[name]["mean"] for name in TAX_METRICS if name in measured}
 
 
 def _rows(results: Mapping[int, ArmResult]) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def seed_table(comparison: Comparison) -> SeedTable | None:
                     gaps = _gaps(comparison, result, other, name, seeds)
                     rows.append(_row(metric, f"{result.label} \u2212 {arm_label(other)}", gaps, signed=True))
                     sentences.append((other, _sentence(result.label, arm_label(other), metric, gaps)))
-    for name in TAX:
+    for name in TAX_METRICS:
         for result in comparison.arms:
             if result.arm in pooled:
                 means = [pooled[result.arm].get(str(seed), {}).get(name) for seed in seeds]
@@ -134,8 +134,8 @@ def _gaps(
 
 def _row(metric: MetricInfo, name: str, values: Sequence[float | None], signed: bool = False) -> SeedRow:
     known = [value for value in values if value is not None]
-    deviation = show(statistics.stdev(known)) if len(known) > 1 else MISSING
-    return SeedRow(metric, name, [show(value, signed) for value in values], deviation)
+    deviation = format_number(statistics.stdev(known)) if len(known) > 1 else MISSING
+    return SeedRow(metric, name, [format_number(value, signed) for value in values], deviation)
 
 
 def _sentence(label: str, other: str, metric: MetricInfo, gaps: Sequence[float | None]) -> str:
@@ -145,7 +145,7 @@ def _sentence(label: str, other: str, metric: MetricInfo, gaps: Sequence[float |
     above = sum(gap > 0 for gap in known)
     return (
         f"{label} is above {other} in {metric.label} with {above} of {len(known)} seeds, by "
-        f"{show(statistics.fmean(known), signed=True)} on average."
+        f"{format_number(statistics.fmean(known), signed=True)} on average."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-FAMILIES = {
+_FAMILIES = {
     "openai": ("gpt", "chatgpt", "o1", "o3", "o4", "davinci"),
     "anthropic": ("claude",),
     "google": ("gemini", "gemma", "palm"),
@@ -25,7 +25,7 @@ def model_family(model: str) -> str:
     ['mistral', 'smollm', 'falcon']
     """
     name = re.split(r"[/:]", model.rstrip("/").lower())[-1]
-    for known, beginnings in FAMILIES.items():
+    for known, beginnings in _FAMILIES.items():
         if any(re.match(rf"{beginning}(?![a-z])", name) for beginning in beginnings):
             return known
     return (re.findall(r"[a-z]+", name) or [name])[0]

@@ -10,7 +10,7 @@ from valign.evaluation.bootstrap import Interval, bootstrap_mean
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.settings import TaxSettings
 
-TAX: dict[str, MetricInfo] = {
+TAX_METRICS: dict[str, MetricInfo] = {
     info.name: info
     for info in (
         MetricInfo("general_nll", "General NLL", "Nats per token of general text.", False),
