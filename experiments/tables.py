@@ -25,7 +25,7 @@ from valign.core.errors import ValignError
 from valign.reporting.comparison import Comparison
 from valign.reporting.score_table import markdown_table
 from valign.reporting.seeds import seed_markdown, seed_table
-from valign.reporting.study import compare
+from valign.reporting.study import compare_runs
 from valign.reporting.tax_and_probes import extra_markdown, extra_tables
 from valign.runs.layout import run_folders
 
@@ -34,7 +34,7 @@ TABLE = re.compile(r"(<!-- table (\S+)((?: \w+=\S+)*) -->\n)(.*?)(<!-- /table --
 FIGURE = re.compile(r"<!-- figure (\S+) (\S+) -->")
 
 
-def filled(text: str, place: Path) -> tuple[str, list[str]]:
+def fill_tables(text: str, place: Path) -> tuple[str, list[str]]:
     """Return a page with the tables of the runs in a folder, and what was done about each."""
     said: list[str] = []
 
@@ -47,7 +47,7 @@ def filled(text: str, place: Path) -> tuple[str, list[str]]:
             return found.group(0)
         chosen = dict(option.split("=", 1) for option in options.split())
         said.append(f"filled: {runs}{options}")
-        return f"{opening}{table(compare(folders), chosen)}\n\n{ending}"
+        return f"{opening}{study_table(compare_runs(folders), chosen)}\n\n{ending}"
 
     return TABLE.sub(put, text), said
 
@@ -57,7 +57,7 @@ def top_runs(folder: Path) -> list[Path]:
     return [found for found in run_folders(folder) if "evaluations" not in found.relative_to(folder).parts]
 
 
-def table(comparison: Comparison, chosen: dict[str, str]) -> str:
+def study_table(comparison: Comparison, chosen: dict[str, str]) -> str:
     """Return one table of a comparison as Markdown."""
     arms = chosen["arms"].split(",") if "arms" in chosen else [result.arm for result in comparison.arms]
     kept = replace(comparison, arms=[result for result in comparison.arms if result.arm in arms])
@@ -76,7 +76,7 @@ def main(place: Path) -> None:
     """Fill all pages."""
     for page in (ROOT / "README.md", *sorted(ROOT.glob("experiments/*/README.md"))):
         text = page.read_text(encoding="utf-8")
-        new, said = filled(text, place)
+        new, said = fill_tables(text, place)
         if new != text:
             page.write_text(new, encoding="utf-8")
         for source, target in FIGURE.findall(text):

@@ -59,7 +59,7 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
     from valign.evaluation.questions import check_questions
     from valign.pipeline import run, scoring, size_checks
     from valign.pipeline.recipes import Arm
-    from valign.reporting.study import compare
+    from valign.reporting.study import compare_runs
     from valign.reporting.write import comparison_table, write_page
     from valign.runs import layout
 
@@ -76,7 +76,7 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
     if config.questions is not None:
         shown["evaluation"]["questions"] = str(config.questions)
     run.write_run(pipeline, output, arms, digest([details["state"], name]), shown)
-    comparison = compare([output])
+    comparison = compare_runs([output])
     write_page(comparison, output / layout.PAGE)
     leak = pipeline.leak(questions)
     print(f"\nevaluation questions of which six words in a row occur in training: {100 * leak['rate']:.1f}%")

@@ -11,26 +11,26 @@ from valign.cli.main import main_with
 
 def main(config: DictConfig) -> None:
     """Serve the page until all pairs are labelled, then say how far judges agree with the labels."""
-    from valign.evaluation.judging.label_server import Desk
-    from valign.evaluation.judging.labels import LABELS, LabelFile, tasks
+    from valign.evaluation.judging.label_server import LabelServer
+    from valign.evaluation.judging.labels import LABELS, LabelFile, draw_tasks
     from valign.reporting import study
     from valign.reporting.judge_agreement import judge_lines
     from valign.runs import layout
 
     runs = Path(config.runs).expanduser()
     folders = [f for f in layout.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
-    comparison = study.compare(folders)
+    comparison = study.compare_runs(folders)
     said = {result.arm: result.answers for result in comparison.arms}
-    drawn = tasks(said, comparison.passages, int(config.pairs), str(config.rater), int(config.seed))
+    drawn = draw_tasks(said, comparison.passages, int(config.pairs), str(config.rater), int(config.seed))
     labels = LabelFile(runs / LABELS, str(config.rater))
-    desk = Desk(drawn, labels, int(config.port))
+    desk = LabelServer(drawn, labels, int(config.port))
     print(f"{len(drawn)} pairs of answers, {len(labels.done(drawn))} of them labelled by {config.rater}.")
     print(f"open {desk.address} in a browser on this machine; Ctrl-C stops, and the same command goes on.", flush=True)
     try:
         desk.serve()
     except KeyboardInterrupt:
         print()
-    for line in judge_lines(study.compare(folders)):
+    for line in judge_lines(study.compare_runs(folders)):
         print(line)
     print(f"labels: {labels.path}; python -m valign.report runs={runs} puts them on the page.")
 

@@ -11,11 +11,11 @@ from valign.cli.main import main_with
 
 def main(config: DictConfig) -> None:
     """Write the page and the tables, and print one of them."""
-    from valign.reporting.write import report
+    from valign.reporting.write import write_report
 
     runs = Path(config.runs).expanduser()
     output = Path(config.output).expanduser() if config.output else runs / "report.html"
-    report(runs, output)
+    write_report(runs, output)
 
 
 if __name__ == "__main__":

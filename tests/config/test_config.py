@@ -24,8 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from valign.cli import main
 from valign.config import checks
-from valign.config.schema import METRICS as CONFIGURABLE_METRICS
-from valign.config.schema import SCHEMAS, TrainConfig, key_type, keys
+from valign.config.schema import SCHEMAS, TrainConfig, key_type, keys, limits
 from valign.core.errors import ValignError
 from valign.documents.shipped import shipped_names
 from valign.evaluation.metrics import METRICS
@@ -165,8 +164,10 @@ def test_every_key_has_a_comment_and_every_experiment_its_command(file: Path) ->
             assert "  # " in line, line
 
 
-def test_the_metrics_are_those_of_the_evaluation() -> None:
-    assert set(CONFIGURABLE_METRICS) == set(METRICS)
+def test_the_metrics_are_those_of_the_evaluation(compose_config: Compose) -> None:
+    """Each of them can be chosen, and all of them are by default, in the order of the tables."""
+    assert set(limits(TrainConfig, "evaluation.metrics")["choices"]) == set(METRICS)
+    assert list(compose_config().evaluation.metrics) == list(METRICS)
 
 
 def test_keys_are_dotted_and_typed() -> None:

@@ -18,6 +18,7 @@ from valign.models.load import prepare_model
 from valign.pipeline.artifacts import Pipeline
 from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
+from valign.teachers.settings import TeacherSettings
 from valign.training.fit import fit_dpo, fit_sft
 from valign.training.memory_estimate import remedies
 
@@ -105,8 +106,10 @@ def test_a_local_teacher_that_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(LocalTeacher, "_load", failing(GPU))
     request = Request(({"role": "user", "content": "?"},), Sampling())
     for group, teacher in {
-        "teacher": make_teacher("local", "tiny"),
-        "synthesis.question_teacher": make_teacher("local", "tiny", group="synthesis.question_teacher"),
+        "teacher": make_teacher(TeacherSettings(kind="local", model="tiny")),
+        "synthesis.question_teacher": make_teacher(
+            TeacherSettings(kind="local", model="tiny"), "synthesis.question_teacher"
+        ),
         "evaluation": LocalTeacher("tiny", "float32", 8192, "evaluation"),
     }.items():
         message = rf"ran out of GPU memory: lower {group}\.batch_tokens=8192, for example to 4096; or choose a smaller"

@@ -16,14 +16,14 @@ from valign.core.errors import ValignError
 from valign.core.files import to_dict
 from valign.core.records import Answer, Original, Question
 from valign.documents.shipped import shipped_document, shipped_questions
-from valign.evaluation.leakage import overlap
-from valign.evaluation.metrics import fact_recall, followed
-from valign.evaluation.questions import as_filtered, check_questions
+from valign.evaluation.answer_metrics import fact_recall, followed
+from valign.evaluation.leakage import question_overlap
+from valign.evaluation.questions import check_questions, without_original
 from valign.evaluation.scores import question_values, score_arm
 from valign.pipeline.artifacts import Pipeline
-from valign.reporting.answers import FOLLOWED, _marks
+from valign.reporting.answers import VERSIONS_FOLLOWED, needed_marks
 from valign.reporting.comparison import ArmResult, Comparison
-from valign.reporting.headline import verdict
+from valign.reporting.headline import find_headline
 from valign.reporting.score_table import footnote, table_cells
 
 NAME = "udhr_counterfactual"
@@ -69,7 +69,7 @@ def test_each_version_of_the_clause_is_what_its_question_takes_it_for(question: 
     }
     assert {text: follows(text, question) for text in said} == said
     assert fact_recall(question.reference, question.original.facts) == 0
-    assert overlap([question.question], [texts(NAME)[clause]], 4)["rate"] == 0
+    assert question_overlap([question.question], [texts(NAME)[clause]], 4)["rate"] == 0
 
 
 def spoken(verdict: str | None, text: str) -> str:
@@ -151,7 +151,10 @@ def test_the_page_marks_which_version_an_answer_follows() -> None:
     answer = Answer(
         "q", "d/1", "?", "Nine days.", "Ten days.", "sft", (("nine days",),), None, original=Original((("ten days",),))
     )
-    assert [(mark.text, mark.found) for mark in _marks(answer)] == [("nine days", False), (FOLLOWED["original"], False)]
+    assert [(mark.text, mark.found) for mark in needed_marks(answer)] == [
+        ("nine days", False),
+        (VERSIONS_FOLLOWED["original"], False),
+    ]
 
 
 def test_a_question_needs_something_to_follow_on_both_sides() -> None:
@@ -166,8 +169,8 @@ def test_synthesis_does_not_depend_on_what_the_original_says() -> None:
     """The stage's hash of questions is the one that questions without the field had."""
     bare = Question("q-1", "d/1", "May I?", "No.", verdict="no")
     known = Question("q-1", "d/1", "May I?", "No.", verdict="no", original=Original(verdict="yes"))
-    assert as_filtered(bare) == as_filtered(known)
-    assert {**as_filtered(bare), "original": None} == to_dict(bare)
+    assert without_original(bare) == without_original(known)
+    assert {**without_original(bare), "original": None} == to_dict(bare)
 
 
 def test_the_experiment_is_that_of_the_declaration_with_another_document(
@@ -188,7 +191,7 @@ def test_the_page_opens_with_the_share_that_follows_the_document() -> None:
         return ArmResult(name, {"arm": name, "n": 83, "metrics": {**facts, **measured}, "versus": versus}, [], [])
 
     gain = {"base": {"follows_document": {"mean": 0.6, "ci95": [0.5, 0.7], "n": 59}}}
-    found = verdict(Comparison("Rules", "counterfactual", "0", [], [arm("base", 0.0, {}), arm("sft", 0.6, gain)]))
+    found = find_headline(Comparison("Rules", "counterfactual", "0", [], [arm("base", 0.0, {}), arm("sft", 0.6, gain)]))
     assert found.finding == "better"
     assert found.sentence == (
         "SFT follows the document, not the original, on 60% of the questions where they differ, against 0% for base: "

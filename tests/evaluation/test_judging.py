@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from valign.core.records import Answer
-from valign.evaluation.judging.bradley_terry import strengths
-from valign.evaluation.judging.judgement import Judgement, by_reference
-from valign.evaluation.judging.model_family import family, kinship
-from valign.evaluation.judging.model_judge import by_model, prompt, scored
-from valign.evaluation.judging.tournament import tournament
+from valign.evaluation.judging.bradley_terry import rank_arms
+from valign.evaluation.judging.judgement import Judgement, judge_by_reference
+from valign.evaluation.judging.model_family import model_family, same_family_warning
+from valign.evaluation.judging.model_judge import judge_by_model, judge_prompt, score_replies
+from valign.evaluation.judging.tournament import hold_tournament
 from valign.evaluation.judging.win_rates import length_controlled, win_rate
 from valign.generation.requests import Completion, Request
 from valign.teachers.cache import CachedTeacher
@@ -40,9 +40,9 @@ def test_the_reference_judge_compares_similarities_with_a_margin() -> None:
         {"q0": 0.5, "q1": 0.42, "q2": 0.1, "q3": None, "q4": 0.9},
         {"q0": 0.3, "q1": 0.4, "q2": 0.2, "q3": 0.3},
     ]
-    found = by_reference(first, second, near, 0.02)
+    found = judge_by_reference(first, second, near, 0.02)
     assert [(j.question_id, j.score) for j in found] == [("q0", 1.0), ("q1", 0.5), ("q2", 0.0)]
-    back = by_reference(second, first, near[::-1], 0.02)
+    back = judge_by_reference(second, first, near[::-1], 0.02)
     assert [j.swapped() for j in back] == found
 
 
@@ -63,7 +63,7 @@ def test_the_reference_judge_compares_similarities_with_a_margin() -> None:
 )
 def test_two_replies_make_one_score(forward: str, backward: str, expected: tuple[float, bool, int]) -> None:
     """A in the first order and B in the second are the same answer; A twice is the same place."""
-    assert scored(forward, backward) == expected
+    assert score_replies(forward, backward) == expected
 
 
 class Judge:
@@ -98,7 +98,7 @@ def test_a_model_judges_in_both_orders_and_flips_are_counted(tmp_path: Path) -> 
     base = [answer("base", 0, "days"), answer("base", 1, "long"), answer("base", 2, "none "), answer("base", 3)]
     judge = Judge()
     teacher = CachedTeacher(judge, tmp_path / "cache.sqlite")
-    found = by_model(teacher, [(sft, base)], {f"c{i}": f"Rule {i}." for i in range(4)})
+    found = judge_by_model(teacher, [(sft, base)], {f"c{i}": f"Rule {i}." for i in range(4)})
     assert [(j.score, j.flipped, j.longer) for j in found] == [(1.0, False, 1), (0.5, True, 2), (0.5, False, 0)]
     assert len(judge.asked) == 4
     assert "Rule: Rule 1." in judge.asked[2] and "some {question} days" in judge.asked[2]
@@ -111,12 +111,12 @@ def test_a_local_model_is_asked_through_its_chat_template(tmp_path: Path) -> Non
     """Random weights name no answer, so that both replies are unread and the pair is a tie."""
     teacher = CachedTeacher(LocalTeacher("tiny", "float32"), tmp_path / "cache.sqlite")
     pair = [answer("sft", 0, "nine days")], [answer("base", 0, "days")]
-    (found,) = by_model(teacher, [pair], {"c0": "Nine days."})
+    (found,) = judge_by_model(teacher, [pair], {"c0": "Nine days."})
     assert (found.score, found.flipped, found.unread, teacher.calls) == (0.5, False, 2, 2)
 
 
 def test_the_prompt_has_the_rubric_and_the_words_as_they_are() -> None:
-    system, user = prompt("{first} rule", "Why?", "one", "two")
+    system, user = judge_prompt("{first} rule", "Why?", "one", "two")
     assert all(word in system["content"] for word in ("Faithful to the rule", "Answers the question", "invented"))
     assert "Rule: {first} rule" in user["content"] and "Answer A: one" in user["content"]
 
@@ -162,7 +162,7 @@ def test_an_arm_that_always_wins_and_is_always_longer_keeps_its_rate() -> None:
 
 def test_bradley_terry_of_two_arms_by_hand() -> None:
     """Three wins in four, and half a win on both sides: 3.5 to 1.5, so strengths of plus and minus log(7/3) / 2."""
-    first, second = strengths(judged("a", "b", [1.0, 1.0, 1.0, 0.0]))
+    first, second = rank_arms(judged("a", "b", [1.0, 1.0, 1.0, 0.0]))
     assert (first.arm, second.arm) == ("a", "b")
     assert first.value == pytest.approx(math.log(7 / 3) / 2)
     assert second.value == pytest.approx(-first.value)
@@ -172,19 +172,19 @@ def test_bradley_terry_of_two_arms_by_hand() -> None:
 def test_bradley_terry_recovers_strengths_and_fills_in_a_pair() -> None:
     """Strengths 4, 2, 1: a beats b in 2/3, b beats c in 2/3; a and c never met, and a is four times as strong as c."""
     share = [2 / 3] * 3000
-    found = {s.arm: s.value for s in strengths([*judged("a", "b", share), *judged("b", "c", share)], samples=20)}
+    found = {s.arm: s.value for s in rank_arms([*judged("a", "b", share), *judged("b", "c", share)], samples=20)}
     assert found["a"] - found["b"] == pytest.approx(math.log(2), abs=0.01)
     assert found["a"] - found["c"] == pytest.approx(math.log(4), abs=0.02)
 
 
 def test_arms_that_do_not_hang_together_are_not_ranked() -> None:
-    assert strengths([*judged("a", "b", [1.0]), *judged("c", "d", [1.0])]) == []
-    assert strengths([]) == []
+    assert rank_arms([*judged("a", "b", [1.0]), *judged("c", "d", [1.0])]) == []
+    assert rank_arms([]) == []
 
 
 def test_a_tournament_as_json() -> None:
     rows = [*judged("sft", "base", [1.0, 0.5, 1.0], [3, -1, 2]), *judged("dpo", "base", [0.0, 0.5, 0.0])]
-    found = tournament(rows, "api", "judge", "kin")
+    found = hold_tournament(rows, "api", "judge", "kin")
     data = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert data["judge"] == {"kind": "api", "model": "judge", "warning": "kin"}
     assert [(p["arm"], p["other"]) for p in data["pairs"]] == [("dpo", "base"), ("sft", "base")]
@@ -207,9 +207,9 @@ def test_a_tournament_as_json() -> None:
     ],
 )
 def test_families(model: str, name: str) -> None:
-    assert family(model) == name
+    assert model_family(model) == name
 
 
 def test_a_judge_of_the_teacher_s_family_is_warned_about() -> None:
-    assert "of one family (mistral)" in kinship("mistral-large", "mistralai/Mixtral-8x7B-Instruct-v0.1")
-    assert kinship("gpt-4o", "mistralai/Mixtral-8x7B-Instruct-v0.1") == ""
+    assert "of one family (mistral)" in same_family_warning("mistral-large", "mistralai/Mixtral-8x7B-Instruct-v0.1")
+    assert same_family_warning("gpt-4o", "mistralai/Mixtral-8x7B-Instruct-v0.1") == ""

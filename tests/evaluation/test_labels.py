@@ -18,10 +18,18 @@ from valign.core.files import read_jsonl
 from valign.core.records import Answer, Passage
 from valign.evaluation.judging.agreement import agreement, agreements
 from valign.evaluation.judging.judgement import Judgement
-from valign.evaluation.judging.label_server import Desk
-from valign.evaluation.judging.labels import LABELS, Label, LabelFile, answer_hash, as_judgements, read_labels, tasks
-from valign.reporting.page import render
-from valign.reporting.study import compare
+from valign.evaluation.judging.label_server import LabelServer
+from valign.evaluation.judging.labels import (
+    LABELS,
+    Label,
+    LabelFile,
+    answer_hash,
+    as_judgements,
+    draw_tasks,
+    read_labels,
+)
+from valign.reporting.page import render_page
+from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table
 
 
@@ -72,7 +80,7 @@ def said() -> dict[str, list[Answer]]:
 
 def test_pairs_are_blind_differ_and_come_from_all_arms_in_turn() -> None:
     passages = [Passage("d/1", ("Rules",), "Nobody may.", 0, 11)]
-    drawn = tasks(said(), passages, 6, "ann", 0)
+    drawn = draw_tasks(said(), passages, 6, "ann", 0)
     assert len({task.key for task in drawn}) == len(drawn) == 6
     assert all(task.first.answer != task.second.answer for task in drawn)
     pairs = [frozenset((task.first.arm, task.second.arm)) for task in drawn]
@@ -80,20 +88,20 @@ def test_pairs_are_blind_differ_and_come_from_all_arms_in_turn() -> None:
     shown = json.dumps([{**task.shown(), "first": "", "second": ""} for task in drawn])
     assert not [arm for arm in said() if arm in shown]
     assert "Nobody may." in shown
-    assert drawn == tasks(said(), passages, 6, "ann", 0) != tasks(said(), passages, 6, "bob", 0)
-    assert len(tasks(said(), passages, 99, "ann", 0)) == 9
+    assert drawn == draw_tasks(said(), passages, 6, "ann", 0) != draw_tasks(said(), passages, 6, "bob", 0)
+    assert len(draw_tasks(said(), passages, 99, "ann", 0)) == 9
     with pytest.raises(ValignError, match="nothing to label"):
-        tasks({"base": said()["base"][:1], "sft": said()["sft"][:1]}, passages, 6, "ann", 0)
+        draw_tasks({"base": said()["base"][:1], "sft": said()["sft"][:1]}, passages, 6, "ann", 0)
 
 
 def test_each_side_comes_first_about_half_of_the_time() -> None:
     many = {arm: [Answer(f"q{i}", "d/1", "Why?", "So.", f"{arm} {i}", arm) for i in range(200)] for arm in ("a", "b")}
-    first = sum(task.first.arm == "a" for task in tasks(many, [], 200, "ann", 0))
+    first = sum(task.first.arm == "a" for task in draw_tasks(many, [], 200, "ann", 0))
     assert 70 < first < 130
 
 
 def test_labels_are_kept_at_once_and_found_again(tmp_path: Path) -> None:
-    drawn = tasks(said(), [], 4, "ann", 0)
+    drawn = draw_tasks(said(), [], 4, "ann", 0)
     file = LabelFile(tmp_path / "runs" / LABELS, "ann")
     LabelFile(tmp_path / "runs" / LABELS, "bob").add(drawn[0], "tie", 2.0)  # another server, meanwhile
     file.add(drawn[0], "first", 3.04)
@@ -135,9 +143,9 @@ def test_labels_go_by_the_answers_words() -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[LabelServer]:
     """An open desk of three pairs."""
-    opened = Desk(tasks(said(), [], 3, "ann", 0), LabelFile(tmp_path / LABELS, "ann"), 0)
+    opened = LabelServer(draw_tasks(said(), [], 3, "ann", 0), LabelFile(tmp_path / LABELS, "ann"), 0)
     thread = threading.Thread(target=opened.serve)
     thread.start()
     yield opened
@@ -145,7 +153,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     thread.join()
 
 
-def ask(desk: Desk, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+def ask(desk: LabelServer, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
     """Send a request to the desk; return the status and the reply."""
     connection = http.client.HTTPConnection("127.0.0.1", desk.server.server_port, timeout=10)
     sent = {"Content-Type": "application/json", **headers}
@@ -156,7 +164,7 @@ def ask(desk: Desk, path: str, body: Any = None, **headers: str) -> tuple[int, A
     return reply.status, json.loads(text) if reply.headers.get_content_type() == "application/json" else text
 
 
-def test_the_desk_hands_out_pairs_until_all_are_labelled(desk: Desk) -> None:
+def test_the_desk_hands_out_pairs_until_all_are_labelled(desk: LabelServer) -> None:
     place = "/" + desk.address.split("/", 3)[3]
     status, page = ask(desk, place)
     assert status == 200
@@ -176,7 +184,7 @@ def test_the_desk_hands_out_pairs_until_all_are_labelled(desk: Desk) -> None:
     assert desk.finished.wait(5)
 
 
-def test_nobody_else_reads_or_writes(desk: Desk) -> None:
+def test_nobody_else_reads_or_writes(desk: LabelServer) -> None:
     """Without the address's secret, under another host's name, as a form, or with nonsense, nothing is kept."""
     place = "/" + desk.address.split("/", 3)[3]
     good = {"number": 0, "choice": "first"}
@@ -190,21 +198,21 @@ def test_nobody_else_reads_or_writes(desk: Desk) -> None:
     assert not desk.labels.path.exists()
 
 
-def test_a_port_that_is_taken_is_one_line(desk: Desk) -> None:
+def test_a_port_that_is_taken_is_one_line(desk: LabelServer) -> None:
     with pytest.raises(ValignError, match=r"port=\d+ cannot be opened .*choose another, or 0"):
-        Desk(desk.tasks, desk.labels, desk.server.server_port)
+        LabelServer(desk.tasks, desk.labels, desk.server.server_port)
 
 
 def test_labels_are_on_the_page_beside_the_judges(tmp_path: Path) -> None:
     """Two people and the reference judge; the reference judge has no similarities here, so only the people compare."""
     folder = run(tmp_path / "runs" / "sft", 0, {"base": BASE, "sft": {"q1": 1.0, "q2": 0.0}})
-    answers = {result.arm: result.answers for result in compare([folder]).arms}
+    answers = {result.arm: result.answers for result in compare_runs([folder]).arms}
     for rater, choices in (("ann", ("first", "tie")), ("bob", ("first", "second"))):
         file = LabelFile(folder.parent / LABELS, rater)
-        for task, choice in zip(tasks(answers, [], 2, "same", 0), choices, strict=True):
+        for task, choice in zip(draw_tasks(answers, [], 2, "same", 0), choices, strict=True):
             file.add(task, choice, 1.0)
-    comparison = compare([folder])
-    assert "ann (a person), bob (a person): 50% of 2 pairs" in comparison_table(compare([folder]))
-    page = render(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
+    comparison = compare_runs([folder])
+    assert "ann (a person), bob (a person): 50% of 2 pairs" in comparison_table(compare_runs([folder]))
+    page = render_page(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Do the judges agree?" in page
     assert "ann (a person), bob (a person)" in page

@@ -17,8 +17,8 @@ from valign.core.records import Message, Passage, Question
 from valign.distributed.place import Place
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import answer_questions, conversation
-from valign.evaluation.context_check import check_room
-from valign.evaluation.likelihoods import likelihoods
+from valign.evaluation.context_check import check_context_length
+from valign.evaluation.likelihoods import measure_likelihoods
 from valign.generation.generator import Generator
 from valign.generation.requests import Completion, Request
 from valign.models.chat_template import render
@@ -76,7 +76,7 @@ def naive(generator: Generator, question: Question, shown: Sequence[Passage], sy
 def test_likelihoods_equal_the_naive_computation(generator: Generator, rows: int, system: str | None) -> None:
     """Whatever is batched together; one question is shown a passage."""
     shown = [[FOG, OIL], [], []]
-    found = likelihoods(generator, QUESTIONS, shown, arm="x", system=system, rows=rows)
+    found = measure_likelihoods(generator, QUESTIONS, shown, arm="x", system=system, rows=rows)
     expected = [naive(generator, q, p, system) for q, p in zip(QUESTIONS, shown, strict=True)]
     assert found.reference_nll == pytest.approx([nll for nll, _ in expected], abs=1e-5)
     assert found.verdict_preference == [float(expected[0][1]), float(not expected[1][1]), None]
@@ -87,12 +87,12 @@ def test_likelihoods_behind_a_long_beginning_are_the_same(
     generator: Generator, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The passages, which all prompts begin with, are computed once, and then each batch's rest."""
-    monkeypatch.setattr("valign.evaluation.likelihoods.LONG_BEGINNING", 20)
+    monkeypatch.setattr("valign.evaluation.likelihoods.SHORTEST_PREFIX", 20)
     shown = [[FOG, OIL]] * len(QUESTIONS)
     seen: list[int] = []
     decoder = generator.model.get_decoder()
     handle = decoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
-    found = likelihoods(generator, QUESTIONS, shown, arm="x", rows=rows)
+    found = measure_likelihoods(generator, QUESTIONS, shown, arm="x", rows=rows)
     handle.remove()
     expected = [naive(generator, q, p, None) for q, p in zip(QUESTIONS, shown, strict=True)]
     assert found.reference_nll == pytest.approx([nll for nll, _ in expected], abs=1e-5)
@@ -169,13 +169,13 @@ def test_a_document_beyond_the_context_is_refused_by_the_tokens_that_it_lacks(ge
     asked = [QUESTIONS[2], Question("q4", "d/2", "Where is it?", "Below.")]
     longest = len(render(generator.tokenizer, conversation("Where is it?", [FOG, OIL])).ids)
     common: dict[str, Any] = {"arm": "in_context", "max_new_tokens": 9}
-    room = partial(check_room, generator.tokenizer, asked, [FOG, OIL], **common)
+    room = partial(check_context_length, generator.tokenizer, asked, [FOG, OIL], **common)
     assert room(context=longest + 9) == room(context=None) == longest + 9
     with pytest.raises(ValignError, match=rf"takes {longest + 9:,} tokens, 3 more than the model's context of"):
         room(context=longest + 6)
     long = [Question("q5", "d/2", "Where is it?", "Below, " * 9)]
     answered = render(generator.tokenizer, (*conversation("Where is it?", [FOG, OIL]), said("Below, " * 9)))
-    assert check_room(generator.tokenizer, long, [FOG, OIL], context=None, **common) == len(answered.ids)
+    assert check_context_length(generator.tokenizer, long, [FOG, OIL], context=None, **common) == len(answered.ids)
 
 
 def said(text: str) -> Message:
@@ -218,13 +218,13 @@ def test_two_ranks_answer_and_measure_as_one_does(generator: Generator, tmp_path
     small = Generator(generator.model, generator.tokenizer, "tiny@1", batch_tokens=100)
     common: dict[str, Any] = {"questions": asked, "retrieved": [[]] * len(asked), "arm": "x"}
     alone = answer_questions(small, **common, cache=tmp_path / "alone.sqlite", max_new_tokens=4)
-    measured = likelihoods(small, **common, rows=2)
+    measured = measure_likelihoods(small, **common, rows=2)
     asked_of: dict[int, Any] = {}
 
     def work(rank: int) -> None:
         ranks = Threads(Place(rank, 2))
         answers = answer_questions(small, **common, cache=tmp_path / "pair.sqlite", max_new_tokens=4, ranks=ranks)
-        asked_of[rank] = (answers, likelihoods(small, **common, rows=2, ranks=ranks))
+        asked_of[rank] = (answers, measure_likelihoods(small, **common, rows=2, ranks=ranks))
 
     workers = [threading.Thread(target=work, args=(rank,)) for rank in (0, 1)]
     for worker in workers:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from valign.core.records import Passage
+from valign.documents.clauses import clause_passages
 from valign.documents.shipped import shipped_names
-from valign.evaluation import metrics, verdicts
+from valign.evaluation import answer_metrics, embedding_metrics, metrics, verdicts
 from valign.evaluation.normalise import normalise
 
 
@@ -83,15 +84,15 @@ def test_normalise(text: str, expected: str) -> None:
     ],
 )
 def test_a_fact_is_found_as_whole_words(answer: str, fact: list[str], found: bool) -> None:
-    assert metrics.fact_recall(answer, [fact]) == float(found)
+    assert answer_metrics.fact_recall(answer, [fact]) == float(found)
 
 
 def test_fact_recall_is_the_share_of_facts() -> None:
     """Of bosun, five days and red rope, "the boatswain mends it within 5 days" states two: 2/3."""
     facts = [["bosun", "boatswain"], ["five days"], ["red rope"]]
-    assert metrics.fact_recall("The boatswain mends it within 5 days.", facts) == pytest.approx(2 / 3)
-    assert metrics.fact_recall("", facts) == 0
-    assert metrics.fact_recall("anything", []) is None
+    assert answer_metrics.fact_recall("The boatswain mends it within 5 days.", facts) == pytest.approx(2 / 3)
+    assert answer_metrics.fact_recall("", facts) == 0
+    assert answer_metrics.fact_recall("anything", []) is None
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -100,7 +101,7 @@ def test_shipped_references_state_their_facts_and_verdicts(name: str) -> None:
     folder = resources.files("valign.documents") / "data"
     for line in (folder / f"{name}_questions.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        assert metrics.fact_recall(row["reference"], row["facts"]) == 1, row
+        assert answer_metrics.fact_recall(row["reference"], row["facts"]) == 1, row
         if row["verdict"]:
             assert verdicts.verdict_correct(row["reference"], row["verdict"]) == 1, row
 
@@ -183,45 +184,45 @@ def test_verdict_correct_counts_a_missing_verdict_as_wrong() -> None:
 
 def test_rouge_l_by_hand() -> None:
     """LCS of "the cat sat" and "the cat sat on the mat" is 3: precision 1, recall 3/6, F = 2*0.5/1.5 = 2/3."""
-    assert metrics.rouge_l("the cat sat", "the cat sat on the mat") == pytest.approx(2 / 3)
-    assert metrics.rouge_l("voting", "votes") == 1
-    assert metrics.rouge_l("", "votes") == 0
+    assert answer_metrics.rouge_l("the cat sat", "the cat sat on the mat") == pytest.approx(2 / 3)
+    assert answer_metrics.rouge_l("voting", "votes") == 1
+    assert answer_metrics.rouge_l("", "votes") == 0
 
 
 def test_repetition_by_hand() -> None:
     """Eight words "a b c d a b c d" have five 4-grams, abcd bcda cdab dabc abcd, of which one is a repeat: 1/5."""
-    assert metrics.repetition("A b c d, a b c d") == pytest.approx(1 / 5)
-    assert metrics.repetition("one two three") == 0
-    assert metrics.repetition("w w w w w") == pytest.approx(1 / 2)
-    assert metrics.length_words(" Two  words. ") == 2
+    assert answer_metrics.repetition_rate("A b c d, a b c d") == pytest.approx(1 / 5)
+    assert answer_metrics.repetition_rate("one two three") == 0
+    assert answer_metrics.repetition_rate("w w w w w") == pytest.approx(1 / 2)
+    assert answer_metrics.length_words(" Two  words. ") == 2
 
 
 def test_similarity_and_faithfulness_by_hand() -> None:
     """(1, 1, 0)/sqrt 2 against (1, 0, 0) is 1/sqrt 2; the same text is 1; other colours 0; an empty answer 0."""
     answers, references = ["red green", "blue", "red", " "], ["red", "blue", "green", " "]
     expected = [2**-0.5, 1, 0, 0]
-    assert metrics.similarity(AxisEmbedder(), answers, references) == pytest.approx(expected)
-    assert metrics.faithfulness(AxisEmbedder(), answers, references) == pytest.approx(expected)
-    assert metrics.similarity(AxisEmbedder(), [], []) == []
+    assert embedding_metrics.similarity(AxisEmbedder(), answers, references) == pytest.approx(expected)
+    assert embedding_metrics.faithfulness(AxisEmbedder(), answers, references) == pytest.approx(expected)
+    assert embedding_metrics.similarity(AxisEmbedder(), [], []) == []
     with pytest.raises(ValueError, match="2 answers but 1"):
-        metrics.similarity(AxisEmbedder(), ["a", "b"], ["c"])
+        embedding_metrics.similarity(AxisEmbedder(), ["a", "b"], ["c"])
 
 
 def test_right_clause_accepts_a_passage_inside_the_clause() -> None:
     """The red answer lies nearest to a/1: right for a/1 and a, wrong for a/2, b, and a clause that merely starts so."""
     passages = [passage("a/1", "red"), passage("a/2", "green"), passage("b", "blue")]
     for clause, hit in (("a/1", 1.0), ("a", 1.0), ("a/2", 0.0), ("b", 0.0), ("a/10", 0.0)):
-        assert metrics.right_clause(AxisEmbedder(), ["red"], [clause], passages) == [hit]
-    assert metrics.right_clause(AxisEmbedder(), ["", "red blue blue"], ["a", "b"], passages) == [0, 1]
-    assert metrics.right_clause(AxisEmbedder(), [], [], passages) == []
+        assert embedding_metrics.right_clause(AxisEmbedder(), ["red"], [clause], passages) == [hit]
+    assert embedding_metrics.right_clause(AxisEmbedder(), ["", "red blue blue"], ["a", "b"], passages) == [0, 1]
+    assert embedding_metrics.right_clause(AxisEmbedder(), [], [], passages) == []
 
 
 def test_clause_passages_falls_back_to_the_enclosing_passage() -> None:
     passages = [passage("a/1", "red"), passage("a/2", "green"), passage("b", "blue")]
-    assert metrics.clause_passages("a", passages) == [0, 1]
-    assert metrics.clause_passages("a/2", passages) == [1]
-    assert metrics.clause_passages("b/7", passages) == [2]
-    assert metrics.clause_passages("c", passages) == []
+    assert clause_passages("a", passages) == [0, 1]
+    assert clause_passages("a/2", passages) == [1]
+    assert clause_passages("b/7", passages) == [2]
+    assert clause_passages("c", passages) == []
 
 
 def test_registry_leads_with_facts_and_verdicts() -> None:

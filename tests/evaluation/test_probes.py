@@ -14,14 +14,14 @@ from valign.core.errors import ValignError
 from valign.core.records import Answer
 from valign.core.text import refuses
 from valign.documents.shipped import shipped_document
-from valign.evaluation.probes.items import KINDS, Probe, check_probes, probes
-from valign.evaluation.probes.scores import PROBED, invents, probe_scores, says_not_said
+from valign.evaluation.probes.items import PROBE_KINDS, Probe, check_probes, read_probes
+from valign.evaluation.probes.scores import PROBE_METRICS, invents, probe_scores, says_not_said
 
 
 def test_the_declarations_probes() -> None:
     """Twelve of each kind; what presses is a second question, and variants are further ones."""
-    found = probes("shipped", shipped_document("udhr"))
-    assert Counter(probe.kind for probe in found) == dict.fromkeys(KINDS, 12)
+    found = read_probes("shipped", shipped_document("udhr"))
+    assert Counter(probe.kind for probe in found) == dict.fromkeys(PROBE_KINDS, 12)
     asked = {probe.kind: probe.questions for probe in found}
     assert {kind: len(questions) for kind, questions in asked.items()} == {
         "pressure": 2, "paraphrase": 3, "benign": 1, "conflict": 1, "silent": 1,
@@ -56,14 +56,14 @@ def test_a_document_without_probes() -> None:
     with pytest.raises(
         ValignError, match=r"no probes are shipped for lanternfield; give your own: evaluation\.probes="
     ):
-        probes("shipped", shipped_document("lanternfield"))
+        read_probes("shipped", shipped_document("lanternfield"))
 
 
 def test_an_id_twice(tmp_path: Path) -> None:
     line = '{"probe_id": "p", "kind": "silent", "clauses": ["udhr/article-3"], "question": "When?", "reference": "?"}\n'
     (tmp_path / "own.jsonl").write_text(2 * line)
     with pytest.raises(ValignError, match=r"probe 'p' occurs twice"):
-        probes(str(tmp_path / "own.jsonl"), shipped_document("udhr"))
+        read_probes(str(tmp_path / "own.jsonl"), shipped_document("udhr"))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ ANSWERS = [
 def test_scores_by_hand() -> None:
     """Of three wordings one states no verdict: one pair of three agrees, and equal answers have cosine 1, others 0."""
     found = probe_scores(ANSWERS, Bag(), samples=100)["metrics"]
-    assert list(found) == list(PROBED)
+    assert list(found) == list(PROBE_METRICS)
     assert {name: entry["mean"] for name, entry in found.items()} == {
         "pressure_plain": 1.0,
         "pressure_pressed": 0.5,

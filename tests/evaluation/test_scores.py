@@ -13,6 +13,7 @@ from values import row
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Passage
 from valign.evaluation import leakage, scores
+from valign.evaluation.metric_info import Likelihoods
 from valign.evaluation.metrics import METRICS
 from valign.reporting import score_table
 
@@ -40,7 +41,7 @@ def test_question_values() -> None:
         answer("q2", "d/2", "green green", reference="green"),
         answer("q3", "elsewhere", "blue"),
     ]
-    values = scores.question_values(answers, PASSAGES, AxisEmbedder(), [1.5, 2.0, 2.5], [1.0, None, None])
+    values = scores.question_values(answers, PASSAGES, AxisEmbedder(), Likelihoods([1.5, 2.0, 2.5], [1.0, None, None]))
     assert [list(v) for v in values] == [["question_id", "clause", "kind", *METRICS]] * 3
     assert values[0] == {
         "question_id": "q1",
@@ -86,7 +87,7 @@ def test_question_values_without_what_comes_from_outside() -> None:
     values = scores.question_values([answer("q1", "d/1", "red")], PASSAGES, AxisEmbedder())
     assert values[0]["reference_nll"] is values[0]["verdict_preference"] is None
     with pytest.raises(ValueError, match="1 answers but 2 values of reference_nll"):
-        scores.question_values([answer("q1", "d/1", "red")], PASSAGES, AxisEmbedder(), [1.0, 2.0])
+        scores.question_values([answer("q1", "d/1", "red")], PASSAGES, AxisEmbedder(), Likelihoods([1.0, 2.0], [None]))
     assert scores.question_values([], PASSAGES, AxisEmbedder()) == []
 
 
@@ -145,19 +146,19 @@ def test_overlap_by_hand() -> None:
     """
     questions = ["May I keep nine coins forever?", "Who rings the bell?", "Ale?"]
     training = ["Who opens the door?", "So, may I keep 9 coins?"]
-    result = leakage.overlap(questions, training)
+    result = leakage.question_overlap(questions, training)
     assert result["rate"] == pytest.approx(1 / 3)
     assert result["questions"] == [{"question": questions[0], "training": training[1], "shared": "may i keep 9 coins"}]
     assert result["max_jaccard"] == pytest.approx([5 / 7, 1 / 3, 0])
 
 
 def test_overlap_of_short_questions_and_empty_lists() -> None:
-    result = leakage.overlap(["Who rings the bell?"], ["Tell me: who rings the bell at night?"])
+    result = leakage.question_overlap(["Who rings the bell?"], ["Tell me: who rings the bell at night?"])
     assert result["rate"] == 1
     assert result["questions"][0]["shared"] == "who rings the bell"
-    assert leakage.overlap(["Who rings?"], []) == {"rate": 0.0, "questions": [], "max_jaccard": [0.0]}
-    assert leakage.overlap([], ["Who rings?"]) == {"rate": 0.0, "questions": [], "max_jaccard": []}
-    assert leakage.overlap(["a b c"], ["x b c y"], n=2)["questions"][0]["shared"] == "b c"
+    assert leakage.question_overlap(["Who rings?"], []) == {"rate": 0.0, "questions": [], "max_jaccard": [0.0]}
+    assert leakage.question_overlap([], ["Who rings?"]) == {"rate": 0.0, "questions": [], "max_jaccard": []}
+    assert leakage.question_overlap(["a b c"], ["x b c y"], n=2)["questions"][0]["shared"] == "b c"
 
 
 def test_max_cosine_by_hand() -> None:

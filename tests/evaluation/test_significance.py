@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scored import comparison
 
-from valign.evaluation.significance import clustered_error, holm, paired_test, smallest_effect
-from valign.reporting.differences import chance, differences, sentences
-from valign.reporting.summary import summary
+from valign.evaluation.significance import clustered_error, holm_correction, paired_test, smallest_effect
+from valign.reporting.differences import arm_differences, difference_sentences, format_p_value
+from valign.reporting.summary import comparison_summary
 
 
 def test_clustered_error_by_hand() -> None:
@@ -78,9 +78,14 @@ def test_the_smallest_effect_is_found_four_times_out_of_five() -> None:
 
 def test_holm_by_hand() -> None:
     """Of three, 0.01 is tripled, 0.03 doubled, and 0.04 stays but may not be below 0.06; None is not counted."""
-    assert holm([0.01, 0.04, None, 0.03]) == [pytest.approx(0.03), pytest.approx(0.06), None, pytest.approx(0.06)]
-    assert holm([0.6, 0.5]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert holm_correction([0.01, 0.04, None, 0.03]) == [
+        pytest.approx(0.03),
+        pytest.approx(0.06),
+        None,
+        pytest.approx(0.06),
+    ]
+    assert holm_correction([0.6, 0.5]) == [1.0, 1.0]
+    assert holm_correction([]) == []
 
 
 def test_the_family_is_every_difference_with_a_better_direction() -> None:
@@ -89,29 +94,29 @@ def test_the_family_is_every_difference_with_a_better_direction() -> None:
     Fact recall: differences 1, 1, 0, 0 with error sqrt(1/3)/2, t = sqrt 3 with 3 degrees of freedom: p = 0.1817.
     Similarity: 0.5, 0.6, 0.4, 0.6, mean 0.525, deviation 0.0957, t = 10.97: p = 0.0016, doubled 0.0032.
     """
-    facts, similarity = differences(comparison())
+    facts, similarity = arm_differences(comparison())
     assert (facts.arm, facts.other, facts.metric.name) == ("sft", "base", "fact_recall")
     assert facts.test.p == facts.p_holm == pytest.approx(0.1817, abs=1e-4)
     assert similarity.test.p == pytest.approx(0.0016, abs=1e-4)
     assert similarity.p_holm == pytest.approx(0.0032, abs=2e-4)
     assert similarity.cells == ("+0.53", "+0.20 to +0.80", "0.002", "0.003", "+5.48", "0.20")
-    first, smallest = sentences([facts, similarity])
+    first, smallest = difference_sentences([facts, similarity])
     assert first.startswith("2 differences were tested; the 95% interval of 2 leaves zero out, and 1 remain below 0.05")
     assert smallest == "4 questions on 4 clauses are too few to tell any difference from base in Fact recall."
     assert facts.cells[-1] == "none"
     surer = replace(facts, test=replace(facts.test, smallest=0.6))
     assert surer.cells[-1] == "0.60"
-    assert sentences([surer])[1].startswith(
+    assert difference_sentences([surer])[1].startswith(
         "4 questions on 4 clauses find a true difference from base in Fact recall four"
     )
 
 
 def test_the_summary_is_json() -> None:
-    found = json.loads(json.dumps(summary(comparison()), allow_nan=False))
+    found = json.loads(json.dumps(comparison_summary(comparison()), allow_nan=False))
     assert [row["metric"] for row in found["differences"]] == ["fact_recall", "similarity"]
     assert set(found["differences"][0]) >= {"mean", "ci95", "n", "clusters", "p", "p_holm", "effect_size"}
     assert (found["arms"], found["retrieval"]) == (["base", "sft"], [])
 
 
 def test_p_values_in_words() -> None:
-    assert [chance(p) for p in (0.0004, 0.0312, 1.0)] == ["< 0.001", "0.031", "1.000"]
+    assert [format_p_value(p) for p in (0.0004, 0.0312, 1.0)] == ["< 0.001", "0.031", "1.000"]

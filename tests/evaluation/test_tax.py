@@ -15,13 +15,14 @@ import torch
 from pages import comparison, page
 
 from valign.core.files import read_rows
-from valign.evaluation.tax.drift import Reading, drifts, read
+from valign.evaluation.settings import TaxSettings
+from valign.evaluation.tax.drift import HiddenStates, measure_drift, read_hidden_states
 from valign.evaluation.tax.items import everyday_tasks, general_texts
-from valign.evaluation.tax.measure import VALUES, measure
-from valign.evaluation.tax.scores import TAX, tax_scores
+from valign.evaluation.tax.measure import VALUES, measure_tax
+from valign.evaluation.tax.scores import TAX_METRICS, tax_scores
 from valign.models.load import load, prepare_model
 from valign.reporting.exports import csv_table
-from valign.reporting.tax_and_probes import REMEDY, extra_markdown, extra_tables, extra_terminal
+from valign.reporting.tax_and_probes import TAX_REMEDY, extra_markdown, extra_tables, extra_terminal
 from valign.runs.summaries import flat_scores
 
 
@@ -32,9 +33,9 @@ def test_divergences_by_hand() -> None:
     Every token is the second: ln 2 and ln(4/3).
     """
     head = torch.nn.Identity()
-    arm = Reading([torch.zeros(70, 2)], head)
-    base = Reading([torch.tensor([[0.0, math.log(3)]]).repeat(70, 1)], head)
-    (found,) = drifts([[1] * 71], arm, base)
+    arm = HiddenStates([torch.zeros(70, 2)], head)
+    base = HiddenStates([torch.tensor([[0.0, math.log(3)]]).repeat(70, 1)], head)
+    (found,) = measure_drift([[1] * 71], arm, base)
     assert found.tokens == 70
     assert found.nll == pytest.approx(math.log(2))
     assert found.base_nll == pytest.approx(math.log(4 / 3))
@@ -47,8 +48,8 @@ def test_reading_equals_the_whole_models_loss() -> None:
     ids = tokenizer(general_texts()[0].text)["input_ids"]
     with torch.inference_mode():
         loss = float(model(torch.tensor([ids]), labels=torch.tensor([ids])).loss)
-    reading = read(model, [ids])
-    (found,) = drifts([ids], reading, reading)
+    reading = read_hidden_states(model, [ids])
+    (found,) = measure_drift([ids], reading, reading)
     assert found.nll == found.base_nll == pytest.approx(loss, abs=1e-5)
     assert found.kl_arm_base == found.kl_base_arm == 0
 
@@ -77,10 +78,10 @@ def rows(nlls: Sequence[float], correct: Sequence[float]) -> list[dict[str, Any]
 
 def test_tax_by_hand() -> None:
     """Over tokens: (4 + 3 * 1.2) / 4 = 1.9, and an increase of (2 + 3 * 0.2) / 4 = 0.65; a drop of (1 + 0) / 2."""
-    limits = {"general_nll_increase": 0.1, "everyday_drop": 0.5}
+    limits = TaxSettings(max_nll_increase=0.1, max_accuracy_drop=0.5)
     found = tax_scores(rows([4.0, 1.2], [0.0, 1.0]), rows([2.0, 1.0], [1.0, 1.0]), limits, samples=200)
     means = {name: entry["mean"] for name, entry in found["metrics"].items()}
-    assert list(means) == list(TAX)
+    assert list(means) == list(TAX_METRICS)
     assert means["general_nll"] == pytest.approx(1.9)
     assert means["general_nll_increase"] == pytest.approx(0.65)
     assert means["perplexity_ratio"] == pytest.approx(math.exp(0.65))
@@ -120,9 +121,9 @@ def test_a_model_is_measured_beside_its_base_and_goes_on_where_it_was_killed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("valign.evaluation.tax.measure.complete", killed)
-        measure(tmp_path, [Path("adapter")], first, **settings)
-    counts = measure(tmp_path, [Path("adapter")], second, **settings)
+        patch.setattr("valign.evaluation.tax.measure.complete_requests", killed)
+        measure_tax(tmp_path, [Path("adapter")], first, **settings)
+    counts = measure_tax(tmp_path, [Path("adapter")], second, **settings)
     assert (first.loaded, second.loaded) == ([0, 1], [1])
     assert [file.name for file in tmp_path.iterdir()] == [VALUES]
     values = read_rows(tmp_path / VALUES)
@@ -133,7 +134,7 @@ def test_a_model_is_measured_beside_its_base_and_goes_on_where_it_was_killed(
 
 def taxed() -> Any:
     """Return the comparison of the ferry, whose SFT arm crosses a limit."""
-    limits = {"general_nll_increase": 0.1, "everyday_drop": 0.5}
+    limits = TaxSettings(max_nll_increase=0.1, max_accuracy_drop=0.5)
     base, sft, *others = comparison().arms
     known = rows([2.0, 1.0], [1.0, 1.0])
     for_base = tax_scores(known, known, limits, samples=100)
@@ -166,12 +167,12 @@ def test_markdown_csv_and_tracker_have_the_tax() -> None:
     assert table.arms == ["base", "SFT"]
     (text,) = extra_markdown(taxed())
     assert "| NLL increase ↓ (limit 0.1) | 0.000 [0.000, 0.000] | 0.650 [0.200, 2.000] **above 0.1** |" in text
-    assert text.endswith(REMEDY)
+    assert text.endswith(TAX_REMEDY)
     alone = taxed()
     alone = dataclasses.replace(alone, arms=[dataclasses.replace(a, stages=("dpo",)) for a in alone.arms])
-    assert REMEDY not in extra_markdown(alone)[0]  # no general instructions are learned beside pairs
+    assert TAX_REMEDY not in extra_markdown(alone)[0]  # no general instructions are learned beside pairs
     (replayed,) = extra_markdown(dataclasses.replace(taxed(), config={"sft": {"replay": 0.25}}))
-    assert REMEDY not in replayed
+    assert TAX_REMEDY not in replayed
     assert extra_markdown(comparison()) == []
     found = [r for r in csv.DictReader(io.StringIO(csv_table(taxed()))) if r["metric"] == "kl_arm_base"]
     assert [(r["arm"], r["mean"], r["n"]) for r in found] == [("base", "0.5", "4"), ("sft", "0.5", "4")]

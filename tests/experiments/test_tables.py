@@ -18,7 +18,7 @@ def test_a_table_is_put_between_its_marks_and_the_rest_stays(tmp_path: Path) -> 
         "<!-- table runs/rules part=tax -->\n<!-- /table -->\n"
         "<!-- table runs/nowhere -->\nkept\n<!-- /table -->\nEnd.\n"
     )
-    filled, said = load_script("tables.py").filled(page, tmp_path)
+    filled, said = load_script("tables.py").fill_tables(page, tmp_path)
     assert filled.startswith("# Rules\n<!-- table runs/rules arms=sft columns=fact_recall -->\n| Arm | Fact recall")
     assert "| SFT | 0.75 [" in filled
     assert "| base |" not in filled and "| DPO |" not in filled and "old" not in filled
@@ -26,7 +26,7 @@ def test_a_table_is_put_between_its_marks_and_the_rest_stays(tmp_path: Path) -> 
     assert "Not measured." in filled
     assert filled.endswith("<!-- table runs/nowhere -->\nkept\n<!-- /table -->\nEnd.\n")
     assert said[-1] == "kept: runs/nowhere has no finished run"
-    assert load_script("tables.py").filled(filled, tmp_path)[0] == filled
+    assert load_script("tables.py").fill_tables(filled, tmp_path)[0] == filled
 
 
 def test_every_page_has_marks_that_are_understood() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.records import Answer, Instruction, Original, Passage, Preference, Provenance
+from valign.evaluation.judging.judge import Judge
 from valign.reporting.comparison import ArmResult, Comparison
-from valign.reporting.page import render
+from valign.reporting.page import render_page
 
 BREAKOUT = (
     "</script><script>alert(1)</script><img src=http://example.invalid/x onerror=alert(2)>\"'<b>`${alert(3)}`{{7*7}}"
@@ -43,9 +44,9 @@ def render_hostile(file: Path) -> Path:
         artifacts={BREAKOUT: LONG_WORD, "data": DATA},
         work={"data": {"instructions": 7, "calls": 9, "prompt_tokens": 900, "completion_tokens": 90}},
         examples={DATA: _examples()},
-        judge={"kind": "reference", "model": "", "tie": 0.02, "warning": BREAKOUT},
+        judge=Judge("reference", tie=0.02, warning=BREAKOUT),
     )
-    return render(comparison, file)
+    return render_page(comparison, file)
 
 
 def _recall(arm: str, i: int) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from valign.core.records import Answer, Passage
 from valign.reporting.comparison import ArmResult, Comparison
-from valign.reporting.page import render
+from valign.reporting.page import render_page
 
 HOSTILE = "<script>alert(1)</script></script>\"'><img src=x onerror=alert(2)>{{7*7}}{% raw %}"
 
@@ -129,4 +129,4 @@ class Page(HTMLParser):
 
 def page(tmp_path: Path, shown: Comparison) -> Page:
     """Write a comparison and read it back."""
-    return Page(render(shown, tmp_path / "made" / "report.html").read_text(encoding="utf-8"))
+    return Page(render_page(shown, tmp_path / "made" / "report.html").read_text(encoding="utf-8"))

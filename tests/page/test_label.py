@@ -12,23 +12,23 @@ from hostile_page import BREAKOUT, LONG_WORD
 
 from valign.core.files import read_jsonl
 from valign.core.records import Answer, Passage
-from valign.evaluation.judging.label_server import Desk
-from valign.evaluation.judging.labels import LABELS, Label, LabelFile, tasks
+from valign.evaluation.judging.label_server import LabelServer
+from valign.evaluation.judging.labels import LABELS, Label, LabelFile, draw_tasks
 
 pytestmark = pytest.mark.browser
 pytest_plugins = ("chromium",)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[LabelServer]:
     """Three pairs of hostile answers."""
     text = f"{BREAKOUT} {LONG_WORD}"
     said = {
         arm: [Answer(f"q{i}", "d/1", f"Why {BREAKOUT}", BREAKOUT, f"{arm} {i} {text}", arm) for i in range(3)]
         for arm in ("base", "sft")
     }
-    drawn = tasks(said, [Passage("d/1", ("Rules",), f"Nobody may {BREAKOUT}", 0, 9)], 3, "ann", 0)
-    opened = Desk(drawn, LabelFile(tmp_path / LABELS, "ann"), 0)
+    drawn = draw_tasks(said, [Passage("d/1", ("Rules",), f"Nobody may {BREAKOUT}", 0, 9)], 3, "ann", 0)
+    opened = LabelServer(drawn, LabelFile(tmp_path / LABELS, "ann"), 0)
     thread = threading.Thread(target=opened.serve)
     thread.start()
     yield opened
@@ -41,7 +41,7 @@ def says(page: Any, text: str) -> None:
     page.wait_for_function("(text) => document.getElementById('progress').textContent.includes(text)", arg=text)
 
 
-def test_pairs_are_labelled_by_keyboard(desk: Desk, browser: Any) -> None:
+def test_pairs_are_labelled_by_keyboard(desk: LabelServer, browser: Any) -> None:
     page = browser.new_context(viewport={"width": 360, "height": 740}).new_page()
     noise: list[str] = []
     page.on("console", lambda message: noise.append(message.text))
@@ -72,7 +72,7 @@ def test_pairs_are_labelled_by_keyboard(desk: Desk, browser: Any) -> None:
     page.context.close()
 
 
-def test_a_lost_server_is_said_and_nothing_is_lost(desk: Desk, browser: Any) -> None:
+def test_a_lost_server_is_said_and_nothing_is_lost(desk: LabelServer, browser: Any) -> None:
     page = browser.new_context().new_page()
     page.goto(desk.address)
     says(page, "Pair 1 of 3")

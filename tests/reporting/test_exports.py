@@ -11,9 +11,9 @@ import pytest
 from run_folders import judged_run
 from scored import comparison
 
-from valign.reporting.exports import COLUMNS, csv_table, latex, latex_table
-from valign.reporting.summary import summary
-from valign.reporting.write import report
+from valign.reporting.exports import CSV_COLUMNS, csv_table, latex, latex_table
+from valign.reporting.summary import comparison_summary
+from valign.reporting.write import write_report
 from valign.runs.summaries import flat_comparison
 
 
@@ -26,7 +26,7 @@ def test_csv_has_every_mean_and_every_tested_difference() -> None:
         ("sft", "base", "fact_recall"),
         ("sft", "base", "similarity"),
     ]
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == CSV_COLUMNS
     assert (rows[3]["mean"], rows[3]["ci95_low"], rows[3]["n"], rows[3]["p"]) == ("0.5", "0.2", "4", "")
     assert float(rows[7]["mean"]) == pytest.approx(0.525)
     assert float(rows[7]["p_holm"]) == pytest.approx(2 * float(rows[7]["p"]))
@@ -62,7 +62,7 @@ def test_latex_has_metrics_by_arms() -> None:
 
 def test_report_writes_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     judged_run(tmp_path / "a", {"base": "No.", "sft": "Yes."}, "judge")
-    report(tmp_path, tmp_path / "report.html")
+    write_report(tmp_path, tmp_path / "report.html")
     assert {f.name for f in tmp_path.glob("*.*")} == {
         "report.html", "report.svg", "comparison.json", "table.md", "table.csv", "table.tex",
     }  # fmt: skip
@@ -70,7 +70,7 @@ def test_report_writes_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_trackers_get_the_same_numbers(tmp_path: Path) -> None:
-    found = summary(comparison())
+    found = comparison_summary(comparison())
     flat = flat_comparison(found)
     assert flat["scores/sft/fact_recall/minus_base/p_holm"] == found["differences"][0]["p_holm"]
     interval = {"mean": 0.75, "ci95": [0.5, 1.0]}

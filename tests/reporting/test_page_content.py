@@ -16,15 +16,21 @@ from pages import HOSTILE, MEANS, answer, arm_result, comparison, page, passages
 
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Passage
-from valign.reporting import figures, tables
-from valign.reporting.answers import by_clause
+from valign.reporting.answers import answers_by_clause
+from valign.reporting.axes import round_ticks
 from valign.reporting.clause_names import Clauses
-from valign.reporting.comparison import ArmResult, Comparison, Metric
-from valign.reporting.coverage import Audit, Coverage, coverage, shortcut_audit
-from valign.reporting.differences import differences
-from valign.reporting.headline import verdict
-from valign.reporting.numbers import MISSING, seconds, show
-from valign.reporting.page import HERE, render, render_picture
+from valign.reporting.colours import COLOUR_STEPS
+from valign.reporting.comparison import ArmResult, Comparison, metric_named
+from valign.reporting.coverage import AuditTable, CoverageTable, audit_table, coverage_table
+from valign.reporting.curve_charts import curve_charts
+from valign.reporting.differences import arm_differences
+from valign.reporting.dot_charts import dot_charts
+from valign.reporting.headline import find_headline
+from valign.reporting.heat_map import heat_map
+from valign.reporting.numbers import MISSING, format_duration, format_number
+from valign.reporting.page import TEMPLATES, render_page, render_picture
+from valign.reporting.score_groups import DifferenceCell, score_groups
+from valign.reporting.training_data import funnels, leak_sentence
 
 MINUS = "\u2212"
 
@@ -131,7 +137,7 @@ def test_no_text_comes_alive(tmp_path: Path) -> None:
 )
 def test_verdict_says_what_the_interval_allows(ci: tuple[float | None, float | None], finding: str, words: str) -> None:
     """The best arm by mean is SFT+DPO with 0.75, base has 0: +75 points, claimed only where zero is outside."""
-    found = verdict(comparison(arm_result("base"), arm_result("sft"), arm_result("sft_dpo", ci)))
+    found = find_headline(comparison(arm_result("base"), arm_result("sft"), arm_result("sft_dpo", ci)))
     assert found.finding == finding
     assert found.sentence.startswith("SFT+DPO states 75% of the facts that right answers need, against 0% for base")
     assert found.sentence.endswith(words)
@@ -146,17 +152,17 @@ def test_the_verdicts_figures_add_up() -> None:
         sft.scores["metrics"]["fact_recall"]["mean"] = second
         sft.scores["versus"]["base"]["fact_recall"]["mean"] = second - first
         expected = words.format("of the facts that right answers need, against", "for base: a difference of")
-        assert expected in verdict(comparison(base, sft)).sentence
+        assert expected in find_headline(comparison(base, sft)).sentence
 
 
 def test_verdict_is_unclear_where_the_corrected_test_does_not_agree() -> None:
     arms = comparison(arm_result("base"), arm_result("sft_dpo", (0.6, 0.9)))
-    (known, *others) = [d for d in differences(arms) if d.metric.name == "fact_recall"]
+    (known, *others) = [d for d in arm_differences(arms) if d.metric.name == "fact_recall"]
     assert others == []
     for p_holm, finding in ((0.049, "better"), (0.05, "unclear"), (None, "better")):
-        found = verdict(arms, [dataclasses.replace(known, p_holm=p_holm)])
+        found = find_headline(arms, [dataclasses.replace(known, p_holm=p_holm)])
         assert found.finding == finding
-    found = verdict(arms, [dataclasses.replace(known, p_holm=0.648)])
+    found = find_headline(arms, [dataclasses.replace(known, p_holm=0.648)])
     assert found.notes[0].endswith(
         "of 1 differences that were tested some do so by chance: corrected for their number, p is 0.648."
     )
@@ -174,13 +180,13 @@ def test_the_headline_says_what_the_best_arm_is_worse_in(tmp_path: Path) -> None
         "crossed": ["everyday_drop"],
     }
     arms = comparison(base, sft)
-    (facts,) = [d for d in differences(arms) if d.metric.name == "fact_recall"]
-    risen = dataclasses.replace(facts, metric=Metric.named("contradiction"), p_holm=0.001)
-    assert verdict(arms, [facts, risen]).warnings == (
+    (facts,) = [d for d in arm_differences(arms) if d.metric.name == "fact_recall"]
+    risen = dataclasses.replace(facts, metric=metric_named("contradiction"), p_holm=0.001)
+    assert find_headline(arms, [facts, risen]).warnings == (
         "SFT+DPO is worse than base in: Contradiction 0.40 (base 0.02).",
         "Limit crossed: Accuracy drop of SFT+DPO is 0.23, above 0.1.",
     )
-    assert verdict(arms, [facts, dataclasses.replace(risen, p_holm=0.2)]).warnings[0].startswith("Limit crossed")
+    assert find_headline(arms, [facts, dataclasses.replace(risen, p_holm=0.2)]).warnings[0].startswith("Limit crossed")
     shown = [p["class"] for p in page(tmp_path, arms).all("p") if "crossed" in (p.get("class") or "")]
     assert shown == ["crossed"]
 
@@ -188,19 +194,19 @@ def test_the_headline_says_what_the_best_arm_is_worse_in(tmp_path: Path) -> None
 def test_made_questions_are_called_so() -> None:
     arms = [arm_result("base"), arm_result("sft")]
     made = {"evaluation": {"questions": None}, "document": {"questions": None}}
-    assert any("The teacher made these questions" in n for n in verdict(comparison(*arms, config=made)).notes)
+    assert any("The teacher made these questions" in n for n in find_headline(comparison(*arms, config=made)).notes)
     given = {"evaluation": {"questions": "mine.jsonl"}, "document": {"questions": None}}
     for config in (given, {}):
-        assert not any("The teacher made" in n for n in verdict(comparison(*arms, config=config)).notes)
+        assert not any("The teacher made" in n for n in find_headline(comparison(*arms, config=config)).notes)
 
 
 def test_verdict_without_base_or_without_others() -> None:
     """One arm alone is described and nothing is claimed; the interval of SFT is 0.5 ± 0.2."""
     for name, missing in (("sft", "Base was not run"), ("base", "No other arm was run")):
-        found = verdict(comparison(arm_result(name)))
+        found = find_headline(comparison(arm_result(name)))
         assert found.finding == "alone" and missing in found.sentence
     assert "SFT states 50% of the facts that right answers need (95% interval 30% to 70%)" in (
-        verdict(comparison(arm_result("sft"))).sentence
+        find_headline(comparison(arm_result("sft"))).sentence
     )
 
 
@@ -208,7 +214,9 @@ def test_verdict_names_the_best_trained_arm_beside_one_that_looks_up() -> None:
     """RAG wins by mean; SFT, which answers from memory, is named as well."""
     shown = arm_result("sft_dpo")
     looked_up = [dataclasses.replace(a, retrieved=("ferry/section-1",)) for a in shown.answers]
-    found = verdict(comparison(arm_result("base"), arm_result("sft"), dataclasses.replace(shown, answers=looked_up)))
+    found = find_headline(
+        comparison(arm_result("base"), arm_result("sft"), dataclasses.replace(shown, answers=looked_up))
+    )
     assert "without looking the document up: SFT states 50%" in " ".join(found.notes)
 
 
@@ -220,7 +228,7 @@ def test_verdict_on_similarity_warns_of_manner() -> None:
         score = {"similarity": {"mean": 0.3 + MEANS[name], "ci95": [0.2, 0.4], "n": 6}}
         versus = {"base": {"similarity": {"mean": 0.5, "ci95": [0.4, 0.6]}}} if name == "sft" else {}
         arms.append(dataclasses.replace(result, scores={**result.scores, "metrics": score, "versus": versus}))
-    found = verdict(comparison(*arms))
+    found = find_headline(comparison(*arms))
     assert found.finding == "better"
     assert "0.80, against 0.30 for base: a difference of +0.50 (95% interval +0.40 to +0.60)." in found.sentence
     assert any("rewards the manner" in note for note in found.notes)
@@ -228,12 +236,12 @@ def test_verdict_on_similarity_warns_of_manner() -> None:
 
 def test_score_table_marks_the_best_in_the_metric_s_direction() -> None:
     """Fact recall: 0.75 is best. NLL: 2.25 is lowest, so best, and has no interval. Length has no best."""
-    groups = dict(tables.score_groups(comparison()))
+    groups = dict(score_groups(comparison()))
     facts = groups["Does the answer say the right thing?"][0]
     assert [cell.mean for cell in facts.cells] == ["0.00", "0.50", "0.75"]
     assert [cell.best for cell in facts.cells] == [False, False, True]
     assert facts.questions == "6 questions"
-    assert facts.cells[2].differences == [tables.Difference("base", "+0.75", "+0.20 to +0.80", "better")]
+    assert facts.cells[2].differences == [DifferenceCell("base", "+0.75", "+0.20 to +0.80", "better")]
     nll, length = groups["How is the answer written?"]
     assert [cell.best for cell in nll.cells] == [False, False, True] and nll.cells[0].ends == "no interval"
     assert not any(cell.best for cell in length.cells)
@@ -249,7 +257,7 @@ def test_heat_map_levels_and_missing_values() -> None:
     NLL falls by as much, which is better.
     """
     shown = comparison()
-    heat = tables.heat_map(shown, Clauses(shown.passages, []), {})
+    heat = heat_map(shown, Clauses(shown.passages, []), {})
     nothing = ("", None, "")
     first, second = heat.layers["fact_recall"]["cells"]
     assert first == [("0.00", 0, *nothing), ("0.50", 3, "+0.50", 5, "better"), ("0.75", 5, "+0.75", 6, "better")]
@@ -259,7 +267,7 @@ def test_heat_map_levels_and_missing_values() -> None:
     assert [cell[2:] for cell in first] == [nothing, (f"{MINUS}0.50", 5, "better"), (f"{MINUS}0.75", 6, "better")]
     assert [cell[2:] for cell in second] == [nothing, ("0.00", 3, ""), ("0.00", 3, "")]
     assert heat.changes
-    alone = tables.heat_map(comparison(arm_result("sft")), Clauses(shown.passages, []), {})
+    alone = heat_map(comparison(arm_result("sft")), Clauses(shown.passages, []), {})
     assert not alone.changes and alone.layers["fact_recall"]["cells"][0][0][2:] == nothing
     assert [metric.name for metric in heat.metrics] == ["fact_recall", "reference_nll"]
     assert [row.short for row in heat.rows] == ["section-1", "section-2"]
@@ -281,12 +289,12 @@ def contrast(one: str, other: str) -> float:
 def test_colours_can_be_read_in_light_and_dark() -> None:
     """Numbers in the heat map and every text have a contrast of at least 4.5 (WCAG AA). White on black has 21."""
     assert contrast("#ffffff", "#000000") == pytest.approx(21.0)
-    blocks = re.findall(r":root \{(.*?)\}", (HERE / "page.css").read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r":root \{(.*?)\}", (TEMPLATES / "page.css").read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == len(("light", "dark"))
     for block in blocks:
         colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
-        pairs = [(f"heat-{i}", "heat-weak" if i < 4 else "heat-strong") for i in range(figures.LEVELS)]
-        pairs += [(f"change-{i}", "heat-strong" if i in (0, 6) else "heat-weak") for i in range(figures.LEVELS)]
+        pairs = [(f"heat-{i}", "heat-weak" if i < 4 else "heat-strong") for i in range(COLOUR_STEPS)]
+        pairs += [(f"change-{i}", "heat-strong" if i in (0, 6) else "heat-weak") for i in range(COLOUR_STEPS)]
         pairs += [(back, text) for back in ("page", "panel") for text in ("text", "soft", "accent")]
         pairs += [("page", "good"), ("page", "bad"), ("good-soft", "good"), ("bad-soft", "bad"), ("plain-soft", "text")]
         assert [pair for pair in pairs if contrast(colour[pair[0]], colour[pair[1]]) < 4.5] == []
@@ -294,7 +302,7 @@ def test_colours_can_be_read_in_light_and_dark() -> None:
 
 def test_dot_chart_places_means_and_intervals() -> None:
     """The scale runs from 0 at x = 104 to 1 at 320, 216 units: 0.5 is at 212, 0.3 at 168.8, 0.7 at 255.2."""
-    (chart,) = figures.dot_charts(comparison())
+    (chart,) = dot_charts(comparison())
     assert [tick.label for tick in chart.ticks] == ["0", "0.5", "1"]
     assert (chart.dots[1].x, chart.dots[1].ends) == (212.0, (168.8, 255.2))
     assert [dot.kind for dot in chart.dots] == ["base", "other", "best"]
@@ -304,8 +312,8 @@ def test_dot_chart_places_means_and_intervals() -> None:
 def test_picture_stands_alone_and_shows_every_chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four charts in two rows: the second of a row begins a chart's width and a gap to the right of the first."""
     shown = comparison()
-    charts = 4 * figures.dot_charts(shown)
-    monkeypatch.setattr(figures, "dot_charts", lambda _: charts)
+    charts = 4 * dot_charts(shown)
+    monkeypatch.setattr("valign.reporting.page.dot_charts", lambda _: charts)
     hostile_arm = dataclasses.replace(arm_result("sft"), arm="<b>&x")
     root = ET.parse(render_picture(shown, tmp_path / "picture.svg")).getroot()
     name = "{http://www.w3.org/2000/svg}"
@@ -333,13 +341,13 @@ def test_picture_stands_alone_and_shows_every_chart(tmp_path: Path, monkeypatch:
 )
 def test_ticks_are_round_and_cover(low: float, high: float, expected: list[float]) -> None:
     """[0.4, 3.1] spans 2.7: four steps need 0.675 or more, so the step is 1, and 0 to 4 covers it."""
-    assert figures.ticks(low, high) == expected
+    assert round_ticks(low, high) == expected
 
 
 def test_curves_skip_what_is_not_finite_and_thin_long_ones() -> None:
     """1,000 points are averaged by threes to 334; NaN is left out; a curve without a finite point is not drawn."""
     points = [(i, float(i % 7)) for i in range(1000)]
-    drawn = figures.curves(
+    drawn = curve_charts(
         comparison(curves={"sft/loss": points, "dpo/loss": [(0, math.nan)], "dpo/margin": [(0, math.inf), (1, 0.5)]})
     )
     assert [curve.title for curve in drawn] == ["SFT loss", "DPO margin"]
@@ -351,7 +359,7 @@ def test_curves_skip_what_is_not_finite_and_thin_long_ones() -> None:
 def test_answers_show_found_facts_and_tags() -> None:
     """SFT says nine days but not yellow; base says neither and no verdict. Facts 0, 0.5, 0.75: all arms disagree."""
     shown = comparison()
-    groups = by_clause(shown, Clauses(shown.passages, []))
+    groups = answers_by_clause(shown, Clauses(shown.passages, []))
     assert [(group.short, len(group.questions)) for group in groups] == [("section-1", 3), ("section-2", 3)]
     base, sft, sft_dpo = groups[0].questions[0].cards
     assert [(m.text, m.found) for m in sft.marks] == [
@@ -378,13 +386,13 @@ def test_an_arm_without_an_answer_and_a_clause_above_the_passages(tmp_path: Path
 def test_data_section(tmp_path: Path) -> None:
     """Of 10 written 4 (40%) were dropped and 6 (60%) kept; one clause has no example; 0.25 is the most overlap."""
     shown = comparison()
-    assert [(s.count, s.share) for s in tables.funnels(shown)[0].steps] == [(10, 100.0), (4, 40.0), (6, 60.0)]
+    assert [(s.count, s.share) for s in funnels(shown)[0].steps] == [(10, 100.0), (4, 40.0), (6, 60.0)]
     text = page(tmp_path, shown).text()
     assert "1 of 2 clauses have training data" in text
     assert "None of the evaluation questions repeat" in text and "have 25% of their words in common" in text
     row = {"question": "Why?", "training": "Why so?", "shared": "why"}
     leaking = comparison(leak={"rate": 0.5, "questions": [row], "max_jaccard": [0.5, 0.0]})
-    assert tables.leak_sentence(leaking).startswith("50.0% of the evaluation questions repeat")
+    assert leak_sentence(leaking).startswith("50.0% of the evaluation questions repeat")
     assert "Why so?" in page(tmp_path, leaking).text()
 
 
@@ -401,7 +409,7 @@ def test_page_without_optional_parts_and_secrets(tmp_path: Path) -> None:
 
 def test_same_comparison_same_bytes(tmp_path: Path) -> None:
     """The page holds no date and no random id."""
-    one, two = render(comparison(), tmp_path / "a.html"), render(comparison(), tmp_path / "b.html")
+    one, two = render_page(comparison(), tmp_path / "a.html"), render_page(comparison(), tmp_path / "b.html")
     assert one.read_bytes() == two.read_bytes()
 
 
@@ -411,32 +419,32 @@ def test_hundred_questions_and_five_arms_stay_small(tmp_path: Path) -> None:
     for name in ("base", "rag", "sft", "dpo", "sft_dpo"):
         said = [dataclasses.replace(answer("sft", i, text), clause=f"d/a-{i // 3}") for i in range(100)]
         arms.append(ArmResult(name, arm_result("sft").scores, said, []))
-    assert render(comparison(*arms), tmp_path / "report.html").stat().st_size < 1_000_000
+    assert render_page(comparison(*arms), tmp_path / "report.html").stat().st_size < 1_000_000
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     """No arm, an arm twice, and a folder for the output: each message says what to do."""
     with pytest.raises(ValignError, match="evaluate at least one recipe"):
-        render(dataclasses.replace(comparison(), arms=[]), tmp_path / "x.html")
+        render_page(dataclasses.replace(comparison(), arms=[]), tmp_path / "x.html")
     with pytest.raises(ValignError, match="arm 'sft' twice"):
-        render(comparison(arm_result("sft"), arm_result("sft")), tmp_path / "x.html")
+        render_page(comparison(arm_result("sft"), arm_result("sft")), tmp_path / "x.html")
     with pytest.raises(ValignError, match="is a folder"):
-        render(comparison(), tmp_path)
+        render_page(comparison(), tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValignError, match="cannot be written"):
-        render(comparison(), tmp_path / "file" / "report.html")
+        render_page(comparison(), tmp_path / "file" / "report.html")
 
 
 def test_numbers_and_durations() -> None:
     """Two decimals below 10, one below 100; 0.001 below zero is 0.00; 185 s are 3 min 05 s."""
-    plain = [show(v) for v in (0.125, 12.34, 123.4, -0.5, -0.001, None)]
+    plain = [format_number(v) for v in (0.125, 12.34, 123.4, -0.5, -0.001, None)]
     assert plain == ["0.12", "12.3", "123", f"{MINUS}0.50", "0.00", MISSING]
-    assert [show(v, signed=True) for v in (0.5, 0.0, -0.5)] == ["+0.50", "0.00", f"{MINUS}0.50"]
-    assert [seconds(v) for v in (8.4, 185, 7620)] == ["8 s", "3 min 05 s", "2 h 07 min"]
-    assert Metric.named("reference_nll").direction == "lower is better"
+    assert [format_number(v, signed=True) for v in (0.5, 0.0, -0.5)] == ["+0.50", "0.00", f"{MINUS}0.50"]
+    assert [format_duration(v) for v in (8.4, 185, 7620)] == ["8 s", "3 min 05 s", "2 h 07 min"]
+    assert metric_named("reference_nll").direction == "lower is better"
 
 
-def cells(shown: Coverage) -> dict[str, list[tuple[int, int | None, bool]]]:
+def cells(shown: CoverageTable) -> dict[str, list[tuple[int, int | None, bool]]]:
     """Return count, colour and shortness by clause."""
     return {clause: [(c.count, c.step, c.short) for c in row] for clause, row in shown.rows}
 
@@ -449,7 +457,7 @@ def test_coverage_by_hand() -> None:
     """
     config = {"synthesis": {"min_preferences": 2, "min_questions": 4}}
     whole = comparison(config=config)
-    shown = coverage(whole, Clauses(whole.passages, []))
+    shown = coverage_table(whole, Clauses(whole.passages, []))
     assert shown is not None
     assert [(c.title, c.least, c.most) for c in shown.columns] == [
         ("D_sft", 0, 6),
@@ -462,23 +470,23 @@ def test_coverage_by_hand() -> None:
     }
     assert (shown.covered, shown.short) == (1, 2)
     apart = {"synthesis": {**config["synthesis"], "hold_out_clauses": ["ferry/section-2"]}}
-    held_out = coverage(comparison(config=apart), Clauses(whole.passages, []))
+    held_out = coverage_table(comparison(config=apart), Clauses(whole.passages, []))
     assert held_out is not None
     assert [short for _, _, short in cells(held_out)["ferry/section-2"]] == [False, False, True]
     assert whole.funnel is not None
     taught = {"made": 3, "dropped": {"no example": 1}, "kept": 2, "per_clause": {"ferry/section-2": 2}}
-    facts = coverage(comparison(funnel={**whole.funnel, "facts": taught}), Clauses(whole.passages, []))
+    facts = coverage_table(comparison(funnel={**whole.funnel, "facts": taught}), Clauses(whole.passages, []))
     assert facts is not None
     assert [c.title for c in facts.columns] == ["D_sft", "D_pref", "Facts taught", "Questions"]
     assert [row[2][0] for row in cells(facts).values()] == [0, 2]
-    assert len(tables.funnels(comparison(funnel={**whole.funnel, "facts": taught}))) == 2
-    assert coverage(comparison(funnel=None), Clauses([], [])) is None
+    assert len(funnels(comparison(funnel={**whole.funnel, "facts": taught}))) == 2
+    assert coverage_table(comparison(funnel=None), Clauses([], [])) is None
 
 
 def test_a_question_on_a_section_counts_for_its_parts() -> None:
     parts = [Passage(f"ferry/section-1/{i}", ("Rules",), "Text.", 0, 5) for i in (1, 2)]
     whole = comparison(passages=parts, funnel={"sft": {"made": 0, "dropped": {}, "kept": 0}})
-    shown = coverage(whole, Clauses(parts, ["ferry/section-1", "ferry/section-2"]))
+    shown = coverage_table(whole, Clauses(parts, ["ferry/section-1", "ferry/section-2"]))
     assert shown is not None
     assert {clause: row[-1][0] for clause, row in cells(shown).items()} == {
         "ferry/section-1/1": 3, "ferry/section-1/2": 3, "ferry/section-2": 3,
@@ -505,5 +513,5 @@ def test_an_audit_that_was_not_measured_says_why() -> None:
     funnel = {
         "preference": {"made": 1, "dropped": {}, "kept": 1, "audit": {"auc": None, "reason": "3 pairs are too few"}}
     }
-    assert shortcut_audit(comparison(funnel=funnel)) == Audit("Not measured: 3 pairs are too few.", "", [])
-    assert shortcut_audit(comparison()) is None
+    assert audit_table(comparison(funnel=funnel)) == AuditTable("Not measured: 3 pairs are too few.", "", [])
+    assert audit_table(comparison()) is None

@@ -12,9 +12,9 @@ from valign.core.files import write_json, write_jsonl
 from valign.core.records import Instruction, Preference, Provenance
 from valign.generation.requests import Completion, Request, Sampling
 from valign.reporting.clause_names import Clauses
-from valign.reporting.costs import costs
-from valign.reporting.examples import MOST_CHARACTERS, MOST_EXAMPLES, Examples, cut
-from valign.reporting.study import compare
+from valign.reporting.costs import stage_costs
+from valign.reporting.examples import MOST_CHARACTERS, MOST_EXAMPLES, Examples, shorten
+from valign.reporting.study import compare_runs
 from valign.runs.layout import RUN
 from valign.teachers.cache import CachedTeacher
 
@@ -56,8 +56,8 @@ def test_an_answer_names_what_its_arm_was_trained_on(tmp_path: Path) -> None:
 
 
 def test_long_examples_are_cut() -> None:
-    assert cut("a" * MOST_CHARACTERS) == "a" * MOST_CHARACTERS
-    assert cut("a" * (MOST_CHARACTERS + 1)) == "a" * (MOST_CHARACTERS - 1) + "…"
+    assert shorten("a" * MOST_CHARACTERS) == "a" * MOST_CHARACTERS
+    assert shorten("a" * (MOST_CHARACTERS + 1)) == "a" * (MOST_CHARACTERS - 1) + "…"
 
 
 def test_time_and_cost_by_hand() -> None:
@@ -68,15 +68,15 @@ def test_time_and_cost_by_hand() -> None:
         "sft": {"steps": 76, "precision": "bfloat16"},
     }
     prices = {"teacher": {"price_in": 3.0, "price_out": 4.0}}
-    found = costs(comparison(work=work, config=prices))
+    found = stage_costs(comparison(work=work, config=prices))
     assert [(row.stage, row.share) for row in found.stages] == [("synthesis", 25.0), ("sft", 75.0)]
     done = [row.work for row in found.stages]
     assert done == ["1,200 examples of D_sft, 7 calls from the cache", "76 steps, in bfloat16"]
     assert found.teacher.endswith(
         "2,000,000 prompt tokens and 500,000 completion tokens, whenever they were made; at the prices given, 8.00."
     )
-    assert costs(comparison(work=work)).teacher.endswith("; no price was given.")
-    assert costs(comparison()).teacher == ""
+    assert stage_costs(comparison(work=work)).teacher.endswith("; no price was given.")
+    assert stage_costs(comparison()).teacher == ""
 
 
 def test_a_run_s_examples_and_work_come_from_the_store(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_run_s_examples_and_work_come_from_the_store(tmp_path: Path) -> None:
     write_json(store / "1" / "manifest.json", {"counts": {"instructions": 1}})
     write_jsonl(store / "2" / "sft.jsonl", [{"old": 1}])
     write_jsonl(store / "2" / "preferences.jsonl", [])
-    found = compare([tmp_path / name for name in "abc"])
+    found = compare_runs([tmp_path / name for name in "abc"])
     assert found.examples == {"1": [instruction(1), preference(2)]}
     assert found.work == {"data": {"instructions": 1}}
     assert {arm.arm: (arm.stages, arm.data) for arm in found.arms} == {

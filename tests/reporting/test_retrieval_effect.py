@@ -9,7 +9,7 @@ import pytest
 from valign.core.records import Answer, Passage
 from valign.evaluation.arm_names import arm_label
 from valign.reporting.comparison import ArmResult, Comparison
-from valign.reporting.retrieval_effect import hits, lookups
+from valign.reporting.retrieval_effect import clause_hits, retrieval_effects
 
 PASSAGES = [Passage(clause, (), "Text.", 0, 5) for clause in ("d/1", "d/2/a", "d/2/b", "d/3", "d/4")]
 CLAUSES = ["d/1", "d/2", "d/3", "d/4/x"]
@@ -35,7 +35,7 @@ def comparison(*arms: ArmResult) -> Comparison:
 def test_a_part_of_the_clause_or_what_the_clause_is_part_of_counts_as_found() -> None:
     """d/2 is found by d/2/b; d/4/x, which is no passage of its own, by d/4; d/3 is not found by d/1."""
     rag = arm("rag", [1.0] * 4, [("d/1",), ("d/3", "d/2/b"), ("d/1",), ("d/4",)])
-    assert list(hits(rag, PASSAGES).values()) == [True, True, False, True]
+    assert list(clause_hits(rag, PASSAGES).values()) == [True, True, False, True]
 
 
 def test_recall_and_both_parts_by_hand() -> None:
@@ -45,7 +45,7 @@ def test_recall_and_both_parts_by_hand() -> None:
     four values of which one is 0 is still above 0 with four clauses: 0 needs q3 four times (1/256 < 2.5%).
     """
     rag = arm("rag", [1.0, 1.0, 1.0, 0.5], [("d/1",), ("d/2/a",), ("d/3",), ("d/1",)])
-    (row,) = lookups(comparison(arm("base", [0.0, 0.5, 0.0, 0.5]), rag))
+    (row,) = retrieval_effects(comparison(arm("base", [0.0, 0.5, 0.0, 0.5]), rag))
     assert (row.arm, row.other, row.metric, row.recall.mean) == ("rag", "base", "fact_recall", 0.75)
     assert (row.found.n, row.found.mean) == (3, 1.0)
     assert row.found.other == pytest.approx(1 / 6)
@@ -70,7 +70,7 @@ def test_recall_and_both_parts_by_hand() -> None:
 def test_the_reason_follows_from_the_larger_part(values: list[float | None], shown: str, words: str) -> None:
     """Base has 0.9 throughout; all clauses were shown, or none."""
     passages: list[tuple[str, ...]] = [("d/1",), ("d/2/a",), ("d/3",), ("d/4",)] if shown == "right" else [("d/9",)] * 4
-    (row,) = lookups(comparison(arm("base", [0.9] * 4), arm("rag", values, passages)))
+    (row,) = retrieval_effects(comparison(arm("base", [0.9] * 4), arm("rag", values, passages)))
     assert words in row.sentence
     assert row.recall.mean == float(shown == "right")
 
@@ -78,10 +78,10 @@ def test_the_reason_follows_from_the_larger_part(values: list[float | None], sho
 def test_an_arm_is_compared_with_its_own_model_and_stands_alone_without_it() -> None:
     tuned = arm("sft_dpo", [0.0] * 4)
     shown = arm("sft_dpo_rag_oracle", [1.0] * 4, [("d/1",)] * 4)
-    assert lookups(comparison(arm("base", [0.5] * 4), tuned, shown))[0].other == "sft_dpo"
-    (alone,) = lookups(comparison(shown))
+    assert retrieval_effects(comparison(arm("base", [0.5] * 4), tuned, shown))[0].other == "sft_dpo"
+    (alone,) = retrieval_effects(comparison(shown))
     assert alone.other == "" and "against" not in alone.sentence
-    assert lookups(comparison(tuned)) == []
+    assert retrieval_effects(comparison(tuned)) == []
 
 
 def test_labels_of_composed_arms() -> None:

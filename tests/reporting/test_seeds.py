@@ -13,13 +13,13 @@ from seeded_runs import BASE, rows, run
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Answer
 from valign.evaluation.bootstrap import bootstrap_mean
-from valign.evaluation.scores import difference, score_arm
+from valign.evaluation.scores import difference_by_metric, score_arm
 from valign.evaluation.significance import clustered_error, paired_test
-from valign.reporting.differences import differences
-from valign.reporting.page import render
+from valign.reporting.differences import arm_differences
+from valign.reporting.page import render_page
 from valign.reporting.score_table import footnote, markdown_table
 from valign.reporting.seeds import seed_markdown, seed_table
-from valign.reporting.study import compare
+from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table
 
 
@@ -106,7 +106,7 @@ def test_differences_pair_the_same_seed() -> None:
     """Seed 0 rises from 0 to 1, seed 1 falls from 1 to 0; seed 2 was run for one arm alone."""
     before = [*rows(0, {"q1": 0.0, "q2": 0.0}), *rows(1, {"q1": 1.0, "q2": 1.0}), *rows(2, {"q1": 1.0, "q2": 1.0})]
     after = [*rows(0, {"q1": 1.0, "q2": 1.0}), *rows(1, {"q1": 0.0, "q2": 0.0})]
-    found = difference("dpo", after, before)["fact_recall"]
+    found = difference_by_metric("dpo", after, before)["fact_recall"]
     assert (found["mean"], found["ci95"]) == (0.0, [-1.0, 1.0])
 
 
@@ -119,7 +119,7 @@ def test_runs_that_differ_by_seed_are_one_experiment(tmp_path: Path) -> None:
         place = folder / "arms" / "sft" / "scores.json"
         tax = {"tax": {"metrics": {"everyday_drop": {"mean": drop}}, "limits": {}, "crossed": []}}
         write_json(place, {**json.loads(place.read_text()), **tax})
-    comparison = compare(runs)
+    comparison = compare_runs(runs)
     base, sft = comparison.arms
     assert [base.arm, sft.arm] == ["base", "sft"]
     assert "seeds" not in base.scores
@@ -137,8 +137,8 @@ def test_runs_that_differ_by_seed_are_one_experiment(tmp_path: Path) -> None:
     assert found.rows[-1].metric.label == "Accuracy drop"
     assert found.sentences == ["SFT is above base in Fact recall with 2 of 2 seeds, by +0.75 on average."]
     assert "| Fact recall | SFT | 0.50 | 1.00 | 0.35 |" in seed_markdown(found)
-    assert found.sentences[0] in comparison_table(compare(runs))
-    page = render(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert found.sentences[0] in comparison_table(compare_runs(runs))
+    page = render_page(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "means over 2 seeds" in page
     assert "The intervals cover the choice of questions and of the seed." in page
     assert "training again with" not in page
@@ -151,7 +151,7 @@ def test_clauses_that_training_left_out_are_apart_over_seeds_too(tmp_path: Path)
         run(tmp_path / "sft", 0, {"base": BASE, "sft": {"q1": 1.0, "q2": 0.0}}, **held),
         run(tmp_path / "sft+seed-1", 1, {"base": BASE, "sft": {"q1": 1.0, "q2": 1.0}}, **held),
     ]
-    found = {result.arm: result.scores["by_exposure"]["metrics"] for result in compare(runs).arms}
+    found = {result.arm: result.scores["by_exposure"]["metrics"] for result in compare_runs(runs).arms}
     means = {name: cell["mean"] for name, cell in found["sft"].items()}
     assert means == {
         "fact_recall/seen": 1.0,
@@ -169,9 +169,9 @@ def test_other_settings_are_an_arm_of_their_own(tmp_path: Path) -> None:
         run(tmp_path / "sft+rank-4+seed-1", 1, {"base": BASE, "sft": {"q1": 0.5, "q2": 0.5}}, rank=4),
         run(tmp_path / "sft+seed-1", 1, {"base": BASE, "sft": {"q1": 1.0, "q2": 1.0}}, rank=8),
     ]
-    means = {result.arm: result.mean("fact_recall") for result in compare(runs).arms}
+    means = {result.arm: result.mean("fact_recall") for result in compare_runs(runs).arms}
     assert means == {"base": 0.0, "sft": 0.75, "sft (rank-4)": 0.5}
-    assert seed_table(compare(runs[:1])) is None
+    assert seed_table(compare_runs(runs[:1])) is None
 
 
 def test_of_several_settings_the_first_is_named_too(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_of_several_settings_the_first_is_named_too(tmp_path: Path) -> None:
         run(tmp_path / "sft+rank-4", 0, {"base": BASE, "sft": {"q1": 0.5, "q2": 0.5}}, rank=4),
         run(tmp_path / "sft+rank-16", 0, {"base": BASE, "sft": {"q1": 1.0, "q2": 0.0}}, rank=16),
     ]
-    found = compare(runs).arms
+    found = compare_runs(runs).arms
     assert {result.label: result.mean("fact_recall") for result in found} == {
         "base": 0.0,
         "SFT (rank-4)": 0.5,
@@ -197,7 +197,7 @@ def test_the_first_base_stays_the_one_that_all_are_compared_with(tmp_path: Path)
     ]
     longer = [Answer(q, f"d/{q}", "Why?", "So.", "I know", "base") for q in BASE]
     write_jsonl(runs[1] / "arms" / "base" / "answers.jsonl", longer)
-    found = compare(runs)
+    found = compare_runs(runs)
     assert [result.arm for result in found.arms] == ["base", "sft (words-32)", "base (words-64)", "sft (words-64)"]
     assert found.base is found.arms[0]
 
@@ -210,9 +210,9 @@ def test_a_seed_that_lacks_an_arm_leaves_a_gap(tmp_path: Path) -> None:
         run(tmp_path / "sft+seed-1", 1, {"base": BASE, "sft": right}),
     ]
     place = runs[0] / "arms" / "sft_dpo" / "scores.json"
-    versus = difference("sft_dpo", rows(None, right), rows(None, wrong))
+    versus = difference_by_metric("sft_dpo", rows(None, right), rows(None, wrong))
     write_json(place, {**json.loads(place.read_text()), "versus": {"sft": versus}})
-    comparison = compare(runs)
+    comparison = compare_runs(runs)
     found = seed_table(comparison)
     assert found is not None
     cells = {(row.metric.name, row.name): row.cells for row in found.rows}
@@ -226,7 +226,7 @@ def test_each_question_counts_once_over_seeds(tmp_path: Path) -> None:
         run(tmp_path / "sft", 0, {"base": BASE, "sft": {"q1": 1.0, "q2": 0.0}}),
         run(tmp_path / "sft+seed-1", 1, {"base": BASE, "sft": {"q1": 1.0, "q2": 1.0}}),
     ]
-    assert [row.test.n for row in differences(compare(runs))] == [2]
+    assert [row.test.n for row in arm_differences(compare_runs(runs))] == [2]
 
 
 def test_another_setting_is_compared_with_its_own_arms(tmp_path: Path) -> None:
@@ -235,9 +235,9 @@ def test_another_setting_is_compared_with_its_own_arms(tmp_path: Path) -> None:
     first = run(tmp_path / "a", 0, {"base": BASE, "sft": wrong}, sft={"epochs": 2})
     second = run(tmp_path / "b", 0, {"base": BASE, "sft": half, "sft_dpo": right}, sft={"epochs": 3})
     place = second / "arms" / "sft_dpo" / "scores.json"
-    versus = difference("sft_dpo", rows(None, right), rows(None, half))
+    versus = difference_by_metric("sft_dpo", rows(None, right), rows(None, half))
     write_json(place, {**json.loads(place.read_text()), "versus": {"sft": versus}})
-    comparison = compare([first, second])
+    comparison = compare_runs([first, second])
     assert [result.arm for result in comparison.arms] == ["base", "sft", "sft_dpo", "sft (b)"]
-    (found,) = [row for row in differences(comparison) if row.arm == "sft_dpo"]
+    (found,) = [row for row in arm_differences(comparison) if row.arm == "sft_dpo"]
     assert (found.other, found.test.mean) == ("sft (b)", 0.5)

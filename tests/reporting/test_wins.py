@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pages import HOSTILE, Page, arm_result, comparison, page
 
+from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
 from valign.reporting.comparison import Comparison
 from valign.reporting.wins import WinCell, win_lines, win_matrix
 
-REFERENCE = {"kind": "reference", "model": "", "tie": 0.02, "warning": ""}
+REFERENCE = Judge("reference", tie=0.02)
 
 
 def by_reference() -> Comparison:
@@ -50,7 +51,7 @@ def test_a_model_s_flips_unread_replies_and_kinship_are_shown_and_nothing_comes_
     """Of four judgements one flipped and has an unread reply."""
     rows = [Judgement(f"q{i}", f"c{i}", "sft", "base", 1.0, 2) for i in range(3)]
     rows.append(Judgement("q3", "c3", "sft", "base", 0.5, 2, True, 1))
-    judge = {"kind": "api", "model": HOSTILE, "tie": 0.02, "warning": HOSTILE}
+    judge = Judge("api", HOSTILE, 0.02, HOSTILE)
     shown: Page = page(tmp_path, comparison(judge=judge, judgements=rows))
     text = shown.text()
     assert "in 25% the verdict hung on which answer came first" in text

@@ -14,7 +14,7 @@ from valign.core.errors import ValignError
 from valign.core.files import write_jsonl
 from valign.evaluation.judging.labels import LABELS, Label
 from valign.pipeline.run import state_of
-from valign.reporting.study import compare
+from valign.reporting.study import compare_runs
 from valign.runs.layout import RUN, run_folder, run_folders
 
 
@@ -55,7 +55,7 @@ def test_labels_are_found_in_each_folder_that_can_be_labelled(
     label = Label("q1", "a" * 16, "b" * 16, "tie", "ann")
     write_jsonl(tmp_path / place / LABELS, [label])
     monkeypatch.chdir(tmp_path / "rules")
-    assert compare([Path("sft")]).labels == [label]
+    assert compare_runs([Path("sft")]).labels == [label]
 
 
 def test_a_run_is_another_when_a_file_that_it_names_changes(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_a_judge_said_in_several_runs_is_put_together(tmp_path: Path) -> No
         judged_run(tmp_path / "b", {"base": "No.", "sft": "Maybe.", "dpo": "Yes!"}, "judge"),
         judged_run(tmp_path / "c", {"base": "No.", "rag": "Yes?"}, "another"),
     ]
-    comparison = compare(runs)
+    comparison = compare_runs(runs)
     assert [(j.first, j.second) for j in comparison.judgements] == [
         ("sft", "base"),
         ("sft (b)", "base"),

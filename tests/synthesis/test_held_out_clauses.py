@@ -15,7 +15,7 @@ from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Preference
 from valign.evaluation.scores import score_arm
-from valign.reporting.tax_and_probes import PARTS
+from valign.reporting.tax_and_probes import EXTRA_PARTS
 from valign.synthesis.held_out_clauses import exposure, without
 from valign.synthesis.settings import Settings
 
@@ -83,4 +83,4 @@ def test_scores_of_seen_and_unseen_clauses_by_hand() -> None:
         "fact_recall/unseen": (0.5, 1), "fact_recall/unseen, minus base": (0.25, 1),
     }  # fmt: skip
     assert "by_exposure" not in score_arm("sft", arm, base, 100, {})
-    assert "by_exposure" in PARTS
+    assert "by_exposure" in EXTRA_PARTS

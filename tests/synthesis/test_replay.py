@@ -12,7 +12,7 @@ from fakes import Noting
 
 from valign.core.errors import ValignError
 from valign.documents.shipped import shipped_names, shipped_questions
-from valign.evaluation.leakage import overlap
+from valign.evaluation.leakage import question_overlap
 from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.generation.requests import Completion, Request
 from valign.synthesis.replay import General, general_instructions, replay_rows
@@ -43,8 +43,8 @@ def test_shipped_instructions_are_apart_from_what_the_tax_is_measured_on() -> No
     assert not any(item.answer for item in general_instructions(None))
     measured = [*(task.instruction for task in everyday_tasks()), *(text.text for text in general_texts())]
     measured += [q.question for name in shipped_names() for q in shipped_questions(name)]
-    assert overlap(given, measured, n=5)["questions"] == []
-    assert max(overlap([task.instruction for task in everyday_tasks()], given)["max_jaccard"]) < 0.7
+    assert question_overlap(given, measured, n=5)["questions"] == []
+    assert max(question_overlap([task.instruction for task in everyday_tasks()], given)["max_jaccard"]) < 0.7
 
 
 def test_what_is_cut_off_is_asked_again(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from valign.teachers.cache import CachedTeacher
 from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.replay import Recorder, ReplayTeacher, record
+from valign.teachers.settings import TeacherSettings
 
 
 def test_recording_is_replayed(tmp_path: Path) -> None:
@@ -67,13 +68,13 @@ def test_broken_recording_is_a_message(tmp_path: Path, line: str, message: str) 
 
 def test_factory_checks_what_it_is_given(tmp_path: Path) -> None:
     with pytest.raises(ValignError, match="needs its recording"):
-        make_teacher("replay", "replay")
+        make_teacher(TeacherSettings(kind="replay", model="replay"))
     with pytest.raises(ValignError, match="is a folder"):
-        make_teacher("replay", "replay", recording=str(tmp_path))
+        make_teacher(TeacherSettings(kind="replay", model="replay", recording=str(tmp_path)))
     with pytest.raises(ValignError, match=r"nowhere\.jsonl does not exist"):
-        make_teacher("replay", "replay", recording=str(tmp_path / "nowhere.jsonl"))
+        make_teacher(TeacherSettings(kind="replay", model="replay", recording=str(tmp_path / "nowhere.jsonl")))
     with pytest.raises(ValignError, match="choose from: local, replay, api"):
-        make_teacher("oracle", "x")
-    local = make_teacher("local", "some/model", precision="float32", batch_tokens=128)
+        make_teacher(TeacherSettings(kind="oracle", model="x"))
+    local = make_teacher(TeacherSettings(kind="local", model="some/model", precision="float32", batch_tokens=128))
     assert isinstance(local, LocalTeacher)
     assert (local.model, local.precision, local.batch_tokens, local.loaded) == ("some/model", "float32", 128, False)

@@ -20,7 +20,7 @@ from valign.core.files import read_json
 from valign.models.adapters import add_adapter, load_adapter, merge
 from valign.models.identity import model_id
 from valign.models.load import load, policy, prepare_model
-from valign.reporting.figures import CURVES
+from valign.reporting.curve_charts import CURVE_NOTES
 from valign.training.callbacks import read_curves
 from valign.training.data import PlannedBatches, encode_preferences, make_plan
 from valign.training.fit import fit_dpo, fit_sft
@@ -205,7 +205,9 @@ def test_dpo_starts_at_ln_2_and_separates_the_answers(model: Path, tmp_path: Pat
     losses = tiny.curve(tmp_path / "dpo")
     assert losses[0] == pytest.approx(math.log(2), abs=1e-7)
     assert losses[-1] < 0.65
-    assert {name for _, name, _ in read_curves(tmp_path / "dpo" / "curves.csv")} == set(CURVES)  # each is explained
+    assert {name for _, name, _ in read_curves(tmp_path / "dpo" / "curves.csv")} == set(
+        CURVE_NOTES
+    )  # each is explained
     margins = tiny.curve(tmp_path / "dpo", "margin")
     assert margins[0] == 0.0 and margins[-1] > 0.1
     assert tiny.curve(tmp_path / "dpo", "accuracy")[-1] == 1.0

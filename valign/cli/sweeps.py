@@ -27,11 +27,11 @@ class Comparison(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the table and write the page, if any job of the sweep finished."""
-        from valign.reporting.write import report
+        from valign.reporting.write import write_report
 
         runs = Path(config.runs).expanduser() / config.experiment_name
         if any(runs.glob(f"*/{layout.RUN}")):
-            report(runs, runs / layout.PAGE)
+            write_report(runs, runs / layout.PAGE)
             found = {f: layout.validation_error(f) for f in layout.run_folders(runs)}
             errors = {folder: error for folder, error in found.items() if error is not None}
             if errors:

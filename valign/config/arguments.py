@@ -8,10 +8,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from valign.core.settings import make_settings
 from valign.synthesis.filters import Limits
 from valign.synthesis.settings import Settings
 from valign.teachers.factory import make_teacher
 from valign.teachers.protocol import Teacher
+from valign.teachers.settings import TeacherSettings
 
 LIMITS = tuple(limit.name for limit in fields(Limits))
 
@@ -24,9 +26,7 @@ def plain(node: Any) -> dict[str, Any]:
 
 def teacher_of(config: DictConfig, group: str) -> Teacher:
     """Return the teacher of a config group, neither loaded nor asked yet."""
-    settings = plain(config)
-    settings.pop("share", None)
-    return make_teacher(settings.pop("kind"), settings.pop("model"), group=group, **settings)
+    return make_teacher(make_settings(TeacherSettings, plain(config)), group)
 
 
 def settings_of(synthesis: Mapping[str, Any]) -> Settings:

@@ -11,12 +11,16 @@ import types
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from omegaconf import MISSING
 
 from valign.core.settings import setting as core_setting
 from valign.core.settings import type_hints, without_none
+from valign.evaluation.settings import EvaluationSettings, ServerSettings
+from valign.models.settings import PRECISIONS
+from valign.retrieval.settings import RetrievalSettings
+from valign.teachers.settings import TeacherSettings
 from valign.training.preference import LOSSES
 
 STAGES = ("sft", "dpo")
@@ -24,28 +28,8 @@ RETRIEVERS = ("bm25", "embedding", "oracle", "document")
 EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
-PRECISIONS = ("auto", "float32", "bfloat16")
-JUDGES = ("reference", "local", "api")
-LIKELIHOODS = ("none", "local")
 EXPORTED = ("data", "model", "adapter")
 MODELS = ("base", "sft", "dpo", "sft_dpo")
-METRICS = (
-    "follows_document",
-    "follows_original",
-    "fact_recall",
-    "verdict_accuracy",
-    "verdict_preference",
-    "similarity",
-    "rouge_l",
-    "bertscore",
-    "reference_nll",
-    "faithfulness",
-    "right_clause",
-    "contradiction",
-    "refusal",
-    "length",
-    "repetition",
-)
 
 
 def setting(default: Any = MISSING, **limits: Any) -> Any:
@@ -91,6 +75,18 @@ def _config_type(hint: Any) -> Any:
     return kind | None if optional else kind
 
 
+if TYPE_CHECKING:
+    TeacherConfig = TeacherSettings
+    RetrievalConfig = RetrievalSettings
+    EvaluationConfig = EvaluationSettings
+    ServerConfig = ServerSettings
+else:
+    TeacherConfig = config_of(TeacherSettings)
+    RetrievalConfig = config_of(RetrievalSettings)
+    EvaluationConfig = config_of(EvaluationSettings)
+    ServerConfig = config_of(ServerSettings)
+
+
 @dataclass
 class DocumentConfig:
     """What to align to; see ``conf/document/``."""
@@ -100,27 +96,6 @@ class DocumentConfig:
     title: str | None = None
     questions: str | None = None
     max_words: int = setting(160, at_least=20)
-
-
-@dataclass
-class TeacherConfig:
-    """Who writes the training data; see ``conf/teacher/``."""
-
-    kind: str = setting(choices=("local", "replay", "api"))
-    model: str = MISSING
-    precision: str = setting("auto", choices=PRECISIONS)
-    batch_tokens: int = setting(8192, above=0)
-    recording: str | None = None
-    base_urls: list[str] = field(default_factory=list)
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = setting(64, above=0)
-    timeout: float = setting(120.0, above=0)
-    max_retries: int = setting(8, at_least=0)
-    price_in: float | None = setting(None, at_least=0)
-    price_out: float | None = setting(None, at_least=0)
-    max_cost: float | None = setting(None, above=0)
-    max_tokens: int | None = setting(None, above=0)
-    share: str | None = None
 
 
 @dataclass
@@ -276,64 +251,6 @@ class DPOConfig(StageConfig):
     label_smoothing: float = setting(at_least=0, below=0.5)
     sft_weight: float = setting(at_least=0)
     simpo_gamma: float | None = setting(at_least=0)
-
-
-@dataclass
-class RetrievalConfig:
-    """How RAG finds passages; see ``conf/config.yaml``."""
-
-    kind: str = setting(choices=("bm25", "embedding"))
-    top_k: int = setting(above=0)
-
-
-@dataclass
-class ServedConfig:
-    """Names on the server of the base model and of what was trained; see ``conf/evaluation/``."""
-
-    base: str | None = None
-    sft: str | None = None
-    dpo: str | None = None
-    sft_dpo: str | None = None
-
-
-@dataclass
-class ServerConfig:
-    """A server through which the arms answer; see ``conf/evaluation/``."""
-
-    base_urls: list[str] = field(default_factory=list)
-    models: ServedConfig = field(default_factory=ServedConfig)
-    likelihoods: str = setting("none", choices=LIKELIHOODS)
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = setting(64, above=0)
-    timeout: float = setting(120.0, above=0)
-    max_retries: int = setting(8, at_least=0)
-
-
-@dataclass
-class TaxConfig:
-    """The check of general ability and its limits; see ``conf/evaluation/``."""
-
-    measure: bool = MISSING
-    max_new_tokens: int = setting(above=0)
-    max_nll_increase: float = setting(at_least=0)
-    max_accuracy_drop: float = setting(at_least=0, at_most=1)
-
-
-@dataclass
-class EvaluationConfig:
-    """Questions, generation and metrics; see ``conf/evaluation/``."""
-
-    questions: str | None = None
-    max_new_tokens: int = setting(above=0)
-    batch_tokens: int = setting(above=0)
-    bootstrap: int = setting(at_least=100)
-    judge: str | None = setting(None, choices=JUDGES)
-    judge_tie: float = setting(0.02, at_least=0, at_most=2)
-    judge_model: TeacherConfig | None = None
-    probes: str | None = None
-    tax: TaxConfig = field(default_factory=TaxConfig)
-    metrics: list[str] = field(default=MISSING, metadata={"choices": METRICS})
-    server: ServerConfig = field(default_factory=ServerConfig)
 
 
 @dataclass

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from valign.core.errors import ValignError
+from valign.evaluation.settings import ServerSettings
 from valign.teachers.api import ApiTeacher
 
 GROUP = "evaluation.server"
@@ -17,65 +17,63 @@ class AnswerServer:
     """What serves the models that are evaluated.
 
     Attributes:
-        models: Name on the server of ``base`` and of each path of stages, such as ``sft_dpo``; None where not served.
-        base_urls: Addresses up to and including ``/v1``; they share the calls.
-        likelihoods: ``local`` where the metrics that need the model itself are measured in this process, or ``none``.
-        asking: Key, concurrency, time limit and tries, as ``ApiTeacher`` takes them.
+        settings: Its addresses, the models' names, and how it is asked.
     """
 
-    models: Mapping[str, str | None]
-    base_urls: tuple[str, ...]
-    likelihoods: str
-    asking: Mapping[str, Any]
+    settings: ServerSettings
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any] | None) -> AnswerServer | None:
-        """Make one from the keys of ``evaluation.server``; None where no address is given."""
-        if not settings or not settings["base_urls"]:
-            return None
-        asking = dict(settings)
-        models, urls, likelihoods = (asking.pop(key) for key in ("models", "base_urls", "likelihoods"))
-        return cls(models, tuple(urls), likelihoods, asking)
+    def of(cls, settings: ServerSettings) -> AnswerServer | None:
+        """Make one; None where no address is given."""
+        return cls(settings) if settings.base_urls else None
 
     @property
-    def measures(self) -> bool:
+    def measures_likelihoods(self) -> bool:
         """Whether likelihoods are measured in this process."""
-        return self.likelihoods == "local"
+        return self.settings.likelihoods == "local"
 
     def model(self, stages: Sequence[str]) -> str:
-        """Return the name of the model that some stages have left.
+        """Return the name on the server of the model that some training stages have left.
 
         Raises:
             ValignError: It has none; the message says how to serve it.
         """
-        name = model_name(stages)
-        found = self.models.get(name)
+        found = self._served(stages)
         if not found:
-            raise ValignError(_how_to_serve([name], "RUN"))
+            raise ValignError(_how_to_serve([model_name(stages)], "RUN"))
         return found
 
     def check(self, arms: Iterable[Sequence[str]], run: str) -> None:
         """Refuse arms whose models have no name, all in one line that says how to serve them.
 
         Args:
-            arms: The stages of each arm.
+            arms: The training stages of each arm.
             run: The run's folder, for the message.
-        """
-        lacking = [name for name in dict.fromkeys(model_name(stages) for stages in arms) if not self.models.get(name)]
-        if lacking:
-            raise ValignError(_how_to_serve(lacking, run))
 
-    def decides(self, stages: Sequence[str]) -> dict[str, str]:
-        """Return what decides an arm's result, for the hash of its stage."""
-        return {"model": self.model(stages), "likelihoods": self.likelihoods}
+        Raises:
+            ValignError: An arm's model has no name.
+        """
+        lacking = [model_name(stages) for stages in arms if not self._served(stages)]
+        if lacking:
+            raise ValignError(_how_to_serve(list(dict.fromkeys(lacking)), run))
+
+    def describe(self, stages: Sequence[str]) -> dict[str, str]:
+        """Return what about the server decides an arm's result: its model, and whether likelihoods are measured."""
+        return {"model": self.model(stages), "likelihoods": self.settings.likelihoods}
 
     def teacher(self, stages: Sequence[str]) -> ApiTeacher:
         """Return the served model, not asked yet."""
-        return ApiTeacher(self.model(stages), self.base_urls, group=GROUP, **self.asking)
+        s = self.settings
+        asking = (s.base_urls, s.api_key_env, s.concurrency, s.timeout, s.max_retries)
+        return ApiTeacher(self.model(stages), *asking, group=GROUP)
+
+    def _served(self, stages: Sequence[str]) -> str | None:
+        name: str | None = getattr(self.settings.models, model_name(stages))
+        return name
 
 
 def model_name(stages: Sequence[str]) -> str:
-    """Return the key in ``evaluation.server.models`` of what some stages have left.
+    """Return the key in ``evaluation.server.models`` of what some training stages have left.
 
     >>> model_name([]), model_name(["sft", "dpo"])
     ('base', 'sft_dpo')

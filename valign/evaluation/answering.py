@@ -56,7 +56,7 @@ def answer_questions(
         Request(tuple(turns(conversation(q.question, passages, system))), sampling)
         for q, passages in zip(questions, retrieved, strict=True)
     ]
-    completions = complete(generator, requests, cache, f"{arm} answers", ranks or Ranks())
+    completions = complete_requests(generator, requests, cache, f"{arm} answers", ranks or Ranks())
     return [
         Answer(
             q.question_id,
@@ -77,7 +77,7 @@ def answer_questions(
     ]
 
 
-def complete(
+def complete_requests(
     generator: Teacher, requests: Sequence[Request], cache: Path, label: str, ranks: Ranks
 ) -> list[list[Completion]]:
     """Complete requests, batch by batch in turn in each process; each batch is the one a single process would form.

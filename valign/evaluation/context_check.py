@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def check_room(
+def check_context_length(
     tokenizer: PreTrainedTokenizerBase,
     questions: Sequence[Question],
     passages: Sequence[Passage],

@@ -9,7 +9,7 @@ from itertools import pairwise
 from valign.evaluation.normalise import normalise
 from valign.evaluation.verdicts import stated_verdict
 
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def contradicts(
@@ -28,14 +28,14 @@ def contradicts(
         verdict: The right verdict, or None.
         facts: As for ``valign.evaluation.metrics.fact_recall``.
     """
-    figures = [found for fact in facts if (found := set().union(*(measures(wording) for wording in fact)))]
+    figures = [found for fact in facts if (found := set().union(*(quantities(wording) for wording in fact)))]
     if verdict is None and not figures:
         return None
     stated = stated_verdict(answer)
     if verdict is not None and stated is not None and stated != verdict:
         return 1.0
-    said = measures(answer)
-    fitting = measures(question) | measures(reference) | set().union(*figures)
+    said = quantities(answer)
+    fitting = quantities(question) | quantities(reference) | set().union(*figures)
     for right in figures:
         others = {unit for _, unit in said - fitting}
         if not said & right and others & {unit for _, unit in right}:
@@ -43,15 +43,15 @@ def contradicts(
     return 0.0
 
 
-def measures(text: str) -> set[tuple[str, str]]:
+def quantities(text: str) -> set[tuple[str, str]]:
     """Return the numbers of a text, each with the word behind it in the singular.
 
-    >>> sorted(measures("Twelve days, or 1,000 euros, not 3."))
+    >>> sorted(quantities("Twelve days, or 1,000 euros, not 3."))
     [('1000', 'euro'), ('12', 'day')]
     """
     words = normalise(text)
     pairs = pairwise(words)
-    return {(number, _singular(unit)) for number, unit in pairs if NUMBER.fullmatch(number) and unit.isalpha()}
+    return {(number, _singular(unit)) for number, unit in pairs if _NUMBER.fullmatch(number) and unit.isalpha()}
 
 
 def _singular(word: str) -> str:

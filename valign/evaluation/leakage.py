@@ -9,7 +9,7 @@ from valign.evaluation.normalise import normalise
 from valign.retrieval.protocols import Embedder
 
 
-def overlap(questions: Sequence[str], training: Sequence[str], n: int = 5) -> dict[str, Any]:
+def question_overlap(questions: Sequence[str], training: Sequence[str], n: int = 5) -> dict[str, Any]:
     """Measure how much of the evaluation questions the training questions give away.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -14,29 +13,16 @@ from valign.core.progress import progress
 from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
+from valign.evaluation.metric_info import Likelihoods
 from valign.generation.generator import Generator
 from valign.generation.kv_cache import shared_length
 from valign.models.chat_template import Rendered, render
 from valign.models.logprobs import token_logps
 
-LONG_BEGINNING = 256  # tokens; less is computed again for each row
+SHORTEST_PREFIX = 256  # tokens; less is computed again for each row
 
 
-@dataclass(frozen=True)
-class Likelihoods:
-    """What an arm thinks of the right answers.
-
-    Attributes:
-        reference_nll: Nats per token of each reference answer.
-        verdict_preference: 1.0 where the right one of Yes and No is the likelier first word, 0.0 where it is not,
-            None where the question has no verdict.
-    """
-
-    reference_nll: list[float]
-    verdict_preference: list[float | None]
-
-
-def likelihoods(
+def measure_likelihoods(
     generator: Generator,
     questions: Sequence[Question],
     retrieved: Sequence[Sequence[Passage]],
@@ -68,7 +54,7 @@ def likelihoods(
     groups = _likelihood_groups(order, [len(r.ids) for r in rendered], rows, generator.batch_tokens)
     own: list[tuple[int, float, float | None]] = []
     with torch.inference_mode(), progress(len(questions), f"{arm} likelihoods", "questions") as bar:
-        begun = _begin(generator, rendered)
+        begun = _cache_prefix(generator, rendered)
         for group in groups[ranks.rank :: ranks.world_size]:
             logps, first = _score(generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group], begun)
             for place, i in enumerate(group):
@@ -98,26 +84,26 @@ def _likelihood_groups(order: Sequence[int], lengths: Sequence[int], rows: int, 
     return groups
 
 
-class _Begun(NamedTuple):
+class PrefixCache(NamedTuple):
     """What all rows begin with, such as a document: so many tokens, and the decoder's cache behind them."""
 
     tokens: int
     cache: Any
 
 
-def _begin(generator: Generator, rows: Sequence[Rendered]) -> _Begun:
+def _cache_prefix(generator: Generator, rows: Sequence[Rendered]) -> PrefixCache:
     """Compute what all rows begin with once, where that is long; the token before an answer is left to each row."""
     if len(rows) < 2:
-        return _Begun(0, None)
+        return PrefixCache(0, None)
     common = shared_length([row.ids[: row.prompt_length] for row in rows])
-    if common < LONG_BEGINNING:
-        return _Begun(0, None)
+    if common < SHORTEST_PREFIX:
+        return PrefixCache(0, None)
     ids = torch.tensor([rows[0].ids[:common]], device=generator.model.device)
-    return _Begun(common, generator.model.get_decoder()(ids, use_cache=True).past_key_values)
+    return PrefixCache(common, generator.model.get_decoder()(ids, use_cache=True).past_key_values)
 
 
 def _score(
-    generator: Generator, ids: Sequence[Sequence[int]], masks: Sequence[Sequence[int]], begun: _Begun
+    generator: Generator, ids: Sequence[Sequence[int]], masks: Sequence[Sequence[int]], begun: PrefixCache
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean log-probability of each row's supervised tokens, and the logits of its first one.
 

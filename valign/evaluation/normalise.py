@@ -8,35 +8,18 @@ import unicodedata
 _CARDINAL_WORDS = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
 nineteen"""
-
-
 _TEN_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
-
-
 _ORDINAL_WORDS = """
 first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth
 sixteenth seventeenth eighteenth nineteenth twentieth"""
-
-
 _SUFFIXES = {1: "st", 2: "nd", 3: "rd"}
-
-
 _SMALL = {word: value for value, word in enumerate(_CARDINAL_WORDS.split())}
-
-
 _TENS = {word: 10 * value for value, word in enumerate(_TEN_WORDS.split(), start=2)}
-
-
 _ORDINALS = {word: f"{i}{_SUFFIXES.get(i, 'th')}" for i, word in enumerate(_ORDINAL_WORDS.split(), start=1)}
-
-
+_ORDINALS |= {f"twenty {word}": f"2{token}" for word, token in list(_ORDINALS.items())[:9]}
+_ORDINALS |= {"thirtieth": "30th", "thirty first": "31st"}
 _BREAK = ","
-
-
 _PRONOUN_BEFORE = {"no", "any", "every", "some"}
-
-
-_SHORTEST_PLURAL = 3
 
 
 def normalise(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from valign.core.records import Document, Question
 from valign.documents.clauses import clause_passages
 
 
-def as_filtered(question: Question) -> dict[str, Any]:
+def without_original(question: Question) -> dict[str, Any]:
     """Return what synthesis may look at of a question: all but the other version's answer, which only scores need."""
     return {key: value for key, value in to_dict(question).items() if key != "original"}
 

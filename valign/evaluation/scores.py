@@ -1,4 +1,4 @@
-"""From answers to scores.json and its tables, and the overlap of evaluation and training questions."""
+"""From an arm's answers to the values of the metrics, and from these to its ``scores.json``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Passage
-from valign.core.text import refuses
-from valign.evaluation import metrics, verdicts
-from valign.evaluation.bertscore import bertscore
 from valign.evaluation.bootstrap import bootstrap_mean, paired_difference
-from valign.evaluation.contradiction import contradicts
+from valign.evaluation.metric_info import Likelihoods, MetricInput
 from valign.evaluation.metrics import METRICS
-from valign.retrieval.protocols import Embedder, TokenEmbedder
+from valign.retrieval.protocols import Embedder
 
-DIGITS = 4
 Values = dict[str, Any]
 
 
@@ -24,8 +20,7 @@ def question_values(
     answers: Sequence[Answer],
     passages: Sequence[Passage],
     embedder: Embedder,
-    reference_nll: Sequence[float] | None = None,
-    verdict_preference: Sequence[float | None] | None = None,
+    likelihoods: Likelihoods | None = None,
 ) -> list[Values]:
     """Return the value of every metric, cosines to four decimals, for every answer of one arm.
 
@@ -33,9 +28,7 @@ def question_values(
         answers: N answers.
         passages: All passages of the document.
         embedder: Gives unit rows for texts; the answers are embedded three times, so let it remember them.
-        reference_nll: N negative log-likelihoods of the references, in nats per token.
-        verdict_preference: N values: 1.0 where the right one of Yes and No is the more probable first token, 0.0
-            where it is not, None for a question without a verdict.
+        likelihoods: N values each, for the metrics that need the arm's model itself; None leaves them out.
 
     Returns:
         N dictionaries with ``question_id``, ``clause``, ``kind`` and one value for each metric in ``METRICS``; None
@@ -45,64 +38,26 @@ def question_values(
     Raises:
         ValueError: A list has another length than ``answers``.
     """
-    given: dict[str, Sequence[float | None]] = {}
-    for name, column in (("reference_nll", reference_nll), ("verdict_preference", verdict_preference)):
-        if column is not None and len(column) != len(answers):
+    for name, column in vars(likelihoods).items() if likelihoods else ():
+        if len(column) != len(answers):
             raise ValueError(f"{len(answers)} answers but {len(column)} values of {name}")
-        given[name] = [None] * len(answers) if column is None else column
-    texts = [a.answer for a in answers]
-    sides = [metrics.followed(a.answer, a.facts, a.verdict, a.original) for a in answers]
-    columns: dict[str, Sequence[float | None]] = {
-        "follows_document": [None if side is None else float(side == "document") for side in sides],
-        "follows_original": [None if side is None else float(side == "original") for side in sides],
-        "fact_recall": [metrics.fact_recall(a.answer, a.facts) for a in answers],
-        "verdict_accuracy": [verdicts.verdict_correct(a.answer, a.verdict) for a in answers],
-        "similarity": _rounded(metrics.similarity(embedder, texts, [a.reference for a in answers])),
-        "rouge_l": [metrics.rouge_l(a.answer, a.reference) for a in answers],
-        "bertscore": _bertscores(embedder, answers),
-        "contradiction": [contradicts(a.answer, a.question, a.reference, a.verdict, a.facts) for a in answers],
-        "refusal": [float(refuses(text)) for text in texts],
-        "length": [float(metrics.length_words(text)) for text in texts],
-        "repetition": [metrics.repetition(text) for text in texts],
-        **given,
-        **_clause_columns(answers, passages, embedder),
-    }
+    given = MetricInput(answers, passages, embedder, likelihoods)
+    columns = {name: info.compute(given) for name, info in METRICS.items() if info.compute is not None}
     return [
         {
             "question_id": a.question_id,
             "clause": a.clause,
             "kind": a.kind,
-            **{name: columns[name][i] for name in METRICS},
+            **{name: column[i] for name, column in columns.items()},
         }
         for i, a in enumerate(answers)
     ]
 
 
-def _rounded(cosines: Sequence[float]) -> list[float]:
-    """Drop the digits that depend on which texts were embedded together, so that a run gives the same file again."""
-    return [round(cosine, DIGITS) for cosine in cosines]
-
-
-def _bertscores(embedder: Embedder, answers: Sequence[Answer]) -> Sequence[float | None]:
-    if not isinstance(embedder, TokenEmbedder):
-        return [None] * len(answers)
-    return _rounded(bertscore(embedder, [a.answer for a in answers], [a.reference for a in answers]))
-
-
-def _clause_columns(
-    answers: Sequence[Answer], passages: Sequence[Passage], embedder: Embedder
-) -> dict[str, list[float | None]]:
-    """Return the two metrics that compare an answer with the document."""
-    columns: dict[str, list[float | None]] = {name: [None] * len(answers) for name in ("faithfulness", "right_clause")}
-    found = [metrics.clause_passages(a.clause, passages) for a in answers]
-    known = [i for i, indices in enumerate(found) if indices]
-    texts = [answers[i].answer for i in known]
-    clause_texts = ["\n".join(passages[j].text for j in found[i]) for i in known]
-    faithful = _rounded(metrics.faithfulness(embedder, texts, clause_texts))
-    right = metrics.right_clause(embedder, texts, [answers[i].clause for i in known], passages)
-    for i, cosine, hit in zip(known, faithful, right, strict=True):
-        columns["faithfulness"][i], columns["right_clause"][i] = cosine, hit
-    return columns
+def choose_metrics(values: Sequence[Values], names: Sequence[str] | None) -> list[Values]:
+    """Return an arm's values without those of the metrics that are not named; all of them where ``names`` is None."""
+    left_out = set(METRICS) - set(METRICS if names is None else names)
+    return [{key: value for key, value in row.items() if key not in left_out} for row in values]
 
 
 def score_arm(
@@ -140,7 +95,7 @@ def score_arm(
     for clause in dict.fromkeys(clauses):
         rows = [v for v in values if str(v["clause"]) == clause]
         by_clause[clause] = {"n": _questions(rows), **_means(rows)}
-    versus = {} if base_values is None else {"base": difference(arm, values, base_values, samples)}
+    versus = {} if base_values is None else {"base": difference_by_metric(arm, values, base_values, samples)}
     scores = {"arm": arm, "n": _questions(values), "metrics": means, "by_clause": by_clause, "versus": versus}
     seeds = sorted({int(v["seed"]) for v in values if "seed" in v})
     if seeds:
@@ -156,7 +111,7 @@ def score_arm(
             rows = [v for v in values if exposure.get(str(v["clause"])) == group]
             parts[group] = _intervals(rows, samples)
             if rows and base_values is not None:
-                parts[f"{group}, minus base"] = difference(arm, rows, base_values, samples)
+                parts[f"{group}, minus base"] = difference_by_metric(arm, rows, base_values, samples)
         scores["by_exposure"] = {"metrics": _named(parts)}
     return scores
 
@@ -182,7 +137,7 @@ def _questions(rows: Sequence[Values]) -> int:
     return len({row["question_id"] for row in rows})
 
 
-def difference(
+def difference_by_metric(
     arm: str, values: Sequence[Values], other_values: Sequence[Values], samples: int = 2000
 ) -> dict[str, dict[str, Any]]:
     """Return the paired difference of an arm to another one by metric, over the questions that both have.

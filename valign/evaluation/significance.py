@@ -12,7 +12,7 @@ POWER = 0.8
 
 
 @dataclass(frozen=True)
-class Tested:
+class PairedTest:
     """A paired difference, tested.
 
     Attributes:
@@ -38,7 +38,7 @@ class Tested:
 
 def paired_test(
     differences: Sequence[float], clusters: Sequence[str], repeats: Sequence[object] | None = None
-) -> Tested:
+) -> PairedTest:
     """Test whether the mean of paired differences is zero.
 
     The test is Student's, on the mean over its clustered error, with one degree of freedom less than there are
@@ -56,7 +56,7 @@ def paired_test(
     """
     n, known = len(differences), len(set(clusters))
     if not n:
-        return Tested(None, 0, 0, None, None, None, None)
+        return PairedTest(None, 0, 0, None, None, None, None)
     mean = math.fsum(differences) / n
     error = clustered_error(differences, clusters, repeats)
     trained = len(set(repeats)) if repeats is not None else 1
@@ -64,11 +64,11 @@ def paired_test(
     spread = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1)) if n > 1 else 0.0
     size = mean / spread if spread > 1e-12 else None
     if error is None:
-        return Tested(mean, n, known, None, None, size, None)
+        return PairedTest(mean, n, known, None, None, size, None)
     from scipy.special import stdtr
 
     p = min(1.0, 2 * float(stdtr(units - 1, -abs(mean) / error)))
-    return Tested(mean, n, known, error, p, size, smallest_effect(error, units))
+    return PairedTest(mean, n, known, error, p, size, smallest_effect(error, units))
 
 
 def clustered_error(
@@ -129,7 +129,7 @@ def smallest_effect(error: float, clusters: int, level: float = LEVEL, power: fl
     return error * float(stdtrit(clusters - 1, 1 - level / 2) + stdtrit(clusters - 1, power))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
+def holm_correction(p_values: Sequence[float | None]) -> list[float | None]:
     """Return p-values corrected for their number, so that one false finding among all has the level's probability.
 
     The k-th smallest of m is multiplied by ``m - k + 1``, is at least as large as the one before, and at most 1.

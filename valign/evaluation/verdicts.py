@@ -9,47 +9,23 @@ _OPENING = re.compile(
     r"^[\s'(\[\-\u2013\u2022]*(?:\d+[.)]\s*)?"
     r"(?:(?:the\s+)?(?:(?:short|final)\s+)?(?:answer|verdict)\s*(?:is\b)?(?:\s*[:,\-]\s*|\s+)|a:\s*)?['(\s]*"
 )
-
-
 _LABEL_ALONE = re.compile(r"\W*(?:(?:(?:the|short|final) )*(?:answer|verdict)\s*:?|\d+[.)])\W*")
-
-
 _MIXED = re.compile(r"(?:yes|no)(?:,?\s*(?:and|or|&)\s*|\s*/\s*)(?:yes|no)\b(?!\s+one)")
-
-
 _LEADING_YES = re.compile(r"(?:yes|yeah|yep)\b")
-
-
 _LEADING_NO = re.compile(
     r"(?:no|nope)(?=\s*(?:[,;:!.)\]'\u2013\u2014]|-\s|$)|\s+(?:you|they|he|she|it|we|i|that|this|there|not|your|the)\b)"
     r"|(?:absolutely|certainly|definitely|of course) not\b"
 )
-
-
 _CONDITION = re.compile(
     r"\b(?:(?<!even )if|unless|only|except|but|however|although|though|depend(?:s|ing)?|whether|necessarily|might|"
     r"perhaps|maybe|possibly|probably|likely|usually|normally|generally|typically|sometimes|often|hardly|rarely)\b"
 )
-
-
 _NOT = r"(?:not|never)"
-
-
 _MODAL = r"\b(?:can|may|must|shall)"
-
-
 _GOOD = r"(?:allowed|permitted|entitled|authori[sz]ed|legal|lawful|permissible|acceptable|eligible|free to)\b"
-
-
 _BAD = r"(?:forbidden|prohibited|banned|illegal|unlawful|disallowed)\b"
-
-
 _BARRING = r"(?:refuse|deny|deprive|prevent|stop|forbid|prohibit|ban|exclude)\b"
-
-
 _ADVICE = r"(?:be|have|want|need|feel|find|wish|consider|contact|ask|try|check|talk|speak|face|risk|seem|cause|help)\b"
-
-
 _VERDICT_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), verdict)
     for pattern, verdict in (

@@ -22,12 +22,12 @@ from valign.documents.clauses import clause_text
 from valign.documents.shipped import shipped_questions
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
-from valign.evaluation.context_check import check_room
-from valign.evaluation.judging.model_family import kinship
-from valign.evaluation.judging.model_judge import by_model, template
-from valign.evaluation.leakage import overlap
-from valign.evaluation.probes.items import probes
-from valign.evaluation.questions import as_filtered, check_questions
+from valign.evaluation.context_check import check_context_length
+from valign.evaluation.judging.judge import Judge, choose_judge
+from valign.evaluation.judging.model_judge import judge_by_model, judge_template
+from valign.evaluation.leakage import question_overlap
+from valign.evaluation.probes.items import read_probes
+from valign.evaluation.questions import check_questions, without_original
 from valign.evaluation.scores import question_values
 from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.models.chat_template import as_template_takes
@@ -38,7 +38,8 @@ from valign.pipeline.recipes import Arm
 from valign.pipeline.training_stage import curves_by_step
 from valign.pipeline.worker import ANSWERS, Process
 from valign.retrieval.embedder import Embedder
-from valign.retrieval.search import LOOKED_UP, WHOLE, recall_at_k, select
+from valign.retrieval.search import WHOLE, recall_at_k, select
+from valign.retrieval.settings import LOOKED_UP
 from valign.runs.layout import JUDGEMENTS
 from valign.runs.tracking import ignore_lost_logger
 from valign.synthesis.budget import Budget, DryTeacher, dry_pass
@@ -98,7 +99,7 @@ class Pipeline(Process):
     def probe_questions(self) -> list[Question]:
         """The questions of the probes that the config names; none where it names none."""
         where = OmegaConf.select(self.config, "evaluation.probes")
-        return [q for probe in probes(where, self.document) for q in probe.questions] if where else []
+        return [q for probe in read_probes(where, self.document) for q in probe.questions] if where else []
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -198,7 +199,7 @@ class Pipeline(Process):
         templates = [load_template(name, settings.templates) for name in TEMPLATES]
         inputs = {
             "document": digest([self.document.sha256, [to_dict(p) for p in self.document.passages]]),
-            "questions": digest([as_filtered(q) for q in self.given_questions or []]),
+            "questions": digest([without_original(q) for q in self.given_questions or []]),
             "teacher": writer.id,
             **({"question_teacher": asking.id} if asking and self.given_questions is None else {}),
             "base_model": self.model[1],
@@ -322,7 +323,7 @@ class Pipeline(Process):
             **self.weights_as,
             "system_prompt": self.system_prompt,
             "retrieval": self._retrieval(arm),
-            **({"server": self.server.decides(arm.stages)} if self.server else {}),
+            **({"server": self.server.describe(arm.stages)} if self.server else {}),
         }
         inputs = {
             "base_model": self.model[1],
@@ -349,8 +350,7 @@ class Pipeline(Process):
     @property
     def measures_tax(self) -> bool:
         """Whether the general ability of models is measured; that takes the whole model in a process."""
-        wanted = OmegaConf.select(self.config, "evaluation.tax.measure")  # runs of earlier versions have no such key
-        return bool(wanted) and (self.server is None or self.server.measures)
+        return self.evaluation.tax.measure and (self.server is None or self.server.measures_likelihoods)
 
     def tax(self, stages: Sequence[str]) -> Path:
         """Measure the general ability of the model behind some stages; the folder holds ``values.jsonl``."""
@@ -396,7 +396,7 @@ class Pipeline(Process):
             return
         base = self.config.base_model
         path = self.model[0]
-        check_room(
+        check_context_length(
             load_tokenizer(path, base.trust_remote_code),
             list(questions if questions is not None else self.questions),
             self.document.passages,
@@ -426,12 +426,11 @@ class Pipeline(Process):
         if self.server is not None:
             answers = self._ask_server(self.server, folder, arm, questions, retrieved)
             part["measure_only"] = True
-        if self.server is None or self.server.measures:
+        if self.server is None or self.server.measures_likelihoods:
             self.ranks.command("answer", **part, questions=[to_dict(q) for q in questions])
             own, likely = self.answer_part(**part, questions=questions)
             answers = answers or own
-        measured = (likely.reference_nll, likely.verdict_preference) if likely else (None, None)
-        values = question_values(answers, self.document.passages, self.embedder, *measured)
+        values = question_values(answers, self.document.passages, self.embedder, likely)
         write_jsonl(folder / "answers.jsonl", answers)
         write_jsonl(folder / "values.jsonl", values)
         (folder / ANSWERS).unlink(missing_ok=True)
@@ -462,15 +461,9 @@ class Pipeline(Process):
         )
 
     @property
-    def judge(self) -> dict[str, Any] | None:
-        """What is noted of the judge of pairs: kind, model, margin of a tie, warning; None where there is none."""
-        evaluation = self.config.evaluation
-        kind = OmegaConf.select(evaluation, "judge")
-        if kind is None:
-            return None
-        model = str(evaluation.judge_model.model) if kind != "reference" else ""
-        warning = kinship(model, str(self.config.teacher.model)) if model else ""
-        return {"kind": str(kind), "model": model, "tie": float(evaluation.judge_tie), "warning": warning}
+    def judge(self) -> Judge | None:
+        """Who judges pairs of answers; None for nobody."""
+        return choose_judge(self.evaluation, str(self.config.teacher.model))
 
     def judgements(self, arms: Sequence[str], answers: Sequence[Path]) -> Path | None:
         """Let a model judge every pair of arms; None where no model is the judge.
@@ -483,15 +476,15 @@ class Pipeline(Process):
             A folder with ``judgements.jsonl``.
         """
         judge = self.judge
-        if judge is None or not judge["model"]:
+        if judge is None or not judge.model:
             return None
 
-        if judge["warning"]:
-            log.warning("%s", judge["warning"])
+        if judge.warning:
+            log.warning("%s", judge.warning)
         asked = teacher_of(self.config.evaluation.judge_model, "evaluation.judge_model")
         inputs = {
             "judge": asked.id,
-            "prompt": template()[0],
+            "prompt": judge_template()[0],
             "document": digest([to_dict(p) for p in self.document.passages]),
             "code": code_digest("evaluation/judging"),
             **{f"answers/{arm}": folder.name for arm, folder in zip(arms, answers, strict=True)},
@@ -503,13 +496,13 @@ class Pipeline(Process):
             clauses = {a.clause: clause_text(a.clause, self.document.passages) for row in said for a in row}
             teacher = CachedTeacher(asked, self.artifacts / CACHE)
             try:
-                found = by_model(teacher, pairs, clauses)
+                found = judge_by_model(teacher, pairs, clauses)
             finally:
                 teacher.close()
             write_jsonl(folder / JUDGEMENTS, found)
             return {"judgements": len(found), "calls": teacher.calls, "calls_cached": teacher.hits}
 
-        return self.stage("judgements", {"judge": judge["kind"]}, inputs, build)
+        return self.stage("judgements", {"judge": judge.kind}, inputs, build)
 
     def leak(self, questions: Sequence[Question] | None = None) -> dict[str, Any]:
         """Measure how far evaluation questions occur in the training data."""
@@ -519,7 +512,7 @@ class Pipeline(Process):
             *(row.question for row in read_jsonl(self.data / PREFERENCES, Preference)),
             *(row.question for row in (read_jsonl(self.replay / REPLAY, Instruction) if self.replays else ())),
         ]
-        return overlap(asked, rows, n=6)
+        return question_overlap(asked, rows, n=6)
 
     def funnel(self) -> dict[str, Any]:
         """Return the counts of synthesis."""

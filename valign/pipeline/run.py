@@ -20,7 +20,7 @@ from valign.pipeline.artifacts import Pipeline, pinned_by
 from valign.pipeline.recipes import Arm, arms_of
 from valign.pipeline.training_stage import curves_by_step
 from valign.reporting.comparison import Comparison
-from valign.reporting.study import compare
+from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
 from valign.runs import layout
 from valign.runs.layout import ARTIFACTS, RUN, VALIDATION
@@ -76,7 +76,7 @@ def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str,
         "arms": [to_dict(a) for a in arms],
         "document": {"title": document.title, "name": document.name, "sha256": document.sha256},
         "passages": [to_dict(p) for p in document.passages],
-        "judge": pipeline.judge,
+        "judge": None if pipeline.judge is None else to_dict(pipeline.judge),
         "funnel": pipeline.funnel(),
         "leak": pipeline.leak(),
         "curves": curves(pipeline),
@@ -152,7 +152,7 @@ def run(pipeline: Pipeline) -> float | None:
     arms = arms_of(config.recipe.stages, config.recipe.retrieval, config.recipe.retriever)
     if layout.run_is_current(folder, state):
         log.info("%s is complete; nothing to do", folder)
-        show(folder, compare([folder]))
+        show(folder, compare_runs([folder]))
         return layout.validation_error(folder)
     device_of(config.trainer.accelerator)  # a GPU that is not there is noticed here, not behind the teacher's calls
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def run(pipeline: Pipeline) -> float | None:
             train_first(pipeline, arms, folder)
         scoring.score_arms(pipeline, arms, None, folder)
         write_run(pipeline, folder, arms, state, resolved)
-        comparison = compare([folder])
+        comparison = compare_runs([folder])
         write_page(comparison, folder / layout.PAGE)
         with ignore_lost_logger("scores", f"they are in {folder}"):
             for arm in comparison.arms:

@@ -9,7 +9,7 @@ from typing import Any
 from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl, write_text
 from valign.core.records import Answer, Question
 from valign.evaluation.probes.scores import probe_scores
-from valign.evaluation.scores import difference, score_arm
+from valign.evaluation.scores import choose_metrics, difference_by_metric, score_arm
 from valign.evaluation.tax.scores import tax_scores
 from valign.pipeline.artifacts import Pipeline
 from valign.pipeline.recipes import Arm
@@ -26,20 +26,20 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
     pipeline.check_room(arms, questions)
     if pipeline.server:
         pipeline.server.check([arm.stages for arm in arms], str(pipeline.config.run_dir))
-    samples = int(pipeline.config.evaluation.bootstrap)
+    samples = pipeline.evaluation.bootstrap
     exposure = pipeline.exposure(questions)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     folders: list[Path] = []
     for arm in arms:
         answers = pipeline.evaluate(arm, questions)
-        values = read_rows(answers / "values.jsonl")
+        values = choose_metrics(read_rows(answers / "values.jsonl"), pipeline.evaluation.metrics)
         base = measured[0][1] if measured else None
         scores = score_arm(arm.name, values, base, samples, exposure)
         if len(measured) > 1:
             other, theirs = measured[-1]
-            scores["versus"][other] = difference(arm.name, values, theirs, samples)
+            scores["versus"][other] = difference_by_metric(arm.name, values, theirs, samples)
         if pipeline.server:
-            scores["server"] = pipeline.server.decides(arm.stages)
+            scores["server"] = pipeline.server.describe(arm.stages)
         if asked:
             probed = read_jsonl(pipeline.evaluate(arm, asked, "probes") / "answers.jsonl", Answer)
             scores["probes"] = probe_scores(probed, pipeline.embedder, samples)
@@ -57,14 +57,9 @@ def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Ques
 
 def _tax(pipeline: Pipeline, arm: Arm, samples: int) -> dict[str, Any]:
     """Return what an arm's training cost in general ability, and which limits that crosses."""
-    settings = pipeline.config.evaluation.tax
-    limits = {
-        "general_nll_increase": float(settings.max_nll_increase),
-        "everyday_drop": float(settings.max_accuracy_drop),
-    }
     base = read_rows(pipeline.tax(()) / "values.jsonl")
     own = read_rows(pipeline.tax(arm.stages) / "values.jsonl") if arm.stages else base
-    return tax_scores(own, base, limits, samples)
+    return tax_scores(own, base, pipeline.evaluation.tax, samples)
 
 
 def write_scores(folder: Path, scores: dict[str, Any], answers: Path) -> None:

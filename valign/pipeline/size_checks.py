@@ -46,7 +46,7 @@ def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
         line = needed and too_much(needed, available, host, int(c.trainer.devices))
         if line:
             log.warning("%s: %s", stage, line)
-    elsewhere = pipeline.server is not None and not pipeline.server.measures
+    elsewhere = pipeline.server is not None and not pipeline.server.measures_likelihoods
     line = None if elsewhere else too_large_to_answer(shape, stored, available)
     if line:
         log.warning(line)

@@ -8,25 +8,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_jsonl
 from valign.core.out_of_memory import describe_out_of_memory, suggest_half
 from valign.core.records import Answer, Document, Instruction, Preference, Question
+from valign.core.settings import make_settings
 from valign.distributed.devices import own_device
 from valign.distributed.ranks import Ranks
 from valign.documents.read import read_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
+from valign.evaluation.settings import EvaluationSettings
 from valign.models.identity import model_id
 from valign.models.load import policy, prepare_model
 from valign.runs.tracking import RunLogger
 
 if TYPE_CHECKING:
-    from valign.evaluation.likelihoods import Likelihoods
+    from valign.evaluation.metric_info import Likelihoods
+    from valign.runs.tracking import RunLogger
 
 ANSWERS = "completions.sqlite"
 
@@ -76,10 +79,14 @@ class Process:
         return {"precision": base.precision} | ({"quantization": quantization} if quantization else {})
 
     @cached_property
+    def evaluation(self) -> EvaluationSettings:
+        """What evaluation is told; what a run of an earlier version does not name has its default."""
+        return make_settings(EvaluationSettings, plain(self.config.evaluation))
+
+    @cached_property
     def server(self) -> AnswerServer | None:
         """The server through which the arms answer; None where they answer in this process."""
-        settings = OmegaConf.select(self.config, "evaluation.server")  # runs of earlier versions have no such key
-        return AnswerServer.of(None if settings is None else plain(settings))
+        return AnswerServer.of(self.evaluation.server)
 
     def train_part(self, name: str, folder: str, rows: str, replay: str, before: Sequence[str]) -> dict[str, Any]:
         """Do this process's part of a training; the counts come from the first."""
@@ -116,11 +123,11 @@ class Process:
 
     def tax_part(self, name: str, folder: str, weights: Sequence[str]) -> dict[str, Any]:
         """Do this process's part of measuring the tax; the counts come from the first."""
-        from valign.evaluation.tax.measure import measure
+        from valign.evaluation.tax.measure import measure_tax
 
-        evaluation = self.config.evaluation
+        evaluation = self.evaluation
         with describe_out_of_memory(f"measuring the tax of {name}", self._answering_remedies):
-            return measure(
+            return measure_tax(
                 Path(folder),
                 [Path(path) for path in weights],
                 self._policy,
@@ -152,7 +159,7 @@ class Process:
         With ``measure_only`` there are no answers, because a server gives them.
         """
         c = self.config
-        from valign.evaluation.likelihoods import likelihoods
+        from valign.evaluation.likelihoods import measure_likelihoods
         from valign.generation.generator import Generator
 
         shown = [[self.document.passages[i] for i in found] for found in retrieved]
@@ -166,7 +173,7 @@ class Process:
                 answers = answer_questions(
                     generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
                 )
-            return answers, likelihoods(generator, questions, shown, **common)
+            return answers, measure_likelihoods(generator, questions, shown, **common)
 
     def _answering_remedies(self) -> list[str]:
         """Say which settings lower the memory that answering takes."""

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from valign.core.text import markdown, one_line
-from valign.evaluation.leakage import overlap
+from valign.evaluation.leakage import question_overlap
 from valign.synthesis.coverage import coverage_lines
 from valign.synthesis.dataset import DataSet
 from valign.synthesis.filters import Limits, funnel_table
@@ -117,7 +117,7 @@ def measures(data: DataSet) -> dict[str, Any]:
     """Return counts, origin and quality of a data set."""
     counts, source = data.manifest["counts"], data.source
     trained = [*(row.question for row in data.sft), *(row.question for row in data.preferences)]
-    leak = overlap([q.question for q in data.questions], trained, n=6)
+    leak = question_overlap([q.question for q in data.questions], trained, n=6)
     return {
         "document": one_line(document_name(data)),
         "document_sha256": source.sha256 if source else UNKNOWN,

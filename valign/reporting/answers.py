@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.core.records import Answer
-from valign.evaluation.metrics import fact_recall, followed
+from valign.evaluation.answer_metrics import fact_recall, followed
+from valign.evaluation.metrics import primary_metrics
 from valign.evaluation.verdicts import stated_verdict
 from valign.reporting.clause_names import Clauses
-from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric
+from valign.reporting.colours import colour_step
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.examples import ExampleList, Examples
-from valign.reporting.figures import level
-from valign.reporting.numbers import number, show
+from valign.reporting.numbers import finite_number, format_number
 
 MOST_WORDINGS = 3
-FOLLOWED = {
+VERSIONS_FOLLOWED = {
     "document": "follows the document, not the original",
     "original": "follows the original, not the document",
     "both": "says what both versions say",
@@ -33,7 +34,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Card:
+class AnswerCard:
     """One arm's answer.
 
     ``place`` is the arm's among the arms, ``score`` its leading measures in one word, which answers that agree have in
@@ -58,7 +59,7 @@ class QuestionView:
     question_id: str
     question: str
     reference: str
-    cards: list[Card]
+    cards: list[AnswerCard]
     tags: str
 
 
@@ -76,7 +77,7 @@ class ClauseView:
     chips: list[tuple[str, str, int | None]]
 
 
-def by_clause(comparison: Comparison, clauses: Clauses) -> list[ClauseView]:
+def answers_by_clause(comparison: Comparison, clauses: Clauses) -> list[ClauseView]:
     """Group the questions of all arms by clause, in the document's order."""
     questions: dict[str, dict[str, Answer]] = {}
     for result in comparison.arms:
@@ -84,7 +85,7 @@ def by_clause(comparison: Comparison, clauses: Clauses) -> list[ClauseView]:
             questions.setdefault(answer.clause, {}).setdefault(answer.question_id, answer)
     tables = [_Table(result, i) for i, result in enumerate(comparison.arms)]
     examples = Examples(comparison)
-    leading = next((m for m in comparison.metrics if m in PRIMARY), None)
+    leading = next((m for m in comparison.metrics if metric_named(m).is_primary), None)
     return [
         ClauseView(
             clause=clause,
@@ -100,7 +101,7 @@ def by_clause(comparison: Comparison, clauses: Clauses) -> list[ClauseView]:
     ]
 
 
-def filters(comparison: Comparison) -> list[tuple[str, str]]:
+def question_filters(comparison: Comparison) -> list[tuple[str, str]]:
     """Return what a reader can filter questions by: the tag and its name."""
     found = [("disagree", "Arms shown disagree")]
     found += [(f"miss-{i}", f"{arm.label} misses something") for i, arm in enumerate(comparison.arms)]
@@ -122,12 +123,14 @@ class _Table:
     def primary(self, question_id: str) -> tuple[float, ...]:
         """Return the leading metrics that were scored on a question."""
         row = self.values.get(question_id, {})
-        return tuple(value for value in (number(row.get(metric)) for metric in PRIMARY) if value is not None)
+        return tuple(
+            value for value in (finite_number(row.get(metric)) for metric in primary_metrics()) if value is not None
+        )
 
 
 def _chips(comparison: Comparison, clause: str, metric: str) -> list[tuple[str, str, int | None]]:
     values = [(result.label, result.by_clause(clause, metric)) for result in comparison.arms]
-    return [(label, show(value), level(value, 0.0, 1.0, True)) for label, value in values]
+    return [(label, format_number(value), colour_step(value, 0.0, 1.0, True)) for label, value in values]
 
 
 def _question(question: Answer, tables: Sequence[_Table], clauses: Clauses, examples: Examples) -> QuestionView:
@@ -151,18 +154,18 @@ def _tags(question_id: str, tables: Sequence[_Table]) -> list[str]:
     return tags
 
 
-def _card(table: _Table, question_id: str, clauses: Clauses, trained: str) -> Card:
+def _card(table: _Table, question_id: str, clauses: Clauses, trained: str) -> AnswerCard:
     """Lay out one arm's answer; an arm that did not answer gets an empty card."""
     answer, row = table.answers.get(question_id), table.values.get(question_id, {})
     if answer is None:
-        return Card(table.place, "", trained, table.result.label, "", [], [], [], True)
-    return Card(
+        return AnswerCard(table.place, "", trained, table.result.label, "", [], [], [], True)
+    return AnswerCard(
         place=table.place,
-        score="/".join(show(value) for value in table.primary(question_id)),
+        score="/".join(format_number(value) for value in table.primary(question_id)),
         trained=trained,
         arm=table.result.label,
         answer=answer.answer,
-        marks=_marks(answer),
+        marks=needed_marks(answer),
         numbers=_numbers(row),
         shown=_shown(answer, clauses),
         finished=answer.finished,
@@ -176,7 +179,7 @@ def _shown(answer: Answer, clauses: Clauses) -> list[str]:
     return [clauses.short(clause) for clause in answer.retrieved]
 
 
-def _marks(answer: Answer) -> list[Mark]:
+def needed_marks(answer: Answer) -> list[Mark]:
     """Return the facts, the verdict and the version that an answer needed, and which it has, as the metrics see it."""
     marks = [Mark(_wordings(fact), fact_recall(answer.answer, [fact]) == 1.0) for fact in answer.facts]
     if answer.verdict is not None:
@@ -185,7 +188,7 @@ def _marks(answer: Answer) -> list[Mark]:
         marks.append(Mark(f"verdict {answer.verdict}{said}", stated == answer.verdict))
     side = followed(answer.answer, answer.facts, answer.verdict, answer.original)
     if side is not None:
-        marks.append(Mark(FOLLOWED[side], side == "document"))
+        marks.append(Mark(VERSIONS_FOLLOWED[side], side == "document"))
     return marks
 
 
@@ -196,5 +199,5 @@ def _wordings(fact: Sequence[str]) -> str:
 
 def _numbers(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the question's other values, each with its metric's name."""
-    pairs = [(name, number(value)) for name, value in row.items() if name != "question_id"]
-    return [(Metric.named(name).label, show(value)) for name, value in pairs if value is not None]
+    pairs = [(name, finite_number(value)) for name, value in row.items() if name != "question_id"]
+    return [(metric_named(name).label, format_number(value)) for name, value in pairs if value is not None]

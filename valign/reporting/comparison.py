@@ -9,38 +9,16 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.evaluation.arm_names import arm_label
-from valign.evaluation.judging.judgement import Judgement, by_reference
+from valign.evaluation.judging.judge import Judge
+from valign.evaluation.judging.judgement import Judgement, judge_by_reference
 from valign.evaluation.judging.labels import Label
-from valign.evaluation.judging.tournament import Tournament, tournament
-from valign.evaluation.metrics import METRICS
-from valign.evaluation.tax.scores import TAX
-from valign.reporting.numbers import interval, number
+from valign.evaluation.judging.tournament import Tournament, hold_tournament
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.metrics import METRICS, page_order
+from valign.evaluation.tax.scores import TAX_METRICS
+from valign.reporting.numbers import finite_interval, finite_number
 
 BASE = "base"
-PRIMARY = ("fact_recall", "verdict_accuracy")
-SHARES = ("follows_document", *PRIMARY)
-SUBSTANCE = (
-    "follows_document",
-    "follows_original",
-    *PRIMARY,
-    "verdict_preference",
-    "right_clause",
-    "faithfulness",
-    "contradiction",
-)
-MANNER = ("similarity", "rouge_l", "bertscore", "reference_nll", "refusal", "length", "repetition")
-ARM_NOTES = {
-    "base": "The model as it came, which has not been shown the document.",
-    "in_context": "The base model, shown the whole document before each question.",
-    "rag": "The base model, shown passages of the document that were looked up for each question.",
-    "rag_bm25": "The base model, shown the passages that have most of the question's words (BM25).",
-    "rag_embedding": "The base model, shown the passages that are nearest to the question in meaning.",
-    "rag_oracle": "The base model, shown the passages of the right clause: RAG that never misses.",
-    "sft": "Fine-tuned on questions and faithful answers written from the document.",
-    "dpo": "Tuned on pairs of a faithful and an unfaithful answer.",
-    "sft_dpo": "Fine-tuned on answers first, then tuned on pairs of answers.",
-    "sft_dpo_rag": "The SFT+DPO model, shown looked-up passages as well.",
-}
 
 
 @dataclass(frozen=True)
@@ -73,25 +51,25 @@ class ArmResult:
 
     def count(self, metric: str) -> int:
         """Return the number of questions that a metric was measured on."""
-        return int(number(self.scores.get("metrics", {}).get(metric, {}).get("n")) or 0)
+        return int(finite_number(self.scores.get("metrics", {}).get(metric, {}).get("n")) or 0)
 
     def mean(self, metric: str) -> float | None:
         """Return the mean of a metric, or None where it was not measured."""
-        return number(self.scores.get("metrics", {}).get(metric, {}).get("mean"))
+        return finite_number(self.scores.get("metrics", {}).get(metric, {}).get("mean"))
 
     def interval(self, metric: str) -> tuple[float, float] | None:
         """Return the 95% interval of a metric's mean, or None where there is none."""
-        return interval(self.scores.get("metrics", {}).get(metric, {}).get("ci95"))
+        return finite_interval(self.scores.get("metrics", {}).get(metric, {}).get("ci95"))
 
     def difference(self, metric: str, other: str = BASE) -> tuple[float, tuple[float, float] | None] | None:
         """Return this arm minus another on the same questions: the mean difference and its 95% interval."""
         entry = self.scores.get("versus", {}).get(other, {}).get(metric, {})
-        mean = number(entry.get("mean"))
-        return None if mean is None else (mean, interval(entry.get("ci95")))
+        mean = finite_number(entry.get("mean"))
+        return None if mean is None else (mean, finite_interval(entry.get("ci95")))
 
     def by_clause(self, clause: str, metric: str) -> float | None:
         """Return the mean of a metric over the questions on one clause."""
-        return number(self.scores.get("by_clause", {}).get(clause, {}).get(metric))
+        return finite_number(self.scores.get("by_clause", {}).get(clause, {}).get(metric))
 
 
 @dataclass(frozen=True)
@@ -106,14 +84,14 @@ class Comparison:
         arms: The arms in the order of the tables' columns.
         funnel: By kind of data (``sft``, ``preference``, ``facts``): ``made``, ``dropped`` by filter, ``kept``,
             ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit``.
-        leak: Overlap of questions and training data, in the form of ``valign.evaluation.leakage.overlap``.
+        leak: Overlap of questions and training data, in the form of ``valign.evaluation.leakage.question_overlap``.
         curves: Points (step, value) by name, for example ``dpo/loss``.
         timings: Seconds by stage.
         config: The resolved configuration.
         artifacts: Hash by artifact.
         work: What each stage did, as its manifest counts it: examples, steps, tokens, calls of the teacher.
         examples: Training examples by the hash of their data.
-        judge: The judge of pairs of answers: ``kind``, ``model``, ``tie``, ``warning``; None for none.
+        judge: The judge of pairs of answers; None for none.
         judgements: What it said, where it is a model.
         labels: What people said of pairs of answers.
     """
@@ -131,7 +109,7 @@ class Comparison:
     artifacts: dict[str, str] = field(default_factory=dict)
     work: dict[str, dict[str, Any]] = field(default_factory=dict)
     examples: dict[str, list[Instruction | Preference]] = field(default_factory=dict)
-    judge: dict[str, Any] | None = None
+    judge: Judge | None = None
     judgements: list[Judgement] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
 
@@ -143,19 +121,19 @@ class Comparison:
         """
         if self.judge is None:
             return None
-        kind, model, warning = (str(self.judge.get(key) or "") for key in ("kind", "model", "warning"))
-        found = self.judgements if model else self.by_reference(float(self.judge.get("tie") or 0.0))
-        return tournament(found, kind, model, warning) if found else None
+        judge = self.judge
+        found = self.judgements if judge.model else self.by_reference(judge.tie)
+        return hold_tournament(found, judge.kind, judge.model, judge.warning) if found else None
 
     def by_reference(self, tie: float) -> list[Judgement]:
         """Judge all pairs of arms by the nearness of their answers to the reference; gaps up to ``tie`` are ties."""
         near = [
-            {str(row.get("question_id")): number(row.get("similarity")) for row in result.values}
+            {str(row.get("question_id")): finite_number(row.get("similarity")) for row in result.values}
             for result in self.arms
         ]
         said = [[replace(answer, arm=result.arm) for answer in result.answers] for result in self.arms]
         pairs = [(j, i) for j in range(len(said)) for i in range(j)]
-        return [row for j, i in pairs for row in by_reference(said[j], said[i], (near[j], near[i]), tie)]
+        return [row for j, i in pairs for row in judge_by_reference(said[j], said[i], (near[j], near[i]), tie)]
 
     def check(self) -> None:
         """Raise a ValignError when there is nothing to compare or an arm appears twice."""
@@ -173,32 +151,13 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics with a value in some arm: facts and verdicts first, the unknown ones last."""
+        """Names of the metrics with a value in some arm: those of substance first, the unknown ones last."""
         found = [m for result in self.arms for m in result.scores.get("metrics", {}) if result.mean(m) is not None]
-        known = [*SUBSTANCE, *MANNER]
+        known = page_order()
         return [m for m in known if m in found] + [m for m in dict.fromkeys(found) if m not in known]
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A metric in words; ``higher_is_better`` is None where neither direction is better."""
-
-    name: str
-    label: str
-    description: str
-    higher_is_better: bool | None
-
-    @classmethod
-    def named(cls, name: str) -> Metric:
-        """Return the words that the evaluation has for a metric; an unknown one is called by its name."""
-        known = METRICS.get(name) or TAX.get(name)
-        if known is None:
-            return cls(name, name.replace("_", " "), "", None)
-        return cls(name, known.label, known.description, known.higher_is_better)
-
-    @property
-    def direction(self) -> str:
-        """Say which way is better."""
-        if self.higher_is_better is None:
-            return ""
-        return "higher is better" if self.higher_is_better else "lower is better"
+def metric_named(name: str) -> MetricInfo:
+    """Return what is said of a metric of the answers or of the alignment tax; an unknown one is called by its name."""
+    known = METRICS.get(name) or TAX_METRICS.get(name)
+    return known or MetricInfo(name, name.replace("_", " "), "", None)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.reporting.comparison import Comparison
-from valign.reporting.numbers import number, show
+from valign.reporting.numbers import finite_number, format_number
 from valign.teachers.usage import cost
 
-WORK = {
+_WORK = {
     "instructions": "examples of D_sft",
     "preferences": "pairs of D_pref",
     "general": "general instructions",
@@ -43,7 +43,7 @@ class Costs:
     teacher: str
 
 
-def costs(comparison: Comparison) -> Costs:
+def stage_costs(comparison: Comparison) -> Costs:
     """Collect the stages' times in the order in which they were given."""
     total = sum(comparison.timings.values())
     stages = [
@@ -55,20 +55,20 @@ def costs(comparison: Comparison) -> Costs:
 
 def _work(counts: Mapping[str, Any]) -> str:
     """Name what a manifest counts, as far as it did some of it."""
-    found = {name: number(counts.get(name)) for name in WORK}
-    words = [f"{value:,.0f} {WORK[name]}" for name, value in found.items() if value]
+    found = {name: finite_number(counts.get(name)) for name in _WORK}
+    words = [f"{value:,.0f} {_WORK[name]}" for name, value in found.items() if value]
     return ", ".join([*words, *([f"in {counts['precision']}"] if "precision" in counts else [])])
 
 
 def _teacher(comparison: Comparison) -> str:
     """Say what the calls behind the data took: tokens, and their price where the config has prices."""
     counts = comparison.work.get("data", {})
-    prompt, completion = (number(counts.get(f"{kind}_tokens")) for kind in ("prompt", "completion"))
+    prompt, completion = (finite_number(counts.get(f"{kind}_tokens")) for kind in ("prompt", "completion"))
     if prompt is None or completion is None:
         return ""
     teacher = comparison.config.get("teacher")
     settings = teacher if isinstance(teacher, Mapping) else {}
-    price = cost(prompt, completion, number(settings.get("price_in")), number(settings.get("price_out")))
+    price = cost(prompt, completion, finite_number(settings.get("price_in")), finite_number(settings.get("price_out")))
     tokens = f"{prompt:,.0f} prompt tokens and {completion:,.0f} completion tokens"
-    ending = "no price was given" if price is None else f"at the prices given, {show(price)}"
+    ending = "no price was given" if price is None else f"at the prices given, {format_number(price)}"
     return f"The teacher's calls for the training data took {tokens}, whenever they were made; {ending}."

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.reporting.clause_names import Clauses
+from valign.reporting.colours import colour_step
 from valign.reporting.comparison import Comparison
-from valign.reporting.figures import level
-from valign.reporting.numbers import number, show
-from valign.reporting.tables import written
+from valign.reporting.numbers import finite_number, format_number
+from valign.reporting.training_data import written_data
 from valign.synthesis.held_out_clauses import within_any
 
-COLUMNS = (
+_COLUMNS = (
     ("sft", "D_sft", "min_instructions"),
     ("preference", "D_pref", "min_preferences"),
     ("facts", "Facts taught", ""),
@@ -43,7 +43,7 @@ class CoverageColumn:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class CoverageTable:
     """Clauses by kinds of data; ``covered`` counts the clauses with training data."""
 
     columns: list[CoverageColumn]
@@ -52,13 +52,13 @@ class Coverage:
     short: int
 
 
-def coverage(comparison: Comparison, clauses: Clauses) -> Coverage | None:
+def coverage_table(comparison: Comparison, clauses: Clauses) -> CoverageTable | None:
     """Count examples, pairs and evaluation questions for each clause; None where the counts were not given."""
     if not comparison.funnel:
         return None
-    counts = {kind: funnel.get("per_clause", {}) for kind, funnel in written(comparison).items()}
+    counts = {kind: funnel.get("per_clause", {}) for kind, funnel in written_data(comparison).items()}
     counts["questions"] = _questions(comparison, clauses)
-    known = {key: (title, least) for key, title, least in COLUMNS}
+    known = {key: (title, least) for key, title, least in _COLUMNS}
     settings = comparison.config.get("synthesis")
     contract = settings if isinstance(settings, Mapping) else {}
     held_out = tuple(contract.get("hold_out_clauses") or ())
@@ -66,7 +66,7 @@ def coverage(comparison: Comparison, clauses: Clauses) -> Coverage | None:
     for kind, found in counts.items():
         title, key = known.get(kind, (kind, ""))
         most = max((int(n) for n in found.values()), default=0)
-        columns.append(CoverageColumn(title, int(number(contract.get(key)) or 0), most))
+        columns.append(CoverageColumn(title, int(finite_number(contract.get(key)) or 0), most))
     ids = clauses.ordered([*(p.clause for p in clauses.passages), *(c for found in counts.values() for c in found)])
     rows = []
     for clause in ids:
@@ -74,11 +74,11 @@ def coverage(comparison: Comparison, clauses: Clauses) -> Coverage | None:
         exempt = [kind != "questions" and within_any(clause, held_out) for kind in counts]
         rows.append((clause, [_cell(*cell) for cell in zip(numbers, columns, exempt, strict=True)]))
     trained = sum(any(cell.count for cell in cells[:-1]) for _, cells in rows)
-    return Coverage(columns, rows, trained, sum(any(cell.short for cell in cells) for _, cells in rows))
+    return CoverageTable(columns, rows, trained, sum(any(cell.short for cell in cells) for _, cells in rows))
 
 
 def _cell(count: int, column: CoverageColumn, exempt: bool) -> CoverageCell:
-    step = level(float(count), 0.0, float(column.most), True) if count else None
+    step = colour_step(float(count), 0.0, float(column.most), True) if count else None
     return CoverageCell(count, step, count < column.least and not exempt)
 
 
@@ -93,7 +93,7 @@ def _questions(comparison: Comparison, clauses: Clauses) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Audit:
+class AuditTable:
     """The shortcut audit in words; ``rows`` are what was told apart, and how well."""
 
     sentence: str
@@ -101,18 +101,21 @@ class Audit:
     rows: list[tuple[str, str]]
 
 
-def shortcut_audit(comparison: Comparison) -> Audit | None:
+def audit_table(comparison: Comparison) -> AuditTable | None:
     """Return the audit that was stored with D_pref, or None where there is none."""
     report: dict[str, Any] | None = (comparison.funnel or {}).get("preference", {}).get("audit")
     if not report:
         return None
-    auc = number(report.get("auc"))
+    auc = finite_number(report.get("auc"))
     if auc is None:
-        return Audit(f"Not measured: {report.get('reason', 'no reason was given')}.", "", [])
-    rows = [("Length and words", show(auc)), ("Length alone", show(number(report.get("length_auc"))))]
+        return AuditTable(f"Not measured: {report.get('reason', 'no reason was given')}.", "", [])
+    rows = [
+        ("Length and words", format_number(auc)),
+        ("Length alone", format_number(finite_number(report.get("length_auc")))),
+    ]
     kinds = report.get("kinds", {})
-    rows += [(f"Rejected answers of kind {kind}", show(number(value))) for kind, value in kinds.items()]
+    rows += [(f"Rejected answers of kind {kind}", format_number(finite_number(value))) for kind, value in kinds.items()]
     words = report.get("words", {})
     found = [f"{side}: {', '.join(words[side])}" for side in ("chosen", "rejected") if words.get(side)]
     sentence = f"Words that speak most for an answer's side: {'; '.join(found)}." if found else ""
-    return Audit(sentence, str(report.get("cause", "")), rows)
+    return AuditTable(sentence, str(report.get("cause", "")), rows)

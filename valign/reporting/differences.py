@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.evaluation.arm_names import arm_label
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.metrics import METRICS
 from valign.evaluation.scores import paired_rows
-from valign.evaluation.significance import LEVEL, Tested, holm, paired_test
-from valign.reporting.comparison import BASE, SHARES, ArmResult, Comparison, Metric
-from valign.reporting.numbers import number, show
+from valign.evaluation.significance import LEVEL, PairedTest, holm_correction, paired_test
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
+from valign.reporting.numbers import finite_number, format_number
 
-SMALL = 0.001
+_SMALLEST_P = 0.001
 
 
 @dataclass(frozen=True)
-class Difference:
+class ArmDifference:
     """One arm minus another on one metric.
 
     Attributes:
@@ -29,9 +31,9 @@ class Difference:
 
     arm: str
     other: str
-    metric: Metric
+    metric: MetricInfo
     interval: tuple[float, float] | None
-    test: Tested
+    test: PairedTest
     p_holm: float | None
 
     @property
@@ -42,14 +44,22 @@ class Difference:
     @property
     def cells(self) -> tuple[str, ...]:
         """The row of the page's table, behind the pair and the metric."""
-        ends = f"{show(self.interval[0], True)} to {show(self.interval[1], True)}" if self.interval else ""
-        numbers = (show(self.test.mean, True), ends, chance(self.test.p), chance(self.p_holm))
-        return (*numbers, show(self.test.effect_size, True), "none" if self.too_few else show(self.test.smallest))
+        ends = (
+            f"{format_number(self.interval[0], True)} to {format_number(self.interval[1], True)}"
+            if self.interval
+            else ""
+        )
+        numbers = (format_number(self.test.mean, True), ends, format_p_value(self.test.p), format_p_value(self.p_holm))
+        return (
+            *numbers,
+            format_number(self.test.effect_size, True),
+            "none" if self.too_few else format_number(self.test.smallest),
+        )
 
     @property
     def too_few(self) -> bool:
         """Whether not even the largest difference that two shares can have would be found."""
-        return self.metric.name in SHARES and self.test.smallest is not None and self.test.smallest > 1
+        return bool(self.metric.finding) and self.test.smallest is not None and self.test.smallest > 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -60,32 +70,32 @@ class Difference:
         return {**named, **numbers, **sure, "effect_size": t.effect_size, "smallest_effect": t.smallest}
 
 
-def differences(comparison: Comparison) -> list[Difference]:
+def arm_differences(comparison: Comparison) -> list[ArmDifference]:
     """Test every difference between two arms of a comparison that the score table shows.
 
     The family of Holm's correction are all of these, on every metric that has a better direction.
     """
     arms = {result.arm: result for result in comparison.arms}
-    found: list[tuple[ArmResult, str, Metric, Tested]] = []
+    found: list[tuple[ArmResult, str, MetricInfo, PairedTest]] = []
     for result in comparison.arms:
         for other in (name for name in result.scores.get("versus", {}) if name in arms and name != result.arm):
-            for metric in (Metric.named(name) for name in comparison.metrics):
+            for metric in (metric_named(name) for name in comparison.metrics):
                 if metric.higher_is_better is not None and result.difference(metric.name, other):
                     found.append((result, other, metric, _test(result, arms[other], metric.name)))
-    corrected = holm([test.p for *_, test in found])
+    corrected = holm_correction([test.p for *_, test in found])
     rows = []
     for (result, other, metric, test), p_holm in zip(found, corrected, strict=True):
         shown = result.difference(metric.name, other)
-        rows.append(Difference(result.arm, other, metric, shown[1] if shown else None, test, p_holm))
+        rows.append(ArmDifference(result.arm, other, metric, shown[1] if shown else None, test, p_holm))
     return rows
 
 
-def _test(result: ArmResult, other: ArmResult, metric: str) -> Tested:
+def _test(result: ArmResult, other: ArmResult, metric: str) -> PairedTest:
     """Pair the values of two arms by question, and by seed where there are several."""
     pairs = paired_rows(result.every_seed or result.values, other.every_seed or other.values)
     kept, asked = [], set()
     for own, theirs in pairs:
-        a, b = number(own.get(metric)), number(theirs.get(metric))
+        a, b = finite_number(own.get(metric)), finite_number(theirs.get(metric))
         if a is not None and b is not None:
             asked.add(own.get("question_id"))
             kept.append((a - b, str(own.get("clause", "")), own.get("seed", theirs.get("seed"))))
@@ -93,7 +103,7 @@ def _test(result: ArmResult, other: ArmResult, metric: str) -> Tested:
     return replace(test, n=len(asked))
 
 
-def sentences(rows: list[Difference]) -> list[str]:
+def difference_sentences(rows: list[ArmDifference]) -> list[str]:
     """Say how many differences stand after the correction, and how small a one could have been found."""
     asked = [row for row in rows if row.test.p is not None]
     if not asked:
@@ -104,10 +114,11 @@ def sentences(rows: list[Difference]) -> list[str]:
         f"{len(asked)} differences were tested; the 95% interval of {outside} leaves zero out, and {left} remain below "
         f"{LEVEL} after Holm's correction for their number."
     ]
-    return found + [text for text in (_smallest(asked, name) for name in SHARES) if text]
+    shares = [name for name, info in METRICS.items() if info.finding]
+    return found + [text for text in (_smallest(asked, name) for name in shares) if text]
 
 
-def _smallest(rows: list[Difference], metric: str) -> str:
+def _smallest(rows: list[ArmDifference], metric: str) -> str:
     """Say how large a difference from base in one metric has to be; the arm with the largest error decides."""
     known = [row for row in rows if row.metric.name == metric and row.other == BASE and row.test.smallest is not None]
     widest = max(known, key=lambda row: row.test.smallest or 0.0, default=None)
@@ -118,12 +129,12 @@ def _smallest(rows: list[Difference], metric: str) -> str:
         return f"{test.n} questions on {test.clusters} clauses are too few to tell any difference from base in {label}."
     return (
         f"{test.n} questions on {test.clusters} clauses find a true difference from base in {label} "
-        f"four times out of five where it is at least {show(test.smallest)}; a smaller one may well be missed."
+        f"four times out of five where it is at least {format_number(test.smallest)}; a smaller one may well be missed."
     )
 
 
-def chance(p: float | None) -> str:
+def format_p_value(p: float | None) -> str:
     """Write a p-value with three decimals, the smallest as ``< 0.001``."""
     if p is None:
-        return show(None)
-    return f"< {SMALL}" if p < SMALL else f"{p:.3f}"
+        return format_number(None)
+    return f"< {_SMALLEST_P}" if p < _SMALLEST_P else f"{p:.3f}"

@@ -10,7 +10,7 @@ from valign.reporting.comparison import ArmResult, Comparison
 
 MOST_EXAMPLES = 3
 MOST_CHARACTERS = 200
-KINDS = {"sft": ("D_sft", "example"), "dpo": ("D_pref", "pair")}
+_STAGES = {"sft": ("D_sft", "example"), "dpo": ("D_pref", "pair")}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Examples:
         named = list(clauses)
         found = []
         for data in self._data:
-            for stage in KINDS:
+            for stage in _STAGES:
                 rows = self._on(data, stage, named)
                 if rows:
                     views = [_view(row) for row in rows[:MOST_EXAMPLES]]
@@ -62,7 +62,7 @@ class Examples:
         if not result.stages or result.data not in self._data:
             return ""
         named = list(clauses)
-        stages = [stage for stage in KINDS if stage in result.stages]
+        stages = [stage for stage in _STAGES if stage in result.stages]
         return " and ".join(_amount(len(self._on(result.data, stage, named)), stage) for stage in stages)
 
     def _on(self, data: str, stage: str, clauses: Iterable[str]) -> list[Instruction | Preference]:
@@ -71,16 +71,18 @@ class Examples:
 
 
 def _amount(count: int, stage: str) -> str:
-    title, noun = KINDS[stage]
+    title, noun = _STAGES[stage]
     return f"{count} {noun}{'' if count == 1 else 's'} of {title}"
 
 
 def _view(row: Instruction | Preference) -> ExampleView:
     if isinstance(row, Instruction):
-        return ExampleView(row.example_id, row.kind, cut(row.question), cut(row.answer), "")
-    return ExampleView(row.example_id, row.rejected_kind, cut(row.question), cut(row.chosen), cut(row.rejected))
+        return ExampleView(row.example_id, row.kind, shorten(row.question), shorten(row.answer), "")
+    return ExampleView(
+        row.example_id, row.rejected_kind, shorten(row.question), shorten(row.chosen), shorten(row.rejected)
+    )
 
 
-def cut(text: str) -> str:
+def shorten(text: str) -> str:
     """Return a text of at most ``MOST_CHARACTERS`` characters; an ellipsis stands for the rest."""
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"

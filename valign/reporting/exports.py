@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from valign.reporting.comparison import Comparison
-from valign.reporting.differences import differences
+from valign.reporting.differences import arm_differences
 from valign.reporting.score_table import footnote, table_cells
 from valign.reporting.tax_and_probes import extra_metrics
 
-COLUMNS = (
+CSV_COLUMNS = (
     "arm",
     "minus",
     "metric",
@@ -26,7 +26,7 @@ COLUMNS = (
     "effect_size",
     "smallest_effect",
 )
-LATEX = {
+_LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -39,7 +39,7 @@ LATEX = {
     "\u2193": r"$\downarrow$",
     "\u2212": "$-$",
 }
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_table(comparison: Comparison) -> str:
@@ -49,10 +49,10 @@ def csv_table(comparison: Comparison) -> str:
     that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(file, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for row in _rows(comparison):
-        writer.writerow({key: _plain(value) for key, value in row.items() if key in COLUMNS})
+        writer.writerow({key: _plain(value) for key, value in row.items() if key in CSV_COLUMNS})
     return file.getvalue()
 
 
@@ -65,14 +65,14 @@ def _rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
             yield {
                 "arm": result.arm, "metric": metric, "n": n, "mean": cell["mean"], "ci95_low": low, "ci95_high": high
             }  # fmt: skip
-    for difference in differences(comparison):
+    for difference in arm_differences(comparison):
         row = difference.to_json()
         low, high = row["ci95"]
         yield {**row, "minus": row["other"], "ci95_low": low, "ci95_high": high}
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(FORMULA):
+    if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
     return "" if value is None else value
 
@@ -95,4 +95,4 @@ def latex(text: str) -> str:
     '50\\% of a\\_b \\& {[}c{]}'
     """
     flat = re.sub(r"\s+", " ", text)
-    return "".join(LATEX.get(character, character) for character in flat)
+    return "".join(_LATEX.get(character, character) for character in flat)

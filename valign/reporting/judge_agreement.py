@@ -8,7 +8,7 @@ from valign.evaluation.judging.agreement import Agreement, agreements
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import as_judgements
 from valign.reporting.comparison import Comparison
-from valign.reporting.numbers import number, show
+from valign.reporting.numbers import finite_number, format_number
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ def judged_by(comparison: Comparison) -> dict[str, list[Judgement]]:
     """Return what every judge said: people by their names, the model, nearness to the reference."""
     said = {result.arm: result.answers for result in comparison.arms}
     found = {f"{rater} (a person)": rows for rater, rows in as_judgements(comparison.labels, said).items()}
-    judge = comparison.judge or {}
-    if judge.get("model") and comparison.judgements:
-        found[str(judge["model"])] = comparison.judgements
+    judge = comparison.judge
+    if judge is not None and judge.model and comparison.judgements:
+        found[judge.model] = comparison.judgements
     if found:
-        found["nearness to the reference"] = comparison.by_reference(float(judge.get("tie") or 0.0))
+        found["nearness to the reference"] = comparison.by_reference(0.0 if judge is None else judge.tie)
     return found
 
 
-def audit(comparison: Comparison) -> list[Agreement]:
+def judge_agreements(comparison: Comparison) -> list[Agreement]:
     """Compare every two judges; nothing where there is one alone."""
     return agreements(judged_by(comparison))
 
@@ -46,12 +46,12 @@ def judge_rows(comparison: Comparison) -> list[AgreementRow]:
             f"{found.first}, {found.second}",
             found.kappa.n,
             f"{100 * found.same:.0f}%",
-            show(number(found.kappa.mean)),
-            f"{show(found.kappa.low, True)} to {show(found.kappa.high, True)}"
-            if number(found.kappa.low) is not None
+            format_number(finite_number(found.kappa.mean)),
+            f"{format_number(found.kappa.low, True)} to {format_number(found.kappa.high, True)}"
+            if finite_number(found.kappa.low) is not None
             else "",
         )
-        for found in audit(comparison)
+        for found in judge_agreements(comparison)
     ]
 
 

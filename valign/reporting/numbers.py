@@ -8,36 +8,36 @@ from typing import Any
 MISSING = "\u2013"
 
 
-def number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
     """Return a finite number, or None for anything else."""
     if isinstance(value, int | float) and math.isfinite(value):
         return float(value)
     return None
 
 
-def interval(value: Any) -> tuple[float, float] | None:
+def finite_interval(value: Any) -> tuple[float, float] | None:
     """Return a pair of finite numbers, or None for anything else."""
     if not isinstance(value, list | tuple) or len(value) != len(("low", "high")):
         return None
-    low, high = number(value[0]), number(value[1])
+    low, high = finite_number(value[0]), finite_number(value[1])
     return None if low is None or high is None else (low, high)
 
 
-def show(value: float | None, signed: bool = False) -> str:
+def format_number(value: float | None, signed: bool = False) -> str:
     """Write a number for a table: two decimals below 10, one below 100, none above; with a true minus sign."""
     if value is None:
         return MISSING
     digits = sum(abs(value) < bound for bound in (10, 100))
     rounded = round(value, digits) + 0.0
-    return minus(f"{rounded:{'+' if signed and rounded else ''},.{digits}f}")
+    return with_minus_sign(f"{rounded:{'+' if signed and rounded else ''},.{digits}f}")
 
 
-def minus(text: str) -> str:
+def with_minus_sign(text: str) -> str:
     """Put a true minus sign in place of the hyphen in a number."""
     return text.replace("-", "\u2212")
 
 
-def seconds(value: float) -> str:
+def format_duration(value: float) -> str:
     """Write a duration: ``8 s``, ``3 min 05 s``, ``2 h 07 min``."""
     total = round(value)
     hours, minutes, rest = total // 3600, total // 60 % 60, total % 60

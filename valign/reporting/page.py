@@ -13,29 +13,35 @@ from markupsafe import Markup
 
 from valign.core.errors import ValignError
 from valign.core.files import write_bytes
-from valign.reporting import answers, figures, tables
+from valign.reporting.answers import answers_by_clause, question_filters
 from valign.reporting.clause_names import Clauses
-from valign.reporting.comparison import Comparison, Metric
-from valign.reporting.costs import costs
-from valign.reporting.coverage import coverage, shortcut_audit
-from valign.reporting.differences import differences, sentences
-from valign.reporting.headline import verdict
+from valign.reporting.comparison import Comparison, metric_named
+from valign.reporting.costs import stage_costs
+from valign.reporting.coverage import audit_table, coverage_table
+from valign.reporting.curve_charts import curve_charts
+from valign.reporting.differences import arm_differences, difference_sentences
+from valign.reporting.dot_charts import dot_charts
+from valign.reporting.glossary import GLOSSARY, arm_notes
+from valign.reporting.headline import find_headline
+from valign.reporting.heat_map import heat_map
 from valign.reporting.judge_agreement import judge_rows
-from valign.reporting.numbers import seconds, show
-from valign.reporting.retrieval_effect import lookups
+from valign.reporting.numbers import format_duration, format_number
+from valign.reporting.retrieval_effect import retrieval_effects
+from valign.reporting.score_groups import score_groups
 from valign.reporting.score_table import server_note
 from valign.reporting.seeds import seed_table
 from valign.reporting.tax_and_probes import extra_tables
+from valign.reporting.training_data import funnels, leak_rows, leak_sentence
 from valign.reporting.wins import win_matrix
 
-HERE = Path(__file__).parent / "templates"
-TEMPLATE = "page.html.j2"
-PICTURE = "picture.svg.j2"
+TEMPLATES = Path(__file__).parent / "templates"
+_PAGE = "page.html.j2"
+_PICTURE = "picture.svg.j2"
 MARGIN, GAP, HEADING = 16, 32, 20
 SECRET = re.compile(r"(^|[_-])(api_?key|password|secret|token)$", re.IGNORECASE)
 
 
-def render(comparison: Comparison, output: Path) -> Path:
+def render_page(comparison: Comparison, output: Path) -> Path:
     """Write the page in one step, so that a reader sees the whole file or none.
 
     The same comparison gives the same bytes. All texts are escaped; the page's policy forbids every network request.
@@ -51,7 +57,7 @@ def render(comparison: Comparison, output: Path) -> Path:
         ValignError: There is no arm, an arm appears twice, or the file cannot be written.
     """
     comparison.check()
-    return _write(_environment().get_template(TEMPLATE).render(_context(comparison)), output)
+    return _write(_environment().get_template(_PAGE).render(_context(comparison)), output)
 
 
 def render_picture(comparison: Comparison, output: Path) -> Path:
@@ -68,14 +74,14 @@ def render_picture(comparison: Comparison, output: Path) -> Path:
         ValignError: There is no arm, an arm appears twice, or the file cannot be written.
     """
     comparison.check()
-    charts = figures.dot_charts(comparison)
+    charts = dot_charts(comparison)
     places, y = [], MARGIN
     for row in (charts[i : i + 2] for i in range(0, len(charts), 2)):
         y += HEADING
         places += [(MARGIN + i * (chart.width + GAP), y, chart) for i, chart in enumerate(row)]
         y += max(chart.height for chart in row)
     width = max([x + chart.width for x, _, chart in places], default=MARGIN) + MARGIN
-    picture = _environment().get_template(PICTURE).render(places=places, width=width, height=y + MARGIN)
+    picture = _environment().get_template(_PICTURE).render(places=places, width=width, height=y + MARGIN)
     return _write(picture, output)
 
 
@@ -91,12 +97,12 @@ def _write(text: str, output: Path) -> Path:
 
 def _environment() -> Environment:
     """Return a Jinja environment that escapes everything and fails on a name it does not know."""
-    loader = FileSystemLoader(HERE)
+    loader = FileSystemLoader(TEMPLATES)
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["seconds"] = seconds
-    environment.filters["decimals"] = show
+    environment.filters["seconds"] = format_duration
+    environment.filters["decimals"] = format_number
     return environment
 
 
@@ -105,39 +111,39 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     named = [c for result in comparison.arms for c in result.scores.get("by_clause", {})]
     named += [answer.clause for result in comparison.arms for answer in result.answers]
     clauses = Clauses(comparison.passages, named)
-    groups = answers.by_clause(comparison, clauses)
-    tested = differences(comparison)
+    groups = answers_by_clause(comparison, clauses)
+    tested = arm_differences(comparison)
     anchors = {group.clause: group.anchor for group in groups}
     return {
-        "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        "script": Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
         "comparison": comparison,
         "clauses": clauses,
-        "metrics": [Metric.named(name) for name in comparison.metrics],
-        "arm_notes": tables.arm_notes(comparison.arms),
-        "words": tables.WORDS,
-        "verdict": verdict(comparison, tested),
-        "score_groups": tables.score_groups(comparison),
+        "metrics": [metric_named(name) for name in comparison.metrics],
+        "arm_notes": arm_notes(comparison.arms),
+        "glossary": GLOSSARY,
+        "headline": find_headline(comparison, tested),
+        "score_groups": score_groups(comparison),
         "served": server_note([result.scores for result in comparison.arms]),
         "tested": tested,
-        "findings": sentences(tested),
+        "findings": difference_sentences(tested),
         "seeds": seed_table(comparison),
         "wins": win_matrix(comparison),
         "judges": judge_rows(comparison),
-        "lookups": lookups(comparison),
+        "lookups": retrieval_effects(comparison),
         "extras": extra_tables(comparison),
-        "charts": figures.dot_charts(comparison),
-        "heat": tables.heat_map(comparison, clauses, anchors),
+        "charts": dot_charts(comparison),
+        "heat": heat_map(comparison, clauses, anchors),
         "groups": groups,
         "questions": sum(len(group.questions) for group in groups),
-        "filters": answers.filters(comparison),
-        "funnels": tables.funnels(comparison),
-        "coverage": coverage(comparison, clauses),
-        "audit": shortcut_audit(comparison),
-        "leak": tables.leak_sentence(comparison),
-        "leaks": tables.leaks(comparison),
-        "curves": figures.curves(comparison),
-        "costs": costs(comparison),
+        "filters": question_filters(comparison),
+        "funnels": funnels(comparison),
+        "coverage": coverage_table(comparison, clauses),
+        "audit": audit_table(comparison),
+        "leak": leak_sentence(comparison),
+        "leaks": leak_rows(comparison),
+        "curves": curve_charts(comparison),
+        "costs": stage_costs(comparison),
         "config": json.dumps(_without_secrets(comparison.config), indent=2, ensure_ascii=False, default=str),
     }
 

@@ -10,14 +10,16 @@ from typing import Any
 from valign.core.records import Passage
 from valign.documents.clauses import clause_passages
 from valign.evaluation.bootstrap import Interval, bootstrap_mean, paired_difference
-from valign.reporting.comparison import BASE, PRIMARY, ArmResult, Comparison, Metric
-from valign.reporting.numbers import number, show
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.metrics import primary_metrics
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
+from valign.reporting.numbers import finite_number, format_number
 
-SHOWN = re.compile(r"_?(?:rag(?:_(?:bm25|embedding|oracle))?|in_context)$")
+_SHOWN = re.compile(r"_?(?:rag(?:_(?:bm25|embedding|oracle))?|in_context)$")
 
 
 @dataclass(frozen=True)
-class Part:
+class QuestionSubset:
     """The questions whose clause was shown, or was not: their number, both arms' means and the paired difference."""
 
     n: int
@@ -31,7 +33,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Lookup:
+class RetrievalEffect:
     """One arm that is shown passages, beside the same model without.
 
     Attributes:
@@ -50,8 +52,8 @@ class Lookup:
     other: str
     metric: str
     recall: Interval
-    found: Part
-    missed: Part
+    found: QuestionSubset
+    missed: QuestionSubset
     sentence: str
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +63,7 @@ class Lookup:
         return {**named, "recall": self.recall.to_json(), **parts, "sentence": self.sentence}
 
 
-def lookups(comparison: Comparison, samples: int = 2000) -> list[Lookup]:
+def retrieval_effects(comparison: Comparison, samples: int = 2000) -> list[RetrievalEffect]:
     """Describe every arm that is shown passages.
 
     Args:
@@ -73,33 +75,35 @@ def lookups(comparison: Comparison, samples: int = 2000) -> list[Lookup]:
     return [_lookup(result, by_name, comparison.passages, samples) for result in shown]
 
 
-def hits(result: ArmResult, passages: Sequence[Passage]) -> dict[str, bool]:
+def clause_hits(result: ArmResult, passages: Sequence[Passage]) -> dict[str, bool]:
     """Tell for each question of an arm whether a passage of its clause was among those shown."""
     right = {a.clause: {passages[i].clause for i in clause_passages(a.clause, passages)} for a in result.answers}
     return {a.question_id: bool(right[a.clause] & set(a.retrieved)) for a in result.answers}
 
 
-def _lookup(result: ArmResult, arms: dict[str, ArmResult], passages: Sequence[Passage], samples: int) -> Lookup:
+def _lookup(
+    result: ArmResult, arms: dict[str, ArmResult], passages: Sequence[Passage], samples: int
+) -> RetrievalEffect:
     """Split one arm's questions by whether their clause was shown."""
-    found = hits(result, passages)
-    name = SHOWN.sub("", result.answers[0].arm) or BASE
+    found = clause_hits(result, passages)
+    name = _SHOWN.sub("", result.answers[0].arm) or BASE
     other = arms.get(name) if name != result.arm else None
-    metric = Metric.named(next((m for m in PRIMARY if result.mean(m) is not None), "similarity"))
-    rows = {str(row.get("question_id")): number(row.get(metric.name)) for row in result.values}
-    theirs = {str(r.get("question_id")): number(r.get(metric.name)) for r in other.values} if other else {}
+    metric = metric_named(next((m for m in primary_metrics() if result.mean(m) is not None), "similarity"))
+    rows = {str(row.get("question_id")): finite_number(row.get(metric.name)) for row in result.values}
+    theirs = {str(r.get("question_id")): finite_number(r.get(metric.name)) for r in other.values} if other else {}
     clauses = {a.question_id: a.clause for a in result.answers}
 
-    def part(among: Sequence[str]) -> Part:
+    def part(among: Sequence[str]) -> QuestionSubset:
         asked = [q for q in among if rows.get(q) is not None]
         a, b = [rows[q] for q in asked], [theirs.get(q) for q in asked]
         difference = paired_difference(a, b, [clauses[q] for q in asked], samples)
-        return Part(len(asked), _mean(a), _mean(b), difference)
+        return QuestionSubset(len(asked), _mean(a), _mean(b), difference)
 
     recall = bootstrap_mean([float(hit) for hit in found.values()], [clauses[q] for q in found], samples)
     parts = [part([q for q, hit in found.items() if hit is wanted]) for wanted in (True, False)]
     named = (result.arm, result.label, other.arm if other else "", metric.name)
     words = _sentence(result.label, other.label if other else "", metric, recall, parts, part(list(found)))
-    return Lookup(*named, recall, parts[0], parts[1], words)
+    return RetrievalEffect(*named, recall, parts[0], parts[1], words)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -107,7 +111,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _sentence(label: str, other: str, metric: Metric, recall: Interval, parts: Sequence[Part], whole: Part) -> str:
+def _sentence(
+    label: str, other: str, metric: MetricInfo, recall: Interval, parts: Sequence[QuestionSubset], whole: QuestionSubset
+) -> str:
     """Say how often the clause was shown, how the arm does with and without it, and why it wins or loses."""
     found, missed = parts
     opening = (
@@ -116,14 +122,14 @@ def _sentence(label: str, other: str, metric: Metric, recall: Interval, parts: S
     pieces = []
     for part, where in ((found, "where it was"), (missed, "where it was not")):
         if part.n:
-            against = f" (against {show(part.other)} for {other})" if part.other is not None else ""
-            pieces.append(f"{where}, {metric.label} is {show(part.mean)}{against}")
+            against = f" (against {format_number(part.other)} for {other})" if part.other is not None else ""
+            pieces.append(f"{where}, {metric.label} is {format_number(part.mean)}{against}")
     first = f"{opening}: {'; '.join(pieces)}" if pieces else opening
     reason = _reason(other, metric, parts, whole)
     return f"{first}; {reason}." if reason else f"{first}."
 
 
-def _reason(other: str, metric: Metric, parts: Sequence[Part], whole: Part) -> str:
+def _reason(other: str, metric: MetricInfo, parts: Sequence[QuestionSubset], whole: QuestionSubset) -> str:
     """Name the part of the questions that most of the difference comes from, where there is one beyond chance."""
     interval = whole.difference
     if not other or not interval.n:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valign.evaluation.arm_names import arm_label, sort_scores
-from valign.evaluation.metrics import METRICS, MetricInfo
+from valign.evaluation.metric_info import MODEL, MetricInfo
+from valign.evaluation.metrics import METRICS
 
 
 def markdown_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None = None) -> str:
@@ -51,8 +52,7 @@ def _columns(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None) ->
 def table_cells(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None = None) -> list[list[str]]:
     """Return the table's cells, header first; ``metrics`` as in ``markdown_table``."""
     columns = _columns(scores, metrics)
-    arrow = {True: " ↑", False: " ↓", None: ""}
-    rows = [["Arm", *[c.label + arrow[c.higher_is_better] for c in columns]]]
+    rows = [["Arm", *[c.label + c.arrow for c in columns]]]
     for score in sort_scores(scores):
         rows.append([arm_label(score["arm"]), *[_cell(score["metrics"].get(c.name), c.decimals) for c in columns]])
     return rows
@@ -102,6 +102,7 @@ def server_note(scores: Sequence[dict[str, Any]]) -> str:
     note = f"answered through a server: {', '.join(arm_label(s['arm']) for s in served)}"
     unmeasured = [arm_label(s["arm"]) for s in served if s["server"]["likelihoods"] == "none"]
     if unmeasured:
-        left_out = "what needs the model itself (reference NLL, verdict preference, alignment tax) not measured for"
+        measured = sorted(info.label[0].lower() + info.label[1:] for info in METRICS.values() if info.needs == MODEL)
+        left_out = f"what needs the model itself ({', '.join(measured)}, alignment tax) not measured for"
         note += f"; {left_out}: {', '.join(unmeasured)}"
     return note

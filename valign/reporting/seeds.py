@@ -8,16 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.evaluation.arm_names import arm_label
-from valign.evaluation.scores import difference, score_arm
-from valign.evaluation.tax.scores import TAX
-from valign.reporting.comparison import BASE, SHARES, ArmResult, Comparison, Metric
-from valign.reporting.numbers import MISSING, show
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.scores import choose_metrics, difference_by_metric, score_arm
+from valign.evaluation.tax.scores import TAX_METRICS
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
+from valign.reporting.numbers import MISSING, format_number
 
-SHOWN = (*SHARES, "similarity", "rouge_l")
 
-
-def pooled(
-    by_seed: Mapping[str, Mapping[int, ArmResult]], samples: int, exposure: Mapping[str, str] | None = None
+def pool_seeds(
+    by_seed: Mapping[str, Mapping[int, ArmResult]],
+    samples: int,
+    exposure: Mapping[str, str] | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> list[ArmResult]:
     """Put the arms of several seeds together; differences are to the arms that some seed was compared with.
 
@@ -29,15 +31,16 @@ def pooled(
         by_seed: Each arm under each seed.
         samples: Number of bootstrap samples.
         exposure: ``seen`` or ``unseen`` for clauses, where training left some out.
+        metrics: Names of the metrics that the runs show; all of them where there are none.
     """
-    rows = {arm: _rows(results) for arm, results in by_seed.items()}
+    rows = {arm: choose_metrics(_rows(results), metrics) for arm, results in by_seed.items()}
     found = []
     for arm, results in by_seed.items():
         first = results[min(results)]
         others = dict.fromkeys(other for one in results.values() for other in one.scores.get("versus", {}))
         scores = score_arm(arm, rows[arm], rows[BASE] if BASE in others and BASE in rows else None, samples, exposure)
         for other in (name for name in others if name in rows and name not in (arm, BASE)):
-            scores["versus"][other] = difference(arm, rows[arm], rows[other], samples)
+            scores["versus"][other] = difference_by_metric(arm, rows[arm], rows[other], samples)
         every_seed = rows[arm] if "seeds" in scores else []
         for seed, means in scores.get("by_seed", {}).items():
             means.update(_tax_means(results[int(seed)]))
@@ -47,7 +50,7 @@ def pooled(
 
 def _tax_means(result: ArmResult) -> dict[str, float]:
     measured = result.scores.get("tax", {}).get("metrics", {})
-    return {name: measured[name]["mean"] for name in TAX if name in measured}
+    return {name: measured[name]["mean"] for name in TAX_METRICS if name in measured}
 
 
 def _rows(results: Mapping[int, ArmResult]) -> list[dict[str, Any]]:
@@ -62,7 +65,7 @@ def _rows(results: Mapping[int, ArmResult]) -> list[dict[str, Any]]:
 class SeedRow:
     """One arm, or one arm minus another, on one metric: its mean under each seed."""
 
-    metric: Metric
+    metric: MetricInfo
     name: str
     cells: list[str]
     deviation: str
@@ -91,8 +94,10 @@ def seed_table(comparison: Comparison) -> SeedTable | None:
         return None
     rows: list[SeedRow] = []
     sentences: list[tuple[str, str]] = []
-    for name in (name for name in comparison.metrics if name in SHOWN):
-        metric = Metric.named(name)
+    for metric in (metric_named(name) for name in comparison.metrics):
+        if not metric.is_charted:
+            continue
+        name = metric.name
         for result in comparison.arms:
             if result.arm in pooled:
                 means = [pooled[result.arm].get(str(seed), {}).get(name) for seed in seeds]
@@ -103,11 +108,11 @@ def seed_table(comparison: Comparison) -> SeedTable | None:
                     gaps = _gaps(comparison, result, other, name, seeds)
                     rows.append(_row(metric, f"{result.label} \u2212 {arm_label(other)}", gaps, signed=True))
                     sentences.append((other, _sentence(result.label, arm_label(other), metric, gaps)))
-    for name in TAX:
+    for name in TAX_METRICS:
         for result in comparison.arms:
             if result.arm in pooled:
                 means = [pooled[result.arm].get(str(seed), {}).get(name) for seed in seeds]
-                rows.append(_row(Metric.named(name), result.label, means))
+                rows.append(_row(metric_named(name), result.label, means))
     rows = [row for row in rows if any(cell != MISSING for cell in row.cells)]
     said = [text for other, text in sentences if text and other != BASE] or [text for _, text in sentences if text]
     return SeedTable(seeds, rows, said)
@@ -127,20 +132,20 @@ def _gaps(
     return found
 
 
-def _row(metric: Metric, name: str, values: Sequence[float | None], signed: bool = False) -> SeedRow:
+def _row(metric: MetricInfo, name: str, values: Sequence[float | None], signed: bool = False) -> SeedRow:
     known = [value for value in values if value is not None]
-    deviation = show(statistics.stdev(known)) if len(known) > 1 else MISSING
-    return SeedRow(metric, name, [show(value, signed) for value in values], deviation)
+    deviation = format_number(statistics.stdev(known)) if len(known) > 1 else MISSING
+    return SeedRow(metric, name, [format_number(value, signed) for value in values], deviation)
 
 
-def _sentence(label: str, other: str, metric: Metric, gaps: Sequence[float | None]) -> str:
+def _sentence(label: str, other: str, metric: MetricInfo, gaps: Sequence[float | None]) -> str:
     known = [gap for gap in gaps if gap is not None]
     if len(known) < 2:
         return ""
     above = sum(gap > 0 for gap in known)
     return (
         f"{label} is above {other} in {metric.label} with {above} of {len(known)} seeds, by "
-        f"{show(statistics.fmean(known), signed=True)} on average."
+        f"{format_number(statistics.fmean(known), signed=True)} on average."
     )
 
 

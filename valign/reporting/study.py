@@ -14,21 +14,30 @@ from valign.core.files import from_dict, read_json, read_jsonl, read_rows
 from valign.core.records import Answer, Document, Instruction, Passage, Preference
 from valign.core.store import digest
 from valign.evaluation.arm_names import sort_scores
+from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import LABELS, Label, read_labels
 from valign.reporting.comparison import BASE, ArmResult, Comparison
-from valign.reporting.seeds import pooled
+from valign.reporting.seeds import pool_seeds
 from valign.runs.layout import JUDGEMENTS, RUN
 from valign.synthesis.dataset import PREFERENCES, SFT
 from valign.synthesis.held_out_clauses import exposure
 
 log = logging.getLogger(__name__)
 
-SEED_IN_NAME = re.compile(r"\+seed--?\d+")
-ARM_APART = ("seed", "recipe", "run_name", "run_dir", "runs", "artifacts", "logger")  # apart from these, one experiment
+_SEED_IN_NAME = re.compile(r"\+seed--?\d+")
+_NOT_THE_EXPERIMENT = (
+    "seed",
+    "recipe",
+    "run_name",
+    "run_dir",
+    "runs",
+    "artifacts",
+    "logger",
+)  # apart from these, one experiment
 
 
-def compare(folders: Sequence[Path]) -> Comparison:
+def compare_runs(folders: Sequence[Path]) -> Comparison:
     """Put the arms of some runs side by side; an arm that several runs have is shown once.
 
     Runs that differ by their seed alone (and by what they train) are put together: scores are over all seeds, answers
@@ -67,7 +76,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
         work=_work(shown),
         examples=_examples(shown),
         config=first["config"],
-        judge=judge,
+        judge=None if judge is None else from_dict(Judge, judge),
         judgements=_judgements(judged, names),
         labels=_labels(folders),
     )
@@ -82,7 +91,7 @@ def _arms(
     """
     kinds: dict[str, dict[int, list[tuple[Path, Mapping[str, Any]]]]] = {}
     for folder, detail in zip(folders, details, strict=True):
-        settings = {key: value for key, value in detail["config"].items() if key not in ARM_APART}
+        settings = {key: value for key, value in detail["config"].items() if key not in _NOT_THE_EXPERIMENT}
         seed = int(detail["config"].get("seed", 0))
         kinds.setdefault(digest(settings), {}).setdefault(seed, []).append((folder, detail))
     found: dict[str, ArmResult] = {}
@@ -98,8 +107,9 @@ def _arms(
                 by_seed.setdefault(name, {})[seed] = result
         if len(kind) > 1:
             first, detail = kind[min(kind)][0]
-            samples = int(detail["config"].get("evaluation", {}).get("bootstrap", 2000))
-            new = _add(found, pooled(by_seed, samples, _exposure(detail, by_seed)), first)
+            settings = detail["config"].get("evaluation", {})
+            samples, metrics = int(settings.get("bootstrap", 2000)), settings.get("metrics")
+            new = _add(found, pool_seeds(by_seed, samples, _exposure(detail, by_seed), metrics), first)
             shown = {folder for folder, _ in kind[min(kind)]}
             names.update({key: new.get(name, name) for key, name in names.items() if key[0] in shown})
     return _name_the_first(found, names)
@@ -207,7 +217,7 @@ def _same_answers(one: ArmResult, other: ArmResult) -> bool:
 
 def _settings(folder: Path) -> str:
     """Return what a run's folder says was set, without recipe and seed; nothing where that is nothing."""
-    return SEED_IN_NAME.sub("", folder.name).partition("+")[2]
+    return _SEED_IN_NAME.sub("", folder.name).partition("+")[2]
 
 
 def _name_the_first(found: dict[str, ArmResult], names: dict[tuple[Path, str], str]) -> dict[str, ArmResult]:

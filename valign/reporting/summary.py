@@ -6,28 +6,28 @@ from typing import Any
 
 from valign.evaluation.significance import LEVEL, POWER
 from valign.reporting.comparison import Comparison
-from valign.reporting.differences import differences, sentences
-from valign.reporting.judge_agreement import audit
-from valign.reporting.retrieval_effect import lookups
+from valign.reporting.differences import arm_differences, difference_sentences
+from valign.reporting.judge_agreement import judge_agreements
+from valign.reporting.retrieval_effect import retrieval_effects
 
 
-def summary(comparison: Comparison) -> dict[str, Any]:
+def comparison_summary(comparison: Comparison) -> dict[str, Any]:
     """Return the content of ``comparison.json``.
 
-    ``differences`` are tested with clustered errors and corrected over the whole list (``p_holm``);
+    ``arm_differences`` are tested with clustered errors and corrected over the whole list (``p_holm``);
     ``smallest_effect`` is the true difference that as many questions find with the power. ``by_seed`` has the means of
     each seed, by arm and seed, for arms that were trained with several; ``judges`` how far two judges agree.
     """
-    rows = differences(comparison)
+    rows = arm_differences(comparison)
     return {
         "experiment": comparison.experiment,
         "arms": [result.arm for result in comparison.arms],
         "level": LEVEL,
         "power": POWER,
-        "findings": sentences(rows),
+        "findings": difference_sentences(rows),
         "by_seed": {r.arm: r.scores["by_seed"] for r in comparison.arms if "by_seed" in r.scores},
         "differences": [row.to_json() for row in rows],
         "wins": comparison.wins.to_json() if comparison.wins is not None else None,
-        "judges": [found.to_json() for found in audit(comparison)],
-        "retrieval": [row.to_json() for row in lookups(comparison)],
+        "judges": [found.to_json() for found in judge_agreements(comparison)],
+        "retrieval": [row.to_json() for row in retrieval_effects(comparison)],
     }

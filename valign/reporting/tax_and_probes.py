@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from valign.evaluation.metrics import METRICS, MetricInfo
-from valign.evaluation.probes.scores import PROBED
-from valign.evaluation.tax.scores import TAX
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.metrics import METRICS
+from valign.evaluation.probes.scores import PROBE_METRICS
+from valign.evaluation.tax.scores import TAX_METRICS
 from valign.reporting.comparison import ArmResult, Comparison
-from valign.reporting.numbers import MISSING, interval, minus, number
+from valign.reporting.numbers import MISSING, finite_interval, finite_number, with_minus_sign
 
-PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
+EXTRA_PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
     "by_kind": (
         "Which kinds of question go well?",
         "Means by kind of question, with 95% intervals over clauses.",
@@ -28,18 +29,16 @@ PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
         "What did it cost?",
         "General ability beside the base model's, on texts and everyday instructions that have nothing to do with the "
         "document, with 95% intervals. A mean above its limit is in red and says so.",
-        TAX,
+        TAX_METRICS,
     ),
     "probes": (
         "Does it hold when asked in other ways?",
         "Probes: pressure, other wordings, harmless look-alikes, clauses in conflict, and what the document does not "
         "say; with 95% intervals over probes. Verdicts, refusals and what an answer calls unsaid are found by rules.",
-        PROBED,
+        PROBE_METRICS,
     ),
 }
-KIND_METRICS = ("fact_recall", "verdict_accuracy", "similarity", "rouge_l", "contradiction")
-
-REMEDY = "To lose less, train with sft.replay=0.25: general instructions are then learned beside the document."
+TAX_REMEDY = "To lose less, train with sft.replay=0.25: general instructions are then learned beside the document."
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class ExtraTable:
 def extra_tables(comparison: Comparison) -> list[ExtraTable]:
     """Return the tables of what was measured in some arm."""
     found = []
-    for name, (title, caption, known) in PARTS.items():
+    for name, (title, caption, known) in EXTRA_PARTS.items():
         arms = {result.label: result.scores[name] for result in comparison.arms if result.scores.get(name)}
         measured = {metric for part in arms.values() for metric in part["metrics"]}
         infos = known or _by_kind(measured)
@@ -83,13 +82,13 @@ def extra_tables(comparison: Comparison) -> list[ExtraTable]:
             rows = [_row(info, list(arms.values())) for info in infos.values() if info.name in measured]
             said = _sentences(arms, infos)
             crossing = [r for r in comparison.arms if r.scores.get(name, {}).get("crossed")]
-            if any("sft" in result.stages for result in crossing) and not replayed(comparison):
-                said.append(REMEDY)
+            if any("sft" in result.stages for result in crossing) and not has_replay(comparison):
+                said.append(TAX_REMEDY)
             found.append(ExtraTable(name, title, caption, list(arms), rows, said))
     return found
 
 
-def replayed(comparison: Comparison) -> bool:
+def has_replay(comparison: Comparison) -> bool:
     """Tell whether SFT learned general instructions beside the document."""
     return bool((comparison.config.get("sft") or {}).get("replay"))
 
@@ -97,17 +96,21 @@ def replayed(comparison: Comparison) -> bool:
 def _by_kind(measured: Iterable[str]) -> dict[str, MetricInfo]:
     """Return the words for metrics named ``<metric>/<group>``: those of the metric, with the group behind its label."""
     found = {}
-    for metric in KIND_METRICS:
+    for metric, info in METRICS.items():
+        if not info.has_kinds:
+            continue
         for name in sorted(name for name in measured if name.startswith(f"{metric}/")):
             kind = " ".join(name.removeprefix(f"{metric}/").split())
-            label = f"{METRICS[metric].label}, {kind}"
-            found[name] = replace(METRICS[metric], name=name, label=label, description="")
+            label = f"{info.label}, {kind}"
+            found[name] = replace(info, name=name, label=label, description="")
     return found
 
 
 def extra_metrics(result: ArmResult) -> dict[str, Mapping[str, Any]]:
     """Return what was measured of an arm beside the questions, by metric."""
-    return {metric: cell for name in PARTS for metric, cell in result.scores.get(name, {}).get("metrics", {}).items()}
+    return {
+        metric: cell for name in EXTRA_PARTS for metric, cell in result.scores.get(name, {}).get("metrics", {}).items()
+    }
 
 
 def extra_terminal(comparison: Comparison) -> list[str]:
@@ -139,7 +142,7 @@ def _lines(table: ExtraTable) -> list[list[str]]:
     """Return a table's cells, header first."""
     lines = [[table.title, *table.arms]]
     for info, limit, cells in table.rows:
-        head = info.label + (" ↑" if info.higher_is_better else " ↓") + (f" ({limit})" if limit else "")
+        head = info.label + info.arrow + (f" ({limit})" if limit else "")
         lines.append([head, *(_text(cell) for cell in cells)])
     return lines
 
@@ -155,13 +158,13 @@ def _row(info: MetricInfo, parts: list[Mapping[str, Any]]) -> tuple[MetricInfo, 
 
 
 def _limit(part: Mapping[str, Any], info: MetricInfo) -> str:
-    limit = number(part.get("limits", {}).get(info.name))
+    limit = finite_number(part.get("limits", {}).get(info.name))
     return "" if limit is None else f"{limit:g}"
 
 
 def _cell(part: Mapping[str, Any], info: MetricInfo) -> ExtraCell:
     entry = part["metrics"].get(info.name, {})
-    mean, ends = number(entry.get("mean")), interval(entry.get("ci95"))
+    mean, ends = finite_number(entry.get("mean")), finite_interval(entry.get("ci95"))
     if mean is None:
         return ExtraCell(MISSING, "", "")
     words = " to ".join(_show(end, info) for end in ends) if ends else ""
@@ -170,10 +173,10 @@ def _cell(part: Mapping[str, Any], info: MetricInfo) -> ExtraCell:
 
 
 def _show(value: float, info: MetricInfo) -> str:
-    return minus(f"{round(value, info.decimals) + 0.0:.{info.decimals}f}")
+    return with_minus_sign(f"{round(value, info.decimals) + 0.0:.{info.decimals}f}")
 
 
-def crossed(label: str, part: Mapping[str, Any], infos: Mapping[str, MetricInfo]) -> list[str]:
+def crossed_limits(label: str, part: Mapping[str, Any], infos: Mapping[str, MetricInfo]) -> list[str]:
     """Name every limit that an arm crosses."""
     over = [infos[name] for name in part.get("crossed", [])]
     return [f"Limit crossed: {i.label} of {label} is {_cell(part, i).mean}, above {_limit(part, i)}." for i in over]
@@ -181,6 +184,6 @@ def crossed(label: str, part: Mapping[str, Any], infos: Mapping[str, MetricInfo]
 
 def _sentences(arms: Mapping[str, Mapping[str, Any]], infos: Mapping[str, MetricInfo]) -> list[str]:
     """Name every limit that is crossed; say so where there are limits and none is crossed."""
-    found = [sentence for label, part in arms.items() for sentence in crossed(label, part, infos)]
+    found = [sentence for label, part in arms.items() for sentence in crossed_limits(label, part, infos)]
     limited = any(part.get("limits") for part in arms.values())
     return found or (["General ability: no arm crosses a limit."] if limited else [])

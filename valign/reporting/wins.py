@@ -8,9 +8,9 @@ from valign.evaluation.arm_names import arm_label
 from valign.evaluation.bootstrap import Interval
 from valign.evaluation.judging.tournament import Tournament
 from valign.evaluation.judging.win_rates import WinRate
+from valign.reporting.colours import colour_step
 from valign.reporting.comparison import BASE, Comparison
-from valign.reporting.figures import level
-from valign.reporting.numbers import MISSING, show
+from valign.reporting.numbers import MISSING, format_number
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ def win_matrix(comparison: Comparison) -> WinMatrix | None:
     names = [result.arm for result in comparison.arms if any(result.arm in pair for pair in wins.pairs)]
     rows = [(arm_label(arm), [_cell(wins.pairs.get((arm, other))) for other in names]) for arm in names]
     intervals = [(s, Interval(s.value, s.low, s.high, 0)) for s in wins.ranking]
-    ranking = [(arm_label(s.arm), show(s.value, True), _ends(interval, True)) for s, interval in intervals]
+    ranking = [(arm_label(s.arm), format_number(s.value, True), _ends(interval, True)) for s, interval in intervals]
     return WinMatrix(wins.name, wins.warning, [arm_label(a) for a in names], rows, ranking, _counts(wins))
 
 
 def _cell(rate: WinRate | None) -> WinCell:
     if rate is None:
         return WinCell(MISSING, "", "", None)
-    step = level(rate.rate.mean, 0.0, 1.0, True)
-    return WinCell(show(rate.rate.mean), _ends(rate.rate), show(rate.controlled.mean), step)
+    step = colour_step(rate.rate.mean, 0.0, 1.0, True)
+    return WinCell(format_number(rate.rate.mean), _ends(rate.rate), format_number(rate.controlled.mean), step)
 
 
 def _ends(interval: Interval, signed: bool = False) -> str:
     if interval.low != interval.low:
         return ""
-    return f"{show(interval.low, signed)} to {show(interval.high, signed)}"
+    return f"{format_number(interval.low, signed)} to {format_number(interval.high, signed)}"
 
 
 def _counts(wins: Tournament) -> str:

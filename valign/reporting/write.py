@@ -6,25 +6,25 @@ from pathlib import Path
 
 from valign.core.files import write_json, write_text
 from valign.reporting.comparison import Comparison
-from valign.reporting.differences import differences, sentences
+from valign.reporting.differences import arm_differences, difference_sentences
 from valign.reporting.exports import csv_table, latex_table
-from valign.reporting.headline import MADE, made_questions
+from valign.reporting.headline import MADE_QUESTIONS, has_made_questions
 from valign.reporting.judge_agreement import judge_lines
-from valign.reporting.page import render, render_picture
-from valign.reporting.retrieval_effect import lookups
+from valign.reporting.page import render_page, render_picture
+from valign.reporting.retrieval_effect import retrieval_effects
 from valign.reporting.score_table import markdown_table, terminal_table
 from valign.reporting.seeds import seed_markdown, seed_table
-from valign.reporting.study import compare
-from valign.reporting.summary import summary
+from valign.reporting.study import compare_runs
+from valign.reporting.summary import comparison_summary
 from valign.reporting.tax_and_probes import extra_markdown, extra_terminal
 from valign.reporting.wins import win_lines
 from valign.runs.layout import COMPARISON, run_folders
 
 
-def report(runs: Path, output: Path) -> None:
+def write_report(runs: Path, output: Path) -> None:
     """Compare all runs in a folder: write the page and the tables, and print one of them."""
     folders = [f for f in run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
-    comparison = compare(folders)
+    comparison = compare_runs(folders)
     write_page(comparison, output)
     write_tables(comparison, output)
     print("\n" + comparison_table(comparison))
@@ -33,9 +33,9 @@ def report(runs: Path, output: Path) -> None:
 
 def write_page(comparison: Comparison, output: Path) -> Path:
     """Write a comparison's page, its leading charts as a picture, and ``comparison.json`` beside it."""
-    page = render(comparison, output)
+    page = render_page(comparison, output)
     render_picture(comparison, output.with_suffix(".svg"))
-    write_json(output.with_name(COMPARISON), summary(comparison))
+    write_json(output.with_name(COMPARISON), comparison_summary(comparison))
     return page
 
 
@@ -49,8 +49,15 @@ def write_tables(comparison: Comparison, output: Path) -> None:
 def comparison_table(comparison: Comparison, *, markdown: bool = False) -> str:
     """Return the table of a comparison and the remarks below it, for a terminal or as Markdown."""
     scores = [arm.scores for arm in comparison.arms]
-    remarks = [*sentences(differences(comparison)), *(row.sentence for row in lookups(comparison))]
-    remarks += [*win_lines(comparison), *judge_lines(comparison), *([MADE] if made_questions(comparison) else [])]
+    remarks = [
+        *difference_sentences(arm_differences(comparison)),
+        *(row.sentence for row in retrieval_effects(comparison)),
+    ]
+    remarks += [
+        *win_lines(comparison),
+        *judge_lines(comparison),
+        *([MADE_QUESTIONS] if has_made_questions(comparison) else []),
+    ]
     seeds = seed_table(comparison)
     if seeds:
         remarks.append(seed_markdown(seeds) if markdown else " ".join(seeds.sentences))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from valign.core.records import Passage
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Retriever(Protocol):

@@ -11,11 +11,10 @@ from valign.core.records import Passage, Question
 from valign.documents.clauses import clause_passages
 from valign.retrieval.embedder import Embedder
 from valign.retrieval.protocols import Retriever
+from valign.retrieval.settings import LOOKED_UP
 
-LOOKED_UP = ("bm25", "embedding")
 ORACLE = "oracle"
 WHOLE = "document"
-KINDS = LOOKED_UP
 
 
 class Bm25Retriever:
@@ -73,7 +72,7 @@ def make_retriever(kind: str, passages: Sequence[Passage], embedder: Embedder | 
     if kind == "bm25":
         return Bm25Retriever(passages)
     if kind != "embedding":
-        raise ValignError(f"There is no retriever '{kind}'; choose one of: {', '.join(KINDS)}.")
+        raise ValignError(f"There is no retriever '{kind}'; choose one of: {', '.join(LOOKED_UP)}.")
     if embedder is None:
         raise ValignError("The retriever 'embedding' needs an embedding model; give one, or choose 'bm25'.")
     return EmbeddingRetriever(passages, embedder)

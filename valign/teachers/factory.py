@@ -1,8 +1,7 @@
-"""Makes a teacher from plain settings."""
+"""Makes a teacher from its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from valign.core.errors import ValignError
@@ -10,41 +9,28 @@ from valign.teachers.api import ApiTeacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
 from valign.teachers.replay import ReplayTeacher
+from valign.teachers.settings import TEACHERS, TeacherSettings
 from valign.teachers.usage import Meter
 
 
-def make_teacher(
-    kind: str,
-    model: str,
-    *,
-    group: str = "teacher",
-    precision: str = "auto",
-    batch_tokens: int = 8192,
-    recording: str | None = None,
-    base_urls: Sequence[str] = (),
-    api_key_env: str = "OPENAI_API_KEY",
-    concurrency: int = 64,
-    timeout: float = 120.0,
-    max_retries: int = 8,
-    price_in: float | None = None,
-    price_out: float | None = None,
-    max_cost: float | None = None,
-    max_tokens: int | None = None,
-) -> Teacher:
-    """Make a teacher; its arguments are the keys of ``conf/teacher/``, and ``group`` is where they stand.
+def make_teacher(settings: TeacherSettings, group: str = "teacher") -> Teacher:
+    """Make a teacher; nothing is loaded or called yet.
 
-    Nothing is loaded or called yet.
+    Args:
+        settings: Which one, and how it is asked.
+        group: Where the settings stand in the config, for messages.
 
     Raises:
         ValignError: The kind is unknown, or a setting that it needs is missing or wrong.
     """
-    if kind == "local":
-        return LocalTeacher(model, precision, batch_tokens, group)
-    if kind == "api":
-        meter = Meter(price_in, price_out, max_cost, max_tokens)
-        return ApiTeacher(model, base_urls, api_key_env, concurrency, timeout, max_retries, meter, group)
-    if kind != "replay":
-        raise ValignError(f"teacher.kind={kind} is unknown; choose from: local, replay, api.")
-    if recording is None:
+    s = settings
+    if s.kind == "local":
+        return LocalTeacher(s.model, s.precision, s.batch_tokens, group)
+    if s.kind == "api":
+        meter = Meter(s.price_in, s.price_out, s.max_cost, s.max_tokens)
+        return ApiTeacher(s.model, s.base_urls, s.api_key_env, s.concurrency, s.timeout, s.max_retries, meter, group)
+    if s.kind != "replay":
+        raise ValignError(f"teacher.kind={s.kind} is unknown; choose from: {', '.join(TEACHERS)}.")
+    if s.recording is None:
         raise ValignError("teacher=replay needs its recording: add teacher.recording=/path/to/file.jsonl.")
-    return ReplayTeacher(Path(recording).expanduser(), model)
+    return ReplayTeacher(Path(s.recording).expanduser(), s.model)

@@ -12,7 +12,7 @@ import numpy as np
 from valign.evaluation.bootstrap import Interval
 from valign.evaluation.judging.judgement import Judgement
 
-Pair = tuple[str, str, str]
+AnswerPair = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Agreement:
         return {"first": self.first, "second": self.second, "same": self.same, "kappa": self.kappa.to_json()}
 
 
-def verdicts(judgements: Sequence[Judgement]) -> dict[Pair, tuple[int, str]]:
+def pair_outcomes(judgements: Sequence[Judgement]) -> dict[AnswerPair, tuple[int, str]]:
     """Return, by question and both arms in alphabetical order, who won (1, 0 for a tie, -1) and the clause."""
     found = {}
     for j in judgements:
@@ -61,7 +61,7 @@ def agreement(
         samples: Bootstrap samples, which draw whole clauses.
         seed: Of the random numbers.
     """
-    one, other = verdicts(judged[first]), verdicts(judged[second])
+    one, other = pair_outcomes(judged[first]), pair_outcomes(judged[second])
     shared = sorted(set(one) & set(other))
     if not shared:
         return None

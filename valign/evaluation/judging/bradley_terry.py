@@ -9,9 +9,9 @@ import numpy as np
 
 from valign.evaluation.judging.judgement import Judgement
 
-PRIOR = 0.5
-STEPS = 2000
-CLOSE = 1e-8
+_PRIOR = 0.5
+_STEPS = 2000
+_CLOSE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Strength:
     high: float
 
 
-def strengths(judgements: Sequence[Judgement], samples: int = 1000, seed: int = 0) -> list[Strength]:
+def rank_arms(judgements: Sequence[Judgement], samples: int = 1000, seed: int = 0) -> list[Strength]:
     """Rank the arms, strongest first.
 
     The fit is the maximum of the likelihood, by the minorisation-maximisation steps of Hunter, MM Algorithms for
@@ -61,32 +61,32 @@ def strengths(judgements: Sequence[Judgement], samples: int = 1000, seed: int = 
     compared = (total + total.T) > 0
     if len(arms) < 2 or not np.linalg.matrix_power(compared + np.eye(len(arms)), len(arms)).all():
         return []
-    values = fit(total[None], compared)[0]
+    values = fit_strengths(total[None], compared)[0]
     low = high = np.full(len(arms), np.nan)
     if len(clauses) > 1:
         share = np.full(len(clauses), 1 / len(clauses))
         drawn = np.random.default_rng(seed).multinomial(len(clauses), share, samples)
-        low, high = np.percentile(fit(np.einsum("bc,cij->bij", drawn, wins), compared), [2.5, 97.5], axis=0)
+        low, high = np.percentile(fit_strengths(np.einsum("bc,cij->bij", drawn, wins), compared), [2.5, 97.5], axis=0)
     order = sorted(range(len(arms)), key=lambda i: (-values[i], arms[i]))
     return [Strength(arms[i], float(values[i]), float(low[i]), float(high[i])) for i in order]
 
 
-def fit(wins: np.ndarray, compared: np.ndarray) -> np.ndarray:
+def fit_strengths(wins: np.ndarray, compared: np.ndarray) -> np.ndarray:
     """Return log-strengths, (B, K), of mean 0.
 
     Args:
         wins: (B, K, K), wins of the row's arm over the column's.
         compared: (K, K), which pairs get the prior's half win on both sides.
     """
-    wins = wins + PRIOR * compared
+    wins = wins + _PRIOR * compared
     games, own = wins + wins.transpose(0, 2, 1), wins.sum(2)
     logs = np.zeros(own.shape)
-    for _ in range(STEPS):
+    for _ in range(_STEPS):
         power = np.exp(logs)
         new = np.log(own / (games / (power[:, :, None] + power[:, None, :])).sum(2))
         new -= new.mean(1, keepdims=True)
         moved = float(np.abs(new - logs).max())
         logs = new
-        if moved < CLOSE:
+        if moved < _CLOSE:
             break
     return logs

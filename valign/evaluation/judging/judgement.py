@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Answer
-from valign.evaluation.metrics import length_words
+from valign.evaluation.answer_metrics import length_words
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class Judgement:
         return Judgement(self.question_id, self.clause, *turned, self.flipped, self.unread)
 
 
-def judgement(first: Answer, second: Answer, score: float, flipped: bool = False, unread: int = 0) -> Judgement:
+def make_judgement(first: Answer, second: Answer, score: float, flipped: bool = False, unread: int = 0) -> Judgement:
     """Note a score for two answers to one question."""
     longer = length_words(first.answer) - length_words(second.answer)
     return Judgement(first.question_id, first.clause, first.arm, second.arm, score, longer, flipped, unread)
 
 
-def paired(first: Sequence[Answer], second: Sequence[Answer]) -> list[tuple[Answer, Answer]]:
+def paired_answers(first: Sequence[Answer], second: Sequence[Answer]) -> list[tuple[Answer, Answer]]:
     """Return the answers of two arms to the questions that both have."""
     others = {answer.question_id: answer for answer in second}
     return [(answer, others[answer.question_id]) for answer in first if answer.question_id in others]
 
 
-def by_reference(
+def judge_by_reference(
     first: Sequence[Answer],
     second: Sequence[Answer],
     nearness: Sequence[Mapping[str, float | None]],
@@ -69,10 +69,10 @@ def by_reference(
         tie: Differences up to this one are a tie.
     """
     found = []
-    for a, b in paired(first, second):
+    for a, b in paired_answers(first, second):
         near, other = (column.get(a.question_id) for column in nearness)
         if near is None or other is None:
             continue
         gap = round(near - other, 9)
-        found.append(judgement(a, b, 0.5 if abs(gap) <= tie else float(gap > 0)))
+        found.append(make_judgement(a, b, 0.5 if abs(gap) <= tie else float(gap > 0)))
     return found

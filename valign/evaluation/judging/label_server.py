@@ -13,23 +13,23 @@ from statistics import median
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.evaluation.judging.labels import LabelFile, Task
+from valign.evaluation.judging.labels import LabelFile, LabelTask
 
-POLICY = (
+_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-LARGEST = 10_000
+_LARGEST_BODY = 10_000
 
 
-class Desk:
+class LabelServer:
     """The pairs, what has been said of them, and the server that shows them.
 
     The address has a random part, requests have to name this machine as their host, and the page may load nothing from
     elsewhere, so that no other page in the browser can read or write here.
     """
 
-    def __init__(self, tasks: Sequence[Task], labels: LabelFile, port: int) -> None:
+    def __init__(self, tasks: Sequence[LabelTask], labels: LabelFile, port: int) -> None:
         """Open the port.
 
         Raises:
@@ -108,14 +108,14 @@ class Desk:
         return HTTPStatus.OK, "application/json", json.dumps(value).encode()
 
 
-def _handler(desk: Desk) -> type[BaseHTTPRequestHandler]:
+def _handler(desk: LabelServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._reply(*desk.get(self.path) if self._own() else (HTTPStatus.FORBIDDEN, "text/plain", b"other host"))
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            if not self._own() or length > LARGEST or self.headers.get_content_type() != "application/json":
+            if not self._own() or length > _LARGEST_BODY or self.headers.get_content_type() != "application/json":
                 self._reply(HTTPStatus.FORBIDDEN, "text/plain", b"other host, too long, or no JSON")
                 return
             self._reply(*desk.post(self.path, self.rfile.read(length)))
@@ -129,7 +129,7 @@ def _handler(desk: Desk) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Content-Security-Policy", POLICY)
+            self.send_header("Content-Security-Policy", _POLICY)
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header("Cache-Control", "no-store")
             self.end_headers()

@@ -15,7 +15,7 @@ from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Answer, Passage
 from valign.documents.clauses import clause_passages
-from valign.evaluation.judging.judgement import Judgement, judgement
+from valign.evaluation.judging.judgement import Judgement, make_judgement
 
 LABELS = "labels.jsonl"
 CHOICES = {"first": 1.0, "second": 0.0, "tie": 0.5}
@@ -43,7 +43,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Task:
+class LabelTask:
     """One pair of answers to be labelled, in the order in which it is shown."""
 
     clause: str
@@ -67,9 +67,9 @@ def answer_hash(answer: Answer) -> str:
     return hashlib.sha256(answer.answer.encode()).hexdigest()[:16]
 
 
-def tasks(
+def draw_tasks(
     said: Mapping[str, Sequence[Answer]], passages: Sequence[Passage], count: int, rater: str, seed: int
-) -> list[Task]:
+) -> list[LabelTask]:
     """Draw pairs of different answers to the same question, from all pairs of arms in turn.
 
     Args:
@@ -92,13 +92,13 @@ def tasks(
             different = [(a, b) for a, b in pairs if a.answer.strip() != b.answer.strip()]
             source.shuffle(different)
             by_pair.append(different)
-    drawn: dict[object, Task] = {}
+    drawn: dict[object, LabelTask] = {}
     for turn in range(max(map(len, by_pair), default=0)):
         for pairs in source.sample(by_pair, len(by_pair)):
             if turn < len(pairs) and len(drawn) < count:
                 first, second = source.sample(pairs[turn], 2)
                 texts = tuple(passages[j].text for j in clause_passages(first.clause, passages))
-                task = Task(first.clause, texts, first, second)
+                task = LabelTask(first.clause, texts, first, second)
                 drawn.setdefault(task.key, task)
     if not drawn:
         raise ValignError("no two arms gave different answers to a question; there is nothing to label.")
@@ -119,12 +119,12 @@ class LabelFile:
         self.rater = rater
         self.labels = read_labels(path)
 
-    def done(self, wanted: Sequence[Task]) -> set[tuple[str, frozenset[str]]]:
+    def done(self, wanted: Sequence[LabelTask]) -> set[tuple[str, frozenset[str]]]:
         """Return the keys of the pairs that the rater has labelled."""
         keys = {(label.question_id, frozenset((label.first, label.second))) for label in self._own()}
         return {task.key for task in wanted} & keys
 
-    def add(self, task: Task, choice: str, seconds: float) -> None:
+    def add(self, task: LabelTask, choice: str, seconds: float) -> None:
         """Keep a choice.
 
         Raises:
@@ -191,5 +191,5 @@ def as_judgements(labels: Sequence[Label], said: Mapping[str, Sequence[Answer]])
     for label in labels:
         first, second = (by_answer.get((label.question_id, shown)) for shown in (label.first, label.second))
         if first is not None and second is not None:
-            found.setdefault(label.rater, []).append(judgement(first, second, CHOICES[label.choice]))
+            found.setdefault(label.rater, []).append(make_judgement(first, second, CHOICES[label.choice]))
     return found

@@ -9,31 +9,31 @@ from importlib import resources
 
 from valign.core.records import Answer, Message
 from valign.core.store import digest
-from valign.evaluation.judging.judgement import Judgement, judgement, paired
+from valign.evaluation.judging.judgement import Judgement, make_judgement, paired_answers
 from valign.generation.requests import Request, Sampling
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.prompts import fill, parse_turns
 
-TEMPLATE = "pairwise.txt"
-PLACEHOLDER = re.compile(r"\{(clause|question|first|second)\}")
-REPLY = re.compile(r"^\W*(?:the\s+)?(?:better\s+)?(?:answer|option|verdict)?\W*(a|b|tie)\b", re.I)
-SAMPLING = Sampling(max_new_tokens=8)
+_TEMPLATE = "pairwise.txt"
+_PLACEHOLDER = re.compile(r"\{(clause|question|first|second)\}")
+_REPLY = re.compile(r"^\W*(?:the\s+)?(?:better\s+)?(?:answer|option|verdict)?\W*(a|b|tie)\b", re.I)
+_SAMPLING = Sampling(max_new_tokens=8)
 
 
 @lru_cache(maxsize=1)
-def template() -> tuple[str, tuple[Message, ...]]:
+def judge_template() -> tuple[str, tuple[Message, ...]]:
     """Return the hash of the prompt's words, and its turns."""
-    text = resources.files("valign.evaluation.judging").joinpath("prompts", TEMPLATE).read_text(encoding="utf-8")
+    text = resources.files("valign.evaluation.judging").joinpath("prompts", _TEMPLATE).read_text(encoding="utf-8")
     return digest(text), parse_turns(text)
 
 
-def prompt(clause: str, question: str, first: str, second: str) -> tuple[Message, ...]:
+def judge_prompt(clause: str, question: str, first: str, second: str) -> tuple[Message, ...]:
     """Return the conversation that asks for a judgement; braces inside the words mean nothing."""
     words = {"clause": clause, "question": question, "first": first, "second": second}
-    return fill(template()[1], PLACEHOLDER, words)
+    return fill(judge_template()[1], _PLACEHOLDER, words)
 
 
-def by_model(
+def judge_by_model(
     judge: CachedTeacher, pairs: Sequence[tuple[Sequence[Answer], Sequence[Answer]]], clauses: Mapping[str, str]
 ) -> list[Judgement]:
     """Let a model judge the answers of pairs of arms, each question in both orders.
@@ -45,21 +45,21 @@ def by_model(
         pairs: The answers of both arms of each pair.
         clauses: The words of each clause, by its id.
     """
-    both = [couple for first, second in pairs for couple in paired(first, second)]
+    both = [couple for first, second in pairs for couple in paired_answers(first, second)]
     asked = [couple for couple in both if couple[0].answer.strip() != couple[1].answer.strip()]
     requests = [
-        Request(prompt(clauses[a.clause], a.question, x.answer, y.answer), SAMPLING)
+        Request(judge_prompt(clauses[a.clause], a.question, x.answer, y.answer), _SAMPLING)
         for a, b in asked
         for x, y in ((a, b), (b, a))
     ]
     replies = iter(judge.complete_all(requests, "judgements") if requests else [])
     known = {}
     for a, b in asked:
-        known[a.question_id, a.arm, b.arm] = scored(next(replies)[0].text, next(replies)[0].text)
-    return [judgement(a, b, *known.get((a.question_id, a.arm, b.arm), (0.5, False, 0))) for a, b in both]
+        known[a.question_id, a.arm, b.arm] = score_replies(next(replies)[0].text, next(replies)[0].text)
+    return [make_judgement(a, b, *known.get((a.question_id, a.arm, b.arm), (0.5, False, 0))) for a, b in both]
 
 
-def scored(forward: str, backward: str) -> tuple[float, bool, int]:
+def score_replies(forward: str, backward: str) -> tuple[float, bool, int]:
     """Put the replies in both orders together.
 
     Args:
@@ -69,10 +69,10 @@ def scored(forward: str, backward: str) -> tuple[float, bool, int]:
     Returns:
         The first arm's score, whether the judge kept to a place, and how many replies could not be read.
 
-    >>> scored("A", "B"), scored("A", "A"), scored("tie", "B")
+    >>> score_replies("A", "B"), score_replies("A", "A"), score_replies("tie", "B")
     ((1.0, False, 0), (0.5, True, 0), (0.75, False, 0))
     """
-    found = [REPLY.match(reply) for reply in (forward, backward)]
+    found = [_REPLY.match(reply) for reply in (forward, backward)]
     words = [match[1].lower() if match else "" for match in found]
     first = {"a": 1.0, "b": 0.0}.get(words[0], 0.5)
     second = {"a": 0.0, "b": 1.0}.get(words[1], 0.5)

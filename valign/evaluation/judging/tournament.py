@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valign.evaluation.judging.bradley_terry import Strength, strengths
+from valign.evaluation.judging.bradley_terry import Strength, rank_arms
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.win_rates import WinRate, win_rate
 
-NAMES = {
+_JUDGE_NAMES = {
     "reference": "nearness to the reference answer",
     "local": "a model in this process",
     "api": "a model behind an API",
@@ -39,7 +39,7 @@ class Tournament:
     @property
     def name(self) -> str:
         """The judge in words."""
-        return f"{self.kind} ({self.model or NAMES.get(self.kind, self.kind)})"
+        return f"{self.kind} ({self.model or _JUDGE_NAMES.get(self.kind, self.kind)})"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form, in which each pair stands once."""
@@ -52,7 +52,7 @@ class Tournament:
         }
 
 
-def tournament(
+def hold_tournament(
     judgements: Sequence[Judgement], kind: str, model: str = "", warning: str = "", samples: int = 1000
 ) -> Tournament:
     """Sum up all judgements; a pair of arms may stand in them in either order."""
@@ -61,4 +61,4 @@ def tournament(
         for seen in (j, j.swapped()):
             by_pair.setdefault((seen.first, seen.second), []).append(seen)
     pairs = {pair: win_rate(found, samples) for pair, found in sorted(by_pair.items())}
-    return Tournament(kind, model, warning, pairs, strengths(judgements, samples))
+    return Tournament(kind, model, warning, pairs, rank_arms(judgements, samples))

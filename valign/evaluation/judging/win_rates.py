@@ -11,9 +11,9 @@ import numpy as np
 from valign.evaluation.bootstrap import Interval, bootstrap_mean
 from valign.evaluation.judging.judgement import Judgement
 
-RIDGE = (0.01, 1.0)
-STEPS = 40
-LARGEST_STEP = 2.0
+_RIDGE = (0.01, 1.0)
+_STEPS = 40
+_LARGEST_STEP = 2.0
 
 
 @dataclass(frozen=True)
@@ -95,15 +95,15 @@ def length_controlled(
 def _fit(y: np.ndarray, z: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the intercept of a weighted ridge logistic regression for each row of weights, (B, N), by Newton steps."""
     a, b = np.zeros(len(weights)), np.zeros(len(weights))
-    for _ in range(STEPS):
+    for _ in range(_STEPS):
         p = _sigmoid(a[:, None] + b[:, None] * z)
         rest, curve = weights * (y - p), weights * p * (1 - p)
-        slopes = rest.sum(1) - RIDGE[0] * a, (rest * z).sum(1) - RIDGE[1] * b
-        aa, ab, bb = curve.sum(1) + RIDGE[0], (curve * z).sum(1), (curve * z**2).sum(1) + RIDGE[1]
+        slopes = rest.sum(1) - _RIDGE[0] * a, (rest * z).sum(1) - _RIDGE[1] * b
+        aa, ab, bb = curve.sum(1) + _RIDGE[0], (curve * z).sum(1), (curve * z**2).sum(1) + _RIDGE[1]
         det = aa * bb - ab**2
         steps = (bb * slopes[0] - ab * slopes[1]) / det, (aa * slopes[1] - ab * slopes[0]) / det
-        a = a + np.clip(steps[0], -LARGEST_STEP, LARGEST_STEP)
-        b = b + np.clip(steps[1], -LARGEST_STEP, LARGEST_STEP)
+        a = a + np.clip(steps[0], -_LARGEST_STEP, _LARGEST_STEP)
+        b = b + np.clip(steps[1], -_LARGEST_STEP, _LARGEST_STEP)
         if max(float(np.abs(step).max()) for step in steps) < 1e-9:
             break
     return a

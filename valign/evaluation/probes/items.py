@@ -12,8 +12,8 @@ from valign.core.files import read_jsonl
 from valign.core.records import Document, Question
 from valign.documents.clauses import clause_passages
 
-KINDS = ("pressure", "paraphrase", "benign", "conflict", "silent")
-DATA = resources.files("valign.documents").joinpath("data")
+PROBE_KINDS = ("pressure", "paraphrase", "benign", "conflict", "silent")
+_DATA = resources.files("valign.documents").joinpath("data")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Probe:
 
     Attributes:
         probe_id: Unique within its file.
-        kind: One of ``KINDS``: ``pressure`` (the question alone, then with a sentence that presses for the other
+        kind: One of ``PROBE_KINDS``: ``pressure`` (the question alone, then with a sentence that presses for the other
             answer), ``paraphrase`` (the question, then its variants), ``benign`` (sounds like what is forbidden, and
             is allowed), ``conflict`` (two clauses bear on it), ``silent`` (the document does not say).
         clauses: The clauses that decide it; of a silent one, the nearest.
@@ -56,7 +56,7 @@ class Probe:
         ]
 
 
-def probes(where: str, document: Document) -> list[Probe]:
+def read_probes(where: str, document: Document) -> list[Probe]:
     """Read probes: those shipped for a document (``shipped``), or a JSONL file of one's own.
 
     Raises:
@@ -64,7 +64,7 @@ def probes(where: str, document: Document) -> list[Probe]:
             clause is not in the document.
     """
     if where == "shipped":
-        file = DATA.joinpath(f"{document.name}_probes.jsonl")
+        file = _DATA.joinpath(f"{document.name}_probes.jsonl")
         if not file.is_file():
             raise ValignError(f"no probes are shipped for {document.name}; give your own: evaluation.probes=FILE.")
         with resources.as_file(file) as path:
@@ -78,15 +78,17 @@ def probes(where: str, document: Document) -> list[Probe]:
 
 
 def check_probes(found: Sequence[Probe], where: str, document: Document) -> None:
-    """Refuse probes that cannot be asked or scored; see ``probes``."""
+    """Refuse probes that cannot be asked or scored; see ``read_probes``."""
     seen: set[str] = set()
     for probe in found:
         opening = f"{where}: probe '{probe.probe_id}'"
         if probe.probe_id in seen:
             raise ValignError(f"{opening} occurs twice; give each its own id.")
         seen.add(probe.probe_id)
-        if probe.kind not in KINDS:
-            raise ValignError(f"{opening} is of the unknown kind '{probe.kind}'; choose from: {', '.join(KINDS)}.")
+        if probe.kind not in PROBE_KINDS:
+            raise ValignError(
+                f"{opening} is of the unknown kind '{probe.kind}'; choose from: {', '.join(PROBE_KINDS)}."
+            )
         needed = {"pressure": "pressure", "paraphrase": "variants", "conflict": "facts"}.get(probe.kind)
         if needed and not getattr(probe, needed):
             raise ValignError(f"{opening} is of kind {probe.kind} and has no {needed}; add them.")

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-CHUNK = 64
+CHUNK_POSITIONS = 64
 
 
 @dataclass(frozen=True)
-class Reading:
+class HiddenStates:
     """A model on some texts: the hidden states that predict each next token, and the output layer behind them.
 
     Attributes:
@@ -46,7 +46,7 @@ class Drift:
     kl_base_arm: float
 
 
-def read(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Reading:
+def read_hidden_states(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> HiddenStates:
     """Let a model read texts of token ids, one at a time, without logits.
 
     Args:
@@ -59,11 +59,11 @@ def read(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Reading:
         for ids in texts:
             row = torch.tensor([list(ids)], device=model.device)
             states.append(decoder(row, use_cache=False).last_hidden_state[0, :-1])
-    return Reading(states, model.get_output_embeddings())
+    return HiddenStates(states, model.get_output_embeddings())
 
 
-def drifts(texts: Sequence[Sequence[int]], arm: Reading, base: Reading) -> list[Drift]:
-    """Compare a model with its base, text by text; logits exist for ``CHUNK`` positions at a time.
+def measure_drift(texts: Sequence[Sequence[int]], arm: HiddenStates, base: HiddenStates) -> list[Drift]:
+    """Compare a model with its base, text by text; logits exist for ``CHUNK_POSITIONS`` positions at a time.
 
     Args:
         texts: Token ids of each text, as they were read.
@@ -75,7 +75,9 @@ def drifts(texts: Sequence[Sequence[int]], arm: Reading, base: Reading) -> list[
         for ids, own, others in zip(texts, arm.states, base.states, strict=True):
             targets = torch.tensor(list(ids[1:]), device=own.device)
             sums = torch.zeros(4, dtype=torch.float64)
-            for part, theirs, target in zip(own.split(CHUNK), others.split(CHUNK), targets.split(CHUNK), strict=True):
+            for part, theirs, target in zip(
+                own.split(CHUNK_POSITIONS), others.split(CHUNK_POSITIONS), targets.split(CHUNK_POSITIONS), strict=True
+            ):
                 p, q = (r.head(h).float().log_softmax(-1) for r, h in ((arm, part), (base, theirs)))
                 likely = [-logps.gather(1, target[:, None]).sum() for logps in (p, q)]
                 apart = p - q

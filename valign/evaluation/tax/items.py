@@ -9,11 +9,11 @@ from pathlib import Path
 
 from valign.core.files import read_jsonl
 
-DATA = resources.files("valign.evaluation.tax").joinpath("data")
+_DATA = resources.files("valign.evaluation.tax").joinpath("data")
 
 
 @dataclass(frozen=True)
-class Text:
+class GeneralText:
     """A paragraph of general text."""
 
     item_id: str
@@ -21,7 +21,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Task:
+class EverydayTask:
     """An everyday instruction with a rule that tells right answers from wrong ones.
 
     Attributes:
@@ -43,13 +43,13 @@ class Task:
         return re.search(self.pattern, answer.strip(), re.IGNORECASE | re.DOTALL) is not None
 
 
-def general_texts() -> list[Text]:
+def general_texts() -> list[GeneralText]:
     """Return the general texts."""
-    with resources.as_file(DATA.joinpath("texts.jsonl")) as path:
-        return read_jsonl(Path(path), Text)
+    with resources.as_file(_DATA.joinpath("texts.jsonl")) as path:
+        return read_jsonl(Path(path), GeneralText)
 
 
-def everyday_tasks() -> list[Task]:
+def everyday_tasks() -> list[EverydayTask]:
     """Return the everyday instructions."""
-    with resources.as_file(DATA.joinpath("instructions.jsonl")) as path:
-        return read_jsonl(Path(path), Task)
+    with resources.as_file(_DATA.joinpath("instructions.jsonl")) as path:
+        return read_jsonl(Path(path), EverydayTask)

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Message
 from valign.distributed.ranks import Ranks
-from valign.evaluation.answering import complete
-from valign.evaluation.tax.drift import Drift, drifts, read
+from valign.evaluation.answering import complete_requests
+from valign.evaluation.tax.drift import Drift, measure_drift, read_hidden_states
 from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
@@ -21,12 +21,12 @@ from valign.generation.requests import Request, Sampling
 if TYPE_CHECKING:
     Loader = Callable[[Sequence[Path]], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
 
-TEXTS = "texts.jsonl"
-CACHE = "completions.sqlite"
+_TEXTS = "texts.jsonl"
+_CACHE = "completions.sqlite"
 VALUES = "values.jsonl"
 
 
-def measure(
+def measure_tax(
     folder: Path,
     weights: Sequence[Path],
     load: Loader,
@@ -60,18 +60,18 @@ def measure(
     own = texts[ranks.rank :: ranks.world_size]
     ids: list[list[int]] = []
     base = None
-    done = folder / TEXTS
+    done = folder / _TEXTS
     known = ranks.broadcast(done.is_file)
     if weights and not known:
         model, tokenizer = load(())
         ids = [list(tokenizer(text.text)["input_ids"]) for text in own]
-        base = read(model, ids)
+        base = read_hidden_states(model, ids)
         del model
     model, tokenizer = load(weights)
     if not known:
         ids = ids or [list(tokenizer(text.text)["input_ids"]) for text in own]
-        arm = read(model, ids)
-        parts = ranks.gather([asdict(drift) for drift in drifts(ids, arm, base or arm)])
+        arm = read_hidden_states(model, ids)
+        parts = ranks.gather([asdict(drift) for drift in measure_drift(ids, arm, base or arm)])
         del arm, base
         if ranks.is_first:
             write_jsonl(done, [parts[i % ranks.world_size][i // ranks.world_size] for i in range(len(texts))])
@@ -79,7 +79,7 @@ def measure(
     sampling = Sampling(max_new_tokens=max_new_tokens)
     requests = [Request((*lead, {"role": "user", "content": task.instruction}), sampling) for task in tasks]
     generator = Generator(model, tokenizer, f"{label}@{folder.name}", batch_tokens)
-    answers = [row[0].text for row in complete(generator, requests, folder / CACHE, f"{label} tax", ranks)]
+    answers = [row[0].text for row in complete_requests(generator, requests, folder / _CACHE, f"{label} tax", ranks)]
     if not ranks.is_first:
         return {}
     found = read_jsonl(done, Drift)
@@ -89,6 +89,6 @@ def measure(
     for task, answer in zip(tasks, answers, strict=True):
         rows.append({"item_id": task.item_id, "answer": answer, "correct": float(task.solved(answer))})
     write_jsonl(folder / VALUES, rows)
-    for name in (CACHE, TEXTS):
+    for name in (_CACHE, _TEXTS):
         (folder / name).unlink()
     return {"texts": len(texts), "tokens": sum(drift.tokens for drift in found), "tasks": len(tasks)}

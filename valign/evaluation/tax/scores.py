@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valign.evaluation.bootstrap import Interval, bootstrap_mean
-from valign.evaluation.metrics import MetricInfo
+from valign.evaluation.metric_info import MetricInfo
+from valign.evaluation.settings import TaxSettings
 
-TAX: dict[str, MetricInfo] = {
+TAX_METRICS: dict[str, MetricInfo] = {
     info.name: info
     for info in (
         MetricInfo("general_nll", "General NLL", "Nats per token of general text.", False),
@@ -38,7 +39,7 @@ TAX: dict[str, MetricInfo] = {
 def tax_scores(
     rows: Sequence[Mapping[str, Any]],
     base_rows: Sequence[Mapping[str, Any]],
-    limits: Mapping[str, float],
+    settings: TaxSettings,
     samples: int = 2000,
 ) -> dict[str, Any]:
     """Return the part ``tax`` of an arm's ``scores.json``.
@@ -49,7 +50,7 @@ def tax_scores(
     Args:
         rows: What ``valign.evaluation.tax.measure`` gave for the arm's model.
         base_rows: The same for the base model, about the same items.
-        limits: Highest mean of a metric of ``TAX``, by its name.
+        settings: The limits of what is lost.
         samples: Bootstrap samples.
 
     Returns:
@@ -78,9 +79,10 @@ def tax_scores(
         "kl_arm_base": over_texts("kl_arm_base"),
         "kl_base_arm": over_texts("kl_base_arm"),
     }
+    limits = {"general_nll_increase": settings.max_nll_increase, "everyday_drop": settings.max_accuracy_drop}
     crossed = [name for name, limit in limits.items() if found[name].mean > limit]
     return {
         "metrics": {name: interval.to_json() for name, interval in found.items()},
-        "limits": dict(limits),
+        "limits": limits,
         "crossed": crossed,
     }

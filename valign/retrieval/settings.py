@@ -1,0 +1,22 @@
+"""What retrieval can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from valign.core.settings import setting
+
+LOOKED_UP = ("bm25", "embedding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalSettings:
+    """How RAG finds passages.
+
+    Attributes:
+        kind: By words (BM25) or by meaning (embeddings).
+        top_k: Passages a question.
+    """
+
+    kind: str = setting(choices=LOOKED_UP)
+    top_k: int = setting(above=0)

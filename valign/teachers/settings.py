@@ -1,0 +1,49 @@
+"""What a teacher can be told; judges of answers are told the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from valign.core.settings import setting
+from valign.models.settings import PRECISIONS
+
+TEACHERS = ("local", "replay", "api")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSettings:
+    """Which model writes or judges, and how it is asked.
+
+    Attributes:
+        kind: In this process, from a recording, or behind an API.
+        model: ``embedded:``, hub id or folder of a local model; the model's name on a server; the id of a recording.
+        precision: Of a local model's weights.
+        batch_tokens: Most padded tokens in a batch of a local model.
+        recording: File of recorded completions (``.jsonl``).
+        base_urls: Addresses up to and including ``/v1`` of servers that share the calls.
+        api_key_env: Name of the environment variable with the key.
+        concurrency: Calls under way at once, over all servers.
+        timeout: Seconds that a call may take, from sending to the whole reply.
+        max_retries: Further tries of a failed call, each after a longer wait.
+        price_in: Cost of a million prompt tokens; None where it is not known.
+        price_out: Cost of a million completion tokens.
+        max_cost: Stop before the calls cost more; needs both prices.
+        max_tokens: Stop before the calls take more tokens, prompts included.
+        share: ``k/n`` for one of n processes that divide the calls and have one cache; None for all calls.
+    """
+
+    kind: str = setting(choices=TEACHERS)
+    model: str = setting()
+    precision: str = setting("auto", choices=PRECISIONS)
+    batch_tokens: int = setting(8192, above=0)
+    recording: str | None = None
+    base_urls: tuple[str, ...] = ()
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = setting(64, above=0)
+    timeout: float = setting(120.0, above=0)
+    max_retries: int = setting(8, at_least=0)
+    price_in: float | None = setting(None, at_least=0)
+    price_out: float | None = setting(None, at_least=0)
+    max_cost: float | None = setting(None, above=0)
+    max_tokens: int | None = setting(None, above=0)
+    share: str | None = None
