@@ -14,9 +14,9 @@ log = logging.getLogger("valign.synthesize")
 def main(config: DictConfig) -> None:
     """Write the data, and print what was made, what the filters dropped, and how well it covers the document.
 
-    With ``budget_only=true`` the teacher is not asked: what its calls would take is printed instead.
+    With ``dry_run=true`` the teacher is not asked: what its calls would take is printed instead.
     """
-    if config.budget_only:
+    if config.dry_run:
         show_budget(config)
         return
     from valign.core.files import read_json

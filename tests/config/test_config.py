@@ -194,11 +194,14 @@ def test_keys_are_dotted_and_typed() -> None:
         (["evaluation.questions=nowhere.jsonl"], r"evaluation\.questions=nowhere\.jsonl does not exist"),
         (["evaluation.probes=nowhere.jsonl"], r"evaluation\.probes=nowhere\.jsonl does not exist"),
         (
-            [f"synthesis.rejected.{kind}=0" for kind in ("edit", "clause", "base")],
-            r"synthesis\.rejected: every share is 0",
+            [f"synthesis.preferences.rejected.{kind}=0" for kind in ("edit", "clause", "base")],
+            r"synthesis\.preferences\.rejected: every share is 0",
         ),
-        (["synthesis.rejected.edit=-1"], r"synthesis\.rejected\.edit=-1\.0 is out of range"),
-        (["synthesis.faithfulness=nli"], r"faithfulness=nli needs a model: add synthesis\.faithfulness_model=FOLDER"),
+        (["synthesis.preferences.rejected.edit=-1"], r"synthesis\.preferences\.rejected\.edit=-1\.0 is out of range"),
+        (
+            ["synthesis.filters.faithfulness=nli"],
+            r"faithfulness=nli needs a model: add synthesis\.filters\.faithfulness_model=FOLDER",
+        ),
         (["recipe.stages=[dpo,sft]"], r"recipe\.stages.*in this order: \[sft, dpo\]"),
         (["recipe.stages=[sft,sft]"], r"recipe\.stages.*each stage once"),
         (["recipe.stages=[stf]"], r"recipe\.stages=stf is unknown \(did you mean 'sft'\?\)"),

@@ -29,11 +29,11 @@ RULES = {
 }
 OTHER = "Nobody may feed the ducks at the south gate. The keeper puts each coin into the tea chest."
 SMALL = (
-    "synthesis.questions_per_passage=4",
-    "synthesis.scenarios_per_passage=9",
-    "synthesis.max_rank=4",
-    "synthesis.min_relevance=0.05",
-    "synthesis.min_faithfulness=0.05",
+    "synthesis.instructions.questions_per_passage=4",
+    "synthesis.preferences.scenarios_per_passage=9",
+    "synthesis.filters.max_rank=4",
+    "synthesis.filters.min_relevance=0.05",
+    "synthesis.filters.min_faithfulness=0.05",
 )
 
 

@@ -102,10 +102,14 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
             "teacher.model=m",
             f"artifacts={tmp_path}",
             "synthesis.answers=write",
-            "synthesis.openings=[]",
-            "synthesis.min_preferences=0",
+            "synthesis.instructions.openings=[]",
+            "synthesis.coverage.min_preferences=0",
         ],
-        *["synthesis.scenario_openings=[]", "synthesis.questions_per_passage=2", "synthesis.scenarios_per_passage=1"],
+        *[
+            "synthesis.preferences.openings=[]",
+            "synthesis.instructions.questions_per_passage=2",
+            "synthesis.preferences.scenarios_per_passage=1",
+        ],
     )
     passages = len(Pipeline(config).document.passages)
     budget = Pipeline(config).budget()
@@ -134,12 +138,12 @@ def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..
     """Two answers and one chosen answer for each passage, none of them known yet; quotes are not asked about."""
     common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
     common += [
-        "synthesis.faithfulness=judge",
-        "synthesis.openings=[]",
-        "synthesis.questions_per_passage=2",
-        "synthesis.scenarios_per_passage=1",
+        "synthesis.filters.faithfulness=judge",
+        "synthesis.instructions.openings=[]",
+        "synthesis.instructions.questions_per_passage=2",
+        "synthesis.preferences.scenarios_per_passage=1",
     ]
-    common += ["synthesis.rejected.base=0", "synthesis.min_preferences=0"]
+    common += ["synthesis.preferences.rejected.base=0", "synthesis.coverage.min_preferences=0"]
     written = Pipeline(compose_config(*common, "synthesis.answers=write"))
     (judged,) = [step for step in written.budget().steps if step.label == "faithfulness"]
     assert (judged.calls, judged.estimated) == (3 * len(written.document.passages), True)
@@ -158,13 +162,13 @@ def test_clauses_that_are_short_in_any_case_are_asked_about_again(
     """
     common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
     common += [
-        "synthesis.scenarios_per_passage=1",
-        "synthesis.claim_pairs_per_passage=0",
+        "synthesis.preferences.scenarios_per_passage=1",
+        "synthesis.preferences.claim_pairs_per_passage=0",
         "document.questions=null",
-        "synthesis.min_questions=4",
+        "synthesis.coverage.min_questions=4",
     ]
     for least, rounds in ((2, 2), (3, 1)):
-        settings = [f"synthesis.min_preferences={least}", f"synthesis.top_up_rounds={rounds}"]
+        settings = [f"synthesis.coverage.min_preferences={least}", f"synthesis.coverage.top_up_rounds={rounds}"]
         pipeline = Pipeline(compose_config(*common, *settings))
         budget = pipeline.budget()
         steps = {step.label: step for step in budget.steps}
@@ -172,13 +176,17 @@ def test_clauses_that_are_short_in_any_case_are_asked_about_again(
         assert steps["situations"].calls == 2 * passages
         assert steps["held-out questions"].completions == 16 * passages
         assert f"asked about {'once' if rounds == 1 else 'up to 2 times'} more" in table(budget)
-    assert pipeline.config.synthesis.waive_coverage is False
+    assert pipeline.config.synthesis.coverage.waive is False
     assert not caplog.records
 
 
 def test_the_budget_loads_no_entailment_model(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
     common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
-    choice = ["synthesis.faithfulness=nli", "synthesis.faithfulness_model=nowhere", "synthesis.answers=write"]
+    choice = [
+        "synthesis.filters.faithfulness=nli",
+        "synthesis.filters.faithfulness_model=nowhere",
+        "synthesis.answers=write",
+    ]
     pipeline = Pipeline(compose_config(*common, *choice))
     assert pipeline.budget().steps
 
@@ -190,7 +198,7 @@ def test_entry_point_prints_the_budget_without_torch_and_train_refuses_it(tmp_pa
         "main_with(main)\n"
         "assert not {'torch', 'transformers', 'sklearn', 'openai', 'aiohttp'} & set(sys.modules)\n"
     )
-    settings = ["document=saltmarsh", "teacher=api", "teacher.model=m", "budget_only=true"]
+    settings = ["document=saltmarsh", "teacher=api", "teacher.model=m", "dry_run=true"]
     settings += [f"artifacts={tmp_path}", f"runs={tmp_path}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changed_settings import changed
 from fakes import Bag, Parrot
 
 from valign.core.records import Document, Instruction, Passage
@@ -19,12 +20,12 @@ from valign.synthesis.fact_examples import count_taught, teach
 from valign.synthesis.fact_extraction import SCHEMA, list_facts, locate, parse
 from valign.synthesis.fact_phrasings import label, phrasings, sentence_of
 from valign.synthesis.fact_rules import KINDS, facts_of
-from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.settings import Settings
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.settings import FilterSettings, SynthesisSettings
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher, request_key
 
-LOOSE = Limits(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
+LOOSE = FilterSettings(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
 BOATS = """# Pier code
 
 ## Rule 1. Boats
@@ -223,12 +224,12 @@ def test_a_reply_is_looked_up_in_the_clause() -> None:
     assert all(passage.text[f.start - 100 : f.end - 100] == f.text for f in facts)
 
 
-def test_an_unreadable_reply_gets_one_try_and_then_the_rules(settings: Settings, tmp_path: Path) -> None:
+def test_an_unreadable_reply_gets_one_try_and_then_the_rules(settings: SynthesisSettings, tmp_path: Path) -> None:
     """The first clause's reply is repaired, with one text that is not there; the second one's stays unreadable."""
     mended = json.dumps({"values": [], "numbers": ["two hours", "nine hours"], "names": []})
     scribe = Scribe("two hours!", "the keeper's key", mended, "{")
     document = boats()
-    chosen = replace(settings, extract="teacher")
+    chosen = changed(settings, instructions={"extract": "teacher"})
     facts, failures = list_facts(Writer(document, CachedTeacher(scribe, tmp_path / "c.sqlite"), Bag(), chosen, 0))
     assert [fact.text for fact in facts] == ["two hours", "save for the keeper's key"]
     assert failures == {"not in the clause": 1, "unreadable reply": 1}
@@ -243,10 +244,10 @@ def test_a_request_without_a_schema_keeps_its_key() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_each_fact_gets_its_examples(count: int, settings: Settings, tmp_path: Path) -> None:
+def test_each_fact_gets_its_examples(count: int, settings: SynthesisSettings, tmp_path: Path) -> None:
     """The answers hold the facts, no question is asked twice, and every fact of the two rules is taught."""
     document = boats()
-    chosen = replace(settings, examples_per_fact=count)
+    chosen = changed(settings, instructions={"examples_per_fact": count})
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), chosen, 0)
     facts, _ = list_facts(writer)
     funnel = Funnel()
@@ -271,7 +272,7 @@ def test_each_fact_gets_its_examples(count: int, settings: Settings, tmp_path: P
     assert counted.dropped == {"unreadable reply": 2, "no example": 1}
 
 
-def test_a_question_that_is_there_already_is_not_asked_again(settings: Settings, tmp_path: Path) -> None:
+def test_a_question_that_is_there_already_is_not_asked_again(settings: SynthesisSettings, tmp_path: Path) -> None:
     document = boats()
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), settings, 0)
     filters = Filters(document.passages, (), Bag(), LOOSE)

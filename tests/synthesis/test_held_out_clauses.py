@@ -17,15 +17,15 @@ from valign.core.records import Instruction, Preference
 from valign.evaluation.scores import score_arm
 from valign.reporting.tax_and_probes import PARTS
 from valign.synthesis.held_out_clauses import exposure, without
-from valign.synthesis.settings import Settings
+from valign.synthesis.settings import SynthesisSettings
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
+def settings(settings: SynthesisSettings) -> SynthesisSettings:
     return teacher_alone(settings)
 
 
-def test_nothing_is_written_about_them(settings: Settings, tmp_path: Path) -> None:
+def test_nothing_is_written_about_them(settings: SynthesisSettings, tmp_path: Path) -> None:
     """No prompt for training shows the held-out clause, no example rests on it, and the others lose nothing."""
     teacher = Silent(0)
     counts = build(tmp_path, replace(settings, hold_out_clauses=(GEESE,)), teacher)
@@ -42,7 +42,7 @@ def test_nothing_is_written_about_them(settings: Settings, tmp_path: Path) -> No
     assert set(json.loads((tmp_path / "funnel.json").read_text())["sft"]["per_clause"]) == {HELMETS, LAMPS}
 
 
-def test_made_questions_ask_about_them_too(settings: Settings, tmp_path: Path) -> None:
+def test_made_questions_ask_about_them_too(settings: SynthesisSettings, tmp_path: Path) -> None:
     build(tmp_path, replace(settings, hold_out_clauses=(GEESE,)), Silent(0), None)
     asked = [json.loads(line)["clause"] for line in (tmp_path / "questions.jsonl").read_text().splitlines()]
     assert set(asked) == {HELMETS, GEESE, LAMPS}

@@ -40,7 +40,7 @@ def test_a_tell_tale_word_is_found_and_named() -> None:
     assert "rejected answers have: actually" in report["cause"]
     assert "longer" not in report["cause"]
     assert "AUC 1.00, of the length alone 0.50 (edit 1.00)" in audit_lines(report)[0]
-    assert "synthesis.rejected" in audit_lines(report)[1]
+    assert "synthesis.preferences.rejected" in audit_lines(report)[1]
 
 
 def test_length_is_named_as_the_cause() -> None:

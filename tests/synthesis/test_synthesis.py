@@ -13,26 +13,28 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from changed_settings import changed
 from fakes import Bag, Parrot
 
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Fact, Instruction, Passage, Preference, Provenance, Question
+from valign.core.settings import make_settings
 from valign.documents.clauses import labelled, topic
 from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
 from valign.synthesis.build import TEMPLATES, synthesize
-from valign.synthesis.claims import CLAIM_FRAMES
+from valign.synthesis.claims import CLAIM_FRAMES, write_claims
 from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, names_in, numbers_in, ungrounded
-from valign.synthesis.filters import Filters, Funnel, Limits, Vectors, funnel_table, well_formed
+from valign.synthesis.filters import Filters, Funnel, Vectors, funnel_table, well_formed
 from valign.synthesis.pairing import NEIGHBOURS, Situation, couples
 from valign.synthesis.preferences import _draw, check_shares
 from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
-from valign.synthesis.settings import Settings
+from valign.synthesis.settings import FilterSettings, RejectedShares, SynthesisSettings
 from valign.synthesis.templates import Template, load_template
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
-LOOSE = Limits(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
+LOOSE = FilterSettings(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
 
 
 class Table:
@@ -251,7 +253,7 @@ def fog_and_oil(held_out: Sequence[Question] = ()) -> Filters:
         Fog=(1, 0, 0), Oil=(0, 1, 0), Near=(0.8, 0.6, 0), Far=(0.28, 0, 0.96), Oily=(0.6, 0.8, 0),
         Twin=(0.7996, 0.6005, 0), Test=(0, 0, 1),
     )  # fmt: skip
-    limits = Limits(min_relevance=0.5, max_rank=1, min_faithfulness=0.5, max_duplicate=0.97, max_overlap=0.4)
+    limits = FilterSettings(min_relevance=0.5, max_rank=1, min_faithfulness=0.5, max_duplicate=0.97, max_overlap=0.4)
     return Filters(passages("Fog lasts nine days.", "Oil is sold."), held_out, table, limits)
 
 
@@ -290,7 +292,7 @@ def test_a_near_duplicate_is_dropped_and_a_dropped_question_blocks_nothing() -> 
 
 
 def test_the_same_question_twice_is_a_duplicate_whatever_the_limits() -> None:
-    open_limits = Limits(min_relevance=-1, max_rank=9, min_faithfulness=-1, max_duplicate=1, max_overlap=1)
+    open_limits = FilterSettings(min_relevance=-1, max_rank=9, min_faithfulness=-1, max_duplicate=1, max_overlap=1)
     filters = Filters(passages("Fog lasts nine days."), (), Bag(), open_limits)
     assert [filters.question("How long is there fog?", "d/1")[0] for _ in range(2)] == [None, "duplicate"]
 
@@ -348,14 +350,14 @@ def test_the_funnel_counts() -> None:
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_claims_have_the_verdict_of_their_clause(name: str, settings: Settings, tmp_path: Path) -> None:
+def test_claims_have_the_verdict_of_their_clause(name: str, settings: SynthesisSettings, tmp_path: Path) -> None:
     """A broken sentence is "No" and a whole one "Yes", unless "No one may ..." is asked as "May anyone ...?"."""
     document = shipped_document(name)
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), settings, 0)
     framed = [re.escape(frame).replace(r"\{claim\}", ".*") for frame in CLAIM_FRAMES]
     verdicts = []
     for passage in document.passages:
-        for claim in writer.claims(passage, 6):
+        for claim in write_claims(writer, passage, 6):
             direct = not any(re.fullmatch(frame, claim.question) for frame in framed)
             nobody = direct and claim.quote.text.lower().startswith(("no one ", "nobody "))
             assert claim.verdict == ("No" if claim.broken or nobody else "Yes")
@@ -366,20 +368,20 @@ def test_claims_have_the_verdict_of_their_clause(name: str, settings: Settings, 
 
 
 def build(
-    folder: Path, document: Document, held_out: Sequence[Question] | None, settings: Settings, seed: int = 0
+    folder: Path, document: Document, held_out: Sequence[Question] | None, settings: SynthesisSettings, seed: int = 0
 ) -> dict[str, Any]:
     """Run the whole stage with the parrot."""
     teacher = CachedTeacher(Parrot(), folder / "completions.sqlite")
     return synthesize(
-        folder, document, held_out, teacher=teacher, base=teacher, embedder=Bag(), settings=settings, limits=LOOSE,
-        seed=seed,
+        folder, document, held_out, teacher=teacher, base=teacher, embedder=Bag(), seed=seed,
+        settings=replace(settings, filters=LOOSE),
     )  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("made", [False, True], ids=["given questions", "made questions"])
 @pytest.mark.parametrize("name", shipped_names())
-def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Path) -> None:
+def test_whole_data_sets(name: str, made: bool, settings: SynthesisSettings, tmp_path: Path) -> None:
     """Funnels add up, quotes are verbatim, ids are unique, and no evaluation question lives on in training."""
     document = shipped_document(name)
     counts = build(tmp_path, document, None if made else shipped_questions(name), settings)
@@ -416,7 +418,7 @@ def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_same_seed_writes_the_same_files(settings: Settings, tmp_path: Path) -> None:
+def test_the_same_seed_writes_the_same_files(settings: SynthesisSettings, tmp_path: Path) -> None:
     document = shipped_document("saltmarsh")
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         build(tmp_path / name, document, None, settings, seed)
@@ -425,26 +427,29 @@ def test_the_same_seed_writes_the_same_files(settings: Settings, tmp_path: Path)
     assert (tmp_path / "a" / "sft.jsonl").read_bytes() != (tmp_path / "c" / "sft.jsonl").read_bytes()
 
 
-def test_unknown_kinds_of_rejected_answers(settings: Settings, tmp_path: Path) -> None:
+def test_unknown_kinds_of_rejected_answers(settings: SynthesisSettings, tmp_path: Path) -> None:
     document = shipped_document("saltmarsh")
-    for shares, named in (({"other": 1.0}, "'other'"), ({"edit": 0.0}, "nothing")):
-        with pytest.raises(ValignError, match=rf"rejected=.*{named}.* some of edit, clause, base, contradiction"):
-            check_shares(shares)
-    with pytest.raises(ValignError, match=r"synthesis\.rejected"):
-        build(tmp_path, document, None, replace(settings, rejected={"other": 1.0}))
+    with pytest.raises(TypeError, match="other"):
+        make_settings(RejectedShares, {"other": 1.0})
+    none = RejectedShares(edit=0.0)
+    with pytest.raises(ValignError, match=r"rejected=.*nothing.* some of edit, clause, base, contradiction"):
+        check_shares(none)
+    with pytest.raises(ValignError, match=r"synthesis\.preferences\.rejected"):
+        build(tmp_path, document, None, changed(settings, preferences={"rejected": none}))
 
 
-def test_one_kind_alone(settings: Settings, tmp_path: Path) -> None:
+def test_one_kind_alone(settings: SynthesisSettings, tmp_path: Path) -> None:
     """With every share but one at 0, situations have that kind, or the kind that stands in for it."""
     document = shipped_document("lanternfield")
     for kind, allowed in (("contradiction", {"contradiction", "edit", "clause"}), ("clause", {"clause", "edit"})):
-        build(tmp_path / kind, document, [], replace(settings, rejected={kind: 2.0, "base": 0.0}))
+        shares = RejectedShares(**{kind: 2.0, "base": 0.0})
+        build(tmp_path / kind, document, [], changed(settings, preferences={"rejected": shares}))
         rows = read_jsonl(tmp_path / kind / "preferences.jsonl", Preference)
         found = [row.rejected_kind for row in rows if row.kind == "situation"]
         assert kind in found and set(found) <= allowed
 
 
-def test_couples_reject_what_they_choose(settings: Settings) -> None:
+def test_couples_reject_what_they_choose(settings: SynthesisSettings) -> None:
     """Five situations are two couples, and one is left over.
 
     Every answer of a couple is chosen once and rejected once, for questions of different clauses; the nearest are
@@ -470,7 +475,7 @@ def test_couples_reject_what_they_choose(settings: Settings) -> None:
     assert couples(situations[:2], writer) == couples(situations[:1], writer) == {}
 
 
-def test_couples_are_found_beyond_the_nearest(settings: Settings) -> None:
+def test_couples_are_found_beyond_the_nearest(settings: SynthesisSettings) -> None:
     """Sixty situations ask the same as one another, of three clauses with 40, 15 and 5: 40 + 20 leave 20 over."""
     clauses = passages("No ferry leaves in fog.", "In fog the pier is shut.", "Ale is sold at noon.")
     counts = (40, 15, 5)

@@ -19,7 +19,8 @@ from valign.core.text import refuses
 from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
 from valign.generation.requests import Completion, Request
 from valign.synthesis.faithfulness import ByEntailment, make_faithfulness, verbatim
-from valign.synthesis.filters import Filters, Limits
+from valign.synthesis.filters import Filters
+from valign.synthesis.settings import FilterSettings
 from valign.synthesis.text_checks import Language, Wordings, repetition
 from valign.teachers.cache import CachedTeacher
 
@@ -108,7 +109,7 @@ def filters(**limits: float) -> Filters:
     """Return filters that let every question and answer pass but for the limits given."""
     loose: dict[str, Any] = {"min_relevance": -1, "max_rank": 9, "min_faithfulness": -1, "max_duplicate": 1,
                              "max_overlap": 1}  # fmt: skip
-    return Filters([GEESE], [], Bag(), Limits(**loose | limits))
+    return Filters([GEESE], [], Bag(), FilterSettings(**loose | limits))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_the_judge_asks_with_the_users_own_words(tmp_path: Path) -> None:
 def test_an_answer_is_judged_by_the_words_it_was_shown(tmp_path: Path) -> None:
     """Two clauses together have the first one's id; the judgement of one text does not pass for the other's."""
     judge = Judge()
-    limits = Limits(min_relevance=-1, max_rank=9, min_faithfulness=0.5, max_duplicate=1, max_overlap=1)
+    limits = FilterSettings(min_relevance=-1, max_rank=9, min_faithfulness=0.5, max_duplicate=1, max_overlap=1)
     faithful = make_faithfulness("judge", None, Bag(), CachedTeacher(judge, tmp_path / "c.sqlite"))
     one = Filters([GEESE], [], Bag(), limits, faithful)
     both = replace(GEESE, text=f"{GEESE.text}\nDucks may be fed.")

@@ -85,12 +85,15 @@ def _bad_key_or_value(error: Exception, schema: type) -> ValignError:
         return _bad_choice(_first_line(error), str(error))
     file = re.match(r"In '([^']+)':", str(error))
     place = f"conf/{file[1]}.yaml: " if file else ""
+    override = re.match(r"Error merging override \+*(.*)", str(error))
     key = inner.full_key or ""
     kind = key_type(schema, key)
     if kind is None:
         known = [] if key.startswith("hydra.") else keys(schema)
+        written, _, value = (override[1] if override else "").partition("=")
+        if messages.new_name(written):
+            return ValignError(messages.unknown_key(written, known, value))
         return ValignError(f"{place}{messages.unknown_key(key, known)}")
-    override = re.match(r"Error merging override \+*(.*)", str(error))
     given = re.search(r"[Vv]alue:? '?(.*?)'?(?: of type .*| is not a .*)?$", _first_line(inner))
     shown = override[1] if override else f"{key}={given[1]}" if given else key
     return ValignError(f"{place}{shown}: {key} has to be {_type_words(kind)}.")

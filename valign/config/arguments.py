@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from valign.synthesis.filters import Limits
-from valign.synthesis.settings import Settings
+from valign.core.settings import make_settings
+from valign.synthesis.settings import SynthesisSettings
 from valign.teachers.factory import make_teacher
 from valign.teachers.protocol import Teacher
-
-LIMITS = tuple(limit.name for limit in fields(Limits))
 
 
 def plain(node: Any) -> dict[str, Any]:
@@ -22,20 +18,24 @@ def plain(node: Any) -> dict[str, Any]:
     return resolved
 
 
-def teacher_of(config: DictConfig, group: str) -> Teacher:
-    """Return the teacher of a config group, neither loaded nor asked yet."""
+def build_teacher(config: DictConfig, group: str) -> Teacher:
+    """Return the teacher of a config group, neither loaded nor asked yet.
+
+    Args:
+        config: The group's node.
+        group: Its name, such as ``teacher``, for messages.
+    """
     settings = plain(config)
     settings.pop("share", None)
     return make_teacher(settings.pop("kind"), settings.pop("model"), group=group, **settings)
 
 
-def settings_of(synthesis: Mapping[str, Any]) -> Settings:
-    """Return the settings of synthesis among the keys of ``synthesis``; limits and teachers are no part of them."""
-    names = {field.name for field in fields(Settings)}
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in synthesis.items() if k in names}
-    return Settings(**values)
+def synthesis_settings(config: DictConfig) -> SynthesisSettings:
+    """Return the settings of the synthesis; the teacher of the evaluation questions is no part of them.
 
-
-def limits_of(synthesis: Mapping[str, Any]) -> Limits:
-    """Return the filters' thresholds among the keys of ``synthesis``."""
-    return Limits(**{key: synthesis[key] for key in LIMITS})
+    Args:
+        config: The node ``synthesis``.
+    """
+    values = plain(config)
+    values.pop("question_teacher", None)
+    return make_settings(SynthesisSettings, values)

@@ -20,7 +20,6 @@ from omegaconf import DictConfig, OmegaConf
 from valign.config.messages import NEEDS, missing, nearest, unknown_key
 from valign.config.schema import (
     STAGES,
-    WRITTEN,
     ClausesConfig,
     ExportConfig,
     TraceConfig,
@@ -32,6 +31,7 @@ from valign.config.schema import (
 from valign.core.errors import ValignError
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
+from valign.synthesis.settings import WRITTEN_KINDS
 from valign.teachers.servers import without_login
 from valign.training.preference import PreferenceLoss
 
@@ -89,7 +89,7 @@ def _check_keys(cfg: DictConfig, schema: type) -> None:
         present = [f"{prefix}{key!s}" for key in node]
         for key in present:
             if key not in known:
-                raise ValignError(unknown_key(key, known))
+                raise ValignError(unknown_key(key, known, str(OmegaConf.select(cfg, key))))
         for key in known:
             if key.rpartition(".")[0] == group and key not in present:
                 raise ValignError(f"{key} was removed; leave out ~{key}, every setting is needed.")
@@ -211,18 +211,20 @@ def _check_weights(cfg: DictConfig) -> None:
 
 def _check_synthesis(cfg: DictConfig) -> None:
     synthesis = cfg.synthesis
-    if not any(synthesis.rejected.values()):
-        raise ValignError("synthesis.rejected: every share is 0; give one a share, as in synthesis.rejected.edit=1.")
-    if synthesis.faithfulness == "nli" and not synthesis.faithfulness_model:
-        raise ValignError("synthesis.faithfulness=nli needs a model: add synthesis.faithfulness_model=FOLDER.")
-    kinds = {name: synthesis.kinds[name] for name in synthesis.kinds}
+    key = "synthesis.preferences.rejected"
+    if not any(synthesis.preferences.rejected.values()):
+        raise ValignError(f"{key}: every share is 0; give one a share, as in {key}.edit=1.")
+    key = "synthesis.filters.faithfulness"
+    if synthesis.filters.faithfulness == "nli" and not synthesis.filters.faithfulness_model:
+        raise ValignError(f"{key}=nli needs a model: add {key}_model=FOLDER.")
+    key, kinds = "synthesis.instructions.kinds", synthesis.instructions.kinds
     if not sum(kinds.values()):
-        raise ValignError("synthesis.kinds gives no kind a weight; add synthesis.kinds.question=1.")
-    written = [name for name in WRITTEN if kinds[name]]
+        raise ValignError(f"{key} gives no kind a weight; add {key}.question=1.")
+    written = [name for name in WRITTEN_KINDS if kinds[name]]
     if written and synthesis.answers != "write":
         raise ValignError(
-            f"synthesis.kinds.{written[0]} needs answers of a large teacher: add synthesis.answers=write, or "
-            f"synthesis.kinds.{written[0]}=0."
+            f"{key}.{written[0]} needs answers of a large teacher: add synthesis.answers=write, or "
+            f"{key}.{written[0]}=0."
         )
     if synthesis.templates is not None and not Path(synthesis.templates).expanduser().is_dir():
         raise ValignError(f"synthesis.templates={synthesis.templates} is not a folder; give one with your templates.")

@@ -9,15 +9,18 @@ from typing import Any
 
 import yaml
 
+from valign.config.earlier_versions import with_new_names
 from valign.core.text import markdown, one_line
 from valign.evaluation.leakage import overlap
 from valign.synthesis.coverage import coverage_lines
 from valign.synthesis.dataset import DataSet
-from valign.synthesis.filters import Limits, funnel_table
+from valign.synthesis.filters import funnel_table
+from valign.synthesis.settings import FilterSettings
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGEST = "n>1M"
 UNKNOWN = "unknown"
+JUDGED_BY = ("faithfulness", "faithfulness_model")
 JUDGES = {
     "embedding": "nearness of meaning to the clause",
     "judge": "1 or 0, by the teacher",
@@ -100,14 +103,14 @@ def card(data: DataSet, license: str) -> str:
         "configs": [_config("sft", default=True), _config("preference")],
         "valign": facts,
     }
-    synthesis = data.manifest["config"]["synthesis"]
-    limits = [f"{f.name} {synthesis[f.name]}" for f in dataclasses.fields(Limits) if f.name in synthesis]
+    filters = with_new_names(data.manifest["config"])["synthesis"]["filters"]
+    thresholds = [f.name for f in dataclasses.fields(FilterSettings) if f.name in filters and f.name not in JUDGED_BY]
     text = TEXT.format(
         title=markdown(_title(data)),
         facts="\n".join(f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in facts.items()),
         funnel="\n".join([funnel_table(data.funnel), *coverage_lines(data.manifest["counts"].get("coverage", {}))]),
-        thresholds=", ".join(limits),
-        faithfulness=JUDGES[synthesis.get("faithfulness", "embedding")],
+        thresholds=", ".join(f"{name} {filters[name]}" for name in thresholds),
+        faithfulness=JUDGES[filters.get("faithfulness", "embedding")],
         name=dataset_name(data),
     )
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{text}"

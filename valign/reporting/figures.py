@@ -94,7 +94,7 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 def shortened(label: str) -> str:
     """Return a label that fits; what is left out is in its middle, since settings differ at their end.
 
-    >>> shortened("SFT (synthesis.questions_per_passage-36)")
+    >>> shortened("SFT (synthesis.instructions.questions_per_passage-36)")
     'SFT (s…ssage-36)'
     """
     if len(label) <= LABEL_LENGTH:

@@ -18,15 +18,14 @@ from valign.core.progress import duration
 from valign.core.records import Document, Question
 from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
-from valign.synthesis.filters import Limits
-from valign.synthesis.settings import Settings
+from valign.synthesis.settings import FilterSettings, SynthesisSettings
 from valign.teachers.cache import request_key
 from valign.teachers.calls import calls_of
 from valign.teachers.completion_store import Completions, CompletionStore, Spent
 from valign.teachers.protocol import Job
 from valign.teachers.usage import cost, prompt_tokens
 
-EVERYTHING = Limits(
+EVERYTHING = FilterSettings(
     min_relevance=-2.0,
     max_rank=1_000_000,
     min_faithfulness=-2.0,
@@ -195,7 +194,7 @@ def _letters(number: int) -> str:
 def dry_pass(
     document: Document,
     held_out: Sequence[Question] | None,
-    settings: Settings,
+    settings: SynthesisSettings,
     seed: int,
     system_prompt: str | None,
     teacher: DryTeacher,
@@ -214,7 +213,6 @@ def dry_pass(
             held_out,
             **stand_ins,
             settings=_dry(settings),
-            limits=EVERYTHING,
             seed=seed,
             system_prompt=system_prompt,
             audited=False,
@@ -222,14 +220,18 @@ def dry_pass(
     return teacher.steps
 
 
-def _dry(settings: Settings) -> Settings:
-    """Return settings under which no model is loaded, no lack is an error, and enough questions are asked at once."""
+def _dry(settings: SynthesisSettings) -> SynthesisSettings:
+    """Return settings under which every candidate passes, no model is loaded and no lack is an error.
+
+    As many evaluation questions are asked for at once as a clause has to have.
+    """
+    asked, least = settings.evaluation_questions.per_passage, settings.coverage.min_questions
+    judge = "judge" if settings.filters.faithfulness == "judge" else "embedding"
     return replace(
         settings,
-        faithfulness="judge" if settings.faithfulness == "judge" else "embedding",
-        held_out_per_passage=max(settings.held_out_per_passage, settings.min_questions),
-        min_questions=0,
-        waive_coverage=True,
+        evaluation_questions=replace(settings.evaluation_questions, per_passage=max(asked, least)),
+        filters=replace(EVERYTHING, faithfulness=judge),
+        coverage=replace(settings.coverage, min_questions=0, waive=True),
     )
 
 

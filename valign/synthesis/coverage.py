@@ -43,7 +43,7 @@ def top_up(
         ask: Lets the teacher write more about some passages, in a round counted from 1.
         frame: Adds up to so many fixed sentences about a passage.
     """
-    for turn in range(1, writer.settings.top_up_rounds + 1):
+    for turn in range(1, writer.settings.coverage.top_up_rounds + 1):
         short = [p for p in writer.document.passages if funnel.per_clause[p.clause] < least]
         if not short:
             return
@@ -66,7 +66,7 @@ def cover_instructions(writer: Writer, filters: Filters, funnel: Funnel, rows: l
     top_up(
         writer,
         funnel,
-        writer.settings.min_instructions,
+        writer.settings.coverage.min_instructions,
         lambda passages, turn: rows.extend(ask_all(writer, filters, funnel, passages, turn)),
         lambda passage, count: _frame_instructions(writer, filters, funnel, rows, passage, count),
     )
@@ -102,7 +102,7 @@ def cover_preferences(
             if funnel.per_clause[passage.clause] == wanted:
                 break
 
-    top_up(writer, funnel, writer.settings.min_preferences, ask, frame)
+    top_up(writer, funnel, writer.settings.coverage.min_preferences, ask, frame)
 
 
 def _frame_instructions(
@@ -156,7 +156,7 @@ def count_questions(questions: Sequence[Question], passages: Sequence[Passage]) 
 def check_coverage(
     writer: Writer, counts: Mapping[str, Mapping[str, int]], given_questions: bool
 ) -> dict[str, dict[str, Any]]:
-    """Check that every clause has what ``synthesis.min_...`` asks for.
+    """Check that every clause has what ``synthesis.coverage`` asks for.
 
     Args:
         writer: The document's writer, with its settings.
@@ -167,9 +167,9 @@ def check_coverage(
         For each of the three: ``least``, and ``short`` with the number of items of the clauses that have fewer.
 
     Raises:
-        ValignError: A clause is short, and ``synthesis.waive_coverage`` is false.
+        ValignError: A clause is short, and ``synthesis.coverage.waive`` is false.
     """
-    settings = writer.settings
+    settings = writer.settings.coverage
     least = {kind: int(getattr(settings, f"min_{kind}")) for kind in NOUNS}
     report: dict[str, dict[str, Any]] = {}
     for kind, number in least.items():
@@ -177,11 +177,12 @@ def check_coverage(
         report[kind] = {"least": number, "short": {clause: n for clause, n in found.items() if n < number}}
     report["questions"]["given"] = given_questions
     lacking = {kind: r for kind, r in report.items() if r["short"]}
-    mild = {kind for kind in lacking if settings.waive_coverage or (kind == "questions" and given_questions)}
+    mild = {kind for kind in lacking if settings.waive or (kind == "questions" and given_questions)}
     if hard := {kind: r for kind, r in lacking.items() if kind not in mild}:
         raise ValignError(
             f"coverage: {'; '.join(_listed(kind, r) for kind, r in hard.items())}. Let more be asked (synthesis."
-            "questions_per_passage, scenarios_per_passage, top_up_rounds) or set synthesis.waive_coverage=true."
+            "instructions.questions_per_passage, synthesis.preferences.scenarios_per_passage, "
+            "synthesis.coverage.top_up_rounds) or set synthesis.coverage.waive=true."
         )
     for kind in sorted(mild):
         log.warning("coverage: %s", _mildly(kind, lacking[kind]))
@@ -209,4 +210,4 @@ def _mildly(kind: str, lack: Mapping[str, Any]) -> str:
 
 def _listed(kind: str, lack: Mapping[str, Any]) -> str:
     clauses = ", ".join(f"{clause} ({n})" for clause, n in lack["short"].items())
-    return f"short of synthesis.min_{kind}={lack['least']}: {clauses}"
+    return f"short of synthesis.coverage.min_{kind}={lack['least']}: {clauses}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.core.store import digest
+from valign.synthesis.claims import as_subclause, write_claims
 from valign.synthesis.coverage import top_up
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.filters import Filters, Funnel
@@ -18,7 +19,7 @@ CLAIM_FRAME = "Would it be right to say that {claim}?"
 
 
 def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], Funnel]:
-    """Make held-out questions for a document that has none, at most ``held_out_per_passage`` for each passage.
+    """Make held-out questions for a document that has none, at most ``evaluation_questions.per_passage`` for each.
 
     Their prompt is not one that training questions come from. The reference is the quote that answers the question;
     its facts are numbers, names and, where there are none, phrases that only this clause has, unless the question
@@ -32,7 +33,7 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
         ValignError: The teacher's questions were all dropped, and ``min_questions`` asks for some.
     """
     making = _Making(writer, filters)
-    least = writer.settings.min_questions
+    least = writer.settings.coverage.min_questions
     making.ask(writer.document.passages, 0)
     if least and not making.rows:
         raise no_questions(writer.document.name)
@@ -54,7 +55,8 @@ class _Making:
     def __init__(self, writer: Writer, filters: Filters) -> None:
         self.writer = writer
         self.filters = filters
-        self.most = max(writer.settings.held_out_per_passage, writer.settings.min_questions)
+        settings = writer.settings
+        self.most = max(settings.evaluation_questions.per_passage, settings.coverage.min_questions)
         self.rows: list[Question] = []
         self.funnel = Funnel()
 
@@ -81,9 +83,9 @@ class _Making:
                 return
             self.funnel.made += 1
             self._add(PHRASE_FRAME.format(words=words), passage)
-        for claim in self.writer.claims(passage, wanted - self.funnel.per_clause[passage.clause]):
+        for claim in write_claims(self.writer, passage, wanted - self.funnel.per_clause[passage.clause]):
             self.funnel.made += 1
-            question = CLAIM_FRAME.format(claim=self.writer.inside(claim.broken or claim.quote.sentence))
+            question = CLAIM_FRAME.format(claim=as_subclause(claim.broken or claim.quote.sentence, self.writer.names))
             verdict = "No" if claim.broken else "Yes"
             self._keep(question, passage, f"{verdict}. {claim.quote.sentence}", (), verdict.lower(), "claim")
 

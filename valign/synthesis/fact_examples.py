@@ -36,7 +36,7 @@ def teach(
         quote = holding_quote(writer, fact, passage)
         kept = 0
         for question in in_turn(writer, fact, passage):
-            if kept == writer.settings.examples_per_fact:
+            if kept == writer.settings.instructions.examples_per_fact:
                 break
             if (fact.clause, question) in taken:
                 continue

@@ -55,9 +55,9 @@ def list_facts(writer: Writer) -> tuple[list[Fact], Counter[str]]:
     """
     passages = writer.document.passages
     failures: Counter[str] = Counter()
-    if not writer.settings.examples_per_fact:
+    if not writer.settings.instructions.examples_per_fact:
         return [], failures
-    if writer.settings.extract == "rules":
+    if writer.settings.instructions.extract == "rules":
         return [fact for passage in passages for fact in facts_of(passage)], failures
     facts = []
     for passage, data in zip(passages, _replies(writer), strict=True):

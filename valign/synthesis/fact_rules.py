@@ -1,6 +1,6 @@
 """The facts that a clause states, by rules: numbers, names, conditions, exceptions, consequences, who may and must.
 
-The rules are English; for other languages the teacher lists the facts (``synthesis.extract=teacher``).
+The rules are English; for other languages the teacher lists the facts (``synthesis.instructions.extract=teacher``).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Faithfulness(Protocol):
 def make_faithfulness(
     kind: str, model: str | None, embedder: Embedder, teacher: CachedTeacher, templates: str | None = None
 ) -> Faithfulness:
-    """Return the judge that ``synthesis.faithfulness`` names.
+    """Return the judge that ``synthesis.filters.faithfulness`` names.
 
     Args:
         kind: ``embedding``, ``judge`` or ``nli``.
@@ -49,9 +49,11 @@ def make_faithfulness(
     if kind == "judge":
         return ByTeacher(teacher, templates)
     if kind != "nli":
-        raise ValignError(f"synthesis.faithfulness={kind} is unknown; choose from: embedding, judge, nli.")
+        raise ValignError(f"synthesis.filters.faithfulness={kind} is unknown; choose from: embedding, judge, nli.")
     if not model:
-        raise ValignError("synthesis.faithfulness=nli needs a model: add synthesis.faithfulness_model=FOLDER.")
+        raise ValignError(
+            "synthesis.filters.faithfulness=nli needs a model: add synthesis.filters.faithfulness_model=FOLDER."
+        )
     return ByEntailment(model)
 
 
@@ -112,14 +114,14 @@ class ByEntailment:
         except (OSError, ValueError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise ValignError(
-                f"synthesis.faithfulness_model={self.name} cannot be loaded ({first}); "
-                "give the folder of an entailment model, or choose synthesis.faithfulness=embedding."
+                f"synthesis.filters.faithfulness_model={self.name} cannot be loaded ({first}); "
+                "give the folder of an entailment model, or choose synthesis.filters.faithfulness=embedding."
             ) from None
         labels = {int(i): str(name).lower() for i, name in model.config.id2label.items()}
         place = next((i for i, name in labels.items() if name == "entailment"), None)
         if place is None or len(labels) == 1:
             raise ValignError(
-                f"synthesis.faithfulness_model={self.name} has no class 'entailment' (it has: "
+                f"synthesis.filters.faithfulness_model={self.name} has no class 'entailment' (it has: "
                 f"{', '.join(labels.values())}); choose a model for natural language inference."
             )
         return model, place

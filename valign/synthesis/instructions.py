@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from valign.core.records import Instruction, Passage
+from valign.synthesis.claims import write_claims
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
 from valign.synthesis.question_kinds import ask_all
@@ -21,10 +22,10 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
     """
     funnel = Funnel()
     rows = ask_all(writer, filters, funnel)
-    keyed = phrases(writer.document.passages, writer.settings.phrases_per_passage)
+    keyed = phrases(writer.document.passages, writer.settings.instructions.phrases_per_passage)
     for passage in writer.document.passages:
         rows += _framed(writer, filters, funnel, passage, keyed[passage.clause])
-        claims = writer.claims(passage, writer.settings.claims_per_passage)
+        claims = write_claims(writer, passage, writer.settings.instructions.claims_per_passage)
         filters.ahead([claim.question for claim in claims])
         for claim in claims:
             answer = f"{claim.verdict}. {writer.quote(claim.quote.text, passage).sentence}"
@@ -45,7 +46,7 @@ def _framed(
         row = row_of(writer, passage, "phrase", question, quote.sentence, quote, None)
         keep_framed(rows, row, filters, funnel, passage)
     title, subject = frame_words(writer, passage)
-    for frame in RECITE_FRAMES[: writer.settings.recitations_per_passage]:
+    for frame in RECITE_FRAMES[: writer.settings.instructions.recitations_per_passage]:
         question = frame.format(title=title, topic=subject)
         quote = Quote(passage.text, passage.start, passage.end)
         row = row_of(writer, passage, "recite", question, quote.sentence, quote, None)

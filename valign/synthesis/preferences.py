@@ -10,11 +10,12 @@ from valign.core.records import Passage, Preference
 from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
-from valign.synthesis.claims import Claim
+from valign.synthesis.claims import Claim, write_claims
 from valign.synthesis.edits import contradiction, edits
 from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
 from valign.synthesis.frames import ASKED, FRAMED, family
 from valign.synthesis.pairing import Situation, couples
+from valign.synthesis.settings import RejectedShares
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
@@ -42,9 +43,9 @@ def write_preferences(
         The rows that every filter let pass, and the counts.
 
     Raises:
-        ValignError: A share is of an unknown kind, or none is above 0.
+        ValignError: No kind of rejected answer has a share.
     """
-    check_shares(writer.settings.rejected)
+    check_shares(writer.settings.preferences.rejected)
     funnel = Funnel()
     found = ask_situations(writer, filters, funnel)
     rows = pairs_of(found, writer, base, filters, funnel, system)
@@ -60,7 +61,7 @@ def pairs_of(
     system: str | None = None,
 ) -> list[Preference]:
     """Return situations as pairs, each with a rejected answer of a drawn kind; arguments as in write_preferences."""
-    shares = check_shares(writer.settings.rejected)
+    shares = check_shares(writer.settings.preferences.rejected)
     rows: list[Preference] = []
     turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
@@ -93,16 +94,15 @@ def pairs_of(
     return rows
 
 
-def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
+def check_shares(shares: RejectedShares) -> dict[str, float]:
     """Return the kinds of rejected answer with a share above 0.
 
     Raises:
-        ValignError: A kind is unknown, or there is none.
+        ValignError: There is none.
     """
-    unknown = [kind for kind in shares if kind not in KINDS]
-    found = {kind: shares[kind] for kind in KINDS if shares.get(kind, 0) > 0}
-    if unknown or not found:
-        raise ValignError(f"synthesis.rejected={unknown or 'nothing'}: give shares to some of {', '.join(KINDS)}.")
+    found: dict[str, float] = {kind: getattr(shares, kind) for kind in KINDS if getattr(shares, kind) > 0}
+    if not found:
+        raise ValignError(f"synthesis.preferences.rejected=nothing: give shares to some of {', '.join(KINDS)}.")
     return found
 
 
@@ -120,10 +120,10 @@ def ask_situations(
 
     ``passages`` and ``turn`` as in ``Writer.ask``.
     """
-    settings = writer.settings
+    settings = writer.settings.preferences
     template = writer.template("scenario")
     count = settings.scenarios_per_passage
-    asked = writer.ask(template, settings.scenario_openings, count, "situations", passages, turn)
+    asked = writer.ask(template, settings.openings, count, "situations", passages, turn)
     filters.ahead([completion.text for _, completions, _ in asked for completion in completions])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:
@@ -199,10 +199,11 @@ def _balanced(claims: Sequence[Claim], count: int, first: str) -> list[Claim]:
 def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference]:
     """Return pairs on claims that no row of D_sft asks about: the right verdict against the wrong one."""
     rows = []
-    taken, wanted = writer.settings.claims_per_passage, writer.settings.claim_pairs_per_passage
+    taken = writer.settings.instructions.claims_per_passage
+    wanted = writer.settings.preferences.claim_pairs_per_passage
     for place, passage in enumerate(writer.document.passages):
         first = ("No", "Yes")[place % 2]
-        claims = writer.claims(passage, 3 * taken + 4 * wanted)
+        claims = write_claims(writer, passage, 3 * taken + 4 * wanted)
         known = {claim.question for claim in claims[:taken]}
         fresh = {claim.question: claim for claim in claims[taken:] if claim.question not in known}
         for claim in _balanced(list(fresh.values()), wanted, first):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Passage
@@ -12,12 +12,11 @@ from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.quotes import Quote
 from valign.synthesis.rows import instruction
+from valign.synthesis.settings import PAIRED_KINDS, WRITTEN_KINDS, KindWeights
 from valign.synthesis.templates import Template
 from valign.synthesis.writer import Writer
 
-KINDS = ("question", "factual", "everyday", "edge", "conflict", "comparison", "silent")
-PAIRED = ("conflict", "comparison")
-WRITTEN = (*PAIRED, "silent")
+KINDS = tuple(kind.name for kind in fields(KindWeights))
 NEIGHBOURS = 3
 SILENT_FRAMES = (
     "The {title} does not say. The nearest it comes to this: {quote}",
@@ -37,20 +36,20 @@ class Asked:
     scores: dict[str, float]
 
 
-def shares(kinds: Mapping[str, float], total: int) -> dict[str, int]:
+def questions_by_kind(kinds: KindWeights, total: int) -> dict[str, int]:
     """Divide the questions of a passage among the kinds by weight; what rounding leaves goes to the largest rests.
 
-    >>> shares({"factual": 1.0, "edge": 0.5, "silent": 0.0}, 5)
+    >>> questions_by_kind(KindWeights(factual=1.0, edge=0.5), 5)
     {'factual': 3, 'edge': 2}
 
     Raises:
-        ValignError: There is no such kind, or no kind has a weight.
+        ValignError: No kind has a weight.
     """
-    unknown = sorted(set(kinds) - set(KINDS))
-    weight = sum(kinds.values())
-    if unknown or weight <= 0:
-        raise ValignError(f"synthesis.kinds={unknown or 'nothing'}: give a weight to some of {', '.join(KINDS)}.")
-    exact = {kind: total * share / weight for kind, share in kinds.items() if share > 0}
+    weights: dict[str, float] = asdict(kinds)
+    weight = sum(weights.values())
+    if weight <= 0:
+        raise ValignError(f"synthesis.instructions.kinds=nothing: give a weight to some of {', '.join(KINDS)}.")
+    exact = {kind: total * share / weight for kind, share in weights.items() if share > 0}
     counts = {kind: int(share) for kind, share in exact.items()}
     by_rest = sorted(exact, key=lambda kind: (counts[kind] - exact[kind], list(exact).index(kind)))
     for kind in by_rest[: total - sum(counts.values())]:
@@ -67,9 +66,12 @@ def ask_all(
         ValignError: A kind needs written answers and ``answers`` is ``quote``, or there is no such kind.
     """
     rows = []
-    for kind, count in shares(writer.settings.kinds, writer.settings.questions_per_passage).items():
-        if kind in WRITTEN and writer.settings.answers != "write":
-            raise ValignError(f"synthesis.kinds.{kind} needs answers of a large teacher: add synthesis.answers=write.")
+    settings = writer.settings.instructions
+    for kind, count in questions_by_kind(settings.kinds, settings.questions_per_passage).items():
+        if kind in WRITTEN_KINDS and writer.settings.answers != "write":
+            raise ValignError(
+                f"synthesis.instructions.kinds.{kind} needs answers of a large teacher: add synthesis.answers=write."
+            )
         template = writer.template(kind)
         asked = _ask(writer, template, kind, count, passages, turn)
         filters.ahead([completion.text for _, _, completions, _ in asked for completion in completions])
@@ -90,8 +92,8 @@ def _ask(
 ) -> list[tuple[Passage, Passage | None, list[Completion], Sampling]]:
     """Let the teacher write questions; those of a paired kind take a passage's nearest neighbours in turn."""
     label = "questions" if kind == "question" else f"questions ({kind})"
-    if kind not in PAIRED:
-        asked = writer.ask(template, writer.settings.openings, count, label, passages, turn)
+    if kind not in PAIRED_KINDS:
+        asked = writer.ask(template, writer.settings.instructions.openings, count, label, passages, turn)
         return [(passage, None, found, sampling) for passage, found, sampling in asked]
     pairs, requests = [], []
     wanted = {passage.clause for passage in (writer.document.passages if passages is None else passages)}
@@ -99,7 +101,7 @@ def _ask(
         for i in range(turn * count, (turn + 1) * count if near and passage.clause in wanted else 0):
             second = near[i % len(near)]
             messages = template.fill(passage=labelled(passage), second=labelled(second))
-            styled = writer.styled(messages, writer.settings.personas, passage, i)
+            styled = writer.styled(messages, writer.settings.instructions.personas, passage, i)
             requests.append(Request(styled, writer.sampling(1, template.hash, passage.text, str(i))))
             pairs.append((passage, second))
     completions = writer.teacher.complete_all(requests, label)
@@ -143,7 +145,7 @@ def _answered(
 ) -> list[Instruction]:
     """Answer questions from their clauses, and keep the answers that rest on them."""
     label = "answers" if kind == "question" else f"answers ({kind})"
-    if kind in PAIRED:
+    if kind in PAIRED_KINDS:
         written = writer.write([(a.question, a.passage, labelled(_both(a))) for a in asked], label)
         answers = [(text, writer.quote(a.question, a.passage)) for text, a in zip(written, asked, strict=True)]
     else:

@@ -155,5 +155,5 @@ def _cause(report: dict[str, Any]) -> str:
     kinds = f"; most in: {', '.join(sorted(worst, key=lambda kind: -worst[kind]))}" if worst else ""
     return (
         f"chosen and rejected answers can be told apart without the question (AUC above {WARN_ABOVE}): "
-        f"{'; '.join(found)}{kinds}. Lower that kind's share in synthesis.rejected."
+        f"{'; '.join(found)}{kinds}. Lower that kind's share in synthesis.preferences.rejected."
     )
