@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from absl import logging as absl_logging
+from entry_point import own_files, run_cli  # noqa: F401  (fixtures of the tests of the config)
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig

@@ -82,7 +82,7 @@ def _bad_key_or_value(error: Exception, schema: type) -> ValignError:
     while inner is not None and not isinstance(inner, OmegaConfBaseException):
         inner = inner.__cause__ or inner.__context__
     if inner is None:
-        return _bad_choice(_first_line(error), str(error))
+        return _bad_choice(_first_line(error), str(error), schema)
     file = re.match(r"In '([^']+)':", str(error))
     place = f"conf/{file[1]}.yaml: " if file else ""
     override = re.match(r"Error merging override \+*(.*)", str(error))
@@ -90,9 +90,8 @@ def _bad_key_or_value(error: Exception, schema: type) -> ValignError:
     kind = key_type(schema, key)
     if kind is None:
         known = [] if key.startswith("hydra.") else keys(schema)
-        written, _, value = (override[1] if override else "").partition("=")
-        if messages.new_name(written):
-            return ValignError(messages.unknown_key(written, known, value))
+        if appended := re.search(r"To append to your config use \+(.*?)=(.*)", str(error)):
+            return ValignError(messages.unknown_key(appended[1], known, appended[2]))
         return ValignError(f"{place}{messages.unknown_key(key, known)}")
     given = re.search(r"[Vv]alue:? '?(.*?)'?(?: of type .*| is not a .*)?$", _first_line(inner))
     shown = override[1] if override else f"{key}={given[1]}" if given else key
@@ -113,12 +112,14 @@ def _type_words(kind: Any) -> str:
     return TYPES[kind.__name__]
 
 
-def _bad_choice(first: str, text: str) -> ValignError:
+def _bad_choice(first: str, text: str, schema: type) -> ValignError:
     """Explain an error in the choice of a group's option that names no key of the config."""
     if found := re.search(r"append to your default list use (\S+)", text):
         return ValignError(f"no option of this group is chosen by default; write {found[1]} (with the plus sign).")
     if found := re.match(r"Multiple values for (\S+)\.", text):
         return ValignError(f"{found[1]} is chosen twice; write {found[1]}=... once and without a plus sign.")
+    if found := re.match(r"Could not delete from config\. '(.*)' does not exist", text):
+        return ValignError(messages.unknown_key(found[1], keys(schema)))
     if found := re.match(r"Ambiguous value for argument '(.*)'", text):
         return ValignError(f"'{found[1]}' has several values; add -m to run each of them, or write a list: key=[a,b].")
     return ValignError(f"{first}; --help shows the groups and their options.")

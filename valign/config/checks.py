@@ -89,7 +89,8 @@ def _check_keys(cfg: DictConfig, schema: type) -> None:
         present = [f"{prefix}{key!s}" for key in node]
         for key in present:
             if key not in known:
-                raise ValignError(unknown_key(key, known, str(OmegaConf.select(cfg, key))))
+                value = OmegaConf.select(cfg, key)
+                raise ValignError(unknown_key(key, known, None if OmegaConf.is_config(value) else str(value)))
         for key in known:
             if key.rpartition(".")[0] == group and key not in present:
                 raise ValignError(f"{key} was removed; leave out ~{key}, every setting is needed.")
