@@ -42,14 +42,14 @@ def main(config: DictConfig) -> None:
 def show_budget(config: DictConfig) -> None:
     """Print what the teacher's calls would take, and which limit would stop them."""
     from valign.pipeline.artifacts import Pipeline
-    from valign.synthesis.budget import table
+    from valign.synthesis.budget import budget_table
 
     pipeline = Pipeline(config)
     budget = pipeline.budget()
     kind = "its own tokenizer" if config.teacher.kind == "local" else "an estimate: one for four characters"
     print(f"\nbudget of {pipeline.document.name}, teacher {pipeline.teacher.id} (nothing was asked)")
     print(f"prompt tokens: {kind}\n")
-    print(table(budget))
+    print(budget_table(budget))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from valign.documents.changes import Changes, compare
 from valign.documents.read import parse_document
 from valign.generation.requests import Completion, Request
 from valign.pipeline.artifacts import Pipeline
-from valign.synthesis.dataset import Source, latest_source, read_source, write_source
+from valign.synthesis.dataset import DataSource, latest_source, read_source, write_source
 
 RULES = {
     "Helmets": "Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for nine days.",
@@ -183,4 +183,4 @@ def test_data_keep_their_source(write: Callable[[Document], tuple[Path, list[Req
     (folder / "manifest.json").unlink()
     assert latest_source(tmp_path, "harbour") is None
     assert read_source(tmp_path) is None
-    assert Source("n", "t", "s", None, ()).templates == {}
+    assert DataSource("n", "t", "s", None, ()).templates == {}

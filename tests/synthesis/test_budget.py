@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from valign.generation.requests import Completion, Request, Sampling
 from valign.pipeline.artifacts import Pipeline
-from valign.synthesis.budget import Budget, DryTeacher, Step, placeholder, table
+from valign.synthesis.budget import Budget, BudgetStep, DryTeacher, budget_table, make_placeholder
 from valign.synthesis.filters import well_formed
 from valign.teachers.cache import request_key
 from valign.teachers.completion_store import CompletionStore, Row, Spent
@@ -50,14 +50,14 @@ def test_dry_teacher_counts_what_is_not_in_the_cache(tmp_path: Path) -> None:
     assert len({completion.text for completion in rows[1]}) == 3
     (step,) = teacher.steps
     asked = estimate_tokens('x\n\nBegin with the words: "A"') + 4
-    assert step == Step("questions", False, cached=2, calls=3, completions=4, prompt=6 + 2 * asked, most=40)
+    assert step == BudgetStep("questions", False, cached=2, calls=3, completions=4, prompt=6 + 2 * asked, most=40)
     teacher.complete_all([ask(rows[1][0].text)], "answers")
     assert teacher.steps[1].estimated
 
 
 def test_placeholders_are_questions() -> None:
     request = ask("Lost things are kept at the ferry office for nine days.", n=30)
-    texts = [placeholder(request, k).text for k in range(30)]
+    texts = [make_placeholder(request, k).text for k in range(30)]
     assert len(set(texts)) == 30
     assert all(well_formed(text) for text in texts)
 
@@ -68,12 +68,12 @@ def test_time_and_cost_by_hand() -> None:
     60 more completions are 1200 tokens (at most 3000), which take 120 s; with 600 prompt tokens at 1000 and 2000 a
     million they cost 0.6 + 2.4 = 3.0, at most 0.6 + 6.0 = 6.6.
     """
-    steps = (Step("a", False, 3, 50, 50, 500, 2500), Step("b", True, 0, 10, 10, 100, 500))
+    steps = (BudgetStep("a", False, 3, 50, 50, 500, 2500), BudgetStep("b", True, 0, 10, 10, 100, 500))
     budget = Budget(steps, Spent(100, 100, 9000, 2000, 400.0), 2, 1000.0, 2000.0)
     assert [budget.expected(step) for step in steps] == [1000, 200]
-    assert budget.seconds == pytest.approx(120.0)
-    assert budget.costs() == pytest.approx((3.0, 6.6))
-    text = table(budget)
+    assert budget.expected_seconds == pytest.approx(120.0)
+    assert budget.cost_range() == pytest.approx((3.0, 6.6))
+    text = budget_table(budget)
     assert "time: about 2 min 0 s" in text
     assert "cost: 3.00 expected, 6.60 at most" in text
     assert [line.split() for line in text.splitlines()[:4]] == [
@@ -84,10 +84,10 @@ def test_time_and_cost_by_hand() -> None:
     ]
     fresh = Budget(steps, Spent())
     assert [fresh.expected(step) for step in steps] == [1250, 250]
-    assert fresh.seconds is None
-    assert fresh.costs() is None
-    assert "time: unknown" in table(fresh)
-    assert "nothing to ask for" in table(Budget((Step("a", False, 3),), Spent()))
+    assert fresh.expected_seconds is None
+    assert fresh.cost_range() is None
+    assert "time: unknown" in budget_table(fresh)
+    assert "nothing to ask for" in budget_table(Budget((BudgetStep("a", False, 3),), Spent()))
 
 
 def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_clauses_that_are_short_in_any_case_are_asked_about_again(
         passages = len(pipeline.document.passages)
         assert steps["situations"].calls == 2 * passages
         assert steps["held-out questions"].completions == 16 * passages
-        assert f"asked about {'once' if rounds == 1 else 'up to 2 times'} more" in table(budget)
+        assert f"asked about {'once' if rounds == 1 else 'up to 2 times'} more" in budget_table(budget)
     assert pipeline.config.synthesis.coverage.waive is False
     assert not caplog.records
 

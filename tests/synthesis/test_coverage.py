@@ -19,7 +19,7 @@ from valign.documents.shipped import shipped_document, shipped_questions
 from valign.generation.requests import Completion, Request
 from valign.synthesis.coverage import check_coverage, count_questions, coverage_lines, top_up
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.question_kinds import ask_all
+from valign.synthesis.question_kinds import ask_all_kinds
 from valign.synthesis.settings import KindWeights, SynthesisSettings
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
@@ -133,7 +133,7 @@ def test_two_clauses_together_are_asked_about_with_the_next_neighbour(
     again = Writer(HARBOUR, CachedTeacher(noted, tmp_path / "c.sqlite"), Bag(), chosen, 0)
     filters = Filters(HARBOUR.passages, (), Bag(), LOOSE)
     for turn in (0, 1):
-        ask_all(again, filters, Funnel(), HARBOUR.passages[1:2], turn)
+        ask_all_kinds(again, filters, Funnel(), HARBOUR.passages[1:2], turn)
     prompts = [r.messages[-1]["content"] for r in noted.asked if r.sampling.temperature]
     assert len(prompts) == 2
     assert all("geese" in prompt for prompt in prompts)

@@ -16,10 +16,10 @@ from valign.core.records import Document, Instruction, Passage
 from valign.documents.read import parse_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.generation.requests import Completion, Request, Sampling
-from valign.synthesis.fact_examples import count_taught, teach
-from valign.synthesis.fact_extraction import SCHEMA, list_facts, locate, parse
-from valign.synthesis.fact_phrasings import label, phrasings, sentence_of
-from valign.synthesis.fact_rules import KINDS, facts_of
+from valign.synthesis.fact_examples import count_taught, write_fact_examples
+from valign.synthesis.fact_extraction import SCHEMA, list_facts, locate_facts, parse_reply
+from valign.synthesis.fact_phrasings import clause_label, phrasings, sentence_of
+from valign.synthesis.fact_rules import FACT_KINDS, find_facts
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.settings import FilterSettings, SynthesisSettings
 from valign.synthesis.writer import Writer
@@ -85,13 +85,13 @@ class Scribe(Parrot):
     ],
 )  # fmt: skip
 def test_facts_by_hand(text: str, expected: list[tuple[str, str]]) -> None:
-    assert [(fact.kind, fact.text) for fact in facts_of(clause(text))] == expected
+    assert [(fact.kind, fact.text) for fact in find_facts(clause(text))] == expected
 
 
 def test_whom_a_fact_concerns() -> None:
     """The trigger ends before the main verb, which is not the relative clause's own."""
     passage = clause("Whoever breaks a plate pays nothing. No one shall be scolded. Staff may eat.")
-    found = {fact.text: (fact.kind, fact.who, fact.force) for fact in facts_of(passage)}
+    found = {fact.text: (fact.kind, fact.who, fact.force) for fact in find_facts(passage)}
     assert found == {
         "Whoever breaks a plate pays nothing": ("consequence", "Whoever breaks a plate", ""),
         "No one shall be scolded": ("norm", "No one", "ban"),
@@ -103,10 +103,10 @@ def test_whom_a_fact_concerns() -> None:
 def test_facts_of_the_shipped_documents(name: str) -> None:
     """Words stand at their offsets, ids differ, and every fact can be asked for."""
     document = shipped_document(name)
-    found = [(fact, passage) for passage in document.passages for fact in facts_of(passage)]
+    found = [(fact, passage) for passage in document.passages for fact in find_facts(passage)]
     assert len({fact.fact_id for fact, _ in found}) == len(found) > len(document.passages)
     for fact, passage in found:
-        assert fact.kind in KINDS
+        assert fact.kind in FACT_KINDS
         assert document.text[fact.start : fact.end] == fact.text
         held = sentence_of(fact, passage)
         assert held.start <= fact.start < fact.end <= held.end
@@ -166,7 +166,7 @@ def test_facts_of_the_shipped_documents(name: str) -> None:
 )  # fmt: skip
 def test_phrasings_by_hand(text: str, kind: str, questions: list[str], gap: str | None) -> None:
     passage = clause(text)
-    (fact,) = (fact for fact in facts_of(passage) if fact.kind == kind)
+    (fact,) = (fact for fact in find_facts(passage) if fact.kind == kind)
     found, gaps = phrasings(fact, passage)
     assert found == questions
     assert gaps[:1] == ([f'Complete the sentence: "{gap}"'] if gap else [])
@@ -177,7 +177,7 @@ def test_phrasings_by_hand(text: str, kind: str, questions: list[str], gap: str 
     [("Rule 3. Boats", "the rule on boats"), ("Article 5", "Article 5"), ("Preamble", "the Preamble")],
 )
 def test_how_a_clause_is_called(heading: str, name: str) -> None:
-    assert label(clause("Text.", heading)) == name
+    assert clause_label(clause("Text.", heading)) == name
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_how_a_clause_is_called(heading: str, name: str) -> None:
     ],
 )
 def test_replies_are_read_tolerantly(text: str, data: dict[str, Any] | None) -> None:
-    assert parse(text) == data
+    assert parse_reply(text) == data
 
 
 def test_a_reply_is_looked_up_in_the_clause() -> None:
@@ -214,7 +214,7 @@ def test_a_reply_is_looked_up_in_the_clause() -> None:
         "numbers": ["two  HOURS", "three hours", 7],
         "names": "Red Boat",
     }
-    facts, missing = locate(passage, data)
+    facts, missing = locate_facts(passage, data)
     assert missing == 1
     assert [(f.kind, f.text, f.who, f.force) for f in facts] == [
         ("norm", "A guest may use the\nRed Boat", "A guest", "right"),
@@ -251,7 +251,7 @@ def test_each_fact_gets_its_examples(count: int, settings: SynthesisSettings, tm
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), chosen, 0)
     facts, _ = list_facts(writer)
     funnel = Funnel()
-    rows = teach(writer, Filters(document.passages, (), Bag(), LOOSE), funnel, facts, [])
+    rows = write_fact_examples(writer, Filters(document.passages, (), Bag(), LOOSE), funnel, facts, [])
     if not count:
         assert (len(facts), len(rows)) == (0, 0)
         return
@@ -277,6 +277,6 @@ def test_a_question_that_is_there_already_is_not_asked_again(settings: Synthesis
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), settings, 0)
     filters = Filters(document.passages, (), Bag(), LOOSE)
     facts, _ = list_facts(writer)
-    first: list[Instruction] = teach(writer, filters, Funnel(), facts, [])
-    again = teach(writer, filters, Funnel(), facts, first)
+    first: list[Instruction] = write_fact_examples(writer, filters, Funnel(), facts, [])
+    again = write_fact_examples(writer, filters, Funnel(), facts, first)
     assert {row.question for row in first} & {row.question for row in again} == set()

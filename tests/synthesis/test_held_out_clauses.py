@@ -16,7 +16,7 @@ from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Preference
 from valign.evaluation.scores import score_arm
 from valign.reporting.tax_and_probes import PARTS
-from valign.synthesis.held_out_clauses import exposure, without
+from valign.synthesis.held_out_clauses import exposure, without_clauses
 from valign.synthesis.settings import SynthesisSettings
 
 
@@ -49,17 +49,17 @@ def test_made_questions_ask_about_them_too(settings: SynthesisSettings, tmp_path
 
 
 def test_the_text_and_its_offsets_stay() -> None:
-    left = without(HARBOUR, [GEESE])
+    left = without_clauses(HARBOUR, [GEESE])
     assert left.text == HARBOUR.text
     assert [p.clause for p in left.passages] == [HELMETS, LAMPS]
-    assert without(HARBOUR, []) == HARBOUR
+    assert without_clauses(HARBOUR, []) == HARBOUR
 
 
 def test_an_unknown_clause_and_all_clauses_are_refused() -> None:
     with pytest.raises(ValignError, match=r"hold_out_clauses: \w+ has no clause 'd/9'; python -m valign\.clauses"):
-        without(HARBOUR, ["d/9"])
+        without_clauses(HARBOUR, ["d/9"])
     with pytest.raises(ValignError, match="names every clause"):
-        without(HARBOUR, [HELMETS, GEESE, LAMPS])
+        without_clauses(HARBOUR, [HELMETS, GEESE, LAMPS])
 
 
 def test_exposure_of_clauses_above_and_below() -> None:

@@ -23,10 +23,10 @@ from valign.documents.read import parse_document
 from valign.documents.shipped import shipped_document
 from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
-from valign.synthesis.citations import citation, cited, cited_pair
+from valign.synthesis.citations import name_clause, pair_with_citation, with_citation
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.frames import ASKED, family
-from valign.synthesis.question_kinds import ask_all, questions_by_kind
+from valign.synthesis.frames import FROM_TEACHER, scenario_family
+from valign.synthesis.question_kinds import ask_all_kinds, questions_by_kind
 from valign.synthesis.settings import FilterSettings, KindWeights, SynthesisSettings
 from valign.synthesis.templates import load_template, template_names
 from valign.synthesis.writer import Writer
@@ -75,7 +75,7 @@ def asked(
     """Return the rows that a teacher's questions make, and the funnel."""
     funnel = Funnel()
     writer = Writer(document, CachedTeacher(teacher, folder / "c.sqlite"), Bag(), settings, 0)
-    return ask_all(writer, Filters(document.passages, (), Bag(), LOOSE), funnel), funnel
+    return ask_all_kinds(writer, Filters(document.passages, (), Bag(), LOOSE), funnel), funnel
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,12 @@ def test_personas_and_lengths(settings: SynthesisSettings, tmp_path: Path) -> No
 )
 def test_citations_by_hand(clause: str, heading: tuple[str, ...], name: str) -> None:
     passage = Passage(clause, heading, "Text.", 0, 5)
-    assert citation(passage) == name
+    assert name_clause(passage) == name
     origin = Provenance("Text.", 0, 5, "t", "h", "m")
     row = Instruction("i", (clause,), "question", "Why?", "So.", origin)
     pair = Preference("p", (clause,), "situation", "Why?", "So.", "No.", "edit", origin)
-    assert cited(row, [passage]).answer == f"So. ({name})"
-    assert [cited_pair(pair, [passage]).chosen, cited_pair(pair, [passage]).rejected] == [
+    assert with_citation(row, [passage]).answer == f"So. ({name})"
+    assert [pair_with_citation(pair, [passage]).chosen, pair_with_citation(pair, [passage]).rejected] == [
         f"So. ({name})",
         f"No. ({name})",
     ]
@@ -269,7 +269,7 @@ def test_families_are_split_and_the_evaluation_has_its_own_teacher(settings: Syn
 
 
 def test_a_family_is_clause_writer_and_first_words() -> None:
-    assert family("d/1", ASKED, "My neighbour's dog barks. May it?") == "d/1/asked/my-neighbour"
+    assert scenario_family("d/1", FROM_TEACHER, "My neighbour's dog barks. May it?") == "d/1/asked/my-neighbour"
 
 
 def test_the_second_teacher_is_a_config_node(compose_config: Compose, tmp_path: Path) -> None:

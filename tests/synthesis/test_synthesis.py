@@ -24,11 +24,19 @@ from valign.documents.clauses import labelled, topic
 from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
 from valign.synthesis.build import TEMPLATES, synthesize
 from valign.synthesis.claims import CLAIM_FRAMES, write_claims
-from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, names_in, numbers_in, ungrounded
+from valign.synthesis.edits import (
+    NUMBER_WORDS,
+    as_question,
+    contradict,
+    find_ungrounded,
+    make_edits,
+    names_in,
+    numbers_in,
+)
 from valign.synthesis.filters import Filters, Funnel, Vectors, funnel_table, well_formed
-from valign.synthesis.pairing import NEIGHBOURS, Situation, couples
+from valign.synthesis.pairing import MOST_CANDIDATES, Situation, pair_situations
 from valign.synthesis.preferences import _draw, check_shares
-from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
+from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases, split_sentences
 from valign.synthesis.settings import FilterSettings, RejectedShares, SynthesisSettings
 from valign.synthesis.templates import Template, load_template
 from valign.synthesis.writer import Writer
@@ -73,16 +81,16 @@ def passages(*texts: str) -> tuple[Passage, ...]:
     ],
 )
 def test_polarity_by_hand(text: str, changed: str) -> None:
-    (edit,) = edits(text, [], random.Random(0))
+    (edit,) = make_edits(text, [], random.Random(0))
     assert (edit.text, edit.kind) == (changed, "polarity")
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "before", "allowed"),
     [
-        ("Keys cost eleven euros.", "number", "eleven", set(NUMBERS) - {"eleven", "one"}),
+        ("Keys cost eleven euros.", "number", "eleven", set(NUMBER_WORDS) - {"eleven", "one"}),
         ("Wait 6 hours.", "number", "6", {"7", "12", "3", "11"}),
-        ("Six boats left.", "number", "Six", {n.capitalize() for n in NUMBERS} - {"Six", "One"}),
+        ("Six boats left.", "number", "Six", {n.capitalize() for n in NUMBER_WORDS} - {"Six", "One"}),
         ("They dance on Friday.", "series", "Friday", {f"{d}day" for d in "Mon Tues Wednes Thurs Satur Sun".split()}),
         ("Tell the warden of Mill Lane.", "name", "Mill Lane", {"Tarn Hollow"}),
     ],
@@ -90,7 +98,7 @@ def test_polarity_by_hand(text: str, changed: str) -> None:
 def test_one_fact_is_changed_and_nothing_else(text: str, kind: str, before: str, allowed: set[str]) -> None:
     """Numbers go to another number word, or to n + 1, 2n, n // 2 or n + 5; names to others of the document."""
     for seed in range(20):
-        (edit,) = edits(text, ["Mill Lane", "Tarn Hollow"], random.Random(seed))
+        (edit,) = make_edits(text, ["Mill Lane", "Tarn Hollow"], random.Random(seed))
         assert (edit.kind, edit.before) == (kind, before)
         assert edit.after in allowed
         assert edit.text == text.replace(before, edit.after)
@@ -98,7 +106,7 @@ def test_one_fact_is_changed_and_nothing_else(text: str, kind: str, before: str,
 
 def test_no_edit_where_nothing_can_be_broken() -> None:
     """A large number is left alone, and "one" is mostly no number."""
-    assert edits("Members paid 1,500 francs to one another.", [], random.Random(0)) == []
+    assert make_edits("Members paid 1,500 francs to one another.", [], random.Random(0)) == []
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -106,7 +114,7 @@ def test_edits_of_the_shipped_documents_change_one_place(name: str) -> None:
     """Before the place and behind it the text stays word for word, except that a removed word takes its space along."""
     found = 0
     for passage in shipped_document(name).passages:
-        for edit in edits(passage.text, ["Mill Lane"], random.Random(0)):
+        for edit in make_edits(passage.text, ["Mill Lane"], random.Random(0)):
             found += 1
             squeezed = re.sub(r"  +", " ", passage.text.replace(edit.before, "\0", 1))
             assert edit.text != passage.text
@@ -122,8 +130,8 @@ def test_numbers_and_names_by_hand() -> None:
         "Mill Lane",
     ]
     passage = "Lost keys cost eleven euros in Mill Lane."
-    assert ungrounded("One key costs 11 euros in Mill Lane.", passage) == []
-    assert ungrounded("Keys cost 12 euros, says Jim.", passage) == ["12", "Jim"]
+    assert find_ungrounded("One key costs 11 euros in Mill Lane.", passage) == []
+    assert find_ungrounded("Keys cost 12 euros, says Jim.", passage) == ["12", "Jim"]
 
 
 @pytest.mark.parametrize(
@@ -145,12 +153,12 @@ def test_statements_as_questions(sentence: str, question: str | None) -> None:
 def test_sentences_by_hand() -> None:
     """Offsets count from the document's start: the clause begins at 100."""
     passage = Passage("d/1", ("Code",), "Keys are lent; lost ones\ncost 3.50 euros. Ask!", 100, 147)
-    assert [(q.text, q.start, q.end) for q in sentences(passage)] == [
+    assert [(q.text, q.start, q.end) for q in split_sentences(passage)] == [
         ("Keys are lent;", 100, 114),
         ("lost ones\ncost 3.50 euros.", 115, 141),
         ("Ask!", 142, 146),
     ]
-    assert [q.sentence for q in sentences(passage)] == ["Keys are lent.", "Lost ones cost 3.50 euros.", "Ask!"]
+    assert [q.sentence for q in split_sentences(passage)] == ["Keys are lent.", "Lost ones cost 3.50 euros.", "Ask!"]
 
 
 def test_best_quote_by_hand() -> None:
@@ -168,7 +176,7 @@ def test_quotes_of_the_shipped_documents_are_verbatim(name: str) -> None:
     """Sentences and quotes of every clause stand at their offsets, and the sentences leave out nothing but spaces."""
     document = shipped_document(name)
     for passage in document.passages:
-        pieces = sentences(passage)
+        pieces = split_sentences(passage)
         found = [best_quote(piece.text, passage, Bag(), limit) for piece in pieces for limit in (5, 25)]
         for quote in [*pieces, *found]:
             assert document.text[quote.start : quote.end] == quote.text
@@ -178,7 +186,7 @@ def test_quotes_of_the_shipped_documents_are_verbatim(name: str) -> None:
 
 def test_phrases_are_those_that_no_other_clause_has() -> None:
     """The lamp oil and "eel soup" stand in one clause; "the gate" in both; numbers and stop words do not count."""
-    found = phrases(passages("The lamp oil is at the gate for 12 days.", "Eel soup is at the gate."), 5)
+    found = find_unique_phrases(passages("The lamp oil is at the gate for 12 days.", "Eel soup is at the gate."), 5)
     assert found["d/1"][0] == "lamp oil"
     assert "eel soup" in found["d/2"]
     assert not any("gate" in phrase or "12" in phrase for own in found.values() for phrase in own)
@@ -277,16 +285,16 @@ def test_reasons_to_drop_a_question(text: str, reason: str | None, scores: dict[
     "Near the pier, is there fog" shares none of 13: 0; "near whether a guest may swim" shares 5 of 8: 0.625; the last
     one has six words in a row in common: 1.
     """
-    found, measured = fog_and_oil([HELD_OUT]).question(text, "d/1")
+    found, measured = fog_and_oil([HELD_OUT]).check_question(text, "d/1")
     assert found == reason
     assert {name: measured[name] for name in scores} == pytest.approx(scores, abs=1e-4)
 
 
 def test_a_near_duplicate_is_dropped_and_a_dropped_question_blocks_nothing() -> None:
     filters = fog_and_oil()
-    assert filters.question("Near the pier, is there fog?", "d/2")[0] == "irrelevant"
-    assert filters.question("Near the pier, is there fog?", "d/1")[0] is None
-    reason, scores = filters.question("Twin of the pier, is there fog?", "d/1")
+    assert filters.check_question("Near the pier, is there fog?", "d/2")[0] == "irrelevant"
+    assert filters.check_question("Near the pier, is there fog?", "d/1")[0] is None
+    reason, scores = filters.check_question("Twin of the pier, is there fog?", "d/1")
     assert reason == "duplicate"
     assert scores["nearest"] == pytest.approx(1.0, abs=1e-3)
 
@@ -294,7 +302,7 @@ def test_a_near_duplicate_is_dropped_and_a_dropped_question_blocks_nothing() -> 
 def test_the_same_question_twice_is_a_duplicate_whatever_the_limits() -> None:
     open_limits = FilterSettings(min_relevance=-1, max_rank=9, min_faithfulness=-1, max_duplicate=1, max_overlap=1)
     filters = Filters(passages("Fog lasts nine days."), (), Bag(), open_limits)
-    assert [filters.question("How long is there fog?", "d/1")[0] for _ in range(2)] == [None, "duplicate"]
+    assert [filters.check_question("How long is there fog?", "d/1")[0] for _ in range(2)] == [None, "duplicate"]
 
 
 def test_the_nearest_of_many_vectors() -> None:
@@ -319,16 +327,16 @@ def test_the_nearest_of_many_vectors() -> None:
 )
 def test_reasons_to_drop_an_answer(text: str, reason: str | None) -> None:
     filters = fog_and_oil()
-    assert filters.answer(text, passages("Fog lasts nine days.")[0])[0] == reason
+    assert filters.check_answer(text, passages("Fog lasts nine days.")[0])[0] == reason
 
 
 def test_framed_questions_are_judged_by_their_likeness_to_the_evaluation_alone() -> None:
     filters = fog_and_oil([HELD_OUT])
-    assert filters.leak("Near") == (None, {"overlap": 0.0, "evaluation": 0.0})
-    assert filters.leak("Far")[1] == {"overlap": 0.0, "evaluation": 0.96}
-    assert filters.leak("Near whether a guest may swim")[0] == "overlaps evaluation"
-    assert filters.leak("Test something else") == ("near evaluation", {"overlap": 0.1111, "evaluation": 1.0})
-    assert fog_and_oil().leak("Test something else") == (None, {"overlap": 0.0, "evaluation": 0.0})
+    assert filters.check_leak("Near") == (None, {"overlap": 0.0, "evaluation": 0.0})
+    assert filters.check_leak("Far")[1] == {"overlap": 0.0, "evaluation": 0.96}
+    assert filters.check_leak("Near whether a guest may swim")[0] == "overlaps evaluation"
+    assert filters.check_leak("Test something else") == ("near evaluation", {"overlap": 0.1111, "evaluation": 1.0})
+    assert fog_and_oil().check_leak("Test something else") == (None, {"overlap": 0.0, "evaluation": 0.0})
 
 
 def test_the_funnel_counts() -> None:
@@ -407,7 +415,7 @@ def test_whole_data_sets(name: str, made: bool, settings: SynthesisSettings, tmp
     assert len({row.example_id for row in both}) == len(both)
     assert len({q.question_id for q in questions}) == len(questions) == counts["questions"]
     filters = Filters(document.passages, questions, Bag(), LOOSE)
-    assert not [row.question for row in both if filters.leak(row.question)[0]]
+    assert not [row.question for row in both if filters.check_leak(row.question)[0]]
     assert all(row.chosen != row.rejected for row in preferences)
     for row in preferences:
         if row.kind == "claim":
@@ -466,13 +474,13 @@ def test_couples_reject_what_they_choose(settings: SynthesisSettings) -> None:
     ]
     writer = Writer(Document("d", "Code", "", "", clauses), cast(Any, None), Bag(), settings, 0)
     situations = [Situation(question, p.text, p, Provenance("", 0, 0, "", "", ""), {}) for p, question in asked]
-    found = couples(situations, writer)
+    found = pair_situations(situations, writer)
     assert len(found) == 4
     assert found["Does a ferry leave in fog?"] == pier.text and found["Is the pier shut in fog?"] == fog.text
     chosen = Counter(s.chosen for s in situations if s.question in found)
     assert chosen == Counter(found.values())
     assert all(found[s.question] != s.chosen for s in situations if s.question in found)
-    assert couples(situations[:2], writer) == couples(situations[:1], writer) == {}
+    assert pair_situations(situations[:2], writer) == pair_situations(situations[:1], writer) == {}
 
 
 def test_couples_are_found_beyond_the_nearest(settings: SynthesisSettings) -> None:
@@ -480,11 +488,11 @@ def test_couples_are_found_beyond_the_nearest(settings: SynthesisSettings) -> No
     clauses = passages("No ferry leaves in fog.", "In fog the pier is shut.", "Ale is sold at noon.")
     counts = (40, 15, 5)
     asked = [(p, f"Is fog number {p.clause} {i}?") for p, n in zip(clauses, counts, strict=True) for i in range(n)]
-    assert len(asked) > NEIGHBOURS
+    assert len(asked) > MOST_CANDIDATES
     writer = Writer(Document("d", "Code", "", "", clauses), cast(Any, None), Bag(), settings, 0)
     nowhere = Provenance("", 0, 0, "", "", "")
     situations = [Situation(question, p.text, p, nowhere, {}) for p, question in asked]
-    found = couples(situations, writer)
+    found = pair_situations(situations, writer)
     chosen = Counter(s.chosen for s in situations if s.question in found)
     assert chosen == Counter(found.values())
     assert chosen[clauses[1].text] == 15 and chosen[clauses[2].text] == 5
@@ -506,4 +514,4 @@ def test_shares_are_kept_on_the_whole() -> None:
     ],
 )
 def test_flat_contradictions_by_hand(text: str, opposite: str | None) -> None:
-    assert contradiction(text) == opposite
+    assert contradict(text) == opposite

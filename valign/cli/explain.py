@@ -36,7 +36,7 @@ def explain(error: Exception, config_name: str = "config") -> ValignError:
     if isinstance(error, yaml.YAMLError):
         return ValignError(f"not YAML: {error}; mend the file.")
     if found := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
-        return messages.missing(found[1])
+        return messages.missing_key(found[1])
     if isinstance(error, InterpolationResolutionError):
         return ValignError(
             f"{error.full_key}: cannot resolve its value ({_first_line(error)}); check what ${{...}} names."
@@ -72,7 +72,7 @@ def _unknown_option(error: MissingConfigException) -> ValignError:
         return ValignError(f"{plus}{group}={name}: there is no group '{group}' with options; --help lists the groups.")
     if extra := EXTRAS.get(f"{group}={name}"):
         return ValignError(f"{group}={name} needs the extra {extra}: pip install -e '.[{extra}]', in a checkout.")
-    near = messages.nearest(name, options)
+    near = messages.did_you_mean(name, options)
     return ValignError(f"{plus}{group}={name} is unknown{near}; choose from: {', '.join(options)}.")
 
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from valign.config.messages import NEEDS, missing, nearest, unknown_key
+from valign.config.messages import NEEDS, did_you_mean, missing_key, unknown_key
 from valign.config.schema import (
     STAGES,
     ClausesConfig,
@@ -36,7 +36,7 @@ from valign.teachers.servers import without_login
 from valign.training.preference import PreferenceLoss
 
 EMBEDDED = ("embedded:smollm2-135m",)
-LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+LIMIT_WORDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "above": ("above", operator.gt),
     "at_least": ("of at least", operator.ge),
     "below": ("below", operator.lt),
@@ -57,7 +57,7 @@ def check(cfg: DictConfig) -> None:
     _check_keys(cfg, schema)
     absent = sorted(OmegaConf.missing_keys(cfg))
     if absent:
-        raise missing(next((key for key in absent if key in NEEDS), absent[0]))
+        raise missing_key(next((key for key in absent if key in NEEDS), absent[0]))
     for key in keys(schema):
         _check_value(key, OmegaConf.select(cfg, key), limits(schema, key))
     if schema is TrainConfig:
@@ -102,11 +102,11 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
     choices: Sequence[str] = limits.get("choices", ())
     for item in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
         if choices and item not in choices:
-            near = nearest(str(item), choices)
+            near = did_you_mean(str(item), choices)
             raise ValignError(f"{key}={item} is unknown{near}; choose from: {', '.join(choices)}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValignError(f"{key}={value} is out of range: give a finite number.")
-    for name, (words, holds) in LIMITS.items():
+    for name, (words, holds) in LIMIT_WORDS.items():
         if name in limits and not holds(value, limits[name]):
             raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
 
@@ -170,7 +170,7 @@ def _check_teacher(key: str, teacher: DictConfig) -> None:
         _check_model(f"{key}.model", teacher.model)
     elif teacher.kind == "replay":
         if teacher.recording is None:
-            raise missing(f"{key}.recording")
+            raise missing_key(f"{key}.recording")
         _check_file(f"{key}.recording", teacher.recording, (".jsonl",))
     else:
         if not teacher.base_urls:
@@ -233,7 +233,7 @@ def _check_synthesis(cfg: DictConfig) -> None:
 
 def _check_model(key: str, model: str) -> None:
     if model.startswith("embedded:") and model not in EMBEDDED:
-        near = nearest(model, EMBEDDED)
+        near = did_you_mean(model, EMBEDDED)
         raise ValignError(f"{key}={model} is not shipped{near}; choose from: {', '.join(EMBEDDED)}.")
     path = Path(model).expanduser()
     if model.startswith((".", "/", "~")) and not path.is_dir():

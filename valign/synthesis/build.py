@@ -12,25 +12,35 @@ from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Fact, Instruction, Preference, Question
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.citations import cited, cited_pair
+from valign.synthesis.citations import pair_with_citation, with_citation
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
 from valign.synthesis.dataset import FACTS, FUNNEL, PREFERENCES, QUESTIONS, SFT
 from valign.synthesis.evaluation_questions import write_questions
-from valign.synthesis.fact_examples import count_taught, teach
+from valign.synthesis.fact_examples import count_taught, write_fact_examples
 from valign.synthesis.fact_extraction import list_facts
 from valign.synthesis.faithfulness import make_faithfulness
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instructions import write_instructions
 from valign.synthesis.preferences import write_preferences
-from valign.synthesis.question_kinds import KINDS
+from valign.synthesis.question_kinds import QUESTION_KINDS
 from valign.synthesis.settings import SynthesisSettings
-from valign.synthesis.shortcut_audit import audit
+from valign.synthesis.shortcut_audit import audit_shortcuts
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
 
-TEMPLATES = ("question", "scenario", "held_out", "answer", *KINDS[1:], "silent_check", "extract", "repair", "faithful")
+TEMPLATES = (
+    "question",
+    "scenario",
+    "held_out",
+    "answer",
+    *QUESTION_KINDS[1:],
+    "silent_check",
+    "extract",
+    "repair",
+    "faithful",
+)
 
 
 def synthesize(
@@ -78,49 +88,41 @@ def synthesize(
         questions, funnels["questions"] = write_questions(asking, unfiltered)
         writer.reserved = frozenset(question.family for question in questions)
     write_jsonl(folder / QUESTIONS, questions)
-    chosen = settings.filters
-    judge = make_faithfulness(chosen.faithfulness, chosen.faithfulness_model, embedder, teacher, settings.templates)
-    filters = Filters(document.passages, questions, embedder, chosen, judge)
+    judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
+    filters = Filters(document.passages, questions, embedder, settings.filters, judge)
     instructions, facts = _write_sft(writer, filters, funnels)
-    preferences, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
-    cover_preferences(writer, base, filters, funnels["preference"], preferences, system_prompt)
+    preferences = _write_pref(writer, base, filters, funnels, system_prompt)
     _check_not_empty(instructions, preferences, funnels["sft"])
-    by_clause = {
-        "instructions": funnels["sft"].per_clause,
-        "preferences": funnels["preference"].per_clause,
-        "questions": count_questions(questions, document.passages),
-    }
-    coverage = check_coverage(writer, by_clause, held_out is not None)
+    coverage = _check_coverage(writer, questions, funnels, held_out is not None)
     if settings.cite:
-        instructions = [cited(row, document.passages) for row in instructions]
-        preferences = [cited_pair(row, document.passages) for row in preferences]
+        instructions = [with_citation(row, document.passages) for row in instructions]
+        preferences = [pair_with_citation(row, document.passages) for row in preferences]
     write_jsonl(folder / FACTS, facts)
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
     shortcuts = _write_funnel(folder, funnels, preferences if audited else (), seed)
-    return {
-        "instructions": len(instructions),
-        "preferences": len(preferences),
-        "questions": len(questions),
-        "clauses": len(writer.document.passages),
-        "clauses_held_out": len(document.passages) - len(writer.document.passages),
-        "clauses_covered": len({clause for row in instructions for clause in row.clauses}),
-        "facts": len(facts),
-        "facts_covered": funnels["facts"].kept,
-        **_verify_quotes(document, [*instructions, *preferences]),
-        "coverage": coverage,
-        "shortcut_audit": shortcuts,
-    }
+    counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
+    counts |= _count(writer, instructions, preferences)
+    return {**counts, "coverage": coverage, "shortcut_audit": shortcuts}
 
 
 def _write_sft(writer: Writer, filters: Filters, funnels: dict[str, Funnel]) -> tuple[list[Instruction], list[Fact]]:
     """Write D_sft and list the facts that it teaches; the counts of both are put among the funnels."""
     rows, funnels["sft"] = write_instructions(writer, filters)
     facts, failures = list_facts(writer)
-    rows += teach(writer, filters, funnels["sft"], facts, rows)
+    rows += write_fact_examples(writer, filters, funnels["sft"], facts, rows)
     cover_instructions(writer, filters, funnels["sft"], rows)
     funnels["facts"] = count_taught(facts, rows, failures)
     return rows, facts
+
+
+def _write_pref(
+    writer: Writer, base: CachedTeacher, filters: Filters, funnels: dict[str, Funnel], system_prompt: str | None
+) -> list[Preference]:
+    """Write D_pref; its counts are put among the funnels."""
+    rows, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
+    cover_preferences(writer, base, filters, funnels["preference"], rows, system_prompt)
+    return rows
 
 
 def _check_not_empty(instructions: Sequence[Instruction], preferences: Sequence[Preference], funnel: Funnel) -> None:
@@ -137,20 +139,41 @@ def _check_not_empty(instructions: Sequence[Instruction], preferences: Sequence[
             )
 
 
+def _check_coverage(
+    writer: Writer, questions: Sequence[Question], funnels: Mapping[str, Funnel], given_questions: bool
+) -> dict[str, dict[str, Any]]:
+    """Check that every clause has enough of each kind of data; what is short is returned."""
+    by_clause = {
+        "instructions": funnels["sft"].per_clause,
+        "preferences": funnels["preference"].per_clause,
+        "questions": count_questions(questions, writer.whole.passages),
+    }
+    return check_coverage(writer, by_clause, given_questions)
+
+
 def _write_funnel(
     folder: Path, funnels: Mapping[str, Funnel], preferences: Sequence[Preference], seed: int
 ) -> dict[str, Any]:
     """Write the counts of all filters with the audit of the pairs; warn of shortcuts and return the audit."""
     counts = {name: funnel.to_dict() for name, funnel in funnels.items()}
-    counts["preference"]["audit"] = shortcuts = audit(preferences, seed)
+    counts["preference"]["audit"] = shortcuts = audit_shortcuts(preferences, seed)
     if shortcuts["cause"]:
         log.warning("D_pref: %s", shortcuts["cause"])
     write_json(folder / FUNNEL, counts)
     return shortcuts
 
 
-def _verify_quotes(document: Document, rows: Sequence[Instruction | Preference]) -> dict[str, int]:
-    """Count the quotes of the rows, and those that stand word for word at their offsets in the document."""
+def _count(writer: Writer, instructions: Sequence[Instruction], preferences: Sequence[Preference]) -> dict[str, int]:
+    """Count rows, clauses, quotes, and the quotes that stand word for word at their offsets in the document."""
+    whole, taught = writer.whole, writer.document.passages
+    rows: list[Instruction | Preference] = [*instructions, *preferences]
     quotes = [row.provenance for row in rows]
-    verified = sum(document.text[q.start : q.end] == q.quote for q in quotes)
-    return {"quotes": len(quotes), "quotes_verified": verified}
+    return {
+        "instructions": len(instructions),
+        "preferences": len(preferences),
+        "clauses": len(taught),
+        "clauses_held_out": len(whole.passages) - len(taught),
+        "clauses_covered": len({clause for row in instructions for clause in row.clauses}),
+        "quotes": len(quotes),
+        "quotes_verified": sum(whole.text[quote.start : quote.end] == quote.quote for quote in quotes),
+    }

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Passage
-from valign.synthesis.edits import as_question, edits
-from valign.synthesis.quotes import Quote, sentences
+from valign.synthesis.edits import as_question, make_edits
+from valign.synthesis.quotes import Quote, split_sentences
 from valign.synthesis.writer import Writer
 
 CLAIM_FRAMES = (
@@ -51,14 +51,14 @@ def write_claims(writer: Writer, passage: Passage, count: int) -> list[Claim]:
         passage: The passage.
         count: Number of statements wanted; there are fewer where the passage has too few sentences to change.
     """
-    rng = writer.source("claims", passage.text)
+    rng = writer.rng("claims", passage.text)
     right: list[tuple[str, Quote, str | None, str]] = []
     wrong: list[tuple[str, Quote, str | None, str]] = []
-    for piece in sentences(passage):
+    for piece in split_sentences(passage):
         if not SHORTEST_CLAIM <= len(piece.text.split()) <= LONGEST_CLAIM:
             continue
         right.append((piece.sentence, piece, None, "true"))
-        for edit in edits(piece.sentence, writer.names, rng):
+        for edit in make_edits(piece.sentence, writer.names, rng):
             wrong.append((edit.text, piece, edit.text, edit.kind))
     rng.shuffle(right)
     rng.shuffle(wrong)

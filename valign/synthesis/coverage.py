@@ -17,8 +17,8 @@ from valign.core.store import digest
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
 from valign.synthesis.preferences import Situation, ask_situations, pairs_of
-from valign.synthesis.question_kinds import ask_all
-from valign.synthesis.rows import frame_words, keep_framed, row_of
+from valign.synthesis.question_kinds import ask_all_kinds
+from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
@@ -67,7 +67,7 @@ def cover_instructions(writer: Writer, filters: Filters, funnel: Funnel, rows: l
         writer,
         funnel,
         writer.settings.coverage.min_instructions,
-        lambda passages, turn: rows.extend(ask_all(writer, filters, funnel, passages, turn)),
+        lambda passages, turn: rows.extend(ask_all_kinds(writer, filters, funnel, passages, turn)),
         lambda passage, count: _frame_instructions(writer, filters, funnel, rows, passage, count),
     )
 
@@ -116,7 +116,7 @@ def _frame_instructions(
             return
         if question not in taken:
             quote = writer.quote(words, passage)
-            row = row_of(writer, passage, kind, question, quote.sentence, quote, None)
+            row = make_framed_row(writer, passage, kind, question, quote.sentence, quote, None)
             keep_framed(rows, row, filters, funnel, passage)
 
 
@@ -125,9 +125,9 @@ def _frame_situations(writer: Writer, filters: Filters, funnel: Funnel, passage:
     for _, question, words in _framed(writer, passage):
         funnel.made += 1
         quote = writer.quote(words, passage)
-        reason, scores = filters.leak(question)
+        reason, scores = filters.check_leak(question)
         if not reason:
-            reason, more = filters.answer(quote.sentence, passage)
+            reason, more = filters.check_answer(quote.sentence, passage)
             scores = {**scores, **more}
         if reason:
             funnel.drop(reason)
@@ -139,7 +139,7 @@ def _frame_situations(writer: Writer, filters: Filters, funnel: Funnel, passage:
 def _framed(writer: Writer, passage: Passage) -> list[tuple[str, str, str]]:
     """Return kind, question and what is asked for, recitations first, then phrases."""
     title, subject = frame_words(writer, passage)
-    keyed = writer.keyed[passage.clause]
+    keyed = writer.unique_phrases[passage.clause]
     asked = [("phrase", frame.format(words=words), words) for words in keyed for frame in PHRASE_FRAMES]
     recited = [("recite", frame.format(title=title, topic=subject), passage.text) for frame in RECITE_FRAMES]
     return [*recited, *asked]

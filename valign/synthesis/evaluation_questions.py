@@ -11,7 +11,7 @@ from valign.synthesis.claims import as_subclause, write_claims
 from valign.synthesis.coverage import top_up
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.frames import ASKED, family
+from valign.synthesis.frames import FROM_TEACHER, scenario_family
 from valign.synthesis.writer import Writer
 
 PHRASE_FRAME = "What has to be kept in mind when it comes to {words}?"
@@ -69,7 +69,7 @@ class _Making:
                 if self.funnel.per_clause[passage.clause] == self.most:
                     break
                 self.funnel.made += 1
-                reason, _ = self.filters.question(completion.text, passage.clause)
+                reason, _ = self.filters.check_question(completion.text, passage.clause)
                 if reason or not completion.finished:
                     self.funnel.drop(reason or "malformed")
                 else:
@@ -78,7 +78,7 @@ class _Making:
     def frame(self, passage: Passage, count: int) -> None:
         """Add fixed questions about a passage."""
         wanted = self.funnel.per_clause[passage.clause] + count
-        for words in self.writer.keyed[passage.clause]:
+        for words in self.writer.unique_phrases[passage.clause]:
             if self.funnel.per_clause[passage.clause] == wanted:
                 return
             self.funnel.made += 1
@@ -92,7 +92,7 @@ class _Making:
     def _add(self, text: str, passage: Passage) -> None:
         """Keep a question that asks for a fact."""
         quote = self.writer.quote(text, passage)
-        facts = _facts(quote.text, text, self.writer.keyed[passage.clause])
+        facts = _facts(quote.text, text, self.writer.unique_phrases[passage.clause])
         if facts:
             self._keep(text, passage, quote.sentence, facts, None, "auto")
         else:
@@ -109,7 +109,7 @@ class _Making:
     ) -> None:
         """Add a question; its family is one that the teacher's training questions may not be of."""
         name = f"{self.writer.document.name}-auto-{digest([passage.clause, text])[:8]}"
-        group = family(passage.clause, ASKED, text)
+        group = scenario_family(passage.clause, FROM_TEACHER, text)
         self.rows.append(Question(name, passage.clause, text, reference, facts, verdict, kind, group))
         self.funnel.keep(passage.clause, kind)
 

@@ -13,11 +13,11 @@ from valign.core.records import Passage, Question
 from valign.core.text import refuses, words
 from valign.documents.clauses import labelled
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.edits import ungrounded
+from valign.synthesis.edits import find_ungrounded
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.shortcut_audit import audit_lines
-from valign.synthesis.text_checks import Language, Wordings, repetition
+from valign.synthesis.text_checks import Language, Wordings, repeated_share
 
 SHORTEST, LONGEST = 3, 45
 COPIED = 6
@@ -107,11 +107,11 @@ class Filters:
         self.faithfulness = faithfulness or ByEmbedding(embedder)
         self._faithful: dict[tuple[str, str], float] = {}
 
-    def ahead(self, questions: Sequence[str]) -> None:
+    def embed_batch(self, questions: Sequence[str]) -> None:
         """Embed questions together that will be judged one by one; those that are malformed need no vector."""
         self.embedder.embed([text for text in questions if well_formed(text)])
 
-    def question(self, text: str, clause: str) -> tuple[str | None, dict[str, float]]:
+    def check_question(self, text: str, clause: str) -> tuple[str | None, dict[str, float]]:
         """Judge a question.
 
         Args:
@@ -136,7 +136,7 @@ class Filters:
         scores = {"language": language, "relevance": round(relevance, 4), "rank": rank}
         if relevance < self.settings.min_relevance or scores["rank"] > self.settings.max_rank:
             return "irrelevant", scores
-        for judge in (self.leak, self._repeats):
+        for judge in (self.check_leak, self._repeats):
             reason, more = judge(text)
             scores |= more
             if reason:
@@ -156,7 +156,7 @@ class Filters:
         scores["wording"] = round(self.wordings.nearest(text), 4)
         return ("duplicate wording" if scores["wording"] > self.settings.max_wording else None), scores
 
-    def leak(self, text: str) -> tuple[str | None, dict[str, float]]:
+    def check_leak(self, text: str) -> tuple[str | None, dict[str, float]]:
         """Judge only a question's likeness to the evaluation questions.
 
         Returns:
@@ -172,13 +172,13 @@ class Filters:
             return "overlaps evaluation", scores
         return ("near evaluation" if scores["evaluation"] > self.settings.max_evaluation else None), scores
 
-    def read(self, answers: Sequence[tuple[str, Passage]]) -> None:
+    def score_faithfulness(self, answers: Sequence[tuple[str, Passage]]) -> None:
         """Have answers scored together that ``answer`` will be asked about one by one."""
         new = {(text, passage.text): (text, passage) for text, passage in answers if text.strip()}
         new = {key: pair for key, pair in new.items() if key not in self._faithful}
         self._faithful.update(zip(new, self.faithfulness.scores(list(new.values())), strict=True) if new else ())
 
-    def answer(self, text: str, passage: Passage) -> tuple[str | None, dict[str, float]]:
+    def check_answer(self, text: str, passage: Passage) -> tuple[str | None, dict[str, float]]:
         """Judge an answer.
 
         Returns:
@@ -190,14 +190,14 @@ class Filters:
         if not text.strip() or (refuses(text) and not quoted):
             return "refusal" if text.strip() else "empty answer", {}
         language = 1.0 if quoted else round(self.language.score(text), 4)
-        scores = {"repetition": round(repetition(text), 4), "answer_language": language}
+        scores = {"repetition": round(repeated_share(text), 4), "answer_language": language}
         if scores["repetition"] > self.settings.max_repetition:
             return "repetition", scores
         if language < self.settings.min_language:
             return "other language", scores
-        self.read([(text, passage)])
+        self.score_faithfulness([(text, passage)])
         scores["faithfulness"] = round(self._faithful[text, passage.text], 4)
-        scores["ungrounded"] = float(len(ungrounded(text, labelled(passage))))
+        scores["ungrounded"] = float(len(find_ungrounded(text, labelled(passage))))
         if scores["ungrounded"]:
             return UNGROUNDED, scores
         if scores["faithfulness"] < self.settings.min_faithfulness:
