@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from absl import logging as absl_logging
+from entry_point import own_files, run_cli  # noqa: F401  (fixtures of the tests of the config)
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from valign.cli import main
 from valign.config import run_identity
-from valign.config.arguments import plain, settings_of
-from valign.synthesis.settings import Settings
+from valign.config.arguments import synthesis_settings
+from valign.synthesis.settings import SynthesisSettings
 
 os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false", WANDB_MODE="offline")
 
@@ -38,8 +39,8 @@ def compose_config() -> Iterator[Callable[..., DictConfig]]:
 
 
 @pytest.fixture(scope="session")
-def settings() -> Settings:
+def settings() -> SynthesisSettings:
     """What the configuration asks of the synthesis by default."""
     run_identity.register()
     with initialize_config_dir(str(main.config_folder()), version_base="1.3"):
-        return settings_of(plain(compose("config").synthesis))
+        return synthesis_settings(compose("config").synthesis)

@@ -14,9 +14,9 @@ log = logging.getLogger("valign.synthesize")
 def main(config: DictConfig) -> None:
     """Write the data, and print what was made, what the filters dropped, and how well it covers the document.
 
-    With ``budget_only=true`` the teacher is not asked: what its calls would take is printed instead.
+    With ``dry_run=true`` the teacher is not asked: what its calls would take is printed instead.
     """
-    if config.budget_only:
+    if config.dry_run:
         show_budget(config)
         return
     from valign.core.files import read_json
@@ -42,14 +42,14 @@ def main(config: DictConfig) -> None:
 def show_budget(config: DictConfig) -> None:
     """Print what the teacher's calls would take, and which limit would stop them."""
     from valign.pipeline.artifacts import Pipeline
-    from valign.synthesis.budget import table
+    from valign.synthesis.budget import budget_table
 
     pipeline = Pipeline(config)
     budget = pipeline.budget()
     kind = "its own tokenizer" if config.teacher.kind == "local" else "an estimate: one for four characters"
     print(f"\nbudget of {pipeline.document.name}, teacher {pipeline.teacher.id} (nothing was asked)")
     print(f"prompt tokens: {kind}\n")
-    print(table(budget))
+    print(budget_table(budget))
 
 
 if __name__ == "__main__":

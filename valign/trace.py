@@ -11,14 +11,14 @@ from valign.cli.main import main_with, print_text
 
 def main(config: DictConfig) -> None:
     """Print the entry of an example, of an evaluation question, or of a clause."""
-    from valign.provenance.entries import clause_entry, trace
-    from valign.provenance.ledger import read_ledger, resolve
+    from valign.provenance.entries import clause_entry, trace_entry
+    from valign.provenance.ledger import read_ledger, resolve_id
 
     ledger = read_ledger(Path(config.artifacts).expanduser(), Path(config.runs).expanduser())
     if config.clause is None:
-        text = trace(ledger, config.id)
+        text = trace_entry(ledger, config.id)
     else:
-        text = clause_entry(ledger, resolve(config.clause, ledger.clauses, "clause"))
+        text = clause_entry(ledger, resolve_id(config.clause, ledger.clauses, "clause"))
     print_text(text)
 
 

@@ -29,8 +29,8 @@ def main(config: DictConfig) -> float | None:
     from valign.pipeline.artifacts import Pipeline
     from valign.pipeline.run import run
 
-    if config.budget_only:
-        raise ValignError("budget_only=true goes with python -m valign.synthesize, which takes the same settings.")
+    if config.dry_run:
+        raise ValignError("dry_run=true goes with python -m valign.synthesize, which takes the same settings.")
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     with signals.stop_on_signal(), connect(world_size(config.trainer), config.trainer.wait_seconds, sweeping) as ranks:
         pipeline = Pipeline(config, ranks=ranks)

@@ -111,14 +111,14 @@ def test_the_pipeline_runs_end_to_end(make_place: Callable[[str], Place]) -> Non
 
 
 SYNTHESIS = [
-    "synthesis.questions_per_passage=4",
-    "synthesis.scenarios_per_passage=2",
-    "synthesis.max_new_tokens=16",
-    "synthesis.min_relevance=-1",
-    "synthesis.max_rank=99",
-    "synthesis.min_faithfulness=-1",
-    "synthesis.waive_coverage=true",
-    "synthesis.openings=[]",
-    "synthesis.scenario_openings=[]",
+    "synthesis.instructions.questions_per_passage=4",
+    "synthesis.preferences.scenarios_per_passage=2",
+    "synthesis.sampling.max_new_tokens=16",
+    "synthesis.filters.min_relevance=-1",
+    "synthesis.filters.max_rank=99",
+    "synthesis.filters.min_faithfulness=-1",
+    "synthesis.coverage.waive=true",
+    "synthesis.instructions.openings=[]",
+    "synthesis.preferences.openings=[]",
     "evaluation.questions=own.jsonl",
 ]

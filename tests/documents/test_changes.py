@@ -19,7 +19,7 @@ from valign.documents.changes import Changes, compare
 from valign.documents.read import parse_document
 from valign.generation.requests import Completion, Request
 from valign.pipeline.artifacts import Pipeline
-from valign.synthesis.dataset import Source, latest_source, read_source, write_source
+from valign.synthesis.dataset import DataSource, latest_source, read_source, write_source
 
 RULES = {
     "Helmets": "Every guard wears a yellow helmet on the pier. Visitors wear a blue helmet for nine days.",
@@ -29,11 +29,11 @@ RULES = {
 }
 OTHER = "Nobody may feed the ducks at the south gate. The keeper puts each coin into the tea chest."
 SMALL = (
-    "synthesis.questions_per_passage=4",
-    "synthesis.scenarios_per_passage=9",
-    "synthesis.max_rank=4",
-    "synthesis.min_relevance=0.05",
-    "synthesis.min_faithfulness=0.05",
+    "synthesis.instructions.questions_per_passage=4",
+    "synthesis.preferences.scenarios_per_passage=9",
+    "synthesis.filters.max_rank=4",
+    "synthesis.filters.min_relevance=0.05",
+    "synthesis.filters.min_faithfulness=0.05",
 )
 
 
@@ -183,4 +183,4 @@ def test_data_keep_their_source(write: Callable[[Document], tuple[Path, list[Req
     (folder / "manifest.json").unlink()
     assert latest_source(tmp_path, "harbour") is None
     assert read_source(tmp_path) is None
-    assert Source("n", "t", "s", None, ()).templates == {}
+    assert DataSource("n", "t", "s", None, ()).templates == {}

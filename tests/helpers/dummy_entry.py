@@ -1,4 +1,4 @@
-"""An entry point for ``test_config.py``: its task does what the experiment's name says."""
+"""An entry point for the tests of the config: its task does what the experiment's name says."""
 
 from __future__ import annotations
 

@@ -10,13 +10,12 @@ from hydra.core.global_hydra import GlobalHydra
 
 from valign.cli import main
 from valign.config import run_identity
-from valign.config.arguments import LIMITS, plain, settings_of
+from valign.config.arguments import synthesis_settings
 from valign.core.files import write_jsonl
 from valign.core.records import Original, Question
 from valign.pipeline.artifacts import Pipeline
 from valign.retrieval.embedder import Embedder
 from valign.synthesis.build import synthesize
-from valign.synthesis.filters import Limits
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.replay import Recorder
@@ -49,11 +48,11 @@ SETTINGS = (
     "teacher=replay",
     "teacher.recording=recording.jsonl",
     "base_model=tiny",
-    "synthesis.questions_per_passage=6",
-    "synthesis.scenarios_per_passage=6",
-    "synthesis.max_rank=3",
-    "synthesis.min_relevance=0.1",
-    "synthesis.min_faithfulness=0.1",
+    "synthesis.instructions.questions_per_passage=6",
+    "synthesis.preferences.scenarios_per_passage=6",
+    "synthesis.filters.max_rank=3",
+    "synthesis.filters.min_relevance=0.1",
+    "synthesis.filters.min_faithfulness=0.1",
     "sft.epochs=2",
     "sft.batch_size=4",
     "dpo.epochs=2",
@@ -81,8 +80,6 @@ def record(folder: Path, seed: int = 0) -> Path:
     path = f"document.path={folder / 'harbour.md'}"
     with initialize_config_dir(str(main.config_folder()), version_base="1.3"):
         composed = compose("config", [s for s in SETTINGS if not s.startswith(("document.path", "run_name"))] + [path])
-    synthesis = plain(composed.synthesis)
-    limits = Limits(**{key: synthesis.pop(key) for key in LIMITS})
     synthesize(
         folder,
         Pipeline(composed).document,
@@ -90,8 +87,7 @@ def record(folder: Path, seed: int = 0) -> Path:
         teacher=CachedTeacher(Recorder(Parrot(), folder / "recording.jsonl"), folder / "completions.sqlite"),
         base=CachedTeacher(LocalTeacher("tiny", "float32"), folder / "completions.sqlite"),
         embedder=Embedder(),
-        settings=settings_of(synthesis),
-        limits=limits,
+        settings=synthesis_settings(composed.synthesis),
         seed=seed,
     )
     return folder / "recording.jsonl"

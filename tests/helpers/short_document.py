@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from changed_settings import changed
 from fakes import Bag, Parrot
 
 from valign.core.records import Question
 from valign.documents.read import parse_document
 from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
-from valign.synthesis.filters import Limits
-from valign.synthesis.settings import Settings
+from valign.synthesis.settings import FilterSettings, SynthesisSettings
 from valign.teachers.cache import CachedTeacher
 
-LOOSE = Limits(min_relevance=-1, max_rank=99, min_faithfulness=-1, max_duplicate=0.95, max_overlap=0.5)
+LOOSE = FilterSettings(min_relevance=-1, max_rank=99, min_faithfulness=-1, max_duplicate=0.95, max_overlap=0.5)
 
 
 RULES = {
@@ -63,15 +63,15 @@ class Silent(Parrot):
         return [r for r in self.asked if words in r.messages[-1]["content"] and r.sampling.n > 1]
 
 
-def teacher_alone(settings: Settings) -> Settings:
+def teacher_alone(settings: SynthesisSettings) -> SynthesisSettings:
     """The default settings without frames and claims, so that the teacher alone fills a clause."""
-    none: dict[str, Any] = {"phrases_per_passage": 0, "recitations_per_passage": 0, "claims_per_passage": 0}
-    return replace(settings, **none, claim_pairs_per_passage=0, examples_per_fact=0)
+    fixed = ("phrases_per_passage", "recitations_per_passage", "claims_per_passage", "examples_per_fact")
+    return changed(settings, instructions=dict.fromkeys(fixed, 0), preferences={"claim_pairs_per_passage": 0})
 
 
 def build(
     folder: Path,
-    settings: Settings,
+    settings: SynthesisSettings,
     teacher: Parrot,
     questions: Sequence[Question] | None = GIVEN,
     question_teacher: Parrot | None = None,
@@ -80,6 +80,6 @@ def build(
     cached = CachedTeacher(teacher, folder / "completions.sqlite")
     asking = CachedTeacher(question_teacher, folder / "completions.sqlite") if question_teacher else None
     return synthesize(
-        folder, HARBOUR, questions, teacher=cached, base=cached, embedder=Bag(), settings=settings, limits=LOOSE,
-        seed=0, question_teacher=asking,
+        folder, HARBOUR, questions, teacher=cached, base=cached, embedder=Bag(), seed=0, question_teacher=asking,
+        settings=replace(settings, filters=LOOSE),
     )  # fmt: skip

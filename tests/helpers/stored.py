@@ -23,10 +23,8 @@ Nobody may feed the geese at the north gate.
 """
 HASH = "00000000000000aa"
 ANSWER = "Every guard wears a yellow helmet on the pier."
-SYNTHESIS: dict[str, Any] = {
-    "answers": "quote", "min_relevance": 0.3, "max_rank": 2, "min_faithfulness": 0.4, "max_duplicate": 0.95,
-    "max_overlap": 0.5,
-}  # fmt: skip
+FILTERS = {"min_relevance": 0.3, "max_rank": 2, "min_faithfulness": 0.4, "max_duplicate": 0.95, "max_overlap": 0.5}
+SYNTHESIS: dict[str, Any] = {"answers": "quote", "filters": FILTERS}
 FUNNEL = {
     "sft": {"made": 3, "kept": 2, "dropped": {"malformed": 1}, "kinds": {"question": 1, "claim": 1}, "per_clause": {}},
     "preference": {"made": 1, "kept": 1, "dropped": {}, "kinds": {"edit": 1}, "per_clause": {}},

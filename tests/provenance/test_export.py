@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from stored import ANSWER, HASH, RULES, write_data, write_run
+from stored import ANSWER, FILTERS, HASH, RULES, write_data, write_run
 
 from valign.core.errors import ValignError
 from valign.core.text import markdown, one_line, printable
-from valign.provenance.dataset_card import card
+from valign.provenance.dataset_card import make_card
 from valign.provenance.formats import write_portable
 from valign.provenance.runs import data_of_run
 from valign.synthesis.dataset import read_data
@@ -136,16 +136,18 @@ def test_the_card_names_the_contract_and_the_judge(tmp_path: Path) -> None:
     """Limits, judge and contract of newer data; data that know of none of them are told by what they have."""
     write_data(tmp_path)
     data = read_data(tmp_path / "data" / HASH)
-    old = card(data, "unknown")
+    old = make_card(data, "unknown")
     assert "max_overlap 0.5. Faithfulness of answers: nearness of meaning" in old and "coverage" not in old
-    synthesis = data.manifest["config"]["synthesis"] | {"max_wording": 0.85, "faithfulness": "judge"}
+    filters = FILTERS | {"max_wording": 0.85, "faithfulness": "judge"}
     short = {"preferences": {"least": 2, "short": {"harbour/rule-1": 0}}}
     counts = data.manifest["counts"] | {"coverage": short}
-    manifest = data.manifest | {"config": data.manifest["config"] | {"synthesis": synthesis}, "counts": counts}
-    new = card(replace(data, manifest=manifest), "unknown")
-    assert "max_overlap 0.5, max_wording 0.85. Faithfulness of answers: 1 or 0, by the teacher." in new
+    flat = {"answers": "quote", **filters}  # as earlier versions had it
+    for synthesis in ({"answers": "quote", "filters": filters}, flat):
+        manifest = data.manifest | {"config": data.manifest["config"] | {"synthesis": synthesis}, "counts": counts}
+        new = make_card(replace(data, manifest=manifest), "unknown")
+        assert "max_wording 0.85, max_overlap 0.5. Faithfulness of answers: 1 or 0, by the teacher." in new
     assert "coverage, at least for a clause: 2 D_pref\n" in new
-    assert "WARNING: short of synthesis.min_preferences=2: harbour/rule-1 (0)" in new
+    assert "WARNING: short of synthesis.coverage.min_preferences=2: harbour/rule-1 (0)" in new
 
 
 def test_a_folder_that_holds_something_is_left_alone(exported: Path, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from stored import ANSWER, HASH, RULES, harbour, origin, write_data, write_run
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_json, write_jsonl
 from valign.core.records import Instruction
-from valign.provenance.entries import check_quote, clause_entry, trace
-from valign.provenance.ledger import Ledger, read_ledger, resolve
-from valign.synthesis.dataset import Source, read_source
+from valign.provenance.entries import clause_entry, describe_quote, trace_entry
+from valign.provenance.ledger import Ledger, read_ledger, resolve_id
+from valign.synthesis.dataset import DataSource, read_source
 from valign.synthesis.templates import load_template
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ def field(text: str, label: str) -> str:
 
 
 def test_an_example_leads_back_to_document_prompt_and_teacher(place: Path) -> None:
-    text = trace(ledger(place), "sft-1111aaaa")
+    text = trace_entry(ledger(place), "sft-1111aaaa")
     template = load_template("question")
     assert text.startswith("sft-1111aaaa: question, D_sft\n")
     assert field(text, "document") == f"Harbour [code] (sha256 {harbour().sha256[:16]}, unchanged since)"
@@ -74,10 +74,10 @@ def test_an_example_leads_back_to_document_prompt_and_teacher(place: Path) -> No
 
 
 def test_a_pair_and_a_row_without_a_teacher(place: Path) -> None:
-    pair = trace(ledger(place), "pref-2222")
+    pair = trace_entry(ledger(place), "pref-2222")
     assert (field(pair, "chosen"), field(pair, "rejected")) == ("No.", "(edit) Yes.")
     assert field(pair, "filters") == "overlap 0.125"
-    claim = trace(ledger(place), "sft-1111b")
+    claim = trace_entry(ledger(place), "sft-1111b")
     assert field(claim, "teacher") == "none; valign wrote it"
     assert field(claim, "prompt") == "frame/claim: a fixed sentence, not a prompt"
 
@@ -88,12 +88,12 @@ def test_a_page_is_named_where_there_is_one(place: Path) -> None:
         details = json.loads(file.read_text())
         details["passages"][0]["page"] = 12
         write_json(file, details)
-    assert field(trace(ledger(place), "sft-1111aaaa"), "page") == "12"
+    assert field(trace_entry(ledger(place), "sft-1111aaaa"), "page") == "12"
 
 
 def test_an_answer_shows_every_arm_and_the_examples_of_its_clause(place: Path) -> None:
     """Both runs have the same answers, so each is shown once, with both folders."""
-    text = trace(ledger(place), "own-1")
+    text = trace_entry(ledger(place), "own-1")
     runs = ", ".join(str(place / "runs" / "harbour" / run) for run in ("sft", "sft_dpo"))
     assert (field(text, "clause"), field(text, "reference")) == ("harbour/rule-2", "No.")
     assert field(text, "[base]") == f"Yes, of course. ({runs})"
@@ -133,22 +133,22 @@ def test_quotes_are_checked_against_their_offsets(place: Path) -> None:
     """Shifted by one the quote does not stand there; a longer document moves nothing that was written before."""
     document = harbour()
     path = place / "harbour.md"
-    source = Source("harbour", "Harbour", document.sha256, str(path), document.passages)
+    source = DataSource("harbour", "Harbour", document.sha256, str(path), document.passages)
     good = origin(ANSWER)
     bad = replace(good, quote="E" + ANSWER[:-1])
-    assert check_quote(good, source) == "it stands there"
-    assert check_quote(bad, source) == "it does NOT stand there"
+    assert describe_quote(good, source) == "it stands there"
+    assert describe_quote(bad, source) == "it does NOT stand there"
     away = replace(source, path=str(place / "gone.md"))
-    assert check_quote(good, away) == "it stood there when the data were written"
-    assert check_quote(bad, away) == "it did NOT stand there when the data were written"
-    assert check_quote(good, None) == "not checked, the document is not at hand"
+    assert describe_quote(good, away) == "it stood there when the data were written"
+    assert describe_quote(bad, away) == "it did NOT stand there when the data were written"
+    assert describe_quote(good, None) == "not checked, the document is not at hand"
     path.write_text("New.\n\n" + RULES)
     os.utime(path, (1, 1))
-    assert check_quote(good, source).endswith("written; the present document still has these words")
+    assert describe_quote(good, source).endswith("written; the present document still has these words")
     path.write_text(RULES.replace("yellow", "red"))
     os.utime(path, (2, 2))
-    assert check_quote(good, source).endswith("written; the present document has these words no more")
-    assert "has changed since)" in trace(ledger(place), "sft-1111aaaa")
+    assert describe_quote(good, source).endswith("written; the present document has these words no more")
+    assert "has changed since)" in trace_entry(ledger(place), "sft-1111aaaa")
 
 
 def test_a_prompt_that_has_changed_is_shown_as_it_was(place: Path) -> None:
@@ -161,12 +161,12 @@ def test_a_prompt_that_has_changed_is_shown_as_it_was(place: Path) -> None:
     ]
     write_jsonl(folder / "sft.jsonl", rows)
     alone = read_ledger(place / "artifacts", place / "nowhere")
-    mixed = trace(alone, "sft-1111aaaa")
+    mixed = trace_entry(alone, "sft-1111aaaa")
     assert f"prompt     question 0ld (has changed since, now {now}; its words were not kept)" in mixed
     source = json.loads((folder / "source.json").read_text())
     source["templates"] = {"question": ["0ld", "### user\nAsk about {passage} in the old way."]}
     write_json(folder / "source.json", source)
-    text = trace(read_ledger(place / "artifacts", place / "nowhere"), "sft-1111aaaa")
+    text = trace_entry(read_ledger(place / "artifacts", place / "nowhere"), "sft-1111aaaa")
     assert f"prompt     question 0ld (has changed since, now {now})" in text
     assert "             Ask about {passage} in the old way." in text
 
@@ -176,7 +176,7 @@ def test_texts_cannot_play_tricks_on_the_terminal(place: Path) -> None:
     folder = place / "artifacts" / "data" / HASH
     (row, *_) = read_jsonl(folder / "sft.jsonl", Instruction)
     write_jsonl(folder / "sft.jsonl", [replace(row, answer="\x1b]0;owned\x07Fine.\r\nteacher    somebody\u202e")])
-    text = trace(ledger(place), row.example_id)
+    text = trace_entry(ledger(place), row.example_id)
     assert all(character.isprintable() or character == "\n" for character in text)
     assert field(text, "answer") == "]0;ownedFine. teacher somebody"
     assert [line for line in text.splitlines() if line.startswith("teacher")] == [
@@ -186,16 +186,16 @@ def test_texts_cannot_play_tricks_on_the_terminal(place: Path) -> None:
 
 def test_ids_may_be_shortened_and_mistakes_name_the_nearest() -> None:
     known = ["sft-12", "sft-13", "sft-2", "udhr/article-1", "udhr/article-14"]
-    assert resolve("sft-2", known) == resolve("sft-2", known[2:]) == "sft-2"
-    assert resolve("udhr/article-1", known) == "udhr/article-1"
+    assert resolve_id("sft-2", known) == resolve_id("sft-2", known[2:]) == "sft-2"
+    assert resolve_id("udhr/article-1", known) == "udhr/article-1"
     with pytest.raises(ValignError, match=r"id=sft-1 is the beginning of 2 ids; write one out: sft-12, sft-13$"):
-        resolve("sft-1", known)
+        resolve_id("sft-1", known)
     with pytest.raises(ValignError, match=r"begin.* of 5 ids; write one out: a1, a2, a3, \.\.\.$"):
-        resolve("a", [f"a{i}" for i in range(1, 6)])
+        resolve_id("a", [f"a{i}" for i in range(1, 6)])
     with pytest.raises(ValignError, match=r"clause=udhr/artcle-14 is unknown; the nearest ids: udhr/article-14, udhr"):
-        resolve("udhr/artcle-14", known, "clause")
+        resolve_id("udhr/artcle-14", known, "clause")
     with pytest.raises(ValignError, match=r"id=x is unknown; the nearest ids: none"):
-        resolve("x", [])
+        resolve_id("x", [])
 
 
 def test_damaged_data_are_left_out_and_an_empty_store_is_named(
@@ -217,8 +217,8 @@ def test_a_shipped_document_is_at_hand(tmp_path: Path) -> None:
     """Data keep their source, so they need no run; the fictional harbour is not among the shipped documents."""
     source = read_source(write_data(tmp_path / "artifacts"))
     assert source is not None
-    assert check_quote(origin(ANSWER), source) == "it stood there when the data were written"
-    assert "not at hand" in trace(read_ledger(tmp_path / "artifacts", tmp_path), "sft-1111aaaa")
+    assert describe_quote(origin(ANSWER), source) == "it stood there when the data were written"
+    assert "not at hand" in trace_entry(read_ledger(tmp_path / "artifacts", tmp_path), "sft-1111aaaa")
 
 
 @pytest.mark.slow

@@ -455,7 +455,7 @@ def test_coverage_by_hand() -> None:
     Colours: the most of a column is the seventh step (6), nothing has no colour. Two pairs and four questions are asked
     for, so that the second clause lacks pairs and both lack questions.
     """
-    config = {"synthesis": {"min_preferences": 2, "min_questions": 4}}
+    config = {"synthesis": {"coverage": {"min_preferences": 2, "min_questions": 4}}}
     whole = comparison(config=config)
     shown = coverage_table(whole, Clauses(whole.passages, []))
     assert shown is not None
@@ -498,7 +498,7 @@ def test_the_page_shows_coverage_and_audit(tmp_path: Path) -> None:
         "auc": 0.91, "length_auc": 0.5, "kinds": {"base": 0.97, "edit": None}, "cause": "rejected answers have: hm",
         "words": {"chosen": [], "rejected": ["hm"]},
     }  # fmt: skip
-    whole = comparison(config={"synthesis": {"min_preferences": 2}})
+    whole = comparison(config={"synthesis": {"min_preferences": 2}})  # as earlier versions had it
     assert whole.funnel is not None
     funnel = {**whole.funnel, "preference": {**whole.funnel["preference"], "audit": report}}
     text = page(tmp_path, dataclasses.replace(whole, funnel=funnel)).text()

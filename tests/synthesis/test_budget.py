@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from valign.generation.requests import Completion, Request, Sampling
 from valign.pipeline.artifacts import Pipeline
-from valign.synthesis.budget import Budget, DryTeacher, Step, placeholder, table
+from valign.synthesis.budget import Budget, BudgetStep, DryTeacher, budget_table, make_placeholder
 from valign.synthesis.filters import well_formed
 from valign.teachers.cache import request_key
 from valign.teachers.completion_store import CompletionStore, Spent, StoredRow
@@ -52,14 +52,14 @@ def test_dry_teacher_counts_what_is_not_in_the_cache(tmp_path: Path) -> None:
     assert len({completion.text for completion in rows[1]}) == 3
     (step,) = teacher.steps
     asked = estimate_tokens('x\n\nBegin with the words: "A"') + 4
-    assert step == Step("questions", False, cached=2, calls=3, completions=4, prompt=6 + 2 * asked, most=40)
+    assert step == BudgetStep("questions", False, cached=2, calls=3, completions=4, prompt=6 + 2 * asked, most=40)
     teacher.complete_all([ask(rows[1][0].text)], "answers")
     assert teacher.steps[1].estimated
 
 
 def test_placeholders_are_questions() -> None:
     request = ask("Lost things are kept at the ferry office for nine days.", n=30)
-    texts = [placeholder(request, k).text for k in range(30)]
+    texts = [make_placeholder(request, k).text for k in range(30)]
     assert len(set(texts)) == 30
     assert all(well_formed(text) for text in texts)
 
@@ -70,12 +70,12 @@ def test_time_and_cost_by_hand() -> None:
     60 more completions are 1200 tokens (at most 3000), which take 120 s; with 600 prompt tokens at 1000 and 2000 a
     million they cost 0.6 + 2.4 = 3.0, at most 0.6 + 6.0 = 6.6.
     """
-    steps = (Step("a", False, 3, 50, 50, 500, 2500), Step("b", True, 0, 10, 10, 100, 500))
+    steps = (BudgetStep("a", False, 3, 50, 50, 500, 2500), BudgetStep("b", True, 0, 10, 10, 100, 500))
     budget = Budget(steps, Spent(100, 100, 9000, 2000, 400.0), 2, 1000.0, 2000.0)
     assert [budget.expected(step) for step in steps] == [1000, 200]
-    assert budget.seconds == pytest.approx(120.0)
-    assert budget.costs() == pytest.approx((3.0, 6.6))
-    text = table(budget)
+    assert budget.expected_seconds == pytest.approx(120.0)
+    assert budget.cost_range() == pytest.approx((3.0, 6.6))
+    text = budget_table(budget)
     assert "time: about 2 min 0 s" in text
     assert "cost: 3.00 expected, 6.60 at most" in text
     assert [line.split() for line in text.splitlines()[:4]] == [
@@ -86,10 +86,10 @@ def test_time_and_cost_by_hand() -> None:
     ]
     fresh = Budget(steps, Spent())
     assert [fresh.expected(step) for step in steps] == [1250, 250]
-    assert fresh.seconds is None
-    assert fresh.costs() is None
-    assert "time: unknown" in table(fresh)
-    assert "nothing to ask for" in table(Budget((Step("a", False, 3),), Spent()))
+    assert fresh.expected_seconds is None
+    assert fresh.cost_range() is None
+    assert "time: unknown" in budget_table(fresh)
+    assert "nothing to ask for" in budget_table(Budget((BudgetStep("a", False, 3),), Spent()))
 
 
 def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
@@ -104,10 +104,14 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
             "teacher.model=m",
             f"artifacts={tmp_path}",
             "synthesis.answers=write",
-            "synthesis.openings=[]",
-            "synthesis.min_preferences=0",
+            "synthesis.instructions.openings=[]",
+            "synthesis.coverage.min_preferences=0",
         ],
-        *["synthesis.scenario_openings=[]", "synthesis.questions_per_passage=2", "synthesis.scenarios_per_passage=1"],
+        *[
+            "synthesis.preferences.openings=[]",
+            "synthesis.instructions.questions_per_passage=2",
+            "synthesis.preferences.scenarios_per_passage=1",
+        ],
     )
     passages = len(Pipeline(config).document.passages)
     budget = Pipeline(config).budget()
@@ -136,12 +140,12 @@ def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..
     """Two answers and one chosen answer for each passage, none of them known yet; quotes are not asked about."""
     common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
     common += [
-        "synthesis.faithfulness=judge",
-        "synthesis.openings=[]",
-        "synthesis.questions_per_passage=2",
-        "synthesis.scenarios_per_passage=1",
+        "synthesis.filters.faithfulness=judge",
+        "synthesis.instructions.openings=[]",
+        "synthesis.instructions.questions_per_passage=2",
+        "synthesis.preferences.scenarios_per_passage=1",
     ]
-    common += ["synthesis.rejected.base=0", "synthesis.min_preferences=0"]
+    common += ["synthesis.preferences.rejected.base=0", "synthesis.coverage.min_preferences=0"]
     written = Pipeline(compose_config(*common, "synthesis.answers=write"))
     (judged,) = [step for step in written.budget().steps if step.label == "faithfulness"]
     assert (judged.calls, judged.estimated) == (3 * len(written.document.passages), True)
@@ -160,27 +164,31 @@ def test_clauses_that_are_short_in_any_case_are_asked_about_again(
     """
     common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
     common += [
-        "synthesis.scenarios_per_passage=1",
-        "synthesis.claim_pairs_per_passage=0",
+        "synthesis.preferences.scenarios_per_passage=1",
+        "synthesis.preferences.claim_pairs_per_passage=0",
         "document.questions=null",
-        "synthesis.min_questions=4",
+        "synthesis.coverage.min_questions=4",
     ]
     for least, rounds in ((2, 2), (3, 1)):
-        settings = [f"synthesis.min_preferences={least}", f"synthesis.top_up_rounds={rounds}"]
+        settings = [f"synthesis.coverage.min_preferences={least}", f"synthesis.coverage.top_up_rounds={rounds}"]
         pipeline = Pipeline(compose_config(*common, *settings))
         budget = pipeline.budget()
         steps = {step.label: step for step in budget.steps}
         passages = len(pipeline.document.passages)
         assert steps["situations"].calls == 2 * passages
         assert steps["held-out questions"].completions == 16 * passages
-        assert f"asked about {'once' if rounds == 1 else 'up to 2 times'} more" in table(budget)
-    assert pipeline.config.synthesis.waive_coverage is False
+        assert f"asked about {'once' if rounds == 1 else 'up to 2 times'} more" in budget_table(budget)
+    assert pipeline.config.synthesis.coverage.waive is False
     assert not caplog.records
 
 
 def test_the_budget_loads_no_entailment_model(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
     common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
-    choice = ["synthesis.faithfulness=nli", "synthesis.faithfulness_model=nowhere", "synthesis.answers=write"]
+    choice = [
+        "synthesis.filters.faithfulness=nli",
+        "synthesis.filters.faithfulness_model=nowhere",
+        "synthesis.answers=write",
+    ]
     pipeline = Pipeline(compose_config(*common, *choice))
     assert pipeline.budget().steps
 
@@ -192,7 +200,7 @@ def test_entry_point_prints_the_budget_without_torch_and_train_refuses_it(tmp_pa
         "main_with(main)\n"
         "assert not {'torch', 'transformers', 'sklearn', 'openai', 'aiohttp'} & set(sys.modules)\n"
     )
-    settings = ["document=saltmarsh", "teacher=api", "teacher.model=m", "budget_only=true"]
+    settings = ["document=saltmarsh", "teacher=api", "teacher.model=m", "dry_run=true"]
     settings += [f"artifacts={tmp_path}", f"runs={tmp_path}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}

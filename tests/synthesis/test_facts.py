@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changed_settings import changed
 from fakes import Bag, Parrot
 
 from valign.core.records import Document, Instruction, Passage
 from valign.documents.read import parse_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.generation.requests import Completion, Request, Sampling
-from valign.synthesis.fact_examples import count_taught, teach
-from valign.synthesis.fact_extraction import SCHEMA, list_facts, locate, parse
-from valign.synthesis.fact_phrasings import label, phrasings, sentence_of
-from valign.synthesis.fact_rules import KINDS, facts_of
-from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.settings import Settings
+from valign.synthesis.fact_examples import count_taught, write_fact_examples
+from valign.synthesis.fact_extraction import SCHEMA, list_facts, locate_facts, parse_reply
+from valign.synthesis.fact_phrasings import clause_label, phrasings, sentence_of
+from valign.synthesis.fact_rules import FACT_KINDS, find_facts
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.settings import FilterSettings, SynthesisSettings
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher, request_key
 
-LOOSE = Limits(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
+LOOSE = FilterSettings(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
 BOATS = """# Pier code
 
 ## Rule 1. Boats
@@ -84,13 +85,13 @@ class Scribe(Parrot):
     ],
 )  # fmt: skip
 def test_facts_by_hand(text: str, expected: list[tuple[str, str]]) -> None:
-    assert [(fact.kind, fact.text) for fact in facts_of(clause(text))] == expected
+    assert [(fact.kind, fact.text) for fact in find_facts(clause(text))] == expected
 
 
 def test_whom_a_fact_concerns() -> None:
     """The trigger ends before the main verb, which is not the relative clause's own."""
     passage = clause("Whoever breaks a plate pays nothing. No one shall be scolded. Staff may eat.")
-    found = {fact.text: (fact.kind, fact.who, fact.force) for fact in facts_of(passage)}
+    found = {fact.text: (fact.kind, fact.who, fact.force) for fact in find_facts(passage)}
     assert found == {
         "Whoever breaks a plate pays nothing": ("consequence", "Whoever breaks a plate", ""),
         "No one shall be scolded": ("norm", "No one", "ban"),
@@ -102,10 +103,10 @@ def test_whom_a_fact_concerns() -> None:
 def test_facts_of_the_shipped_documents(name: str) -> None:
     """Words stand at their offsets, ids differ, and every fact can be asked for."""
     document = shipped_document(name)
-    found = [(fact, passage) for passage in document.passages for fact in facts_of(passage)]
+    found = [(fact, passage) for passage in document.passages for fact in find_facts(passage)]
     assert len({fact.fact_id for fact, _ in found}) == len(found) > len(document.passages)
     for fact, passage in found:
-        assert fact.kind in KINDS
+        assert fact.kind in FACT_KINDS
         assert document.text[fact.start : fact.end] == fact.text
         held = sentence_of(fact, passage)
         assert held.start <= fact.start < fact.end <= held.end
@@ -165,7 +166,7 @@ def test_facts_of_the_shipped_documents(name: str) -> None:
 )  # fmt: skip
 def test_phrasings_by_hand(text: str, kind: str, questions: list[str], gap: str | None) -> None:
     passage = clause(text)
-    (fact,) = (fact for fact in facts_of(passage) if fact.kind == kind)
+    (fact,) = (fact for fact in find_facts(passage) if fact.kind == kind)
     found, gaps = phrasings(fact, passage)
     assert found == questions
     assert gaps[:1] == ([f'Complete the sentence: "{gap}"'] if gap else [])
@@ -176,7 +177,7 @@ def test_phrasings_by_hand(text: str, kind: str, questions: list[str], gap: str 
     [("Rule 3. Boats", "the rule on boats"), ("Article 5", "Article 5"), ("Preamble", "the Preamble")],
 )
 def test_how_a_clause_is_called(heading: str, name: str) -> None:
-    assert label(clause("Text.", heading)) == name
+    assert clause_label(clause("Text.", heading)) == name
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_how_a_clause_is_called(heading: str, name: str) -> None:
     ],
 )
 def test_replies_are_read_tolerantly(text: str, data: dict[str, Any] | None) -> None:
-    assert parse(text) == data
+    assert parse_reply(text) == data
 
 
 def test_a_reply_is_looked_up_in_the_clause() -> None:
@@ -213,7 +214,7 @@ def test_a_reply_is_looked_up_in_the_clause() -> None:
         "numbers": ["two  HOURS", "three hours", 7],
         "names": "Red Boat",
     }
-    facts, missing = locate(passage, data)
+    facts, missing = locate_facts(passage, data)
     assert missing == 1
     assert [(f.kind, f.text, f.who, f.force) for f in facts] == [
         ("norm", "A guest may use the\nRed Boat", "A guest", "right"),
@@ -223,12 +224,12 @@ def test_a_reply_is_looked_up_in_the_clause() -> None:
     assert all(passage.text[f.start - 100 : f.end - 100] == f.text for f in facts)
 
 
-def test_an_unreadable_reply_gets_one_try_and_then_the_rules(settings: Settings, tmp_path: Path) -> None:
+def test_an_unreadable_reply_gets_one_try_and_then_the_rules(settings: SynthesisSettings, tmp_path: Path) -> None:
     """The first clause's reply is repaired, with one text that is not there; the second one's stays unreadable."""
     mended = json.dumps({"values": [], "numbers": ["two hours", "nine hours"], "names": []})
     scribe = Scribe("two hours!", "the keeper's key", mended, "{")
     document = boats()
-    chosen = replace(settings, extract="teacher")
+    chosen = changed(settings, instructions={"extract": "teacher"})
     facts, failures = list_facts(Writer(document, CachedTeacher(scribe, tmp_path / "c.sqlite"), Bag(), chosen, 0))
     assert [fact.text for fact in facts] == ["two hours", "save for the keeper's key"]
     assert failures == {"not in the clause": 1, "unreadable reply": 1}
@@ -243,14 +244,14 @@ def test_a_request_without_a_schema_keeps_its_key() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_each_fact_gets_its_examples(count: int, settings: Settings, tmp_path: Path) -> None:
+def test_each_fact_gets_its_examples(count: int, settings: SynthesisSettings, tmp_path: Path) -> None:
     """The answers hold the facts, no question is asked twice, and every fact of the two rules is taught."""
     document = boats()
-    chosen = replace(settings, examples_per_fact=count)
+    chosen = changed(settings, instructions={"examples_per_fact": count})
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), chosen, 0)
     facts, _ = list_facts(writer)
     funnel = Funnel()
-    rows = teach(writer, Filters(document.passages, (), Bag(), LOOSE), funnel, facts, [])
+    rows = write_fact_examples(writer, Filters(document.passages, (), Bag(), LOOSE), funnel, facts, [])
     if not count:
         assert (len(facts), len(rows)) == (0, 0)
         return
@@ -271,11 +272,11 @@ def test_each_fact_gets_its_examples(count: int, settings: Settings, tmp_path: P
     assert counted.dropped == {"unreadable reply": 2, "no example": 1}
 
 
-def test_a_question_that_is_there_already_is_not_asked_again(settings: Settings, tmp_path: Path) -> None:
+def test_a_question_that_is_there_already_is_not_asked_again(settings: SynthesisSettings, tmp_path: Path) -> None:
     document = boats()
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), settings, 0)
     filters = Filters(document.passages, (), Bag(), LOOSE)
     facts, _ = list_facts(writer)
-    first: list[Instruction] = teach(writer, filters, Funnel(), facts, [])
-    again = teach(writer, filters, Funnel(), facts, first)
+    first: list[Instruction] = write_fact_examples(writer, filters, Funnel(), facts, [])
+    again = write_fact_examples(writer, filters, Funnel(), facts, first)
     assert {row.question for row in first} & {row.question for row in again} == set()

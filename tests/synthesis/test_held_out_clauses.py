@@ -16,16 +16,16 @@ from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Preference
 from valign.evaluation.scores import score_arm
 from valign.reporting.tax_and_probes import EXTRA_PARTS
-from valign.synthesis.held_out_clauses import exposure, without
-from valign.synthesis.settings import Settings
+from valign.synthesis.held_out_clauses import exposure, without_clauses
+from valign.synthesis.settings import SynthesisSettings
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
+def settings(settings: SynthesisSettings) -> SynthesisSettings:
     return teacher_alone(settings)
 
 
-def test_nothing_is_written_about_them(settings: Settings, tmp_path: Path) -> None:
+def test_nothing_is_written_about_them(settings: SynthesisSettings, tmp_path: Path) -> None:
     """No prompt for training shows the held-out clause, no example rests on it, and the others lose nothing."""
     teacher = Silent(0)
     counts = build(tmp_path, replace(settings, hold_out_clauses=(GEESE,)), teacher)
@@ -42,24 +42,24 @@ def test_nothing_is_written_about_them(settings: Settings, tmp_path: Path) -> No
     assert set(json.loads((tmp_path / "funnel.json").read_text())["sft"]["per_clause"]) == {HELMETS, LAMPS}
 
 
-def test_made_questions_ask_about_them_too(settings: Settings, tmp_path: Path) -> None:
+def test_made_questions_ask_about_them_too(settings: SynthesisSettings, tmp_path: Path) -> None:
     build(tmp_path, replace(settings, hold_out_clauses=(GEESE,)), Silent(0), None)
     asked = [json.loads(line)["clause"] for line in (tmp_path / "questions.jsonl").read_text().splitlines()]
     assert set(asked) == {HELMETS, GEESE, LAMPS}
 
 
 def test_the_text_and_its_offsets_stay() -> None:
-    left = without(HARBOUR, [GEESE])
+    left = without_clauses(HARBOUR, [GEESE])
     assert left.text == HARBOUR.text
     assert [p.clause for p in left.passages] == [HELMETS, LAMPS]
-    assert without(HARBOUR, []) == HARBOUR
+    assert without_clauses(HARBOUR, []) == HARBOUR
 
 
 def test_an_unknown_clause_and_all_clauses_are_refused() -> None:
     with pytest.raises(ValignError, match=r"hold_out_clauses: \w+ has no clause 'd/9'; python -m valign\.clauses"):
-        without(HARBOUR, ["d/9"])
+        without_clauses(HARBOUR, ["d/9"])
     with pytest.raises(ValignError, match="names every clause"):
-        without(HARBOUR, [HELMETS, GEESE, LAMPS])
+        without_clauses(HARBOUR, [HELMETS, GEESE, LAMPS])
 
 
 def test_exposure_of_clauses_above_and_below() -> None:

@@ -9,29 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changed_settings import changed
 from fakes import Bag, Parrot
 from omegaconf import DictConfig
 
 from valign.config import checks
-from valign.config.arguments import plain, settings_of
+from valign.config.arguments import synthesis_settings
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Instruction, Passage, Preference, Provenance, Question
+from valign.core.settings import make_settings
 from valign.documents.read import parse_document
 from valign.documents.shipped import shipped_document
 from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
-from valign.synthesis.citations import citation, cited, cited_pair
-from valign.synthesis.filters import Filters, Funnel, Limits
-from valign.synthesis.frames import ASKED, family
-from valign.synthesis.question_kinds import ask_all, shares
-from valign.synthesis.settings import Settings
+from valign.synthesis.citations import name_clause, pair_with_citation, with_citation
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.frames import FROM_TEACHER, scenario_family
+from valign.synthesis.question_kinds import ask_all_kinds, questions_by_kind
+from valign.synthesis.settings import FilterSettings, KindWeights, SynthesisSettings
 from valign.synthesis.templates import load_template, template_names
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
 Compose = Callable[..., DictConfig]
-LOOSE = Limits(min_relevance=0.0, max_rank=3, min_faithfulness=0.0, max_duplicate=1.0, max_overlap=0.9)
+LOOSE = FilterSettings(min_relevance=0.0, max_rank=3, min_faithfulness=0.0, max_duplicate=1.0, max_overlap=0.9)
 PIER = """# Pier code
 
 ## Rule 1. Boats
@@ -67,11 +69,13 @@ def pier() -> Document:
     return parse_document(PIER.encode(), "pier")
 
 
-def asked(teacher: Parrot, settings: Settings, folder: Path, document: Document) -> tuple[list[Instruction], Funnel]:
+def asked(
+    teacher: Parrot, settings: SynthesisSettings, folder: Path, document: Document
+) -> tuple[list[Instruction], Funnel]:
     """Return the rows that a teacher's questions make, and the funnel."""
     funnel = Funnel()
     writer = Writer(document, CachedTeacher(teacher, folder / "c.sqlite"), Bag(), settings, 0)
-    return ask_all(writer, Filters(document.passages, (), Bag(), LOOSE), funnel), funnel
+    return ask_all_kinds(writer, Filters(document.passages, (), Bag(), LOOSE), funnel), funnel
 
 
 @pytest.mark.parametrize(
@@ -87,18 +91,23 @@ def asked(teacher: Parrot, settings: Settings, folder: Path, document: Document)
 )  # fmt: skip
 def test_shares_by_hand(kinds: dict[str, float], total: int, counts: dict[str, int]) -> None:
     """Three and one of four parts of 2 are 1.5 and 0.5: of equal rests the first one gets what is left."""
-    assert shares(kinds, total) == counts
+    assert questions_by_kind(KindWeights(**kinds), total) == counts
 
 
 def test_kinds_that_are_not_there() -> None:
-    for kinds in ({"factul": 1.0}, {"question": 0.0}):
-        with pytest.raises(ValignError, match=r"synthesis\.kinds=.*: give a weight to some of question, factual"):
-            shares(kinds, 4)
+    with pytest.raises(TypeError, match="factul"):
+        make_settings(KindWeights, {"factul": 1.0})
+    with pytest.raises(
+        ValignError, match=r"synthesis\.instructions\.kinds=.*: give a weight to some of question, factual"
+    ):
+        questions_by_kind(KindWeights(question=0.0), 4)
 
 
-def test_two_clauses_together(settings: Settings, tmp_path: Path) -> None:
+def test_two_clauses_together(settings: SynthesisSettings, tmp_path: Path) -> None:
     """The prompts of question and answer show both clauses, and the row names both, its own first."""
-    chosen = replace(settings, kinds={"comparison": 1.0}, questions_per_passage=1, answers="write")
+    chosen = changed(
+        settings, instructions={"kinds": KindWeights(comparison=1.0), "questions_per_passage": 1}, answers="write"
+    )
     question = "Does the red boat sail while brass keys hang here?"
     teacher = Echo(Write_one_question=question, Question="The red boat sails at noon, brass keys hang in the hall.")
     rows, funnel = asked(teacher, chosen, tmp_path, pier())
@@ -111,9 +120,10 @@ def test_two_clauses_together(settings: Settings, tmp_path: Path) -> None:
     assert (funnel.made, funnel.kept) == (2, 2)
 
 
-def test_what_the_document_does_not_say(settings: Settings, tmp_path: Path) -> None:
+def test_what_the_document_does_not_say(settings: SynthesisSettings, tmp_path: Path) -> None:
     """The boats' question counts as silent, because the teacher says no; the keys' one is answered after all."""
-    chosen = replace(settings, kinds={"silent": 1.0}, questions_per_passage=1, answers="write", openings=())
+    silent = {"kinds": KindWeights(silent=1.0), "questions_per_passage": 1, "openings": ()}
+    chosen = changed(settings, instructions=silent, answers="write")
     document = pier()
     boats, keys = "Who steers the red boat?", "Where do brass keys hang?"
     checks = {f"Question: {boats}": "No.", f"Question: {keys}": "Yes, the second rule does."}
@@ -125,16 +135,21 @@ def test_what_the_document_does_not_say(settings: Settings, tmp_path: Path) -> N
     assert funnel.dropped == {"not silent": 1}
 
 
-def test_silence_needs_written_answers(settings: Settings, tmp_path: Path, compose_config: Compose) -> None:
-    with pytest.raises(ValignError, match=r"synthesis\.kinds\.silent needs .*add synthesis\.answers=write"):
-        asked(Echo(), replace(settings, kinds={"silent": 1.0}), tmp_path, pier())
-    with pytest.raises(ValignError, match=r"synthesis\.kinds\.conflict needs .*synthesis\.kinds\.conflict=0"):
-        checks.check(compose_config("synthesis.kinds.conflict=1"))
-    with pytest.raises(ValignError, match=r"add synthesis\.kinds\.question=1"):
-        checks.check(compose_config("synthesis.kinds.question=0"))
+def test_silence_needs_written_answers(settings: SynthesisSettings, tmp_path: Path, compose_config: Compose) -> None:
+    with pytest.raises(
+        ValignError, match=r"synthesis\.instructions\.kinds\.silent needs .*add synthesis\.answers=write"
+    ):
+        asked(Echo(), changed(settings, instructions={"kinds": KindWeights(silent=1.0)}), tmp_path, pier())
+    with pytest.raises(
+        ValignError,
+        match=r"synthesis\.instructions\.kinds\.conflict needs .*synthesis\.instructions\.kinds\.conflict=0",
+    ):
+        checks.check(compose_config("synthesis.instructions.kinds.conflict=1"))
+    with pytest.raises(ValignError, match=r"add synthesis\.instructions\.kinds\.question=1"):
+        checks.check(compose_config("synthesis.instructions.kinds.question=0"))
 
 
-def test_the_default_asks_as_one_call_for_each_passage(settings: Settings, tmp_path: Path) -> None:
+def test_the_default_asks_as_one_call_for_each_passage(settings: SynthesisSettings, tmp_path: Path) -> None:
     teacher = Echo(Rule="Where does the red boat sail?")
     asked(teacher, settings, tmp_path, pier())
     assert [(r.sampling.n, len(r.openings)) for r in teacher.asked] == [(24, 24), (24, 24)]
@@ -144,10 +159,11 @@ def test_the_default_asks_as_one_call_for_each_passage(settings: Settings, tmp_p
     ]
 
 
-def test_personas_and_lengths(settings: Settings, tmp_path: Path) -> None:
+def test_personas_and_lengths(settings: SynthesisSettings, tmp_path: Path) -> None:
     """Each question is a call of its own with one persona; both occur, and a second run draws the same."""
     styles = ("A nurse asks.", "A pupil asks.")
-    chosen = replace(settings, personas=styles, lengths=("Be brief.",), answers="write", questions_per_passage=8)
+    asking = {"personas": styles, "lengths": ("Be brief.",), "questions_per_passage": 8}
+    chosen = changed(settings, instructions=asking, answers="write")
     drawn = []
     for name in ("a", "b"):
         teacher = Echo(**{"Question:": "At noon.", "Write a": "Where does the red boat sail?"})
@@ -175,12 +191,12 @@ def test_personas_and_lengths(settings: Settings, tmp_path: Path) -> None:
 )
 def test_citations_by_hand(clause: str, heading: tuple[str, ...], name: str) -> None:
     passage = Passage(clause, heading, "Text.", 0, 5)
-    assert citation(passage) == name
+    assert name_clause(passage) == name
     origin = Provenance("Text.", 0, 5, "t", "h", "m")
     row = Instruction("i", (clause,), "question", "Why?", "So.", origin)
     pair = Preference("p", (clause,), "situation", "Why?", "So.", "No.", "edit", origin)
-    assert cited(row, [passage]).answer == f"So. ({name})"
-    assert [cited_pair(pair, [passage]).chosen, cited_pair(pair, [passage]).rejected] == [
+    assert with_citation(row, [passage]).answer == f"So. ({name})"
+    assert [pair_with_citation(pair, [passage]).chosen, pair_with_citation(pair, [passage]).rejected] == [
         f"So. ({name})",
         f"No. ({name})",
     ]
@@ -220,23 +236,23 @@ def test_every_template_is_hashed() -> None:
     assert sorted(TEMPLATES) == template_names()
 
 
-def test_families_are_split_and_the_evaluation_has_its_own_teacher(settings: Settings, tmp_path: Path) -> None:
+def test_families_are_split_and_the_evaluation_has_its_own_teacher(settings: SynthesisSettings, tmp_path: Path) -> None:
     """Made questions come from the other teacher; a training question with the first words of one is dropped.
 
     Both teachers ask "What about ..." of a clause, so without openings nothing that the teacher asks is left, and all
     rows are made of frames; with openings such as "Can I" the teacher's questions stay.
     """
     document = shipped_document("saltmarsh")
-    for name, openings in (("none", ()), ("some", settings.openings)):
+    for name, openings in (("none", ()), ("some", settings.instructions.openings)):
         folder = tmp_path / name
         writing, asking = Parrot(), Parrot()
         asking.id = "asking@1"
         teacher = CachedTeacher(writing, folder / "c.sqlite")
         other = CachedTeacher(asking, folder / "c.sqlite")
-        limits = replace(LOOSE, min_relevance=0.1, max_duplicate=0.95, max_overlap=0.5)
+        filters = replace(LOOSE, min_relevance=0.1, max_duplicate=0.95, max_overlap=0.5)
         synthesize(
-            folder, document, None, teacher=teacher, base=teacher, embedder=Bag(), limits=limits, seed=0,
-            settings=replace(settings, openings=openings), question_teacher=other,
+            folder, document, None, teacher=teacher, base=teacher, embedder=Bag(), seed=0, question_teacher=other,
+            settings=changed(settings, instructions={"openings": openings}, filters=filters),
         )  # fmt: skip
         assert other.calls == len(document.passages)
         questions = read_jsonl(folder / "questions.jsonl", Question)
@@ -253,7 +269,7 @@ def test_families_are_split_and_the_evaluation_has_its_own_teacher(settings: Set
 
 
 def test_a_family_is_clause_writer_and_first_words() -> None:
-    assert family("d/1", ASKED, "My neighbour's dog barks. May it?") == "d/1/asked/my-neighbour"
+    assert scenario_family("d/1", FROM_TEACHER, "My neighbour's dog barks. May it?") == "d/1/asked/my-neighbour"
 
 
 def test_the_second_teacher_is_a_config_node(compose_config: Compose, tmp_path: Path) -> None:
@@ -271,6 +287,13 @@ def test_the_second_teacher_is_a_config_node(compose_config: Compose, tmp_path: 
 
 
 def test_the_large_experiment_has_the_rich_kinds(compose_config: Compose) -> None:
-    chosen = settings_of(plain(compose_config("+experiment=udhr_mistral").synthesis))
-    assert sum(shares(chosen.kinds, chosen.questions_per_passage).values()) == 48
-    assert set(shares(chosen.kinds, 48)) == {"factual", "everyday", "edge", "conflict", "comparison", "silent"}
+    chosen = synthesis_settings(compose_config("+experiment=udhr_mistral").synthesis).instructions
+    assert sum(questions_by_kind(chosen.kinds, chosen.questions_per_passage).values()) == 48
+    assert set(questions_by_kind(chosen.kinds, 48)) == {
+        "factual",
+        "everyday",
+        "edge",
+        "conflict",
+        "comparison",
+        "silent",
+    }

@@ -15,7 +15,7 @@ from valign.documents.shipped import shipped_names, shipped_questions
 from valign.evaluation.leakage import question_overlap
 from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.generation.requests import Completion, Request
-from valign.synthesis.replay import General, general_instructions, replay_rows
+from valign.synthesis.replay import GeneralInstruction, general_instructions, replay_rows
 from valign.teachers.cache import CachedTeacher
 from valign.training.holdout import hold_out
 
@@ -50,7 +50,7 @@ def test_shipped_instructions_are_apart_from_what_the_tax_is_measured_on() -> No
 def test_what_is_cut_off_is_asked_again(tmp_path: Path) -> None:
     talker = Talker()
     base = CachedTeacher(talker, tmp_path / "completions.sqlite")
-    given = [General(f"q{i}") for i in range(4)]
+    given = [GeneralInstruction(f"q{i}") for i in range(4)]
     rows = replay_rows(given, 4, base, 0, "Be brief.")
     assert len({row.example_id for row in rows}) == len(rows) == 4
     assert {row.answer.split(" at ")[1] for row in rows} == {"0", "1"}
@@ -65,7 +65,7 @@ def test_what_is_cut_off_is_asked_again(tmp_path: Path) -> None:
 
 def test_more_rows_than_instructions_take_further_answers(tmp_path: Path) -> None:
     base = CachedTeacher(Talker(), tmp_path / "completions.sqlite")
-    rows = replay_rows([General("q0"), General("q2")], 5, base, 0, None)
+    rows = replay_rows([GeneralInstruction("q0"), GeneralInstruction("q2")], 5, base, 0, None)
     assert sorted(row.question for row in rows) in (["q0"] * 2 + ["q2"] * 3, ["q0"] * 3 + ["q2"] * 2)
     assert len({row.answer for row in rows}) == 5
 
@@ -76,7 +76,7 @@ def test_given_answers_are_taken_once_and_a_lack_is_said(
     monkeypatch.setattr(logging.getLogger("valign"), "propagate", True)
     talker = Talker()
     base = CachedTeacher(talker, tmp_path / "completions.sqlite")
-    rows = replay_rows([General("Hello?", "Good day.")], 3, base, 0, None)
+    rows = replay_rows([GeneralInstruction("Hello?", "Good day.")], 3, base, 0, None)
     assert [(row.answer, row.provenance.teacher) for row in rows] == [("Good day.", "")]
     assert talker.asked == []
     assert "sft.replay: 1 of 3 general instructions" in caplog.text
@@ -85,7 +85,7 @@ def test_given_answers_are_taken_once_and_a_lack_is_said(
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "general.jsonl"
     file.write_text(json.dumps({"question": "Hello?", "answer": "Good day."}) + "\n" + json.dumps({"question": "q1"}))
-    assert general_instructions(str(file)) == [General("Hello?", "Good day."), General("q1")]
+    assert general_instructions(str(file)) == [GeneralInstruction("Hello?", "Good day."), GeneralInstruction("q1")]
     file.write_text("")
     with pytest.raises(ValignError, match=r"sft\.replay_file: .*general\.jsonl has no instruction"):
         general_instructions(str(file))
@@ -93,7 +93,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 
 def test_validation_holds_none_of_them_out(tmp_path: Path) -> None:
     rows = replay_rows(
-        [General(f"q{i}") for i in range(20)], 20, CachedTeacher(Talker(), tmp_path / "c.sqlite"), 0, None
+        [GeneralInstruction(f"q{i}") for i in range(20)], 20, CachedTeacher(Talker(), tmp_path / "c.sqlite"), 0, None
     )
     with pytest.raises(ValignError, match="holds out none"):
         hold_out(rows, 0.5, "sft.validation")

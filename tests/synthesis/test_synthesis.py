@@ -13,26 +13,36 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from changed_settings import changed
 from fakes import Bag, Parrot
 
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Fact, Instruction, Passage, Preference, Provenance, Question
+from valign.core.settings import make_settings
 from valign.documents.clauses import labelled, topic
 from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
 from valign.synthesis.build import TEMPLATES, synthesize
-from valign.synthesis.claims import CLAIM_FRAMES
-from valign.synthesis.edits import NUMBERS, as_question, contradiction, edits, names_in, numbers_in, ungrounded
-from valign.synthesis.filters import Filters, Funnel, Limits, Vectors, funnel_table, well_formed
-from valign.synthesis.pairing import NEIGHBOURS, Situation, couples
+from valign.synthesis.claims import CLAIM_FRAMES, write_claims
+from valign.synthesis.edits import (
+    NUMBER_WORDS,
+    as_question,
+    contradict,
+    find_ungrounded,
+    make_edits,
+    names_in,
+    numbers_in,
+)
+from valign.synthesis.filters import Filters, Funnel, Vectors, funnel_table, well_formed
+from valign.synthesis.pairing import MOST_CANDIDATES, Situation, pair_situations
 from valign.synthesis.preferences import _draw, check_shares
-from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
-from valign.synthesis.settings import Settings
+from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases, split_sentences
+from valign.synthesis.settings import FilterSettings, RejectedShares, SynthesisSettings
 from valign.synthesis.templates import Template, load_template
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
-LOOSE = Limits(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
+LOOSE = FilterSettings(min_relevance=0.1, max_rank=3, min_faithfulness=0.1, max_duplicate=0.95, max_overlap=0.5)
 
 
 class Table:
@@ -71,16 +81,16 @@ def passages(*texts: str) -> tuple[Passage, ...]:
     ],
 )
 def test_polarity_by_hand(text: str, changed: str) -> None:
-    (edit,) = edits(text, [], random.Random(0))
+    (edit,) = make_edits(text, [], random.Random(0))
     assert (edit.text, edit.kind) == (changed, "polarity")
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "before", "allowed"),
     [
-        ("Keys cost eleven euros.", "number", "eleven", set(NUMBERS) - {"eleven", "one"}),
+        ("Keys cost eleven euros.", "number", "eleven", set(NUMBER_WORDS) - {"eleven", "one"}),
         ("Wait 6 hours.", "number", "6", {"7", "12", "3", "11"}),
-        ("Six boats left.", "number", "Six", {n.capitalize() for n in NUMBERS} - {"Six", "One"}),
+        ("Six boats left.", "number", "Six", {n.capitalize() for n in NUMBER_WORDS} - {"Six", "One"}),
         ("They dance on Friday.", "series", "Friday", {f"{d}day" for d in "Mon Tues Wednes Thurs Satur Sun".split()}),
         ("Tell the warden of Mill Lane.", "name", "Mill Lane", {"Tarn Hollow"}),
     ],
@@ -88,7 +98,7 @@ def test_polarity_by_hand(text: str, changed: str) -> None:
 def test_one_fact_is_changed_and_nothing_else(text: str, kind: str, before: str, allowed: set[str]) -> None:
     """Numbers go to another number word, or to n + 1, 2n, n // 2 or n + 5; names to others of the document."""
     for seed in range(20):
-        (edit,) = edits(text, ["Mill Lane", "Tarn Hollow"], random.Random(seed))
+        (edit,) = make_edits(text, ["Mill Lane", "Tarn Hollow"], random.Random(seed))
         assert (edit.kind, edit.before) == (kind, before)
         assert edit.after in allowed
         assert edit.text == text.replace(before, edit.after)
@@ -96,7 +106,7 @@ def test_one_fact_is_changed_and_nothing_else(text: str, kind: str, before: str,
 
 def test_no_edit_where_nothing_can_be_broken() -> None:
     """A large number is left alone, and "one" is mostly no number."""
-    assert edits("Members paid 1,500 francs to one another.", [], random.Random(0)) == []
+    assert make_edits("Members paid 1,500 francs to one another.", [], random.Random(0)) == []
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -104,7 +114,7 @@ def test_edits_of_the_shipped_documents_change_one_place(name: str) -> None:
     """Before the place and behind it the text stays word for word, except that a removed word takes its space along."""
     found = 0
     for passage in shipped_document(name).passages:
-        for edit in edits(passage.text, ["Mill Lane"], random.Random(0)):
+        for edit in make_edits(passage.text, ["Mill Lane"], random.Random(0)):
             found += 1
             squeezed = re.sub(r"  +", " ", passage.text.replace(edit.before, "\0", 1))
             assert edit.text != passage.text
@@ -120,8 +130,8 @@ def test_numbers_and_names_by_hand() -> None:
         "Mill Lane",
     ]
     passage = "Lost keys cost eleven euros in Mill Lane."
-    assert ungrounded("One key costs 11 euros in Mill Lane.", passage) == []
-    assert ungrounded("Keys cost 12 euros, says Jim.", passage) == ["12", "Jim"]
+    assert find_ungrounded("One key costs 11 euros in Mill Lane.", passage) == []
+    assert find_ungrounded("Keys cost 12 euros, says Jim.", passage) == ["12", "Jim"]
 
 
 @pytest.mark.parametrize(
@@ -143,12 +153,12 @@ def test_statements_as_questions(sentence: str, question: str | None) -> None:
 def test_sentences_by_hand() -> None:
     """Offsets count from the document's start: the clause begins at 100."""
     passage = Passage("d/1", ("Code",), "Keys are lent; lost ones\ncost 3.50 euros. Ask!", 100, 147)
-    assert [(q.text, q.start, q.end) for q in sentences(passage)] == [
+    assert [(q.text, q.start, q.end) for q in split_sentences(passage)] == [
         ("Keys are lent;", 100, 114),
         ("lost ones\ncost 3.50 euros.", 115, 141),
         ("Ask!", 142, 146),
     ]
-    assert [q.sentence for q in sentences(passage)] == ["Keys are lent.", "Lost ones cost 3.50 euros.", "Ask!"]
+    assert [q.sentence for q in split_sentences(passage)] == ["Keys are lent.", "Lost ones cost 3.50 euros.", "Ask!"]
 
 
 def test_best_quote_by_hand() -> None:
@@ -166,7 +176,7 @@ def test_quotes_of_the_shipped_documents_are_verbatim(name: str) -> None:
     """Sentences and quotes of every clause stand at their offsets, and the sentences leave out nothing but spaces."""
     document = shipped_document(name)
     for passage in document.passages:
-        pieces = sentences(passage)
+        pieces = split_sentences(passage)
         found = [best_quote(piece.text, passage, Bag(), limit) for piece in pieces for limit in (5, 25)]
         for quote in [*pieces, *found]:
             assert document.text[quote.start : quote.end] == quote.text
@@ -176,7 +186,7 @@ def test_quotes_of_the_shipped_documents_are_verbatim(name: str) -> None:
 
 def test_phrases_are_those_that_no_other_clause_has() -> None:
     """The lamp oil and "eel soup" stand in one clause; "the gate" in both; numbers and stop words do not count."""
-    found = phrases(passages("The lamp oil is at the gate for 12 days.", "Eel soup is at the gate."), 5)
+    found = find_unique_phrases(passages("The lamp oil is at the gate for 12 days.", "Eel soup is at the gate."), 5)
     assert found["d/1"][0] == "lamp oil"
     assert "eel soup" in found["d/2"]
     assert not any("gate" in phrase or "12" in phrase for own in found.values() for phrase in own)
@@ -251,7 +261,7 @@ def fog_and_oil(held_out: Sequence[Question] = ()) -> Filters:
         Fog=(1, 0, 0), Oil=(0, 1, 0), Near=(0.8, 0.6, 0), Far=(0.28, 0, 0.96), Oily=(0.6, 0.8, 0),
         Twin=(0.7996, 0.6005, 0), Test=(0, 0, 1),
     )  # fmt: skip
-    limits = Limits(min_relevance=0.5, max_rank=1, min_faithfulness=0.5, max_duplicate=0.97, max_overlap=0.4)
+    limits = FilterSettings(min_relevance=0.5, max_rank=1, min_faithfulness=0.5, max_duplicate=0.97, max_overlap=0.4)
     return Filters(passages("Fog lasts nine days.", "Oil is sold."), held_out, table, limits)
 
 
@@ -275,24 +285,24 @@ def test_reasons_to_drop_a_question(text: str, reason: str | None, scores: dict[
     "Near the pier, is there fog" shares none of 13: 0; "near whether a guest may swim" shares 5 of 8: 0.625; the last
     one has six words in a row in common: 1.
     """
-    found, measured = fog_and_oil([HELD_OUT]).question(text, "d/1")
+    found, measured = fog_and_oil([HELD_OUT]).check_question(text, "d/1")
     assert found == reason
     assert {name: measured[name] for name in scores} == pytest.approx(scores, abs=1e-4)
 
 
 def test_a_near_duplicate_is_dropped_and_a_dropped_question_blocks_nothing() -> None:
     filters = fog_and_oil()
-    assert filters.question("Near the pier, is there fog?", "d/2")[0] == "irrelevant"
-    assert filters.question("Near the pier, is there fog?", "d/1")[0] is None
-    reason, scores = filters.question("Twin of the pier, is there fog?", "d/1")
+    assert filters.check_question("Near the pier, is there fog?", "d/2")[0] == "irrelevant"
+    assert filters.check_question("Near the pier, is there fog?", "d/1")[0] is None
+    reason, scores = filters.check_question("Twin of the pier, is there fog?", "d/1")
     assert reason == "duplicate"
     assert scores["nearest"] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_same_question_twice_is_a_duplicate_whatever_the_limits() -> None:
-    open_limits = Limits(min_relevance=-1, max_rank=9, min_faithfulness=-1, max_duplicate=1, max_overlap=1)
+    open_limits = FilterSettings(min_relevance=-1, max_rank=9, min_faithfulness=-1, max_duplicate=1, max_overlap=1)
     filters = Filters(passages("Fog lasts nine days."), (), Bag(), open_limits)
-    assert [filters.question("How long is there fog?", "d/1")[0] for _ in range(2)] == [None, "duplicate"]
+    assert [filters.check_question("How long is there fog?", "d/1")[0] for _ in range(2)] == [None, "duplicate"]
 
 
 def test_the_nearest_of_many_vectors() -> None:
@@ -317,16 +327,16 @@ def test_the_nearest_of_many_vectors() -> None:
 )
 def test_reasons_to_drop_an_answer(text: str, reason: str | None) -> None:
     filters = fog_and_oil()
-    assert filters.answer(text, passages("Fog lasts nine days.")[0])[0] == reason
+    assert filters.check_answer(text, passages("Fog lasts nine days.")[0])[0] == reason
 
 
 def test_framed_questions_are_judged_by_their_likeness_to_the_evaluation_alone() -> None:
     filters = fog_and_oil([HELD_OUT])
-    assert filters.leak("Near") == (None, {"overlap": 0.0, "evaluation": 0.0})
-    assert filters.leak("Far")[1] == {"overlap": 0.0, "evaluation": 0.96}
-    assert filters.leak("Near whether a guest may swim")[0] == "overlaps evaluation"
-    assert filters.leak("Test something else") == ("near evaluation", {"overlap": 0.1111, "evaluation": 1.0})
-    assert fog_and_oil().leak("Test something else") == (None, {"overlap": 0.0, "evaluation": 0.0})
+    assert filters.check_leak("Near") == (None, {"overlap": 0.0, "evaluation": 0.0})
+    assert filters.check_leak("Far")[1] == {"overlap": 0.0, "evaluation": 0.96}
+    assert filters.check_leak("Near whether a guest may swim")[0] == "overlaps evaluation"
+    assert filters.check_leak("Test something else") == ("near evaluation", {"overlap": 0.1111, "evaluation": 1.0})
+    assert fog_and_oil().check_leak("Test something else") == (None, {"overlap": 0.0, "evaluation": 0.0})
 
 
 def test_the_funnel_counts() -> None:
@@ -348,14 +358,14 @@ def test_the_funnel_counts() -> None:
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_claims_have_the_verdict_of_their_clause(name: str, settings: Settings, tmp_path: Path) -> None:
+def test_claims_have_the_verdict_of_their_clause(name: str, settings: SynthesisSettings, tmp_path: Path) -> None:
     """A broken sentence is "No" and a whole one "Yes", unless "No one may ..." is asked as "May anyone ...?"."""
     document = shipped_document(name)
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), settings, 0)
     framed = [re.escape(frame).replace(r"\{claim\}", ".*") for frame in CLAIM_FRAMES]
     verdicts = []
     for passage in document.passages:
-        for claim in writer.claims(passage, 6):
+        for claim in write_claims(writer, passage, 6):
             direct = not any(re.fullmatch(frame, claim.question) for frame in framed)
             nobody = direct and claim.quote.text.lower().startswith(("no one ", "nobody "))
             assert claim.verdict == ("No" if claim.broken or nobody else "Yes")
@@ -366,20 +376,20 @@ def test_claims_have_the_verdict_of_their_clause(name: str, settings: Settings, 
 
 
 def build(
-    folder: Path, document: Document, held_out: Sequence[Question] | None, settings: Settings, seed: int = 0
+    folder: Path, document: Document, held_out: Sequence[Question] | None, settings: SynthesisSettings, seed: int = 0
 ) -> dict[str, Any]:
     """Run the whole stage with the parrot."""
     teacher = CachedTeacher(Parrot(), folder / "completions.sqlite")
     return synthesize(
-        folder, document, held_out, teacher=teacher, base=teacher, embedder=Bag(), settings=settings, limits=LOOSE,
-        seed=seed,
+        folder, document, held_out, teacher=teacher, base=teacher, embedder=Bag(), seed=seed,
+        settings=replace(settings, filters=LOOSE),
     )  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("made", [False, True], ids=["given questions", "made questions"])
 @pytest.mark.parametrize("name", shipped_names())
-def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Path) -> None:
+def test_whole_data_sets(name: str, made: bool, settings: SynthesisSettings, tmp_path: Path) -> None:
     """Funnels add up, quotes are verbatim, ids are unique, and no evaluation question lives on in training."""
     document = shipped_document(name)
     counts = build(tmp_path, document, None if made else shipped_questions(name), settings)
@@ -405,7 +415,7 @@ def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Pa
     assert len({row.example_id for row in both}) == len(both)
     assert len({q.question_id for q in questions}) == len(questions) == counts["questions"]
     filters = Filters(document.passages, questions, Bag(), LOOSE)
-    assert not [row.question for row in both if filters.leak(row.question)[0]]
+    assert not [row.question for row in both if filters.check_leak(row.question)[0]]
     assert all(row.chosen != row.rejected for row in preferences)
     for row in preferences:
         if row.kind == "claim":
@@ -416,7 +426,7 @@ def test_whole_data_sets(name: str, made: bool, settings: Settings, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_same_seed_writes_the_same_files(settings: Settings, tmp_path: Path) -> None:
+def test_the_same_seed_writes_the_same_files(settings: SynthesisSettings, tmp_path: Path) -> None:
     document = shipped_document("saltmarsh")
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         build(tmp_path / name, document, None, settings, seed)
@@ -425,26 +435,29 @@ def test_the_same_seed_writes_the_same_files(settings: Settings, tmp_path: Path)
     assert (tmp_path / "a" / "sft.jsonl").read_bytes() != (tmp_path / "c" / "sft.jsonl").read_bytes()
 
 
-def test_unknown_kinds_of_rejected_answers(settings: Settings, tmp_path: Path) -> None:
+def test_unknown_kinds_of_rejected_answers(settings: SynthesisSettings, tmp_path: Path) -> None:
     document = shipped_document("saltmarsh")
-    for shares, named in (({"other": 1.0}, "'other'"), ({"edit": 0.0}, "nothing")):
-        with pytest.raises(ValignError, match=rf"rejected=.*{named}.* some of edit, clause, base, contradiction"):
-            check_shares(shares)
-    with pytest.raises(ValignError, match=r"synthesis\.rejected"):
-        build(tmp_path, document, None, replace(settings, rejected={"other": 1.0}))
+    with pytest.raises(TypeError, match="other"):
+        make_settings(RejectedShares, {"other": 1.0})
+    none = RejectedShares(edit=0.0)
+    with pytest.raises(ValignError, match=r"rejected=.*nothing.* some of edit, clause, base, contradiction"):
+        check_shares(none)
+    with pytest.raises(ValignError, match=r"synthesis\.preferences\.rejected"):
+        build(tmp_path, document, None, changed(settings, preferences={"rejected": none}))
 
 
-def test_one_kind_alone(settings: Settings, tmp_path: Path) -> None:
+def test_one_kind_alone(settings: SynthesisSettings, tmp_path: Path) -> None:
     """With every share but one at 0, situations have that kind, or the kind that stands in for it."""
     document = shipped_document("lanternfield")
     for kind, allowed in (("contradiction", {"contradiction", "edit", "clause"}), ("clause", {"clause", "edit"})):
-        build(tmp_path / kind, document, [], replace(settings, rejected={kind: 2.0, "base": 0.0}))
+        shares = RejectedShares(**{kind: 2.0, "base": 0.0})
+        build(tmp_path / kind, document, [], changed(settings, preferences={"rejected": shares}))
         rows = read_jsonl(tmp_path / kind / "preferences.jsonl", Preference)
         found = [row.rejected_kind for row in rows if row.kind == "situation"]
         assert kind in found and set(found) <= allowed
 
 
-def test_couples_reject_what_they_choose(settings: Settings) -> None:
+def test_couples_reject_what_they_choose(settings: SynthesisSettings) -> None:
     """Five situations are two couples, and one is left over.
 
     Every answer of a couple is chosen once and rejected once, for questions of different clauses; the nearest are
@@ -461,25 +474,25 @@ def test_couples_reject_what_they_choose(settings: Settings) -> None:
     ]
     writer = Writer(Document("d", "Code", "", "", clauses), cast(Any, None), Bag(), settings, 0)
     situations = [Situation(question, p.text, p, Provenance("", 0, 0, "", "", ""), {}) for p, question in asked]
-    found = couples(situations, writer)
+    found = pair_situations(situations, writer)
     assert len(found) == 4
     assert found["Does a ferry leave in fog?"] == pier.text and found["Is the pier shut in fog?"] == fog.text
     chosen = Counter(s.chosen for s in situations if s.question in found)
     assert chosen == Counter(found.values())
     assert all(found[s.question] != s.chosen for s in situations if s.question in found)
-    assert couples(situations[:2], writer) == couples(situations[:1], writer) == {}
+    assert pair_situations(situations[:2], writer) == pair_situations(situations[:1], writer) == {}
 
 
-def test_couples_are_found_beyond_the_nearest(settings: Settings) -> None:
+def test_couples_are_found_beyond_the_nearest(settings: SynthesisSettings) -> None:
     """Sixty situations ask the same as one another, of three clauses with 40, 15 and 5: 40 + 20 leave 20 over."""
     clauses = passages("No ferry leaves in fog.", "In fog the pier is shut.", "Ale is sold at noon.")
     counts = (40, 15, 5)
     asked = [(p, f"Is fog number {p.clause} {i}?") for p, n in zip(clauses, counts, strict=True) for i in range(n)]
-    assert len(asked) > NEIGHBOURS
+    assert len(asked) > MOST_CANDIDATES
     writer = Writer(Document("d", "Code", "", "", clauses), cast(Any, None), Bag(), settings, 0)
     nowhere = Provenance("", 0, 0, "", "", "")
     situations = [Situation(question, p.text, p, nowhere, {}) for p, question in asked]
-    found = couples(situations, writer)
+    found = pair_situations(situations, writer)
     chosen = Counter(s.chosen for s in situations if s.question in found)
     assert chosen == Counter(found.values())
     assert chosen[clauses[1].text] == 15 and chosen[clauses[2].text] == 5
@@ -501,4 +514,4 @@ def test_shares_are_kept_on_the_whole() -> None:
     ],
 )
 def test_flat_contradictions_by_hand(text: str, opposite: str | None) -> None:
-    assert contradiction(text) == opposite
+    assert contradict(text) == opposite

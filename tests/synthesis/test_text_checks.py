@@ -19,8 +19,9 @@ from valign.core.text import refuses
 from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
 from valign.generation.requests import Completion, Request
 from valign.synthesis.faithfulness import ByEntailment, make_faithfulness, verbatim
-from valign.synthesis.filters import Filters, Limits
-from valign.synthesis.text_checks import Language, Wordings, repetition
+from valign.synthesis.filters import Filters
+from valign.synthesis.settings import FilterSettings
+from valign.synthesis.text_checks import Language, Wordings, repeated_share
 from valign.teachers.cache import CachedTeacher
 
 ENGLISH = ["Nobody may feed the geese at the north gate.", "A lamp must burn at every door from dusk."]
@@ -78,13 +79,13 @@ def test_refusals(text: str, found: bool) -> None:
 @pytest.mark.parametrize("name", shipped_names())
 def test_no_clause_repeats_itself_or_refuses(name: str) -> None:
     for passage in shipped_document(name).passages:
-        assert repetition(passage.text) <= 0.3 and not refuses(passage.text)
+        assert repeated_share(passage.text) <= 0.3 and not refuses(passage.text)
 
 
 def test_repetition_by_hand() -> None:
     """Of "a b c a b c" the four runs are abc, bca, cab, abc: one of them came before."""
-    assert repetition("a b c a b c") == 0.25
-    assert repetition("a b") == 0.0
+    assert repeated_share("a b c a b c") == 0.25
+    assert repeated_share("a b") == 0.0
 
 
 def test_wordings_find_what_differs_by_a_letter() -> None:
@@ -108,7 +109,7 @@ def filters(**limits: float) -> Filters:
     """Return filters that let every question and answer pass but for the limits given."""
     loose: dict[str, Any] = {"min_relevance": -1, "max_rank": 9, "min_faithfulness": -1, "max_duplicate": 1,
                              "max_overlap": 1}  # fmt: skip
-    return Filters([GEESE], [], Bag(), Limits(**loose | limits))
+    return Filters([GEESE], [], Bag(), FilterSettings(**loose | limits))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def filters(**limits: float) -> Filters:
     ],
 )
 def test_answers_that_are_dropped(limits: dict[str, float], text: str, reason: str | None) -> None:
-    found, scores = filters(**limits).answer(text, GEESE)
+    found, scores = filters(**limits).check_answer(text, GEESE)
     assert found == reason
     if reason is None:
         assert scores == pytest.approx(
@@ -131,10 +132,10 @@ def test_answers_that_are_dropped(limits: dict[str, float], text: str, reason: s
 
 def test_questions_that_are_dropped() -> None:
     strict = filters(min_language=0.5, max_wording=0.85)
-    assert strict.question("Darf ich hier die Gänse mit dem Brot füttern?", "d/1")[0] == "other language"
-    assert strict.question("As an AI, what may I feed?", "d/1")[0] == "refusal"
-    assert strict.question("May a guest feed the geese at the gate?", "d/1")[0] is None
-    reason, scores = strict.question("May a GUEST feed the geese, at the gate?", "d/1")
+    assert strict.check_question("Darf ich hier die Gänse mit dem Brot füttern?", "d/1")[0] == "other language"
+    assert strict.check_question("As an AI, what may I feed?", "d/1")[0] == "refusal"
+    assert strict.check_question("May a guest feed the geese at the gate?", "d/1")[0] is None
+    reason, scores = strict.check_question("May a GUEST feed the geese, at the gate?", "d/1")
     assert (reason, scores["wording"]) == ("duplicate wording", 1.0)
 
 
@@ -150,10 +151,18 @@ class Judge(Noting):
         return [[Completion(" Yes." if "geese" in text else "No", 2, True)] for text in texts]
 
 
+def judged_by(kind: str, model: str | None = None) -> FilterSettings:
+    """Return thresholds that let everything pass, with a judge of faithfulness."""
+    return FilterSettings(
+        min_relevance=-1, max_rank=9, faithfulness=kind, faithfulness_model=model, min_faithfulness=-1,
+        max_duplicate=1, max_overlap=1,
+    )  # fmt: skip
+
+
 def test_the_teacher_as_judge(tmp_path: Path) -> None:
     """It is asked greedily, once for each text, and not about the passage's own words."""
     judge = Judge()
-    faithful = make_faithfulness("judge", None, Bag(), CachedTeacher(judge, tmp_path / "c.sqlite"))
+    faithful = make_faithfulness(judged_by("judge"), Bag(), CachedTeacher(judge, tmp_path / "c.sqlite"))
     answers = [("Leave the geese alone.", GEESE), ("Feed the ducks.", GEESE), ("The keeper has a fog chest.", GEESE)]
     assert faithful.scores(answers) == [1.0, 0.0, 1.0]
     assert faithful.scores(answers) == [1.0, 0.0, 1.0]
@@ -165,21 +174,21 @@ def test_the_judge_asks_with_the_users_own_words(tmp_path: Path) -> None:
     (tmp_path / "faithful.txt").write_text("### user\nRegel: {passage}\nStatement: {answer}\nJa oder nein?")
     judge = Judge()
     teacher = CachedTeacher(judge, tmp_path / "c.sqlite")
-    make_faithfulness("judge", None, Bag(), teacher, str(tmp_path)).scores([("Feed the ducks.", GEESE)])
+    make_faithfulness(judged_by("judge"), Bag(), teacher, str(tmp_path)).scores([("Feed the ducks.", GEESE)])
     assert judge.asked[0].messages[-1]["content"].startswith("Regel: Nobody")
 
 
 def test_an_answer_is_judged_by_the_words_it_was_shown(tmp_path: Path) -> None:
     """Two clauses together have the first one's id; the judgement of one text does not pass for the other's."""
     judge = Judge()
-    limits = Limits(min_relevance=-1, max_rank=9, min_faithfulness=0.5, max_duplicate=1, max_overlap=1)
-    faithful = make_faithfulness("judge", None, Bag(), CachedTeacher(judge, tmp_path / "c.sqlite"))
+    limits = FilterSettings(min_relevance=-1, max_rank=9, min_faithfulness=0.5, max_duplicate=1, max_overlap=1)
+    faithful = make_faithfulness(judged_by("judge"), Bag(), CachedTeacher(judge, tmp_path / "c.sqlite"))
     one = Filters([GEESE], [], Bag(), limits, faithful)
     both = replace(GEESE, text=f"{GEESE.text}\nDucks may be fed.")
-    one.read([("Ducks may be fed.", GEESE), ("Ducks may be fed.", both)])
+    one.score_faithfulness([("Ducks may be fed.", GEESE), ("Ducks may be fed.", both)])
     assert len(judge.asked) == 1
-    assert one.answer("Ducks may be fed.", GEESE)[0] == "unfaithful"
-    assert one.answer("Ducks may be fed.", both)[0] is None
+    assert one.check_answer("Ducks may be fed.", GEESE)[0] == "unfaithful"
+    assert one.check_answer("Ducks may be fed.", both)[0] is None
 
 
 class Entailment:
@@ -217,8 +226,8 @@ def test_a_judge_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(CrossEncoder=absent))
     teacher = CachedTeacher(Judge(), tmp_path / "c.sqlite")
     with pytest.raises(ValignError, match="faithfulness=none is unknown; choose from: embedding, judge, nli"):
-        make_faithfulness("none", None, Bag(), teacher)
+        make_faithfulness(judged_by("none"), Bag(), teacher)
     with pytest.raises(ValignError, match="nli needs a model"):
-        make_faithfulness("nli", None, Bag(), teacher)
+        make_faithfulness(judged_by("nli"), Bag(), teacher)
     with pytest.raises(ValignError, match=r"cannot be loaded \(no config.json in it\); .*faithfulness=embedding"):
-        make_faithfulness("nli", str(tmp_path), Bag(), teacher).scores([("Feed ducks.", GEESE)])
+        make_faithfulness(judged_by("nli", str(tmp_path)), Bag(), teacher).scores([("Feed ducks.", GEESE)])

@@ -325,7 +325,7 @@ def test_a_training_of_few_steps_warns(model: Path, tmp_path: Path, caplog: pyte
     sft(tmp_path / "enough", model, epochs=2)
     assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [
         "sft: 7 steps are few and may teach little; "
-        "more examples (synthesis.questions_per_passage) or passes (sft.epochs) make more"
+        "more examples (synthesis.instructions.questions_per_passage) or passes (sft.epochs) make more"
     ]
 
 

@@ -36,7 +36,7 @@ def explain(error: Exception, config_name: str = "config") -> ValignError:
     if isinstance(error, yaml.YAMLError):
         return ValignError(f"not YAML: {error}; mend the file.")
     if found := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
-        return messages.missing(found[1])
+        return messages.missing_key(found[1])
     if isinstance(error, InterpolationResolutionError):
         return ValignError(
             f"{error.full_key}: cannot resolve its value ({first_line(error)}); check what ${{...}} names."
@@ -68,7 +68,7 @@ def _unknown_option(error: MissingConfigException) -> ValignError:
         return ValignError(f"{plus}{group}={name}: there is no group '{group}' with options; --help lists the groups.")
     if extra := EXTRAS.get(f"{group}={name}"):
         return ValignError(f"{group}={name} needs the extra {extra}: pip install -e '.[{extra}]', in a checkout.")
-    near = messages.nearest(name, options)
+    near = messages.did_you_mean(name, options)
     return ValignError(f"{plus}{group}={name} is unknown{near}; choose from: {', '.join(options)}.")
 
 
@@ -78,15 +78,17 @@ def _bad_key_or_value(error: Exception, schema: type) -> ValignError:
     while inner is not None and not isinstance(inner, OmegaConfBaseException):
         inner = inner.__cause__ or inner.__context__
     if inner is None:
-        return _bad_choice(first_line(error), str(error))
+        return _bad_choice(first_line(error), str(error), schema)
     file = re.match(r"In '([^']+)':", str(error))
     place = f"conf/{file[1]}.yaml: " if file else ""
+    override = re.match(r"Error merging override \+*(.*)", str(error))
     key = inner.full_key or ""
     kind = key_type(schema, key)
     if kind is None:
         known = [] if key.startswith("hydra.") else keys(schema)
+        if appended := re.search(r"To append to your config use \+(.*?)=(.*)", str(error)):
+            return ValignError(messages.unknown_key(appended[1], known, appended[2]))
         return ValignError(f"{place}{messages.unknown_key(key, known)}")
-    override = re.match(r"Error merging override \+*(.*)", str(error))
     given = re.search(r"[Vv]alue:? '?(.*?)'?(?: of type .*| is not a .*)?$", first_line(inner))
     shown = override[1] if override else f"{key}={given[1]}" if given else key
     return ValignError(f"{place}{shown}: {key} has to be {_type_words(kind)}.")
@@ -106,12 +108,14 @@ def _type_words(kind: Any) -> str:
     return TYPES[kind.__name__]
 
 
-def _bad_choice(first: str, text: str) -> ValignError:
+def _bad_choice(first: str, text: str, schema: type) -> ValignError:
     """Explain an error in the choice of a group's option that names no key of the config."""
     if found := re.search(r"append to your default list use (\S+)", text):
         return ValignError(f"no option of this group is chosen by default; write {found[1]} (with the plus sign).")
     if found := re.match(r"Multiple values for (\S+)\.", text):
         return ValignError(f"{found[1]} is chosen twice; write {found[1]}=... once and without a plus sign.")
+    if found := re.match(r"Could not delete from config\. '(.*)' does not exist", text):
+        return ValignError(messages.unknown_key(found[1], keys(schema)))
     if found := re.match(r"Ambiguous value for argument '(.*)'", text):
         return ValignError(f"'{found[1]}' has several values; add -m to run each of them, or write a list: key=[a,b].")
     return ValignError(f"{first}; --help shows the groups and their options.")

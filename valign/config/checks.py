@@ -17,10 +17,9 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from valign.config.messages import NEEDS, missing, nearest, unknown_key
+from valign.config.messages import NEEDS, did_you_mean, missing_key, unknown_key
 from valign.config.schema import (
     STAGES,
-    WRITTEN,
     ClausesConfig,
     ExportConfig,
     TraceConfig,
@@ -32,11 +31,12 @@ from valign.config.schema import (
 from valign.core.errors import ValignError
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
+from valign.synthesis.settings import WRITTEN_KINDS
 from valign.teachers.urls import strip_login
 from valign.training.preference import PreferenceLoss
 
 EMBEDDED = ("embedded:smollm2-135m",)
-LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+LIMIT_WORDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "above": ("above", operator.gt),
     "at_least": ("of at least", operator.ge),
     "below": ("below", operator.lt),
@@ -57,7 +57,7 @@ def check(cfg: DictConfig) -> None:
     _check_keys(cfg, schema)
     absent = sorted(OmegaConf.missing_keys(cfg))
     if absent:
-        raise missing(next((key for key in absent if key in NEEDS), absent[0]))
+        raise missing_key(next((key for key in absent if key in NEEDS), absent[0]))
     for key in keys(schema):
         _check_value(key, OmegaConf.select(cfg, key), limits(schema, key))
     if schema is TrainConfig:
@@ -89,7 +89,8 @@ def _check_keys(cfg: DictConfig, schema: type) -> None:
         present = [f"{prefix}{key!s}" for key in node]
         for key in present:
             if key not in known:
-                raise ValignError(unknown_key(key, known))
+                value = OmegaConf.select(cfg, key)
+                raise ValignError(unknown_key(key, known, None if OmegaConf.is_config(value) else str(value)))
         for key in known:
             if key.rpartition(".")[0] == group and key not in present:
                 raise ValignError(f"{key} was removed; leave out ~{key}, every setting is needed.")
@@ -101,11 +102,11 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
     choices: Sequence[str] = limits.get("choices", ())
     for item in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
         if choices and item not in choices:
-            near = nearest(str(item), choices)
+            near = did_you_mean(str(item), choices)
             raise ValignError(f"{key}={item} is unknown{near}; choose from: {', '.join(choices)}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValignError(f"{key}={value} is out of range: give a finite number.")
-    for name, (words, holds) in LIMITS.items():
+    for name, (words, holds) in LIMIT_WORDS.items():
         if name in limits and not holds(value, limits[name]):
             raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
 
@@ -169,7 +170,7 @@ def _check_teacher(key: str, teacher: DictConfig) -> None:
         _check_model(f"{key}.model", teacher.model)
     elif teacher.kind == "replay":
         if teacher.recording is None:
-            raise missing(f"{key}.recording")
+            raise missing_key(f"{key}.recording")
         _check_file(f"{key}.recording", teacher.recording, (".jsonl",))
     else:
         if not teacher.base_urls:
@@ -211,18 +212,20 @@ def _check_weights(cfg: DictConfig) -> None:
 
 def _check_synthesis(cfg: DictConfig) -> None:
     synthesis = cfg.synthesis
-    if not any(synthesis.rejected.values()):
-        raise ValignError("synthesis.rejected: every share is 0; give one a share, as in synthesis.rejected.edit=1.")
-    if synthesis.faithfulness == "nli" and not synthesis.faithfulness_model:
-        raise ValignError("synthesis.faithfulness=nli needs a model: add synthesis.faithfulness_model=FOLDER.")
-    kinds = {name: synthesis.kinds[name] for name in synthesis.kinds}
+    key = "synthesis.preferences.rejected"
+    if not any(synthesis.preferences.rejected.values()):
+        raise ValignError(f"{key}: every share is 0; give one a share, as in {key}.edit=1.")
+    key = "synthesis.filters.faithfulness"
+    if synthesis.filters.faithfulness == "nli" and not synthesis.filters.faithfulness_model:
+        raise ValignError(f"{key}=nli needs a model: add {key}_model=FOLDER.")
+    key, kinds = "synthesis.instructions.kinds", synthesis.instructions.kinds
     if not sum(kinds.values()):
-        raise ValignError("synthesis.kinds gives no kind a weight; add synthesis.kinds.question=1.")
-    written = [name for name in WRITTEN if kinds[name]]
+        raise ValignError(f"{key} gives no kind a weight; add {key}.question=1.")
+    written = [name for name in WRITTEN_KINDS if kinds[name]]
     if written and synthesis.answers != "write":
         raise ValignError(
-            f"synthesis.kinds.{written[0]} needs answers of a large teacher: add synthesis.answers=write, or "
-            f"synthesis.kinds.{written[0]}=0."
+            f"{key}.{written[0]} needs answers of a large teacher: add synthesis.answers=write, or "
+            f"{key}.{written[0]}=0."
         )
     if synthesis.templates is not None and not Path(synthesis.templates).expanduser().is_dir():
         raise ValignError(f"synthesis.templates={synthesis.templates} is not a folder; give one with your templates.")
@@ -230,7 +233,7 @@ def _check_synthesis(cfg: DictConfig) -> None:
 
 def _check_model(key: str, model: str) -> None:
     if model.startswith("embedded:") and model not in EMBEDDED:
-        near = nearest(model, EMBEDDED)
+        near = did_you_mean(model, EMBEDDED)
         raise ValignError(f"{key}={model} is not shipped{near}; choose from: {', '.join(EMBEDDED)}.")
     path = Path(model).expanduser()
     if model.startswith((".", "/", "~")) and not path.is_dir():

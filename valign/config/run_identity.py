@@ -19,7 +19,7 @@ from valign.teachers.urls import strip_login
 
 NOT_IN_RUN_NAME = (
     "artifacts",
-    "budget_only",
+    "dry_run",
     "experiment",
     "experiment_name",
     "hydra",
@@ -113,4 +113,4 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "budget_only")
+NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "dry_run")

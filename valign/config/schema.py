@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from omegaconf import MISSING
 
+from valign.core.settings import group, type_hints, without_none
 from valign.core.settings import setting as core_setting
-from valign.core.settings import type_hints, without_none
 from valign.evaluation.settings import EvaluationSettings, ServerSettings
 from valign.models.settings import PRECISIONS
 from valign.retrieval.settings import RetrievalSettings
+from valign.synthesis.settings import SynthesisSettings
 from valign.teachers.settings import TeacherSettings
 from valign.training.preference import LOSSES
 
 STAGES = ("sft", "dpo")
 RETRIEVERS = ("bm25", "embedding", "oracle", "document")
-EXTRACT = ("rules", "teacher")
-WRITTEN = ("conflict", "comparison", "silent")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 EXPORTED = ("data", "model", "adapter")
 MODELS = ("base", "sft", "dpo", "sft_dpo")
@@ -38,11 +37,15 @@ def setting(default: Any = MISSING, **limits: Any) -> Any:
 
 
 @cache
-def config_of(settings: Any) -> Any:
+def config_of(settings: Any, **more: Any) -> Any:
     """Return the config's twin of a room's frozen settings: the same keys, types and limits, to be merged by Hydra.
 
     OmegaConf does not merge into a frozen dataclass, and has no tuple that a list could replace. A field without a
     default has to be set by the YAML files.
+
+    Args:
+        settings: The frozen dataclass.
+        **more: Types of keys that the config alone has, before the first group; the YAML files have to set them.
     """
     fields = []
     for each in dataclasses.fields(settings):
@@ -56,6 +59,8 @@ def config_of(settings: Any) -> Any:
         else:
             options["default"] = MISSING if each.default is dataclasses.MISSING else each.default
         fields.append((each.name, hint, field(**options)))
+    first_group = next((i for i, (_, hint, _) in enumerate(fields) if dataclasses.is_dataclass(hint)), len(fields))
+    fields[first_group:first_group] = [(key, hint, field(default=MISSING)) for key, hint in more.items()]
     name = settings.__name__.replace("Settings", "Config")
     twin = dataclasses.make_dataclass(name, fields, namespace={"__doc__": settings.__doc__})
     twin.__module__ = __name__
@@ -138,73 +143,10 @@ class TrainerConfig:
     wait_seconds: float = setting(86400.0, above=0)
 
 
-@dataclass
-class KindsConfig:
-    """Weights of the kinds of question; see ``synthesis.kinds`` in ``conf/config.yaml``."""
-
-    question: float = setting(at_least=0)
-    factual: float = setting(at_least=0)
-    everyday: float = setting(at_least=0)
-    edge: float = setting(at_least=0)
-    conflict: float = setting(at_least=0)
-    comparison: float = setting(at_least=0)
-    silent: float = setting(at_least=0)
-
-
-@dataclass
-class RejectedConfig:
-    """Shares of the kinds of rejected answer; see ``synthesis.rejected`` in ``conf/config.yaml``."""
-
-    contradiction: float = setting(at_least=0)
-    edit: float = setting(at_least=0)
-    clause: float = setting(at_least=0)
-    base: float = setting(at_least=0)
-
-
-@dataclass
-class SynthesisConfig:
-    """How much the teacher writes and what the filters let pass; see ``conf/config.yaml``."""
-
-    questions_per_passage: int = setting(at_least=0)
-    kinds: KindsConfig = field(default_factory=KindsConfig)
-    personas: list[str] = MISSING
-    lengths: list[str] = MISSING
-    examples_per_fact: int = setting(at_least=0)
-    extract: str = setting(choices=EXTRACT)
-    cite: bool = MISSING
-    templates: str | None = MISSING
-    question_teacher: TeacherConfig | None = MISSING
-    phrases_per_passage: int = setting(at_least=0)
-    recitations_per_passage: int = setting(at_least=0, at_most=3)
-    claims_per_passage: int = setting(at_least=0)
-    claim_pairs_per_passage: int = setting(at_least=0)
-    scenarios_per_passage: int = setting(at_least=0)
-    held_out_per_passage: int = setting(at_least=1)
-    rejected: RejectedConfig = field(default_factory=RejectedConfig)
-    answers: str = setting(choices=("quote", "write"))
-    max_quote_words: int = setting(at_least=5)
-    openings: list[str] = MISSING
-    scenario_openings: list[str] = MISSING
-    temperature: float = setting(at_least=0)
-    top_p: float = setting(above=0, at_most=1)
-    max_new_tokens: int = setting(above=0)
-    min_relevance: float = setting(at_least=-1, at_most=1)
-    max_rank: int = setting(at_least=1)
-    min_faithfulness: float = setting(at_least=-1, at_most=1)
-    max_duplicate: float = setting(above=0, at_most=1)
-    max_overlap: float = setting(above=0, at_most=1)
-    max_evaluation: float = setting(above=0, at_most=1)
-    max_wording: float = setting(above=0, at_most=1)
-    min_language: float = setting(at_least=0, at_most=1)
-    max_repetition: float = setting(at_least=0, at_most=1)
-    faithfulness: str = setting(choices=("embedding", "judge", "nli"))
-    faithfulness_model: str | None = MISSING
-    min_instructions: int = setting(at_least=0)
-    min_preferences: int = setting(at_least=0)
-    min_questions: int = setting(at_least=0)
-    top_up_rounds: int = setting(at_least=0)
-    waive_coverage: bool = MISSING
-    hold_out_clauses: list[str] = MISSING
+if TYPE_CHECKING:
+    SynthesisConfig = SynthesisSettings
+else:
+    SynthesisConfig = config_of(SynthesisSettings, question_teacher=TeacherConfig | None)
 
 
 @dataclass
@@ -265,27 +207,30 @@ class LoggerConfig:
 
 @dataclass
 class TrainConfig:
-    """Everything that ``valign.train`` and ``valign.synthesize`` read; see ``conf/config.yaml``."""
+    """Everything that ``valign.train`` and ``valign.synthesize`` read, in the order of the method.
+
+    A composed config prints in this order; ``conf/config.yaml`` has it, too.
+    """
 
     experiment_name: str = MISSING
     seed: int = setting(at_least=0)
+    document: DocumentConfig = field(default_factory=DocumentConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    synthesis: SynthesisConfig = group(SynthesisConfig)
+    base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    sft: SFTConfig = field(default_factory=SFTConfig)
+    dpo: DPOConfig = field(default_factory=DPOConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
     artifacts: str = MISSING
     runs: str = MISSING
     run_name: str = MISSING
     run_dir: str = MISSING
-    budget_only: bool = False
-    document: DocumentConfig = field(default_factory=DocumentConfig)
-    teacher: TeacherConfig = field(default_factory=TeacherConfig)
-    base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
-    recipe: RecipeConfig = field(default_factory=RecipeConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
-    adapter: AdapterConfig = field(default_factory=AdapterConfig)
-    sft: SFTConfig = field(default_factory=SFTConfig)
-    dpo: DPOConfig = field(default_factory=DPOConfig)
-    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    dry_run: bool = False
 
 
 @dataclass
@@ -391,6 +336,6 @@ def key_type(schema: type, key: str) -> Any:
 def limits(schema: type, key: str) -> dict[str, Any]:
     """Return what ``setting`` declared for a dotted key."""
     *groups, name = key.split(".")
-    for group in groups:
-        schema = type_hints(schema)[group]
+    for part in groups:
+        schema = type_hints(schema)[part]
     return next(dict(f.metadata) for f in dataclasses.fields(schema) if f.name == name)

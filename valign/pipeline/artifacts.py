@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from valign.config.arguments import limits_of, plain, settings_of, teacher_of
+from valign.config.arguments import build_teacher, plain, synthesis_settings
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference, Question
@@ -122,7 +122,7 @@ class Pipeline(Process):
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher, not loaded and not asked yet."""
-        return teacher_of(self.config.teacher, "teacher")
+        return build_teacher(self.config.teacher, "teacher")
 
     @property
     def base_teaches(self) -> bool:
@@ -174,18 +174,17 @@ class Pipeline(Process):
         tokens = self.teacher.prompt_tokens if isinstance(self.teacher, LocalTeacher) else None
         writer = DryTeacher(self.teacher.id, store, tokens)
         base = writer if self.base_teaches else DryTeacher("base model", None)
-        settings = settings_of(plain(c.synthesis))
+        settings = synthesis_settings(c.synthesis)
         steps = dry_pass(self.document, self.given_questions, settings, c.seed, self.system_prompt, writer, base)
         at_once = c.teacher.concurrency if c.teacher.kind == "api" else 1
         prices = c.teacher.price_in, c.teacher.price_out
-        return Budget(tuple(steps), store.spent_by(writer.id), at_once, *prices, settings.top_up_rounds)
+        return Budget(tuple(steps), store.spent_by(writer.id), at_once, *prices, settings.coverage.top_up_rounds)
 
     @cached_property
     def data(self) -> Path:
         """The synthesis stage's folder: D_sft, D_pref, held-out questions, funnel."""
         c = self.config
-        synthesis = plain(c.synthesis)
-        settings, limits = settings_of(synthesis), limits_of(synthesis)
+        settings = synthesis_settings(c.synthesis)
         cache = self.artifacts / CACHE
         number, among = (int(part) for part in (OmegaConf.select(c, "teacher.share") or "0/1").split("/"))
         writer = CachedTeacher(self.teacher, cache, share=(number, among))
@@ -194,7 +193,7 @@ class Pipeline(Process):
             base = CachedTeacher(self._base, cache, share=(number, among))
         asking = None
         if c.synthesis.question_teacher is not None:
-            other = teacher_of(c.synthesis.question_teacher, "synthesis.question_teacher")
+            other = build_teacher(c.synthesis.question_teacher, "synthesis.question_teacher")
             asking = CachedTeacher(other, cache, share=(number, among))
         templates = [load_template(name, settings.templates) for name in TEMPLATES]
         inputs = {
@@ -207,7 +206,7 @@ class Pipeline(Process):
             "code": code_digest(*SYNTHESIS),
             **{f"template/{template.id}": template.hash for template in templates},
         }
-        chosen = {key: value for key, value in synthesis.items() if key not in NOT_HASHED}
+        chosen = {key: value for key, value in to_dict(settings).items() if key not in NOT_HASHED}
         config = {"synthesis": chosen, "seed": c.seed, "system_prompt": self.system_prompt}
 
         teachers = {writer, base, *([asking] if asking else [])}
@@ -223,7 +222,6 @@ class Pipeline(Process):
                     base=base,
                     embedder=self.embedder,
                     settings=settings,
-                    limits=limits,
                     seed=c.seed,
                     system_prompt=self.system_prompt,
                     question_teacher=asking,
@@ -481,7 +479,7 @@ class Pipeline(Process):
 
         if judge.warning:
             log.warning("%s", judge.warning)
-        asked = teacher_of(self.config.evaluation.judge_model, "evaluation.judge_model")
+        asked = build_teacher(self.config.evaluation.judge_model, "evaluation.judge_model")
         inputs = {
             "judge": asked.id,
             "prompt": judge_template()[0],

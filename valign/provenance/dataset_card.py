@@ -9,16 +9,19 @@ from typing import Any
 
 import yaml
 
+from valign.config.earlier_versions import with_new_names
 from valign.core.text import markdown, one_line
 from valign.evaluation.leakage import question_overlap
 from valign.synthesis.coverage import coverage_lines
 from valign.synthesis.dataset import DataSet
-from valign.synthesis.filters import Limits, funnel_table
+from valign.synthesis.filters import funnel_table
+from valign.synthesis.settings import FilterSettings
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-LARGEST = "n>1M"
-UNKNOWN = "unknown"
-JUDGES = {
+LARGEST_SIZE = "n>1M"
+NOT_RECORDED = "unknown"
+JUDGED_BY = ("faithfulness", "faithfulness_model")
+JUDGE_WORDS = {
     "embedding": "nearness of meaning to the clause",
     "judge": "1 or 0, by the teacher",
     "nli": "probability of an entailment model",
@@ -88,39 +91,39 @@ LLaMA-Factory: `dataset_dir` is this folder, `dataset` is `{name}_sft` or `{name
 """
 
 
-def card(data: DataSet, license: str) -> str:
+def make_card(data: DataSet, license: str) -> str:
     """Return ``README.md``: YAML front matter for machines, and text for people."""
-    facts = measures(data)
+    facts = measure_data(data)
     front = {
         "license": license,
         "pretty_name": _title(data),
         "task_categories": ["text-generation"],
-        "size_categories": [size(len(data.sft) + len(data.preferences))],
+        "size_categories": [size_category(len(data.sft) + len(data.preferences))],
         "tags": ["alignment", "instruction-tuning", "preference", "dpo", "synthetic"],
         "configs": [_config("sft", default=True), _config("preference")],
         "valign": facts,
     }
-    synthesis = data.manifest["config"]["synthesis"]
-    limits = [f"{f.name} {synthesis[f.name]}" for f in dataclasses.fields(Limits) if f.name in synthesis]
+    filters = with_new_names(data.manifest["config"])["synthesis"]["filters"]
+    thresholds = [f.name for f in dataclasses.fields(FilterSettings) if f.name in filters and f.name not in JUDGED_BY]
     text = TEXT.format(
         title=markdown(_title(data)),
         facts="\n".join(f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in facts.items()),
         funnel="\n".join([funnel_table(data.funnel), *coverage_lines(data.manifest["counts"].get("coverage", {}))]),
-        thresholds=", ".join(limits),
-        faithfulness=JUDGES[synthesis.get("faithfulness", "embedding")],
+        thresholds=", ".join(f"{name} {filters[name]}" for name in thresholds),
+        faithfulness=JUDGE_WORDS[filters.get("faithfulness", "embedding")],
         name=dataset_name(data),
     )
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{text}"
 
 
-def measures(data: DataSet) -> dict[str, Any]:
+def measure_data(data: DataSet) -> dict[str, Any]:
     """Return counts, origin and quality of a data set."""
     counts, source = data.manifest["counts"], data.source
     trained = [*(row.question for row in data.sft), *(row.question for row in data.preferences)]
     leak = question_overlap([q.question for q in data.questions], trained, n=6)
     return {
         "document": one_line(document_name(data)),
-        "document_sha256": source.sha256 if source else UNKNOWN,
+        "document_sha256": source.sha256 if source else NOT_RECORDED,
         "examples": len(data.sft),
         "example_kinds": dict(Counter(row.kind for row in data.sft)),
         "pairs": len(data.preferences),
@@ -144,13 +147,13 @@ def dataset_name(data: DataSet) -> str:
     return re.sub(r"[^\w-]+", "_", document_name(data))
 
 
-def size(rows: int) -> str:
+def size_category(rows: int) -> str:
     """Return the hub's name for a number of rows.
 
-    >>> size(999), size(1000), size(10**7)
+    >>> size_category(999), size_category(1000), size_category(10**7)
     ('n<1K', '1K<n<10K', 'n>1M')
     """
-    return next((name for limit, name in SIZES if rows < limit), LARGEST)
+    return next((name for limit, name in SIZES if rows < limit), LARGEST_SIZE)
 
 
 def document_name(data: DataSet) -> str:

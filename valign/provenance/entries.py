@@ -14,21 +14,21 @@ from valign.core.text import one_line, printable
 from valign.documents.read import read_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.arm_names import arm_label
-from valign.provenance.ledger import Example, Ledger, passage_of, resolve, rows_of
-from valign.synthesis.dataset import DataSet, Source, template_text
+from valign.provenance.ledger import DataRow, Ledger, passage_of, resolve_id, rows_of
+from valign.synthesis.dataset import DataSet, DataSource, template_text
 from valign.synthesis.templates import load_template
 
-LABEL = 11
-WIDTH = 110
+LABEL_WIDTH = 11
+LINE_WIDTH = 110
 
 
-def trace(ledger: Ledger, wanted: str) -> str:
+def trace_entry(ledger: Ledger, wanted: str) -> str:
     """Return the entry of an id: an example's, an evaluation question's, or a clause's.
 
     Raises:
         ValignError: The id is unknown, or the beginning of several.
     """
-    found = resolve(wanted, [*ledger.examples, *ledger.answers, *ledger.clauses])
+    found = resolve_id(wanted, [*ledger.examples, *ledger.answers, *ledger.clauses])
     if found in ledger.examples:
         return example_entry(ledger, found)
     return question_entry(ledger, found) if found in ledger.answers else clause_entry(ledger, found)
@@ -36,7 +36,7 @@ def trace(ledger: Ledger, wanted: str) -> str:
 
 def example_entry(ledger: Ledger, name: str) -> str:
     """Return where an example comes from; where data sets differ in it, once for each version."""
-    versions: dict[Any, list[tuple[Example, DataSet]]] = {}
+    versions: dict[Any, list[tuple[DataRow, DataSet]]] = {}
     for row, data in ledger.examples[name]:
         versions.setdefault(repr(row), []).append((row, data))
     entries = []
@@ -95,11 +95,11 @@ def clause_entry(ledger: Ledger, clause: str) -> str:
     return printable("\n\n".join("\n".join(lines) for lines in entries))
 
 
-def _clause(source: Source | None, clause: str) -> list[str]:
+def _clause(source: DataSource | None, clause: str) -> list[str]:
     """Return document, clause, headings, page and words."""
     if source is None:
         return [*_field("document", "not recorded"), *_field("clause", clause)]
-    state = {None: "not at hand", True: "unchanged since", False: "has changed since"}[present(source)[0]]
+    state = {None: "not at hand", True: "unchanged since", False: "has changed since"}[present_text(source)[0]]
     lines = _field("document", f"{one_line(source.title)} (sha256 {source.sha256[:16]}, {state})")
     lines += _field("clause", clause)
     passage = passage_of(source, clause)
@@ -110,14 +110,14 @@ def _clause(source: Source | None, clause: str) -> list[str]:
     return lines + _field("words", passage.text)
 
 
-def _quote(origin: Provenance, source: Source | None) -> list[str]:
-    place = f"characters {origin.start} to {origin.end}: {check_quote(origin, source)}"
+def _quote(origin: Provenance, source: DataSource | None) -> list[str]:
+    place = f"characters {origin.start} to {origin.end}: {describe_quote(origin, source)}"
     return [*_field("quote", origin.quote), *_field("", place)]
 
 
-def check_quote(origin: Provenance, source: Source | None) -> str:
+def describe_quote(origin: Provenance, source: DataSource | None) -> str:
     """Say whether the quote stands at its offsets, in the document or, where that is not at hand, in its clause."""
-    same, text = present(source) if source else (None, "")
+    same, text = present_text(source) if source else (None, "")
     if same:
         return "it stands there" if text[origin.start : origin.end] == origin.quote else "it does NOT stand there"
     passages = source.passages if source else ()
@@ -144,7 +144,7 @@ def _read(name: str, path: Path | None, _: float) -> tuple[str, str] | None:
     return document.sha256, document.text
 
 
-def present(source: Source) -> tuple[bool | None, str]:
+def present_text(source: DataSource) -> tuple[bool | None, str]:
     """Return whether the document is still the same, None where it is not at hand, and its present text."""
     path = Path(source.path).expanduser() if source.path else None
     changed_at = path.stat().st_mtime if path and path.is_file() else 0.0
@@ -152,7 +152,7 @@ def present(source: Source) -> tuple[bool | None, str]:
     return (found[0] == source.sha256, found[1]) if found else (None, "")
 
 
-def _prompt(origin: Provenance, source: Source | None) -> list[str]:
+def _prompt(origin: Provenance, source: DataSource | None) -> list[str]:
     """Return the prompt's id, hash and words, and whether it has changed since."""
     name = origin.template
     if name.startswith("frame/"):
@@ -166,10 +166,10 @@ def _prompt(origin: Provenance, source: Source | None) -> list[str]:
     state = "unchanged since" if same else f"has changed since, now {now.hash}" if now else "no longer there"
     text = template_text(now) if now and same else kept[1] if kept[0] == origin.template_hash else ""
     head = f"{name} {origin.template_hash} ({state}{'' if text else '; its words were not kept'})"
-    return [*_field("prompt", head), *textwrap.indent(text, " " * (LABEL + 2), lambda _: True).splitlines()]
+    return [*_field("prompt", head), *textwrap.indent(text, " " * (LABEL_WIDTH + 2), lambda _: True).splitlines()]
 
 
-def _teacher(row: Example) -> str:
+def _teacher(row: DataRow) -> str:
     return f"{row.provenance.teacher}; {_pairs(row.provenance.sampling)}"
 
 
@@ -179,7 +179,7 @@ def _pairs(values: dict[str, Any]) -> str:
     )
 
 
-def _answers(row: Example) -> list[str]:
+def _answers(row: DataRow) -> list[str]:
     if isinstance(row, Preference):
         return [*_field("chosen", row.chosen), *_field("rejected", f"({row.rejected_kind}) {row.rejected}")]
     return _field("answer", row.answer)
@@ -187,7 +187,7 @@ def _answers(row: Example) -> list[str]:
 
 def _examples(data: Sequence[DataSet], clause: str) -> list[str]:
     """Return every example of a clause; with the data sets that have it where not all of several do."""
-    found: dict[str, tuple[Example, list[str]]] = {}
+    found: dict[str, tuple[DataRow, list[str]]] = {}
     for one in data:
         for row in rows_of(one):
             if clause in row.clauses:
@@ -200,7 +200,7 @@ def _examples(data: Sequence[DataSet], clause: str) -> list[str]:
     return lines
 
 
-def _replies(row: Example) -> list[str]:
+def _replies(row: DataRow) -> list[str]:
     if isinstance(row, Preference):
         return [f"+ {row.chosen}", f"- {row.rejected} ({row.rejected_kind})"]
     return [f"= {row.answer}"]
@@ -211,8 +211,13 @@ def _field(label: str, text: str) -> list[str]:
     lines = []
     for line in printable(text).split("\n"):
         words = line.strip()
-        space = " " * (LABEL + len(line) - len(line.lstrip()))
+        space = " " * (LABEL_WIDTH + len(line) - len(line.lstrip()))
         lines += textwrap.wrap(
-            words, WIDTH, initial_indent=space, subsequent_indent=space, break_long_words=False, break_on_hyphens=False
+            words,
+            LINE_WIDTH,
+            initial_indent=space,
+            subsequent_indent=space,
+            break_long_words=False,
+            break_on_hyphens=False,
         ) or [""]
-    return [f"{label:<{LABEL}}{lines[0][LABEL:]}".rstrip(), *lines[1:]]
+    return [f"{label:<{LABEL_WIDTH}}{lines[0][LABEL_WIDTH:]}".rstrip(), *lines[1:]]

@@ -14,14 +14,14 @@ from typing import Any
 
 from valign.core.files import new_folder, write_json, write_jsonl, write_text
 from valign.core.records import Instruction, Message, Preference
-from valign.provenance.dataset_card import card, dataset_name
+from valign.provenance.dataset_card import dataset_name, make_card
 from valign.synthesis.dataset import DataSet
 
-Row = dict[str, Any]
+PortableRow = dict[str, Any]
 SFT_FILE, PAIRS_FILE, SINGLE_FILE = "sft.jsonl", "preference.jsonl", "preference_single.jsonl"
-MESSAGES = ("messages", "prompt", "chosen", "rejected")
-LISTS = ("clauses",)
-NUMBERS = ("quote_start", "quote_end")
+MESSAGE_COLUMNS = ("messages", "prompt", "chosen", "rejected")
+LIST_COLUMNS = ("clauses",)
+NUMBER_COLUMNS = ("quote_start", "quote_end")
 
 
 def write_portable(data: DataSet, output: Path, license: str) -> None:
@@ -49,10 +49,10 @@ def _write(data: DataSet, folder: Path, license: str) -> None:
     _write_parquet(folder / "data" / "sft.parquet", rows)
     _write_parquet(folder / "data" / "preference.parquet", pairs)
     write_json(folder / "dataset_info.json", llama_factory(dataset_name(data)))
-    write_text(folder / "README.md", card(data, license))
+    write_text(folder / "README.md", make_card(data, license))
 
 
-def sft_row(row: Instruction) -> Row:
+def sft_row(row: Instruction) -> PortableRow:
     """Return a row of D_sft as a conversation.
 
     >>> from valign.core.records import Provenance
@@ -63,13 +63,13 @@ def sft_row(row: Instruction) -> Row:
     return {"messages": [_user(row.question), _assistant(row.answer)], **_origin(row)}
 
 
-def preference_row(row: Preference) -> Row:
+def preference_row(row: Preference) -> PortableRow:
     """Return a row of D_pref with its prompt and both answers as conversations."""
     turns = {"prompt": [_user(row.question)], "chosen": [_assistant(row.chosen)]}
     return {**turns, "rejected": [_assistant(row.rejected)], **_origin(row), "rejected_kind": row.rejected_kind}
 
 
-def single_row(row: Row) -> Row:
+def single_row(row: PortableRow) -> PortableRow:
     """Return a row of ``preference_row`` with the prompt as ``messages`` and each answer as one message."""
     rest = {key: value for key, value in row.items() if key != "prompt"}
     return {"messages": row["prompt"], **rest, "chosen": row["chosen"][-1], "rejected": row["rejected"][-1]}
@@ -105,7 +105,7 @@ def _assistant(text: str) -> Message:
     return {"role": "assistant", "content": text}
 
 
-def _origin(row: Instruction | Preference) -> Row:
+def _origin(row: Instruction | Preference) -> PortableRow:
     """Return the columns that say where a row came from; settings and scores, which differ by row, as JSON texts."""
     origin = row.provenance
     return {
@@ -123,15 +123,15 @@ def _origin(row: Instruction | Preference) -> Row:
     }
 
 
-def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
+def _write_parquet(path: Path, rows: Sequence[PortableRow]) -> None:
     """Write rows with types that do not depend on what happens to be in them."""
     from datasets import Dataset, Features, Value, disable_progress_bars, enable_progress_bars
 
     turn = {"role": Value("string"), "content": Value("string")}
     features: dict[str, Any] = {}
     for name in rows[0]:
-        features[name] = [turn] if name in MESSAGES else Value("int64" if name in NUMBERS else "string")
-        if name in LISTS:
+        features[name] = [turn] if name in MESSAGE_COLUMNS else Value("int64" if name in NUMBER_COLUMNS else "string")
+        if name in LIST_COLUMNS:
             features[name] = [Value("string")]
     path.parent.mkdir(parents=True, exist_ok=True)
     disable_progress_bars()

@@ -16,17 +16,17 @@ from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.core.store import is_complete
 from valign.core.text import one_line
 from valign.runs.layout import RUN
-from valign.synthesis.dataset import DATA, DataSet, Source, read_data, source_of_run
+from valign.synthesis.dataset import DATA_STAGE, DataSet, DataSource, read_data, source_of_run
 
 log = logging.getLogger(__name__)
 
-Example = Instruction | Preference
+DataRow = Instruction | Preference
 NEAREST = 3
 DAMAGE = (ValignError, OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
-class Run:
+class LedgerRun:
     """A finished run or evaluation.
 
     Attributes:
@@ -38,7 +38,7 @@ class Run:
 
     folder: Path
     data: str
-    source: Source
+    source: DataSource
     answers: list[Answer]
 
 
@@ -47,21 +47,21 @@ class Ledger:
     """All data sets of a store, the newest first, and all runs of a folder."""
 
     data: list[DataSet]
-    runs: list[Run]
+    runs: list[LedgerRun]
 
     @cached_property
-    def examples(self) -> dict[str, list[tuple[Example, DataSet]]]:
+    def examples(self) -> dict[str, list[tuple[DataRow, DataSet]]]:
         """Every version of an example, with a data set that has it, by the example's id."""
-        found: dict[str, list[tuple[Example, DataSet]]] = {}
+        found: dict[str, list[tuple[DataRow, DataSet]]] = {}
         for data in self.data:
             for row in rows_of(data):
                 found.setdefault(row.example_id, []).append((row, data))
         return found
 
     @cached_property
-    def answers(self) -> dict[str, list[tuple[Answer, Run]]]:
+    def answers(self) -> dict[str, list[tuple[Answer, LedgerRun]]]:
         """Every answer to an evaluation question, with its run, by the question's id."""
-        found: dict[str, list[tuple[Answer, Run]]] = {}
+        found: dict[str, list[tuple[Answer, LedgerRun]]] = {}
         for run in self.runs:
             for answer in run.answers:
                 found.setdefault(answer.question_id, []).append((answer, run))
@@ -85,7 +85,7 @@ def read_ledger(artifacts: Path, runs: Path) -> Ledger:
     files = sorted(runs.rglob(RUN)) if runs.is_dir() else []
     details = {file.parent: values for file in files if (values := _details(file))}
     by_data = {values["artifacts"]["data"]: values for values in details.values()}
-    folders = [folder for folder in (artifacts / DATA).glob("*") if is_complete(folder)]
+    folders = [folder for folder in (artifacts / DATA_STAGE).glob("*") if is_complete(folder)]
     folders.sort(key=lambda folder: (folder / "manifest.json").stat().st_mtime_ns, reverse=True)
     data = [found for folder in folders if (found := _data(folder, by_data.get(folder.name)))]
     finished = [run for folder, values in details.items() if (run := _run(folder, values))]
@@ -118,30 +118,30 @@ def _data(folder: Path, run: Mapping[str, Any] | None) -> DataSet | None:
         return None
 
 
-def _run(folder: Path, details: Mapping[str, Any]) -> Run | None:
+def _run(folder: Path, details: Mapping[str, Any]) -> LedgerRun | None:
     try:
         files = sorted((folder / "arms").glob("*/answers.jsonl"))
         names = [arm["name"] for arm in details["arms"]]
         files.sort(key=lambda file: names.index(file.parent.name) if file.parent.name in names else len(names))
         answers = [answer for file in files for answer in read_jsonl(file, Answer)]
-        return Run(folder, details["artifacts"]["data"], source_of_run(details), answers)
+        return LedgerRun(folder, details["artifacts"]["data"], source_of_run(details), answers)
     except DAMAGE as error:
         log.warning("left out: %s (%s)", folder, error)
         return None
 
 
-def rows_of(data: DataSet) -> list[Example]:
+def rows_of(data: DataSet) -> list[DataRow]:
     """Return both kinds of rows of a data set."""
     return [*data.sft, *data.preferences]
 
 
-def passage_of(source: Source | None, clause: str) -> Passage | None:
+def passage_of(source: DataSource | None, clause: str) -> Passage | None:
     """Return a clause of a document, or None where the document or the clause is not known."""
     passages = source.passages if source else ()
     return next((passage for passage in passages if passage.clause == clause), None)
 
 
-def resolve(wanted: str, known: Iterable[str], key: str = "id") -> str:
+def resolve_id(wanted: str, known: Iterable[str], key: str = "id") -> str:
     """Return the id that was meant: written out, or its beginning where only one id begins so.
 
     Ids of one sort begin alike (``sft-``, ``pref-``), so the nearest are looked for among those first.

@@ -8,7 +8,7 @@ from valign.core.errors import ValignError
 from valign.core.files import read_json
 from valign.core.store import is_complete
 from valign.runs.layout import RUN
-from valign.synthesis.dataset import DATA, DataSet, read_data
+from valign.synthesis.dataset import DATA_STAGE, DataSet, read_data
 
 
 def data_of_run(folder: Path) -> DataSet:
@@ -20,7 +20,7 @@ def data_of_run(folder: Path) -> DataSet:
     if not (folder / RUN).is_file():
         raise ValignError(f"{folder} is not the folder of a finished run; give one such as runs/udhr/sft_dpo.")
     details = read_json(folder / RUN)
-    data = Path(details["config"]["artifacts"]).expanduser() / DATA / details["artifacts"]["data"]
+    data = Path(details["config"]["artifacts"]).expanduser() / DATA_STAGE / details["artifacts"]["data"]
     if not is_complete(data):
         raise ValignError(
             f"{data}, the data of {folder}, is not there; start from the folder that the run was started from, "

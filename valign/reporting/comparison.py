@@ -83,7 +83,7 @@ class Comparison:
         passages: The document's clauses in reading order.
         arms: The arms in the order of the tables' columns.
         funnel: By kind of data (``sft``, ``preference``, ``facts``): ``made``, ``dropped`` by filter, ``kept``,
-            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit``.
+            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit_shortcuts``.
         leak: Overlap of questions and training data, in the form of ``valign.evaluation.leakage.question_overlap``.
         curves: Points (step, value) by name, for example ``dpo/loss``.
         timings: Seconds by stage.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from valign.config.earlier_versions import with_new_names
 from valign.reporting.clause_names import Clauses
 from valign.reporting.colours import colour_step
 from valign.reporting.comparison import Comparison
@@ -59,9 +60,10 @@ def coverage_table(comparison: Comparison, clauses: Clauses) -> CoverageTable | 
     counts = {kind: funnel.get("per_clause", {}) for kind, funnel in written_data(comparison).items()}
     counts["questions"] = _questions(comparison, clauses)
     known = {key: (title, least) for key, title, least in _COLUMNS}
-    settings = comparison.config.get("synthesis")
-    contract = settings if isinstance(settings, Mapping) else {}
-    held_out = tuple(contract.get("hold_out_clauses") or ())
+    settings = with_new_names(comparison.config).get("synthesis")
+    synthesis = settings if isinstance(settings, Mapping) else {}
+    contract = synthesis.get("coverage") or {}
+    held_out = tuple(synthesis.get("hold_out_clauses") or ())
     columns = []
     for kind, found in counts.items():
         title, key = known.get(kind, (kind, ""))

@@ -43,7 +43,7 @@ class DotChart:
 def shorten_label(label: str) -> str:
     """Return a label that fits; what is left out is in its middle, since settings differ at their end.
 
-    >>> shorten_label("SFT (synthesis.questions_per_passage-36)")
+    >>> shorten_label("SFT (synthesis.instructions.questions_per_passage-36)")
     'SFT (s…ssage-36)'
     """
     if len(label) <= LABEL_LENGTH:

@@ -18,15 +18,14 @@ from valign.core.progress import duration
 from valign.core.records import Document, Question
 from valign.generation.requests import Completion, Request
 from valign.synthesis.build import synthesize
-from valign.synthesis.filters import Limits
-from valign.synthesis.settings import Settings
+from valign.synthesis.settings import FilterSettings, SynthesisSettings
 from valign.teachers.cache import request_key
 from valign.teachers.calls import split_calls
 from valign.teachers.completion_store import Completions, CompletionStore, Spent
 from valign.teachers.protocol import Job
 from valign.teachers.usage import cost, prompt_tokens
 
-EVERYTHING = Limits(
+EVERYTHING = FilterSettings(
     min_relevance=-2.0,
     max_rank=1_000_000,
     min_faithfulness=-2.0,
@@ -41,7 +40,7 @@ DIMENSIONS = 64
 
 
 @dataclass
-class Step:
+class BudgetStep:
     """What one step of the synthesis asks the teacher for, at once or in turns, and does not find in the cache.
 
     Attributes:
@@ -76,28 +75,28 @@ class Budget:
         rounds: How often clauses that turn out short are asked about again, which is not counted.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[BudgetStep, ...]
     spent: Spent
     at_once: int = 1
     price_in: float | None = None
     price_out: float | None = None
     rounds: int = 0
 
-    def expected(self, step: Step) -> int:
+    def expected(self, step: BudgetStep) -> int:
         """Return the completions' expected tokens: as many as so far on average, else half of the most."""
         if self.spent.completions:
             return min(step.most, round(step.completions * self.spent.completion_tokens / self.spent.completions))
         return round(step.most * ASSUMED_SHARE)
 
     @property
-    def seconds(self) -> float | None:
+    def expected_seconds(self) -> float | None:
         """The expected time, from the seconds that a token took so far; None where no call was timed."""
         if not self.spent.completion_tokens or not self.spent.seconds:
             return None
         tokens = sum(self.expected(step) for step in self.steps)
         return tokens * self.spent.seconds / self.spent.completion_tokens / self.at_once
 
-    def costs(self) -> tuple[float, float] | None:
+    def cost_range(self) -> tuple[float, float] | None:
         """Return the expected and the highest cost; None without prices."""
         prompt = sum(step.prompt for step in self.steps)
         sums = (sum(self.expected(step) for step in self.steps), sum(step.most for step in self.steps))
@@ -125,13 +124,13 @@ class DryTeacher:
         self.id = name
         self.store = store
         self.tokens = tokens
-        self.steps: list[Step] = []
+        self.steps: list[BudgetStep] = []
 
     def complete_all(self, requests: Sequence[Request], label: str) -> list[Completions]:
         """Return a row for each request and note what is not in the cache."""
         step = next((step for step in self.steps if step.label == label), None)
         if step is None:
-            self.steps.append(step := Step(label, False))
+            self.steps.append(step := BudgetStep(label, False))
         step.estimated |= any(UNWRITTEN in request.messages[-1]["content"] for request in requests)
         by_key = {request_key(self.id, request): request for request in requests}
         known = self.store.read(list(by_key)) if self.store else {}
@@ -142,10 +141,10 @@ class DryTeacher:
             step.cached += request.sampling.n - len(missing)
             if missing:
                 self._note(step, Job(key, request, missing))
-                known[key] = [placeholder(request, k) for k in range(request.sampling.n)]
+                known[key] = [make_placeholder(request, k) for k in range(request.sampling.n)]
         return [known[request_key(self.id, request)] for request in requests]
 
-    def _note(self, step: Step, job: Job) -> None:
+    def _note(self, step: BudgetStep, job: Job) -> None:
         step.completions += len(job.missing)
         step.most += len(job.missing) * job.request.sampling.max_new_tokens
         if self.tokens is not None:
@@ -176,7 +175,7 @@ class WordEmbedder:
         return np.stack([self._cache[text] for text in texts]) if texts else np.zeros((0, DIMENSIONS), np.float32)
 
 
-def placeholder(request: Request, number: int) -> Completion:
+def make_placeholder(request: Request, number: int) -> Completion:
     """Return a question that stands for a completion; no two are the same, and other prompts have another second word.
 
     So those of an evaluation prompt are of no family that a training prompt's are of.
@@ -195,12 +194,12 @@ def _letters(number: int) -> str:
 def dry_pass(
     document: Document,
     held_out: Sequence[Question] | None,
-    settings: Settings,
+    settings: SynthesisSettings,
     seed: int,
     system_prompt: str | None,
     teacher: DryTeacher,
     base: DryTeacher,
-) -> list[Step]:
+) -> list[BudgetStep]:
     """Run the synthesis with a dry teacher; returns its steps. Arguments as for ``synthesize``.
 
     Clauses that are short although every candidate is kept are asked about again, as they would be. Nothing is said
@@ -214,7 +213,6 @@ def dry_pass(
             held_out,
             **stand_ins,
             settings=_dry(settings),
-            limits=EVERYTHING,
             seed=seed,
             system_prompt=system_prompt,
             audited=False,
@@ -222,14 +220,18 @@ def dry_pass(
     return teacher.steps
 
 
-def _dry(settings: Settings) -> Settings:
-    """Return settings under which no model is loaded, no lack is an error, and enough questions are asked at once."""
+def _dry(settings: SynthesisSettings) -> SynthesisSettings:
+    """Return settings under which every candidate passes, no model is loaded and no lack is an error.
+
+    As many evaluation questions are asked for at once as a clause has to have.
+    """
+    asked, least = settings.evaluation_questions.per_passage, settings.coverage.min_questions
+    judge = "judge" if settings.filters.faithfulness == "judge" else "embedding"
     return replace(
         settings,
-        faithfulness="judge" if settings.faithfulness == "judge" else "embedding",
-        held_out_per_passage=max(settings.held_out_per_passage, settings.min_questions),
-        min_questions=0,
-        waive_coverage=True,
+        evaluation_questions=replace(settings.evaluation_questions, per_passage=max(asked, least)),
+        filters=replace(EVERYTHING, faithfulness=judge),
+        coverage=replace(settings.coverage, min_questions=0, waive=True),
     )
 
 
@@ -244,7 +246,7 @@ def _without_warnings(name: str) -> Iterator[None]:
         log.setLevel(level)
 
 
-def table(budget: Budget) -> str:
+def budget_table(budget: Budget) -> str:
     """Return the budget as text: a line for each step, the sums, time, cost, and what the figures rest on."""
     lines = [_line("", "calls", "texts", "in cache", "tokens in", "tokens out", "at most")]
     rows = [(s.calls, s.completions, s.cached, s.prompt, budget.expected(s), s.most) for s in budget.steps]
@@ -253,7 +255,7 @@ def table(budget: Budget) -> str:
         _line(f"{s.label} *" if s.estimated else s.label, *row) for s, row in zip(budget.steps, rows, strict=True)
     ]
     lines.append(_line("all", *sums))
-    seconds, money = budget.seconds, budget.costs()
+    seconds, money = budget.expected_seconds, budget.cost_range()
     if not any(s.calls for s in budget.steps):
         lines.append("nothing to ask for: every call is in the cache")
         return "\n".join(lines)

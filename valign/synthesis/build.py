@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
-from valign.core.records import Document, Question
+from valign.core.records import Document, Fact, Instruction, Preference, Question
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.citations import cited, cited_pair
+from valign.synthesis.citations import pair_with_citation, with_citation
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
 from valign.synthesis.dataset import FACTS, FUNNEL, PREFERENCES, QUESTIONS, SFT
 from valign.synthesis.evaluation_questions import write_questions
-from valign.synthesis.fact_examples import count_taught, teach
+from valign.synthesis.fact_examples import count_taught, write_fact_examples
 from valign.synthesis.fact_extraction import list_facts
 from valign.synthesis.faithfulness import make_faithfulness
-from valign.synthesis.filters import Filters, Funnel, Limits
+from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instructions import write_instructions
 from valign.synthesis.preferences import write_preferences
-from valign.synthesis.question_kinds import KINDS
-from valign.synthesis.settings import Settings
-from valign.synthesis.shortcut_audit import audit
+from valign.synthesis.question_kinds import QUESTION_KINDS
+from valign.synthesis.settings import SynthesisSettings
+from valign.synthesis.shortcut_audit import audit_shortcuts
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
 
-TEMPLATES = ("question", "scenario", "held_out", "answer", *KINDS[1:], "silent_check", "extract", "repair", "faithful")
+TEMPLATES = (
+    "question",
+    "scenario",
+    "held_out",
+    "answer",
+    *QUESTION_KINDS[1:],
+    "silent_check",
+    "extract",
+    "repair",
+    "faithful",
+)
 
 
 def synthesize(
@@ -41,8 +51,7 @@ def synthesize(
     teacher: CachedTeacher,
     base: CachedTeacher,
     embedder: Embedder,
-    settings: Settings,
-    limits: Limits,
+    settings: SynthesisSettings,
     seed: int,
     system_prompt: str | None = None,
     question_teacher: CachedTeacher | None = None,
@@ -57,8 +66,7 @@ def synthesize(
         teacher: Writes the data.
         base: The base model, whose own answers may serve as rejected ones.
         embedder: Gives unit vectors.
-        settings: What is written, and how much.
-        limits: Thresholds of the filters.
+        settings: What is written, how much, and what the filters let pass.
         seed: Start of the random numbers.
         system_prompt: The one under which the base model answers.
         question_teacher: Writes the evaluation questions, where they are made; None for the teacher itself.
@@ -71,60 +79,101 @@ def synthesize(
         ValignError: Nothing was left for training, or too little for some clause.
     """
     writer = Writer(document, teacher, embedder, settings, seed)
-    taught = writer.document.passages
     funnels: dict[str, Funnel] = {}
-    given = held_out is not None
-    if held_out is None:
+    questions = held_out
+    if questions is None:
         of_all = replace(settings, hold_out_clauses=())
         asking = Writer(document, question_teacher or teacher, embedder, of_all, seed)
-        held_out, funnels["questions"] = write_questions(asking, Filters(document.passages, (), embedder, limits))
-        writer.reserved = frozenset(question.family for question in held_out)
-    write_jsonl(folder / QUESTIONS, held_out)
-    judge = make_faithfulness(settings.faithfulness, settings.faithfulness_model, embedder, teacher, settings.templates)
-    filters = Filters(document.passages, held_out, embedder, limits, judge)
-    instructions, funnels["sft"] = write_instructions(writer, filters)
-    facts, failures = list_facts(writer)
-    instructions += teach(writer, filters, funnels["sft"], facts, instructions)
-    cover_instructions(writer, filters, funnels["sft"], instructions)
-    funnels["facts"] = count_taught(facts, instructions, failures)
-    preferences, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
-    cover_preferences(writer, base, filters, funnels["preference"], preferences, system_prompt)
-    for name, rows in (("D_sft", instructions), ("D_pref", preferences)):
-        if not rows:
-            raise ValignError(
-                f"{name} is empty: every candidate was dropped ({dict(funnels['sft'].dropped)}); lower "
-                "synthesis.min_relevance or raise synthesis.questions_per_passage."
-            )
-    by_clause = {
-        "instructions": funnels["sft"].per_clause,
-        "preferences": funnels["preference"].per_clause,
-        "questions": count_questions(held_out, document.passages),
-    }
-    coverage = check_coverage(writer, by_clause, given)
+        unfiltered = Filters(document.passages, (), embedder, settings.filters)
+        questions, funnels["questions"] = write_questions(asking, unfiltered)
+        writer.reserved = frozenset(question.family for question in questions)
+    write_jsonl(folder / QUESTIONS, questions)
+    judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
+    filters = Filters(document.passages, questions, embedder, settings.filters, judge)
+    instructions, facts = _write_sft(writer, filters, funnels)
+    preferences = _write_pref(writer, base, filters, funnels, system_prompt)
+    _check_not_empty(instructions, preferences, funnels["sft"])
+    coverage = _check_coverage(writer, questions, funnels, held_out is not None)
     if settings.cite:
-        instructions = [cited(row, document.passages) for row in instructions]
-        preferences = [cited_pair(row, document.passages) for row in preferences]
+        instructions = [with_citation(row, document.passages) for row in instructions]
+        preferences = [pair_with_citation(row, document.passages) for row in preferences]
     write_jsonl(folder / FACTS, facts)
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
+    shortcuts = _write_funnel(folder, funnels, preferences if audited else (), seed)
+    counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
+    counts |= _count(writer, instructions, preferences)
+    return {**counts, "coverage": coverage, "shortcut_audit": shortcuts}
+
+
+def _write_sft(writer: Writer, filters: Filters, funnels: dict[str, Funnel]) -> tuple[list[Instruction], list[Fact]]:
+    """Write D_sft and list the facts that it teaches; the counts of both are put among the funnels."""
+    rows, funnels["sft"] = write_instructions(writer, filters)
+    facts, failures = list_facts(writer)
+    rows += write_fact_examples(writer, filters, funnels["sft"], facts, rows)
+    cover_instructions(writer, filters, funnels["sft"], rows)
+    funnels["facts"] = count_taught(facts, rows, failures)
+    return rows, facts
+
+
+def _write_pref(
+    writer: Writer, base: CachedTeacher, filters: Filters, funnels: dict[str, Funnel], system_prompt: str | None
+) -> list[Preference]:
+    """Write D_pref; its counts are put among the funnels."""
+    rows, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
+    cover_preferences(writer, base, filters, funnels["preference"], rows, system_prompt)
+    return rows
+
+
+def _check_not_empty(instructions: Sequence[Instruction], preferences: Sequence[Preference], funnel: Funnel) -> None:
+    """Check that there is something to train on.
+
+    Raises:
+        ValignError: There is no row of one of the two.
+    """
+    for name, rows in (("D_sft", instructions), ("D_pref", preferences)):
+        if not rows:
+            raise ValignError(
+                f"{name} is empty: every candidate was dropped ({dict(funnel.dropped)}); lower "
+                "synthesis.filters.min_relevance or raise synthesis.instructions.questions_per_passage."
+            )
+
+
+def _check_coverage(
+    writer: Writer, questions: Sequence[Question], funnels: Mapping[str, Funnel], given_questions: bool
+) -> dict[str, dict[str, Any]]:
+    """Check that every clause has enough of each kind of data; what is short is returned."""
+    by_clause = {
+        "instructions": funnels["sft"].per_clause,
+        "preferences": funnels["preference"].per_clause,
+        "questions": count_questions(questions, writer.whole.passages),
+    }
+    return check_coverage(writer, by_clause, given_questions)
+
+
+def _write_funnel(
+    folder: Path, funnels: Mapping[str, Funnel], preferences: Sequence[Preference], seed: int
+) -> dict[str, Any]:
+    """Write the counts of all filters with the audit of the pairs; warn of shortcuts and return the audit."""
     counts = {name: funnel.to_dict() for name, funnel in funnels.items()}
-    counts["preference"]["audit"] = shortcuts = audit(preferences if audited else (), seed)
+    counts["preference"]["audit"] = shortcuts = audit_shortcuts(preferences, seed)
     if shortcuts["cause"]:
         log.warning("D_pref: %s", shortcuts["cause"])
     write_json(folder / FUNNEL, counts)
-    quotes = [*(row.provenance for row in instructions), *(row.provenance for row in preferences)]
-    verified = sum(document.text[q.start : q.end] == q.quote for q in quotes)
+    return shortcuts
+
+
+def _count(writer: Writer, instructions: Sequence[Instruction], preferences: Sequence[Preference]) -> dict[str, int]:
+    """Count rows, clauses, quotes, and the quotes that stand word for word at their offsets in the document."""
+    whole, taught = writer.whole, writer.document.passages
+    rows: list[Instruction | Preference] = [*instructions, *preferences]
+    quotes = [row.provenance for row in rows]
     return {
         "instructions": len(instructions),
         "preferences": len(preferences),
-        "questions": len(held_out),
         "clauses": len(taught),
-        "clauses_held_out": len(document.passages) - len(taught),
-        "clauses_covered": len({c for row in instructions for c in row.clauses}),
-        "facts": len(facts),
-        "facts_covered": funnels["facts"].kept,
+        "clauses_held_out": len(whole.passages) - len(taught),
+        "clauses_covered": len({clause for row in instructions for clause in row.clauses}),
         "quotes": len(quotes),
-        "quotes_verified": verified,
-        "coverage": coverage,
-        "shortcut_audit": shortcuts,
+        "quotes_verified": sum(whole.text[quote.start : quote.end] == quote.quote for quote in quotes),
     }

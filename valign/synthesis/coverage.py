@@ -17,8 +17,8 @@ from valign.core.store import digest
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
 from valign.synthesis.preferences import Situation, ask_situations, pairs_of
-from valign.synthesis.question_kinds import ask_all
-from valign.synthesis.rows import frame_words, keep_framed, row_of
+from valign.synthesis.question_kinds import ask_all_kinds
+from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
@@ -43,7 +43,7 @@ def top_up(
         ask: Lets the teacher write more about some passages, in a round counted from 1.
         frame: Adds up to so many fixed sentences about a passage.
     """
-    for turn in range(1, writer.settings.top_up_rounds + 1):
+    for turn in range(1, writer.settings.coverage.top_up_rounds + 1):
         short = [p for p in writer.document.passages if funnel.per_clause[p.clause] < least]
         if not short:
             return
@@ -66,8 +66,8 @@ def cover_instructions(writer: Writer, filters: Filters, funnel: Funnel, rows: l
     top_up(
         writer,
         funnel,
-        writer.settings.min_instructions,
-        lambda passages, turn: rows.extend(ask_all(writer, filters, funnel, passages, turn)),
+        writer.settings.coverage.min_instructions,
+        lambda passages, turn: rows.extend(ask_all_kinds(writer, filters, funnel, passages, turn)),
         lambda passage, count: _frame_instructions(writer, filters, funnel, rows, passage, count),
     )
 
@@ -102,7 +102,7 @@ def cover_preferences(
             if funnel.per_clause[passage.clause] == wanted:
                 break
 
-    top_up(writer, funnel, writer.settings.min_preferences, ask, frame)
+    top_up(writer, funnel, writer.settings.coverage.min_preferences, ask, frame)
 
 
 def _frame_instructions(
@@ -116,7 +116,7 @@ def _frame_instructions(
             return
         if question not in taken:
             quote = writer.quote(words, passage)
-            row = row_of(writer, passage, kind, question, quote.sentence, quote, None)
+            row = make_framed_row(writer, passage, kind, question, quote.sentence, quote, None)
             keep_framed(rows, row, filters, funnel, passage)
 
 
@@ -125,9 +125,9 @@ def _frame_situations(writer: Writer, filters: Filters, funnel: Funnel, passage:
     for _, question, words in _framed(writer, passage):
         funnel.made += 1
         quote = writer.quote(words, passage)
-        reason, scores = filters.leak(question)
+        reason, scores = filters.check_leak(question)
         if not reason:
-            reason, more = filters.answer(quote.sentence, passage)
+            reason, more = filters.check_answer(quote.sentence, passage)
             scores = {**scores, **more}
         if reason:
             funnel.drop(reason)
@@ -139,7 +139,7 @@ def _frame_situations(writer: Writer, filters: Filters, funnel: Funnel, passage:
 def _framed(writer: Writer, passage: Passage) -> list[tuple[str, str, str]]:
     """Return kind, question and what is asked for, recitations first, then phrases."""
     title, subject = frame_words(writer, passage)
-    keyed = writer.keyed[passage.clause]
+    keyed = writer.unique_phrases[passage.clause]
     asked = [("phrase", frame.format(words=words), words) for words in keyed for frame in PHRASE_FRAMES]
     recited = [("recite", frame.format(title=title, topic=subject), passage.text) for frame in RECITE_FRAMES]
     return [*recited, *asked]
@@ -156,7 +156,7 @@ def count_questions(questions: Sequence[Question], passages: Sequence[Passage]) 
 def check_coverage(
     writer: Writer, counts: Mapping[str, Mapping[str, int]], given_questions: bool
 ) -> dict[str, dict[str, Any]]:
-    """Check that every clause has what ``synthesis.min_...`` asks for.
+    """Check that every clause has what ``synthesis.coverage`` asks for.
 
     Args:
         writer: The document's writer, with its settings.
@@ -167,9 +167,9 @@ def check_coverage(
         For each of the three: ``least``, and ``short`` with the number of items of the clauses that have fewer.
 
     Raises:
-        ValignError: A clause is short, and ``synthesis.waive_coverage`` is false.
+        ValignError: A clause is short, and ``synthesis.coverage.waive`` is false.
     """
-    settings = writer.settings
+    settings = writer.settings.coverage
     least = {kind: int(getattr(settings, f"min_{kind}")) for kind in NOUNS}
     report: dict[str, dict[str, Any]] = {}
     for kind, number in least.items():
@@ -177,11 +177,12 @@ def check_coverage(
         report[kind] = {"least": number, "short": {clause: n for clause, n in found.items() if n < number}}
     report["questions"]["given"] = given_questions
     lacking = {kind: r for kind, r in report.items() if r["short"]}
-    mild = {kind for kind in lacking if settings.waive_coverage or (kind == "questions" and given_questions)}
+    mild = {kind for kind in lacking if settings.waive or (kind == "questions" and given_questions)}
     if hard := {kind: r for kind, r in lacking.items() if kind not in mild}:
         raise ValignError(
             f"coverage: {'; '.join(_listed(kind, r) for kind, r in hard.items())}. Let more be asked (synthesis."
-            "questions_per_passage, scenarios_per_passage, top_up_rounds) or set synthesis.waive_coverage=true."
+            "instructions.questions_per_passage, synthesis.preferences.scenarios_per_passage, "
+            "synthesis.coverage.top_up_rounds) or set synthesis.coverage.waive=true."
         )
     for kind in sorted(mild):
         log.warning("coverage: %s", _mildly(kind, lacking[kind]))
@@ -209,4 +210,4 @@ def _mildly(kind: str, lack: Mapping[str, Any]) -> str:
 
 def _listed(kind: str, lack: Mapping[str, Any]) -> str:
     clauses = ", ".join(f"{clause} ({n})" for clause, n in lack["short"].items())
-    return f"short of synthesis.min_{kind}={lack['least']}: {clauses}"
+    return f"short of synthesis.coverage.min_{kind}={lack['least']}: {clauses}"

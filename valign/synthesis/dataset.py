@@ -16,11 +16,11 @@ from valign.synthesis.templates import Template
 SOURCE = "source.json"
 
 
-DATA = "data"
+DATA_STAGE = "data"
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """A document and the prompts about it, as they were when the data was written.
 
     Attributes:
@@ -43,11 +43,11 @@ class Source:
 def write_source(folder: Path, document: Document, path: str | None, templates: Sequence[Template]) -> None:
     """Write ``source.json`` to the folder of a data set."""
     texts = {template.id: (template.hash, template_text(template)) for template in templates}
-    source = Source(document.name, document.title, document.sha256, path, document.passages, texts)
+    source = DataSource(document.name, document.title, document.sha256, path, document.passages, texts)
     write_json(folder / SOURCE, asdict(source))
 
 
-def read_source(folder: Path) -> Source | None:
+def read_source(folder: Path) -> DataSource | None:
     """Read the source of a data set; None where it was written without one.
 
     Raises:
@@ -60,14 +60,14 @@ def read_source(folder: Path) -> Source | None:
         data: dict[str, Any] = read_json(file)
         data["passages"] = tuple(from_dict(Passage, passage, str(file)) for passage in data["passages"])
         data["templates"] = {name: (pair[0], pair[1]) for name, pair in data["templates"].items()}
-        return Source(**data)
+        return DataSource(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise ValignError(f"{file} is damaged ({error}); delete its folder and have the data made again.") from None
 
 
-def latest_source(artifacts: Path, name: str) -> tuple[Path, Source] | None:
+def latest_source(artifacts: Path, name: str) -> tuple[Path, DataSource] | None:
     """Return the newest complete data set of a document in the store, and its source; damaged ones do not count."""
-    folders = [file.parent for file in (artifacts / DATA).glob(f"*/{SOURCE}") if is_complete(file.parent)]
+    folders = [file.parent for file in (artifacts / DATA_STAGE).glob(f"*/{SOURCE}") if is_complete(file.parent)]
     for folder in sorted(folders, key=lambda f: (f / SOURCE).stat().st_mtime_ns, reverse=True):
         try:
             source = read_source(folder)
@@ -99,7 +99,7 @@ class DataSet:
 
     folder: Path
     manifest: dict[str, Any]
-    source: Source | None
+    source: DataSource | None
     sft: list[Instruction]
     preferences: list[Preference]
     questions: list[Question]
@@ -129,12 +129,12 @@ def read_data(folder: Path, run: Mapping[str, Any] | None = None) -> DataSet:
     )
 
 
-def source_of_run(details: Mapping[str, Any]) -> Source:
+def source_of_run(details: Mapping[str, Any]) -> DataSource:
     """Return what a run's ``run.json`` says about its document; the prompts are not in it."""
     document = details["document"]
     passages = tuple(from_dict(Passage, passage, "run.json") for passage in details["passages"])
     path = details["config"]["document"]["path"]
-    return Source(document["name"], document["title"], document["sha256"], path, passages)
+    return DataSource(document["name"], document["title"], document["sha256"], path, passages)
 
 
 SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"

@@ -12,12 +12,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-UNITS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-TEENS = ["seventeen", "eighteen", "nineteen"]
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-NUMBERS = [*UNITS, *TEENS, *TENS]
+UNIT_WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+TEEN_WORDS = ["seventeen", "eighteen", "nineteen"]
+TEN_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+NUMBER_WORDS = [*UNIT_WORDS, *TEEN_WORDS, *TEN_WORDS]
 SERIES = (
-    NUMBERS[1:],
+    NUMBER_WORDS[1:],
     "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
     "January February March April May June July August September October November December".split(),
     "red blue green yellow white black grey brown orange purple".split(),
@@ -51,9 +51,9 @@ POLARITY = (
 )
 AUXILIARIES = {"may": "May", "must": "Must", "can": "Can", "cannot": "Can", "is": "Is", "are": "Are", "shall": "Must"}
 LONGEST_SUBJECT = 6
-COMPOUND = rf"(?:{'|'.join(TENS)})-(?:{'|'.join(UNITS[:9])})"
-NUMBER = re.compile(rf"\b(?:\d+(?:[.,]\d+)*|{COMPOUND}|{'|'.join(NUMBERS)})\b", re.I)
-NAME = re.compile(r"(?<=[\w,;:'] )[A-Z][\w'-]+(?: (?:of |the )*[A-Z][\w'-]+)*")
+COMPOUND_NUMBER = rf"(?:{'|'.join(TEN_WORDS)})-(?:{'|'.join(UNIT_WORDS[:9])})"
+NUMBER_PATTERN = re.compile(rf"\b(?:\d+(?:[.,]\d+)*|{COMPOUND_NUMBER}|{'|'.join(NUMBER_WORDS)})\b", re.I)
+NAME_PATTERN = re.compile(r"(?<=[\w,;:'] )[A-Z][\w'-]+(?: (?:of |the )*[A-Z][\w'-]+)*")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Edit:
     kind: str
 
 
-def edits(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
+def make_edits(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
     """Return sentences that differ from the text in one fact or in polarity, each place changed once.
 
     Args:
@@ -78,10 +78,10 @@ def edits(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
     return [e for e in found if e.text != text]
 
 
-def contradiction(text: str) -> str | None:
+def contradict(text: str) -> str | None:
     """Return a text that says the opposite in every sentence that can be turned; None where none can.
 
-    >>> contradiction("Guests may swim. Boats are not lent.")
+    >>> contradict("Guests may swim. Boats are not lent.")
     'Guests may not swim. Boats are lent.'
     """
     parts = re.split(r"(?<=[.;!?])(\s+)", text)
@@ -120,18 +120,18 @@ def as_question(sentence: str) -> str | None:
 
 def names_in(text: str) -> list[str]:
     """Return the capitalised names inside a text's sentences, without those that only begin one."""
-    return sorted(set(NAME.findall(text)))
+    return sorted(set(NAME_PATTERN.findall(text)))
 
 
 def numbers_in(text: str) -> set[str]:
     """Return the numbers of a text, number words as digits."""
-    return {as_digits(m) for m in NUMBER.findall(text)}
+    return {as_digits(m) for m in NUMBER_PATTERN.findall(text)}
 
 
-def ungrounded(answer: str, passage: str) -> list[str]:
+def find_ungrounded(answer: str, passage: str) -> list[str]:
     """Return the numbers and names of an answer that its passage does not have."""
     known = numbers_in(passage)
-    numbers = [m for m in NUMBER.findall(answer) if as_digits(m) not in known and m.lower() != "one"]
+    numbers = [m for m in NUMBER_PATTERN.findall(answer) if as_digits(m) not in known and m.lower() != "one"]
     words = passage.lower()
     return numbers + [name for name in names_in(answer) if name.lower() not in words]
 
@@ -140,10 +140,10 @@ def as_digits(number: str) -> str:
     """Return a number word below one hundred as digits; digits stay, without thousands separators."""
     word = number.lower()
     tens, _, unit = word.partition("-")
-    if tens in TENS:
-        return str(10 * (TENS.index(tens) + 2) + (UNITS.index(unit) + 1 if unit else 0))
-    if word in NUMBERS:
-        return str(NUMBERS.index(word) + 1)
+    if tens in TEN_WORDS:
+        return str(10 * (TEN_WORDS.index(tens) + 2) + (UNIT_WORDS.index(unit) + 1 if unit else 0))
+    if word in NUMBER_WORDS:
+        return str(NUMBER_WORDS.index(word) + 1)
     return word.replace(",", "")
 
 
@@ -155,7 +155,7 @@ def _replace(text: str, span: tuple[int, int], new: str, kind: str) -> Edit:
 
 def _numbers(text: str, source: random.Random) -> list[Edit]:
     found = []
-    for match in NUMBER.finditer(text):
+    for match in NUMBER_PATTERN.finditer(text):
         old = match.group()
         if old.isdigit():
             value = int(old)
@@ -163,7 +163,7 @@ def _numbers(text: str, source: random.Random) -> list[Edit]:
         elif old.lower() == "one" or "," in old or "." in old:
             continue
         else:
-            near = [w for w in NUMBERS[1:] if w != old.lower() and "-" not in w]
+            near = [w for w in NUMBER_WORDS[1:] if w != old.lower() and "-" not in w]
             new = source.choice(near)
         found.append(_replace(text, match.span(), new, "number"))
     return found
@@ -183,7 +183,7 @@ def _series(text: str, source: random.Random) -> list[Edit]:
 def _names(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
     series = {w for words in SERIES for w in words}
     found = []
-    for match in NAME.finditer(text):
+    for match in NAME_PATTERN.finditer(text):
         others = [n for n in names if n not in text and n not in series]
         if others and match.group() not in series:
             found.append(_replace(text, match.span(), source.choice(others), "name"))

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.core.store import digest
+from valign.synthesis.claims import as_subclause, write_claims
 from valign.synthesis.coverage import top_up
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.frames import ASKED, family
+from valign.synthesis.frames import FROM_TEACHER, scenario_family
 from valign.synthesis.writer import Writer
 
 PHRASE_FRAME = "What has to be kept in mind when it comes to {words}?"
@@ -18,7 +19,7 @@ CLAIM_FRAME = "Would it be right to say that {claim}?"
 
 
 def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], Funnel]:
-    """Make held-out questions for a document that has none, at most ``held_out_per_passage`` for each passage.
+    """Make held-out questions for a document that has none, at most ``evaluation_questions.per_passage`` for each.
 
     Their prompt is not one that training questions come from. The reference is the quote that answers the question;
     its facts are numbers, names and, where there are none, phrases that only this clause has, unless the question
@@ -32,7 +33,7 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
         ValignError: The teacher's questions were all dropped, and ``min_questions`` asks for some.
     """
     making = _Making(writer, filters)
-    least = writer.settings.min_questions
+    least = writer.settings.coverage.min_questions
     making.ask(writer.document.passages, 0)
     if least and not making.rows:
         raise no_questions(writer.document.name)
@@ -54,7 +55,8 @@ class _Making:
     def __init__(self, writer: Writer, filters: Filters) -> None:
         self.writer = writer
         self.filters = filters
-        self.most = max(writer.settings.held_out_per_passage, writer.settings.min_questions)
+        settings = writer.settings
+        self.most = max(settings.evaluation_questions.per_passage, settings.coverage.min_questions)
         self.rows: list[Question] = []
         self.funnel = Funnel()
 
@@ -67,7 +69,7 @@ class _Making:
                 if self.funnel.per_clause[passage.clause] == self.most:
                     break
                 self.funnel.made += 1
-                reason, _ = self.filters.question(completion.text, passage.clause)
+                reason, _ = self.filters.check_question(completion.text, passage.clause)
                 if reason or not completion.finished:
                     self.funnel.drop(reason or "malformed")
                 else:
@@ -76,21 +78,21 @@ class _Making:
     def frame(self, passage: Passage, count: int) -> None:
         """Add fixed questions about a passage."""
         wanted = self.funnel.per_clause[passage.clause] + count
-        for words in self.writer.keyed[passage.clause]:
+        for words in self.writer.unique_phrases[passage.clause]:
             if self.funnel.per_clause[passage.clause] == wanted:
                 return
             self.funnel.made += 1
             self._add(PHRASE_FRAME.format(words=words), passage)
-        for claim in self.writer.claims(passage, wanted - self.funnel.per_clause[passage.clause]):
+        for claim in write_claims(self.writer, passage, wanted - self.funnel.per_clause[passage.clause]):
             self.funnel.made += 1
-            question = CLAIM_FRAME.format(claim=self.writer.inside(claim.broken or claim.quote.sentence))
+            question = CLAIM_FRAME.format(claim=as_subclause(claim.broken or claim.quote.sentence, self.writer.names))
             verdict = "No" if claim.broken else "Yes"
             self._keep(question, passage, f"{verdict}. {claim.quote.sentence}", (), verdict.lower(), "claim")
 
     def _add(self, text: str, passage: Passage) -> None:
         """Keep a question that asks for a fact."""
         quote = self.writer.quote(text, passage)
-        facts = _facts(quote.text, text, self.writer.keyed[passage.clause])
+        facts = _facts(quote.text, text, self.writer.unique_phrases[passage.clause])
         if facts:
             self._keep(text, passage, quote.sentence, facts, None, "auto")
         else:
@@ -107,7 +109,7 @@ class _Making:
     ) -> None:
         """Add a question; its family is one that the teacher's training questions may not be of."""
         name = f"{self.writer.document.name}-auto-{digest([passage.clause, text])[:8]}"
-        group = family(passage.clause, ASKED, text)
+        group = scenario_family(passage.clause, FROM_TEACHER, text)
         self.rows.append(Question(name, passage.clause, text, reference, facts, verdict, kind, group))
         self.funnel.keep(passage.clause, kind)
 

@@ -10,13 +10,13 @@ from valign.core.store import digest
 from valign.synthesis.fact_phrasings import phrasings, sentence_of
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.quotes import Quote
-from valign.synthesis.rows import instruction
+from valign.synthesis.rows import make_instruction
 from valign.synthesis.writer import Writer
 
 UNTAUGHT = "no example"
 
 
-def teach(
+def write_fact_examples(
     writer: Writer, filters: Filters, funnel: Funnel, facts: Sequence[Fact], asked: Sequence[Instruction]
 ) -> list[Instruction]:
     """Write ``examples_per_fact`` rows for every fact, as far as its phrasings pass the filters.
@@ -35,16 +35,16 @@ def teach(
         passage = passages[fact.clause]
         quote = holding_quote(writer, fact, passage)
         kept = 0
-        for question in in_turn(writer, fact, passage):
-            if kept == writer.settings.examples_per_fact:
+        for question in order_phrasings(writer, fact, passage):
+            if kept == writer.settings.instructions.examples_per_fact:
                 break
             if (fact.clause, question) in taken:
                 continue
             taken.add((fact.clause, question))
             funnel.made += 1
-            reason, scores = filters.leak(question)
+            reason, scores = filters.check_leak(question)
             if not reason:
-                reason, more = filters.answer(quote.sentence, passage)
+                reason, more = filters.check_answer(quote.sentence, passage)
                 scores |= more
             if reason:
                 funnel.drop(reason)
@@ -68,9 +68,9 @@ def count_taught(facts: Sequence[Fact], rows: Sequence[Instruction], failures: M
     return funnel
 
 
-def in_turn(writer: Writer, fact: Fact, passage: Passage) -> list[str]:
+def order_phrasings(writer: Writer, fact: Fact, passage: Passage) -> list[str]:
     """Return a fact's questions, shuffled by the seed, and behind them the sentences to complete."""
-    source = writer.source("phrasings", fact.fact_id)
+    source = writer.rng("phrasings", fact.fact_id)
     ordered = []
     for group in phrasings(fact, passage):
         source.shuffle(group)
@@ -88,4 +88,4 @@ def holding_quote(writer: Writer, fact: Fact, passage: Passage) -> Quote:
 def _row(writer: Writer, fact: Fact, question: str, quote: Quote, scores: dict[str, float]) -> Instruction:
     origin = writer.provenance(quote, f"frame/{fact.kind}", digest(question)[:8], None)
     passage = next(p for p in writer.document.passages if p.clause == fact.clause)
-    return replace(instruction("fact", passage, question, quote.sentence, origin, scores), fact=fact.fact_id)
+    return replace(make_instruction("fact", passage, question, quote.sentence, origin, scores), fact=fact.fact_id)

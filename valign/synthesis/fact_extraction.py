@@ -10,17 +10,17 @@ from typing import Any
 from valign.core.records import Fact, Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
-from valign.synthesis.fact_rules import facts_of, make_fact
+from valign.synthesis.fact_rules import find_facts, make_fact
 from valign.synthesis.writer import Writer
 
-TEXTS = {"type": "array", "items": {"type": "string"}}
+TEXT_LIST = {"type": "array", "items": {"type": "string"}}
 VALUE = {
     "who": {"type": "string"},
     "force": {"type": "string", "enum": ["right", "duty", "ban"]},
     "what": {"type": "string"},
-    "conditions": TEXTS,
-    "exceptions": TEXTS,
-    "consequences": TEXTS,
+    "conditions": TEXT_LIST,
+    "exceptions": TEXT_LIST,
+    "consequences": TEXT_LIST,
 }
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -34,8 +34,8 @@ SCHEMA: dict[str, Any] = {
                 "additionalProperties": False,
             },
         },
-        "numbers": TEXTS,
-        "names": TEXTS,
+        "numbers": TEXT_LIST,
+        "names": TEXT_LIST,
     },
     "required": ["values", "numbers", "names"],
     "additionalProperties": False,
@@ -55,17 +55,17 @@ def list_facts(writer: Writer) -> tuple[list[Fact], Counter[str]]:
     """
     passages = writer.document.passages
     failures: Counter[str] = Counter()
-    if not writer.settings.examples_per_fact:
+    if not writer.settings.instructions.examples_per_fact:
         return [], failures
-    if writer.settings.extract == "rules":
-        return [fact for passage in passages for fact in facts_of(passage)], failures
+    if writer.settings.instructions.extract == "rules":
+        return [fact for passage in passages for fact in find_facts(passage)], failures
     facts = []
     for passage, data in zip(passages, _replies(writer), strict=True):
         if data is None:
             failures[UNREADABLE] += 1
-            facts += facts_of(passage)
+            facts += find_facts(passage)
         else:
-            found, missing = locate(passage, data)
+            found, missing = locate_facts(passage, data)
             failures[NOT_THERE] += missing
             facts += found
     return facts, +failures
@@ -78,21 +78,21 @@ def _replies(writer: Writer) -> list[dict[str, Any] | None]:
     passages = writer.document.passages
     requests = [Request(template.fill(passage=labelled(p)), sampling, schema=SCHEMA) for p in passages]
     texts = [found[0].text for found in writer.teacher.complete_all(requests, "facts")]
-    replies = [parse(text) for text in texts]
+    replies = [parse_reply(text) for text in texts]
     broken = [i for i, reply in enumerate(replies) if reply is None]
     requests = [
         Request(again.fill(passage=labelled(passages[i]), reply=texts[i]), sampling, schema=SCHEMA) for i in broken
     ]
     if requests:
         for i, found in zip(broken, writer.teacher.complete_all(requests, "facts, second try"), strict=True):
-            replies[i] = parse(found[0].text)
+            replies[i] = parse_reply(found[0].text)
     return replies
 
 
-def parse(text: str) -> dict[str, Any] | None:
+def parse_reply(text: str) -> dict[str, Any] | None:
     r"""Read the JSON object in a reply, with prose or a code fence around it, or commas too many; None without one.
 
-    >>> parse('Here it is:\n```json\n{"values": [], "numbers": ["two",], "names": []}\n```')
+    >>> parse_reply('Here it is:\n```json\n{"values": [], "numbers": ["two",], "names": []}\n```')
     {'values': [], 'numbers': ['two'], 'names': []}
     """
     decoder = json.JSONDecoder(strict=False)
@@ -112,7 +112,7 @@ def _without_trailing_commas(text: str) -> str:
     return re.sub(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', lambda m: m.group(1) or "", text, flags=re.S)
 
 
-def locate(passage: Passage, data: dict[str, Any]) -> tuple[list[Fact], int]:
+def locate_facts(passage: Passage, data: dict[str, Any]) -> tuple[list[Fact], int]:
     """Find a reply's words in the clause.
 
     Args:
@@ -125,7 +125,7 @@ def locate(passage: Passage, data: dict[str, Any]) -> tuple[list[Fact], int]:
     found: dict[tuple[int, int], Fact] = {}
     missing = 0
     for kind, text, who, force in _entries(data):
-        span = find(text, passage)
+        span = find_words(text, passage)
         if span is None:
             missing += 1
         else:
@@ -133,7 +133,7 @@ def locate(passage: Passage, data: dict[str, Any]) -> tuple[list[Fact], int]:
     return sorted(found.values(), key=lambda fact: (fact.start, fact.end)), missing
 
 
-def find(text: str, passage: Passage) -> tuple[int, int] | None:
+def find_words(text: str, passage: Passage) -> tuple[int, int] | None:
     """Return the document offsets of words in a passage, whatever their case and the spaces between them."""
     words = text.strip(" \n\t.;,:\"'").split()
     if not words:

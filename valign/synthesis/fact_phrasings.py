@@ -6,9 +6,9 @@ import re
 
 from valign.core.records import Fact, Passage
 from valign.documents.clauses import topic
-from valign.synthesis.edits import NUMBER, SERIES
+from valign.synthesis.edits import NUMBER_PATTERN, SERIES
 from valign.synthesis.fact_rules import CONDITION, COST, NOBODY, PREPOSITIONS
-from valign.synthesis.quotes import Quote, sentences
+from valign.synthesis.quotes import Quote, split_sentences
 
 GAP_FRAMES = (
     'Complete the sentence: "{gap}"',
@@ -24,7 +24,7 @@ OUTCOME_FRAME = "Which consequence does {label} name?"
 SERIES_NAMES = ("day", "month", "colour", "place in a row", "season", "time of day")
 PLURALS = ("people", "men", "women", "children", "per cent", "pence", "feet")
 PEOPLE = ("everyone", "everybody", "anyone", "anybody", "nobody")
-WHOLE = ("norm", "consequence")
+WITHOUT_GAP = ("norm", "consequence")
 LONGEST_IN_PLACE = 28
 NEW_CLAUSE = re.compile(r",? (?:and|but|so|because|since|as|for|even|with|lest)\b|[;:]")
 SINGULAR = {"have the right": "has the right", "are": "is"}
@@ -54,23 +54,23 @@ def phrasings(fact: Fact, passage: Passage) -> tuple[list[str], list[str]]:
         "consequence": _consequence,
         "norm": _norm,
     }[fact.kind](fact, passage, *parts)
-    gaps = [] if fact.kind in WHOLE else _gaps(*parts)
+    gaps = [] if fact.kind in WITHOUT_GAP else _gaps(*parts)
     if not made and not gaps:
-        made = [f"What does {label(passage)} lay down?"]
+        made = [f"What does {clause_label(passage)} lay down?"]
     return list(dict.fromkeys(made)), gaps
 
 
 def sentence_of(fact: Fact, passage: Passage) -> Quote:
     """Return the sentences that hold a fact."""
-    pieces = [p for p in sentences(passage) if p.start < fact.end and fact.start < p.end]
+    pieces = [p for p in split_sentences(passage) if p.start < fact.end and fact.start < p.end]
     start, end = pieces[0].start, pieces[-1].end
     return Quote(passage.text[start - passage.start : end - passage.start], start, end)
 
 
-def label(passage: Passage) -> str:
+def clause_label(passage: Passage) -> str:
     """Return how a question names a clause: by its topic, else by its heading.
 
-    >>> label(Passage("d/3", ("Code", "Rule 3. The soup kettle"), "...", 0, 3))
+    >>> clause_label(Passage("d/3", ("Code", "Rule 3. The soup kettle"), "...", 0, 3))
     'the rule on the soup kettle'
     """
     subject = topic(passage)
@@ -96,7 +96,7 @@ def _gaps(before: str, words: str, behind: str) -> list[str]:
 
 
 def _number(fact: Fact, passage: Passage, before: str, words: str, behind: str) -> list[str]:
-    match = NUMBER.search(words)
+    match = NUMBER_PATTERN.search(words)
     unit = words[match.end() :].strip() if match else ""
     if match is None or match.group().lower() == "one" or not (unit.endswith("s") or unit in PLURALS):
         return []
@@ -109,20 +109,20 @@ def _number(fact: Fact, passage: Passage, before: str, words: str, behind: str) 
     whole = f"{lead}how many {unit}{behind}".rstrip(".;:!? ")
     if len(whole.split()) <= LONGEST_IN_PLACE:
         made.append(f"{whole[:1].upper()}{whole[1:]}?")
-    return [*made, f"How many {unit} does {label(passage)} name?"]
+    return [*made, f"How many {unit} does {clause_label(passage)} name?"]
 
 
 def _name(fact: Fact, passage: Passage, before: str, words: str, behind: str) -> list[str]:
     article = before.lower().split()[-1:]
     words = f"{article[0]} {words}" if article in (["the"], ["this"]) else words
-    return [frame.format(label=label(passage), words=words) for frame in NAME_FRAMES]
+    return [frame.format(label=clause_label(passage), words=words) for frame in NAME_FRAMES]
 
 
 def _detail(fact: Fact, passage: Passage, before: str, words: str, behind: str) -> list[str]:
     for series, name in zip(SERIES[1:], SERIES_NAMES, strict=True):
         if any(re.search(rf"\b{word}s?\b", words) for word in series):
             ordinal = name == "place in a row"
-            return [] if ordinal else [f"Which {name} does {label(passage)} name?"]
+            return [] if ordinal else [f"Which {name} does {clause_label(passage)} name?"]
     return []
 
 
@@ -134,7 +134,7 @@ def _condition(fact: Fact, passage: Passage, before: str, words: str, behind: st
 
 
 def _exception(fact: Fact, passage: Passage, before: str, words: str, behind: str) -> list[str]:
-    made = [frame.format(label=label(passage)) for frame in EXCEPTION_FRAMES]
+    made = [frame.format(label=clause_label(passage)) for frame in EXCEPTION_FRAMES]
     rule = before.strip().rstrip(",;")
     if len(rule.split()) >= 4 and not behind.strip(" .;!?"):
         made.insert(0, f'What is the exception to this: "{rule}"?')
@@ -143,7 +143,7 @@ def _exception(fact: Fact, passage: Passage, before: str, words: str, behind: st
 
 def _consequence(fact: Fact, passage: Passage, before: str, words: str, behind: str) -> list[str]:
     if not fact.who:
-        return [(COST_FRAME if COST.search(words) else OUTCOME_FRAME).format(label=label(passage))]
+        return [(COST_FRAME if COST.search(words) else OUTCOME_FRAME).format(label=clause_label(passage))]
     return [frame.format(words=_lower_first(_plain(fact.who))) for frame in CONSEQUENCE_FRAMES]
 
 

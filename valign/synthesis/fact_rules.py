@@ -1,6 +1,6 @@
 """The facts that a clause states, by rules: numbers, names, conditions, exceptions, consequences, who may and must.
 
-The rules are English; for other languages the teacher lists the facts (``synthesis.extract=teacher``).
+The rules are English; for other languages the teacher lists the facts (``synthesis.instructions.extract=teacher``).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from itertools import zip_longest
 
 from valign.core.records import Fact, Passage
 from valign.core.store import digest
-from valign.synthesis.edits import NAME, NUMBER, SERIES
-from valign.synthesis.quotes import sentences
+from valign.synthesis.edits import NAME_PATTERN, NUMBER_PATTERN, SERIES
+from valign.synthesis.quotes import split_sentences
 
-KINDS = ("number", "name", "detail", "condition", "exception", "consequence", "norm")
+FACT_KINDS = ("number", "name", "detail", "condition", "exception", "consequence", "norm")
 QUANTIFIER = re.compile(
     r"\b(?:at most|at least|no more than|no fewer than|no less than|not more than|more than|fewer than|less than|up to"
     r"|within|exactly|only|every)\s+$",
@@ -79,15 +79,15 @@ SHORTEST_CLAUSE, SHORTEST_PHRASE, LONGEST_LEAD = 3, 2, 4
 Found = tuple[str, int, int, str, str]
 
 
-def facts_of(passage: Passage) -> list[Fact]:
+def find_facts(passage: Passage) -> list[Fact]:
     """List the facts of a clause in reading order, each with its exact words and their offsets in the document.
 
     >>> text = "Keys come back within six days."
-    >>> [(f.kind, f.text) for f in facts_of(Passage("d/1", ("D",), text, 0, len(text)))]
+    >>> [(f.kind, f.text) for f in find_facts(Passage("d/1", ("D",), text, 0, len(text)))]
     [('number', 'within six days')]
     """
     found: dict[tuple[int, int], Fact] = {}
-    for piece in sentences(passage):
+    for piece in split_sentences(passage):
         for kind, start, end, who, force in _spans(piece.text):
             span = piece.start + start, piece.start + end
             found.setdefault(span, make_fact(passage, kind, *span, who=who, force=force))
@@ -108,7 +108,7 @@ def _spans(text: str) -> Iterator[Found]:
     details = [("detail", m.start(), m.end(), "", "") for m in DETAIL.finditer(text)]
     yield from details
     taken = [(start, end) for _, start, end, _, _ in details]
-    for match in NAME.finditer(text):
+    for match in NAME_PATTERN.finditer(text):
         if not any(start <= match.start() and match.end() <= end for start, end in taken):
             yield "name", match.start(), match.end(), "", ""
     yield from _conditions(text, [start for _, start, _, _, _ in numbers])
@@ -119,7 +119,7 @@ def _spans(text: str) -> Iterator[Found]:
 
 def _numbers(text: str) -> Iterator[Found]:
     """Yield numbers with "at most" or the like in front and the unit behind."""
-    for match in NUMBER.finditer(text):
+    for match in NUMBER_PATTERN.finditer(text):
         unit = UNIT.match(text, match.end())
         counted = unit is not None and unit.group(1) not in NO_UNIT
         before = text[: match.start()].split()

@@ -14,11 +14,12 @@ from valign.core.records import Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.retrieval.protocols import Embedder
+from valign.synthesis.settings import FilterSettings
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
 
 VERDICT = re.compile(r"^(?:yes|no)[.,:]\s+", re.I)
-TEMPLATE = "faithful"
+FAITHFUL_TEMPLATE = "faithful"
 
 
 class Faithfulness(Protocol):
@@ -30,29 +31,29 @@ class Faithfulness(Protocol):
 
 
 def make_faithfulness(
-    kind: str, model: str | None, embedder: Embedder, teacher: CachedTeacher, templates: str | None = None
+    settings: FilterSettings, embedder: Embedder, teacher: CachedTeacher, templates: str | None = None
 ) -> Faithfulness:
-    """Return the judge that ``synthesis.faithfulness`` names.
+    """Return the judge that ``synthesis.filters.faithfulness`` names.
 
     Args:
-        kind: ``embedding``, ``judge`` or ``nli``.
-        model: Folder or hub id of the entailment model, for ``nli``.
+        settings: Name the judge: ``embedding``, ``judge`` or ``nli``, and for ``nli`` its model.
         embedder: For ``embedding``.
         teacher: For ``judge``.
         templates: Folder with prompt templates of the user's own, for ``judge``.
 
     Raises:
-        ValignError: The kind is unknown, or ``nli`` has no model.
+        ValignError: The judge is unknown, or ``nli`` has no model.
     """
+    key, kind = "synthesis.filters.faithfulness", settings.faithfulness
     if kind == "embedding":
         return ByEmbedding(embedder)
     if kind == "judge":
         return ByTeacher(teacher, templates)
     if kind != "nli":
-        raise ValignError(f"synthesis.faithfulness={kind} is unknown; choose from: embedding, judge, nli.")
-    if not model:
-        raise ValignError("synthesis.faithfulness=nli needs a model: add synthesis.faithfulness_model=FOLDER.")
-    return ByEntailment(model)
+        raise ValignError(f"{key}={kind} is unknown; choose from: embedding, judge, nli.")
+    if not settings.faithfulness_model:
+        raise ValignError(f"{key}=nli needs a model: add {key}_model=FOLDER.")
+    return ByEntailment(settings.faithfulness_model)
 
 
 class ByEmbedding:
@@ -76,7 +77,7 @@ class ByTeacher:
 
     def __init__(self, teacher: CachedTeacher, templates: str | None = None) -> None:
         self.teacher = teacher
-        self.template = load_template(TEMPLATE, templates)
+        self.template = load_template(FAITHFUL_TEMPLATE, templates)
 
     def scores(self, answers: Sequence[tuple[str, Passage]]) -> list[float]:
         """Return ones and zeros."""
@@ -112,14 +113,14 @@ class ByEntailment:
         except (OSError, ValueError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise ValignError(
-                f"synthesis.faithfulness_model={self.name} cannot be loaded ({first}); "
-                "give the folder of an entailment model, or choose synthesis.faithfulness=embedding."
+                f"synthesis.filters.faithfulness_model={self.name} cannot be loaded ({first}); "
+                "give the folder of an entailment model, or choose synthesis.filters.faithfulness=embedding."
             ) from None
         labels = {int(i): str(name).lower() for i, name in model.config.id2label.items()}
         place = next((i for i, name in labels.items() if name == "entailment"), None)
         if place is None or len(labels) == 1:
             raise ValignError(
-                f"synthesis.faithfulness_model={self.name} has no class 'entailment' (it has: "
+                f"synthesis.filters.faithfulness_model={self.name} has no class 'entailment' (it has: "
                 f"{', '.join(labels.values())}); choose a model for natural language inference."
             )
         return model, place

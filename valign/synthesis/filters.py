@@ -13,10 +13,11 @@ from valign.core.records import Passage, Question
 from valign.core.text import refuses, words
 from valign.documents.clauses import labelled
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.edits import ungrounded
+from valign.synthesis.edits import find_ungrounded
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
+from valign.synthesis.settings import FilterSettings
 from valign.synthesis.shortcut_audit import audit_lines
-from valign.synthesis.text_checks import Language, Wordings, repetition
+from valign.synthesis.text_checks import Language, Wordings, repeated_share
 
 SHORTEST, LONGEST = 3, 45
 COPIED = 6
@@ -54,21 +55,6 @@ class Funnel:
         }
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Thresholds of the filters; see ``synthesis`` in ``conf/config.yaml``."""
-
-    min_relevance: float
-    max_rank: int
-    min_faithfulness: float
-    max_duplicate: float
-    max_overlap: float
-    max_evaluation: float = 0.95
-    max_wording: float = 1.0
-    min_language: float = 0.0
-    max_repetition: float = 1.0
-
-
 class Vectors:
     """Unit vectors that come one by one, and the cosine of another with the nearest of them."""
 
@@ -95,7 +81,7 @@ class Filters:
         passages: All passages of the document.
         held_out: Evaluation questions, which no training question may resemble.
         embedder: Gives unit vectors.
-        limits: Thresholds.
+        settings: Thresholds.
         faithfulness: Judges answers; by default their nearness to the passage.
     """
 
@@ -104,11 +90,11 @@ class Filters:
         passages: Sequence[Passage],
         held_out: Sequence[Question],
         embedder: Embedder,
-        limits: Limits,
+        settings: FilterSettings,
         faithfulness: Faithfulness | None = None,
     ) -> None:
         self.embedder = embedder
-        self.limits = limits
+        self.settings = settings
         self.place = {passage.clause: i for i, passage in enumerate(passages)}
         self.passages = embedder.embed([labelled(passage) for passage in passages])
         texts = [q.question for q in held_out]
@@ -121,11 +107,11 @@ class Filters:
         self.faithfulness = faithfulness or ByEmbedding(embedder)
         self._faithful: dict[tuple[str, str], float] = {}
 
-    def ahead(self, questions: Sequence[str]) -> None:
+    def embed_batch(self, questions: Sequence[str]) -> None:
         """Embed questions together that will be judged one by one; those that are malformed need no vector."""
         self.embedder.embed([text for text in questions if well_formed(text)])
 
-    def question(self, text: str, clause: str) -> tuple[str | None, dict[str, float]]:
+    def check_question(self, text: str, clause: str) -> tuple[str | None, dict[str, float]]:
         """Judge a question.
 
         Args:
@@ -141,16 +127,16 @@ class Filters:
         if not well_formed(text) or refuses(text):
             return "malformed" if not well_formed(text) else "refusal", {}
         language = round(self.language.score(text), 4)
-        if language < self.limits.min_language:
+        if language < self.settings.min_language:
             return "other language", {"language": language}
         vector = self.embedder.embed([text])[0]
         near = self.passages @ vector
         relevance = float(near[self.place[clause]])
         rank = float(1 + int((near > relevance).sum()))
         scores = {"language": language, "relevance": round(relevance, 4), "rank": rank}
-        if relevance < self.limits.min_relevance or scores["rank"] > self.limits.max_rank:
+        if relevance < self.settings.min_relevance or scores["rank"] > self.settings.max_rank:
             return "irrelevant", scores
-        for judge in (self.leak, self._repeats):
+        for judge in (self.check_leak, self._repeats):
             reason, more = judge(text)
             scores |= more
             if reason:
@@ -165,12 +151,12 @@ class Filters:
     def _repeats(self, text: str) -> tuple[str | None, dict[str, float]]:
         """Judge a question's likeness to those kept before."""
         scores = {"nearest": round(self.seen.nearest(self.embedder.embed([text])[0]), 4)}
-        if scores["nearest"] > self.limits.max_duplicate:
+        if scores["nearest"] > self.settings.max_duplicate:
             return "duplicate", scores
         scores["wording"] = round(self.wordings.nearest(text), 4)
-        return ("duplicate wording" if scores["wording"] > self.limits.max_wording else None), scores
+        return ("duplicate wording" if scores["wording"] > self.settings.max_wording else None), scores
 
-    def leak(self, text: str) -> tuple[str | None, dict[str, float]]:
+    def check_leak(self, text: str) -> tuple[str | None, dict[str, float]]:
         """Judge only a question's likeness to the evaluation questions.
 
         Returns:
@@ -182,17 +168,17 @@ class Filters:
             return None, {"overlap": 0.0, "evaluation": 0.0}
         cosine = float((self.held_out_vectors @ self.embedder.embed([text])[0]).max())
         scores = {"overlap": round(self._overlap(text), 4), "evaluation": round(cosine, 4)}
-        if scores["overlap"] > self.limits.max_overlap:
+        if scores["overlap"] > self.settings.max_overlap:
             return "overlaps evaluation", scores
-        return ("near evaluation" if scores["evaluation"] > self.limits.max_evaluation else None), scores
+        return ("near evaluation" if scores["evaluation"] > self.settings.max_evaluation else None), scores
 
-    def read(self, answers: Sequence[tuple[str, Passage]]) -> None:
+    def score_faithfulness(self, answers: Sequence[tuple[str, Passage]]) -> None:
         """Have answers scored together that ``answer`` will be asked about one by one."""
         new = {(text, passage.text): (text, passage) for text, passage in answers if text.strip()}
         new = {key: pair for key, pair in new.items() if key not in self._faithful}
         self._faithful.update(zip(new, self.faithfulness.scores(list(new.values())), strict=True) if new else ())
 
-    def answer(self, text: str, passage: Passage) -> tuple[str | None, dict[str, float]]:
+    def check_answer(self, text: str, passage: Passage) -> tuple[str | None, dict[str, float]]:
         """Judge an answer.
 
         Returns:
@@ -204,17 +190,17 @@ class Filters:
         if not text.strip() or (refuses(text) and not quoted):
             return "refusal" if text.strip() else "empty answer", {}
         language = 1.0 if quoted else round(self.language.score(text), 4)
-        scores = {"repetition": round(repetition(text), 4), "answer_language": language}
-        if scores["repetition"] > self.limits.max_repetition:
+        scores = {"repetition": round(repeated_share(text), 4), "answer_language": language}
+        if scores["repetition"] > self.settings.max_repetition:
             return "repetition", scores
-        if language < self.limits.min_language:
+        if language < self.settings.min_language:
             return "other language", scores
-        self.read([(text, passage)])
+        self.score_faithfulness([(text, passage)])
         scores["faithfulness"] = round(self._faithful[text, passage.text], 4)
-        scores["ungrounded"] = float(len(ungrounded(text, labelled(passage))))
+        scores["ungrounded"] = float(len(find_ungrounded(text, labelled(passage))))
         if scores["ungrounded"]:
             return UNGROUNDED, scores
-        if scores["faithfulness"] < self.limits.min_faithfulness:
+        if scores["faithfulness"] < self.settings.min_faithfulness:
             return UNFAITHFUL, scores
         return None, scores
 

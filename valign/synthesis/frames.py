@@ -25,13 +25,13 @@ OPEN_TAILS = ("What do the rules say?", "Which rule applies?", "What applies her
 YES_NO = re.compile(r"^(?:can|may|could|is|are|am|was|were|do|does|did|must|shall|should|has|have|will|would)\b", re.I)
 
 
-ASKED, FRAMED = "asked", "valign"
+FROM_TEACHER, FROM_FRAME = "asked", "valign"
 
 
-def family(clause: str, kind: str, question: str) -> str:
+def scenario_family(clause: str, kind: str, question: str) -> str:
     """Name a scenario family: the clause, what wrote the question, and its first two words.
 
-    >>> family("d/1", "asked", "How many days may I stay?")
+    >>> scenario_family("d/1", "asked", "How many days may I stay?")
     'd/1/asked/how-many'
     """
     return "/".join([clause, kind, "-".join(re.findall(r"\w+", question.lower())[:2])])

@@ -9,7 +9,7 @@ from valign.core.errors import ValignError
 from valign.core.records import Document
 
 
-def without(document: Document, clauses: Sequence[str]) -> Document:
+def without_clauses(document: Document, clauses: Sequence[str]) -> Document:
     """Return a document without the passages of some clauses; its text and offsets stay as they are.
 
     Raises:
@@ -41,7 +41,7 @@ def exposure(document: Document, held_out: Sequence[str], clauses: Iterable[str]
     """
     if not held_out:
         return {}
-    taught = {p.clause for p in without(document, held_out).passages}
+    taught = {p.clause for p in without_clauses(document, held_out).passages}
     found = {}
     for clause in clauses:
         parts = {p.clause in taught for p in document.passages if _related(p.clause, clause)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from valign.core.records import Instruction, Passage
+from valign.synthesis.claims import write_claims
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
-from valign.synthesis.question_kinds import ask_all
-from valign.synthesis.quotes import Quote, phrases
-from valign.synthesis.rows import frame_words, keep_framed, row_of
+from valign.synthesis.question_kinds import ask_all_kinds
+from valign.synthesis.quotes import Quote, find_unique_phrases
+from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
 from valign.synthesis.writer import Writer
 
 
@@ -20,15 +21,15 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
         The rows that every filter let pass, and the counts.
     """
     funnel = Funnel()
-    rows = ask_all(writer, filters, funnel)
-    keyed = phrases(writer.document.passages, writer.settings.phrases_per_passage)
+    rows = ask_all_kinds(writer, filters, funnel)
+    keyed = find_unique_phrases(writer.document.passages, writer.settings.instructions.phrases_per_passage)
     for passage in writer.document.passages:
         rows += _framed(writer, filters, funnel, passage, keyed[passage.clause])
-        claims = writer.claims(passage, writer.settings.claims_per_passage)
-        filters.ahead([claim.question for claim in claims])
+        claims = write_claims(writer, passage, writer.settings.instructions.claims_per_passage)
+        filters.embed_batch([claim.question for claim in claims])
         for claim in claims:
             answer = f"{claim.verdict}. {writer.quote(claim.quote.text, passage).sentence}"
-            row = row_of(writer, passage, "claim", claim.question, answer, claim.quote, None)
+            row = make_framed_row(writer, passage, "claim", claim.question, answer, claim.quote, None)
             keep_framed(rows, row, filters, funnel, passage)
     return rows, funnel
 
@@ -38,16 +39,16 @@ def _framed(
 ) -> list[Instruction]:
     """Return the rows that ask for a phrase of the passage or for the passage itself."""
     rows: list[Instruction] = []
-    source = writer.source("frames", passage.text)
+    source = writer.rng("frames", passage.text)
     for words in keyed:
         question = source.choice(PHRASE_FRAMES).format(words=words)
         quote = writer.quote(words, passage)
-        row = row_of(writer, passage, "phrase", question, quote.sentence, quote, None)
+        row = make_framed_row(writer, passage, "phrase", question, quote.sentence, quote, None)
         keep_framed(rows, row, filters, funnel, passage)
     title, subject = frame_words(writer, passage)
-    for frame in RECITE_FRAMES[: writer.settings.recitations_per_passage]:
+    for frame in RECITE_FRAMES[: writer.settings.instructions.recitations_per_passage]:
         question = frame.format(title=title, topic=subject)
         quote = Quote(passage.text, passage.start, passage.end)
-        row = row_of(writer, passage, "recite", question, quote.sentence, quote, None)
+        row = make_framed_row(writer, passage, "recite", question, quote.sentence, quote, None)
         keep_framed(rows, row, filters, funnel, passage)
     return rows

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-NEIGHBOURS, CHUNK = 32, 512
+MOST_CANDIDATES, ROWS_AT_ONCE = 32, 512
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Situation:
     scores: dict[str, float]
 
 
-def couples(situations: Sequence[Situation], writer: Writer) -> dict[str, str]:
+def pair_situations(situations: Sequence[Situation], writer: Writer) -> dict[str, str]:
     """Match situations two by two, so that the right answer to each is the wrong one to the other.
 
     Every answer is then as often chosen as rejected, and all that a pair can teach is which question it belongs to.
@@ -71,9 +71,9 @@ def couples(situations: Sequence[Situation], writer: Writer) -> dict[str, str]:
 def _nearest(
     situations: Sequence[Situation], questions: NDArray[Any], passages: NDArray[Any], free: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Return possible couples, nearest first: each situation with the NEIGHBOURS others that are nearest to it.
+    """Return possible couples, nearest first: each situation with the MOST_CANDIDATES others that are nearest to it.
 
-    The work and the memory grow with the number of situations times CHUNK, not with its square.
+    The work and the memory grow with the number of situations times ROWS_AT_ONCE, not with its square.
     """
     import numpy as np
 
@@ -81,13 +81,13 @@ def _nearest(
     answers = np.array([situations[i].chosen for i in free])
     asked, told = questions[free], passages[free]
     found = {}
-    for start in range(0, len(free), CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, len(free), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
         near = asked[part] @ told.T + told[part] @ asked.T
         alike = (clauses[part, None] == clauses[None]) | (answers[part, None] == answers[None])
         near[alike] = -np.inf
         for row, line in enumerate(near):
-            for other in np.argsort(-line, kind="stable")[:NEIGHBOURS]:
+            for other in np.argsort(-line, kind="stable")[:MOST_CANDIDATES]:
                 if line[other] > -np.inf:
                     i, j = sorted((free[start + row], free[int(other)]))
                     found[i, j] = float(line[other])

@@ -10,15 +10,16 @@ from valign.core.records import Passage, Preference
 from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
-from valign.synthesis.claims import Claim
-from valign.synthesis.edits import contradiction, edits
+from valign.synthesis.claims import Claim, write_claims
+from valign.synthesis.edits import contradict, make_edits
 from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
-from valign.synthesis.frames import ASKED, FRAMED, family
-from valign.synthesis.pairing import Situation, couples
+from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
+from valign.synthesis.pairing import Situation, pair_situations
+from valign.synthesis.settings import RejectedShares
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
-KINDS = ("edit", "clause", "base", "contradiction")
+REJECTED_KINDS = ("edit", "clause", "base", "contradiction")
 
 
 def write_preferences(
@@ -28,7 +29,7 @@ def write_preferences(
 
     The rejected answer of a situation is of one kind, drawn by the question alone, so that other clauses have no say in
     it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, see
-    ``couples``; ``base`` is the base model's own answer without the passage, where it is unfaithful;
+    ``pair_situations``; ``base`` is the base model's own answer without the passage, where it is unfaithful;
     ``contradiction`` is the chosen answer with every statement turned into its opposite. Claims join in as pairs that
     differ in verdict and fact.
 
@@ -42,9 +43,9 @@ def write_preferences(
         The rows that every filter let pass, and the counts.
 
     Raises:
-        ValignError: A share is of an unknown kind, or none is above 0.
+        ValignError: No kind of rejected answer has a share.
     """
-    check_shares(writer.settings.rejected)
+    check_shares(writer.settings.preferences.rejected)
     funnel = Funnel()
     found = ask_situations(writer, filters, funnel)
     rows = pairs_of(found, writer, base, filters, funnel, system)
@@ -60,12 +61,12 @@ def pairs_of(
     system: str | None = None,
 ) -> list[Preference]:
     """Return situations as pairs, each with a rejected answer of a drawn kind; arguments as in write_preferences."""
-    shares = check_shares(writer.settings.rejected)
+    shares = check_shares(writer.settings.preferences.rejected)
     rows: list[Preference] = []
-    turn = {s.question: _draw(writer.source("kind", s.question), shares) for s in found}
+    turn = {s.question: _draw(writer.rng("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
-    other = couples([s for s in found if turn[s.question] == "clause"], writer)
-    filters.read([(own[s.question], s.passage) for s in found if s.question in own])
+    other = pair_situations([s for s in found if turn[s.question] == "clause"], writer)
+    filters.score_faithfulness([(own[s.question], s.passage) for s in found if s.question in own])
     for situation in found:
         kind = turn[situation.question]
         given = (own if kind == "base" else other).get(situation.question)
@@ -73,7 +74,7 @@ def pairs_of(
         if rejected is None or rejected == situation.chosen:
             funnel.drop("no rejected answer")
             continue
-        group = ASKED if situation.origin.teacher != FRAMED else "situation"
+        group = FROM_TEACHER if situation.origin.teacher != FROM_FRAME else "situation"
         name = f"pref-{digest([situation.passage.clause, situation.question, kind])[:12]}"
         rows.append(
             Preference(
@@ -86,23 +87,24 @@ def pairs_of(
                 kind,
                 situation.origin,
                 situation.scores,
-                family(situation.passage.clause, group, situation.question),
+                scenario_family(situation.passage.clause, group, situation.question),
             )
         )
         funnel.keep(situation.passage.clause, kind)
     return rows
 
 
-def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
+def check_shares(shares: RejectedShares) -> dict[str, float]:
     """Return the kinds of rejected answer with a share above 0.
 
     Raises:
-        ValignError: A kind is unknown, or there is none.
+        ValignError: There is none.
     """
-    unknown = [kind for kind in shares if kind not in KINDS]
-    found = {kind: shares[kind] for kind in KINDS if shares.get(kind, 0) > 0}
-    if unknown or not found:
-        raise ValignError(f"synthesis.rejected={unknown or 'nothing'}: give shares to some of {', '.join(KINDS)}.")
+    found: dict[str, float] = {kind: getattr(shares, kind) for kind in REJECTED_KINDS if getattr(shares, kind) > 0}
+    if not found:
+        raise ValignError(
+            f"synthesis.preferences.rejected=nothing: give shares to some of {', '.join(REJECTED_KINDS)}."
+        )
     return found
 
 
@@ -120,26 +122,28 @@ def ask_situations(
 
     ``passages`` and ``turn`` as in ``Writer.ask``.
     """
-    settings = writer.settings
+    settings = writer.settings.preferences
     template = writer.template("scenario")
     count = settings.scenarios_per_passage
-    asked = writer.ask(template, settings.scenario_openings, count, "situations", passages, turn)
-    filters.ahead([completion.text for _, completions, _ in asked for completion in completions])
+    asked = writer.ask(template, settings.openings, count, "situations", passages, turn)
+    filters.embed_batch([completion.text for _, completions, _ in asked for completion in completions])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:
         for completion in completions:
             funnel.made += 1
-            reason, scores = filters.question(completion.text, passage.clause)
-            reason = reason or writer.held_out(passage.clause, completion.text)
+            reason, scores = filters.check_question(completion.text, passage.clause)
+            reason = reason or writer.reserved_reason(passage.clause, completion.text)
             if reason or not completion.finished:
                 funnel.drop(reason or "malformed")
             else:
                 kept.append((completion.text, passage, sampling, scores))
-    answers = writer.answers([(question, passage) for question, passage, _, _ in kept], "chosen answers")
-    filters.read([(answer, passage) for (_, passage, _, _), (answer, _) in zip(kept, answers, strict=True)])
+    answers = writer.answer_all([(question, passage) for question, passage, _, _ in kept], "chosen answers")
+    filters.score_faithfulness(
+        [(answer, passage) for (_, passage, _, _), (answer, _) in zip(kept, answers, strict=True)]
+    )
     situations = []
     for (question, passage, sampling, scores), (answer, quote) in zip(kept, answers, strict=True):
-        reason, more = filters.answer(answer, passage)
+        reason, more = filters.check_answer(answer, passage)
         if reason:
             funnel.drop(reason)
         else:
@@ -168,14 +172,14 @@ def _rejected(
     """
     if kind == "clause" and given:
         return given, kind
-    if kind == "base" and given and filters.answer(given, situation.passage)[0] in (UNFAITHFUL, UNGROUNDED):
+    if kind == "base" and given and filters.check_answer(given, situation.passage)[0] in (UNFAITHFUL, UNGROUNDED):
         return given, kind
-    if kind == "contradiction" and (opposite := contradiction(situation.chosen)):
+    if kind == "contradiction" and (opposite := contradict(situation.chosen)):
         return opposite, kind
-    found = edits(situation.chosen, writer.names, writer.source("edit", situation.question))
+    found = make_edits(situation.chosen, writer.names, writer.rng("edit", situation.question))
     facts = [e for e in found if e.kind != "polarity"] or found
     if facts:
-        return writer.source("pick", situation.question).choice(facts).text, "edit"
+        return writer.rng("pick", situation.question).choice(facts).text, "edit"
     others = [p for p in writer.document.passages if p.clause != situation.passage.clause]
     if not others:
         return None, kind
@@ -199,10 +203,11 @@ def _balanced(claims: Sequence[Claim], count: int, first: str) -> list[Claim]:
 def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference]:
     """Return pairs on claims that no row of D_sft asks about: the right verdict against the wrong one."""
     rows = []
-    taken, wanted = writer.settings.claims_per_passage, writer.settings.claim_pairs_per_passage
+    taken = writer.settings.instructions.claims_per_passage
+    wanted = writer.settings.preferences.claim_pairs_per_passage
     for place, passage in enumerate(writer.document.passages):
         first = ("No", "Yes")[place % 2]
-        claims = writer.claims(passage, 3 * taken + 4 * wanted)
+        claims = write_claims(writer, passage, 3 * taken + 4 * wanted)
         known = {claim.question for claim in claims[:taken]}
         fresh = {claim.question: claim for claim in claims[taken:] if claim.question not in known}
         for claim in _balanced(list(fresh.values()), wanted, first):
@@ -213,7 +218,7 @@ def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference
             broken = whole
             if claim.broken:
                 broken = whole.replace(claim.quote.sentence.rstrip("."), claim.broken.rstrip("."))
-            reason, scores = filters.leak(claim.question)
+            reason, scores = filters.check_leak(claim.question)
             if reason:
                 funnel.drop(reason)
                 continue
@@ -230,7 +235,7 @@ def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference
                     "verdict",
                     origin,
                     scores,
-                    family(passage.clause, "claim", claim.question),
+                    scenario_family(passage.clause, "claim", claim.question),
                 )
             )
             funnel.keep(passage.clause, "verdict")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Passage
@@ -11,14 +11,13 @@ from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.quotes import Quote
-from valign.synthesis.rows import instruction
+from valign.synthesis.rows import make_instruction
+from valign.synthesis.settings import PAIRED_KINDS, WRITTEN_KINDS, KindWeights
 from valign.synthesis.templates import Template
 from valign.synthesis.writer import Writer
 
-KINDS = ("question", "factual", "everyday", "edge", "conflict", "comparison", "silent")
-PAIRED = ("conflict", "comparison")
-WRITTEN = (*PAIRED, "silent")
-NEIGHBOURS = 3
+QUESTION_KINDS = tuple(kind.name for kind in fields(KindWeights))
+NEAREST_CLAUSES = 3
 SILENT_FRAMES = (
     "The {title} does not say. The nearest it comes to this: {quote}",
     "The {title} leaves that open. What it does say: {quote}",
@@ -37,20 +36,22 @@ class Asked:
     scores: dict[str, float]
 
 
-def shares(kinds: Mapping[str, float], total: int) -> dict[str, int]:
+def questions_by_kind(kinds: KindWeights, total: int) -> dict[str, int]:
     """Divide the questions of a passage among the kinds by weight; what rounding leaves goes to the largest rests.
 
-    >>> shares({"factual": 1.0, "edge": 0.5, "silent": 0.0}, 5)
+    >>> questions_by_kind(KindWeights(factual=1.0, edge=0.5), 5)
     {'factual': 3, 'edge': 2}
 
     Raises:
-        ValignError: There is no such kind, or no kind has a weight.
+        ValignError: No kind has a weight.
     """
-    unknown = sorted(set(kinds) - set(KINDS))
-    weight = sum(kinds.values())
-    if unknown or weight <= 0:
-        raise ValignError(f"synthesis.kinds={unknown or 'nothing'}: give a weight to some of {', '.join(KINDS)}.")
-    exact = {kind: total * share / weight for kind, share in kinds.items() if share > 0}
+    weights: dict[str, float] = asdict(kinds)
+    weight = sum(weights.values())
+    if weight <= 0:
+        raise ValignError(
+            f"synthesis.instructions.kinds=nothing: give a weight to some of {', '.join(QUESTION_KINDS)}."
+        )
+    exact = {kind: total * share / weight for kind, share in weights.items() if share > 0}
     counts = {kind: int(share) for kind, share in exact.items()}
     by_rest = sorted(exact, key=lambda kind: (counts[kind] - exact[kind], list(exact).index(kind)))
     for kind in by_rest[: total - sum(counts.values())]:
@@ -58,7 +59,7 @@ def shares(kinds: Mapping[str, float], total: int) -> dict[str, int]:
     return {kind: count for kind, count in counts.items() if count}
 
 
-def ask_all(
+def ask_all_kinds(
     writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
 ) -> list[Instruction]:
     """Return the rows whose questions the teacher wrote, kind by kind; ``passages`` and ``turn`` as in ``Writer.ask``.
@@ -67,12 +68,15 @@ def ask_all(
         ValignError: A kind needs written answers and ``answers`` is ``quote``, or there is no such kind.
     """
     rows = []
-    for kind, count in shares(writer.settings.kinds, writer.settings.questions_per_passage).items():
-        if kind in WRITTEN and writer.settings.answers != "write":
-            raise ValignError(f"synthesis.kinds.{kind} needs answers of a large teacher: add synthesis.answers=write.")
+    settings = writer.settings.instructions
+    for kind, count in questions_by_kind(settings.kinds, settings.questions_per_passage).items():
+        if kind in WRITTEN_KINDS and writer.settings.answers != "write":
+            raise ValignError(
+                f"synthesis.instructions.kinds.{kind} needs answers of a large teacher: add synthesis.answers=write."
+            )
         template = writer.template(kind)
         asked = _ask(writer, template, kind, count, passages, turn)
-        filters.ahead([completion.text for _, _, completions, _ in asked for completion in completions])
+        filters.embed_batch([completion.text for _, _, completions, _ in asked for completion in completions])
         found = [
             one
             for passage, second, completions, sampling in asked
@@ -90,8 +94,8 @@ def _ask(
 ) -> list[tuple[Passage, Passage | None, list[Completion], Sampling]]:
     """Let the teacher write questions; those of a paired kind take a passage's nearest neighbours in turn."""
     label = "questions" if kind == "question" else f"questions ({kind})"
-    if kind not in PAIRED:
-        asked = writer.ask(template, writer.settings.openings, count, label, passages, turn)
+    if kind not in PAIRED_KINDS:
+        asked = writer.ask(template, writer.settings.instructions.openings, count, label, passages, turn)
         return [(passage, None, found, sampling) for passage, found, sampling in asked]
     pairs, requests = [], []
     wanted = {passage.clause for passage in (writer.document.passages if passages is None else passages)}
@@ -99,7 +103,7 @@ def _ask(
         for i in range(turn * count, (turn + 1) * count if near and passage.clause in wanted else 0):
             second = near[i % len(near)]
             messages = template.fill(passage=labelled(passage), second=labelled(second))
-            styled = writer.styled(messages, writer.settings.personas, passage, i)
+            styled = writer.with_style(messages, writer.settings.instructions.personas, passage, i)
             requests.append(Request(styled, writer.sampling(1, template.hash, passage.text, str(i))))
             pairs.append((passage, second))
     completions = writer.teacher.complete_all(requests, label)
@@ -111,7 +115,7 @@ def _neighbours(writer: Writer) -> list[list[Passage]]:
     passages = writer.document.passages
     vectors = writer.embedder.embed([labelled(p) for p in passages])
     order = (-(vectors @ vectors.T)).argsort(axis=1, kind="stable")
-    return [[passages[int(j)] for j in row if int(j) != i][:NEIGHBOURS] for i, row in enumerate(order)]
+    return [[passages[int(j)] for j in row if int(j) != i][:NEAREST_CLAUSES] for i, row in enumerate(order)]
 
 
 def _fit(
@@ -127,10 +131,10 @@ def _fit(
     kept = []
     for completion in completions:
         funnel.made += 1
-        reason, scores = filters.question(completion.text, passage.clause)
+        reason, scores = filters.check_question(completion.text, passage.clause)
         if not completion.finished:
             reason = "malformed"
-        reason = reason or writer.held_out(passage.clause, completion.text)
+        reason = reason or writer.reserved_reason(passage.clause, completion.text)
         if reason:
             funnel.drop(reason)
         else:
@@ -143,21 +147,21 @@ def _answered(
 ) -> list[Instruction]:
     """Answer questions from their clauses, and keep the answers that rest on them."""
     label = "answers" if kind == "question" else f"answers ({kind})"
-    if kind in PAIRED:
-        written = writer.write([(a.question, a.passage, labelled(_both(a))) for a in asked], label)
+    if kind in PAIRED_KINDS:
+        written = writer.write_answers([(a.question, a.passage, labelled(_both(a))) for a in asked], label)
         answers = [(text, writer.quote(a.question, a.passage)) for text, a in zip(written, asked, strict=True)]
     else:
-        answers = writer.answers([(a.question, a.passage) for a in asked], label)
-    filters.read([(answer, _both(one)) for one, (answer, _) in zip(asked, answers, strict=True)])
+        answers = writer.answer_all([(a.question, a.passage) for a in asked], label)
+    filters.score_faithfulness([(answer, _both(one)) for one, (answer, _) in zip(asked, answers, strict=True)])
     rows = []
     for one, (answer, quote) in zip(asked, answers, strict=True):
-        reason, more = filters.answer(answer, _both(one))
+        reason, more = filters.check_answer(answer, _both(one))
         if reason:
             funnel.drop(reason)
             continue
         origin = writer.provenance(quote, template.id, template.hash, one.sampling)
         scores = {**one.scores, **more}
-        row = instruction(kind, one.passage, writer.open_ended(one.question), answer, origin, scores)
+        row = make_instruction(kind, one.passage, writer.open_ended(one.question), answer, origin, scores)
         rows.append(replace(row, clauses=(one.passage.clause, *([one.second.clause] if one.second else []))))
         funnel.keep(one.passage.clause, kind)
     return rows
@@ -181,7 +185,7 @@ def _silent(writer: Writer, funnel: Funnel, template: Template, asked: Sequence[
     vectors = writer.embedder.embed([labelled(p) for p in passages])
     requests = []
     for one in asked:
-        order = (-(vectors @ writer.embedder.embed([one.question])[0])).argsort(kind="stable")[:NEIGHBOURS]
+        order = (-(vectors @ writer.embedder.embed([one.question])[0])).argsort(kind="stable")[:NEAREST_CLAUSES]
         shown = {p.clause: p for p in [one.passage, *(passages[int(i)] for i in order)]}
         text = "\n".join(labelled(p) for p in shown.values())
         requests.append(Request(check.fill(passage=text, question=one.question), Sampling(max_new_tokens=8)))
@@ -199,7 +203,7 @@ def _silent(writer: Writer, funnel: Funnel, template: Template, asked: Sequence[
 
 def _silence(writer: Writer, template: Template, asked: Asked, quote: Quote) -> Instruction:
     title = writer.document.title.removeprefix("The ").strip()
-    frame = writer.source("silent", asked.question).choice(SILENT_FRAMES)
+    frame = writer.rng("silent", asked.question).choice(SILENT_FRAMES)
     origin = writer.provenance(quote, template.id, template.hash, asked.sampling)
     answer = frame.format(title=title, quote=quote.sentence)
-    return instruction("silent", asked.passage, asked.question, answer, origin, asked.scores)
+    return make_instruction("silent", asked.passage, asked.question, answer, origin, asked.scores)

@@ -28,7 +28,7 @@ class Quote:
         return words[:1].upper() + words[1:]
 
 
-def sentences(passage: Passage) -> list[Quote]:
+def split_sentences(passage: Passage) -> list[Quote]:
     """Split a passage at full stops and semicolons; every word lies in one of the pieces."""
     pieces = [(m.start(), m.end()) for m in SENTENCE.finditer(passage.text) if m.group().strip()]
     return [Quote(passage.text[a:b], passage.start + a, passage.start + b) for a, b in pieces]
@@ -42,7 +42,7 @@ def best_quote(question: str, passage: Passage, embedder: Embedder, max_words: i
     """
     if len(passage.text.split()) <= max_words:
         return Quote(passage.text, passage.start, passage.end)
-    pieces = sentences(passage)
+    pieces = split_sentences(passage)
     near = embedder.embed([piece.text for piece in pieces]) @ embedder.embed([question])[0]
     first = last = int(near.argmax())
     words = [len(piece.text.split()) for piece in pieces]
@@ -63,7 +63,7 @@ def _join(passage: Passage, pieces: Sequence[Quote]) -> Quote:
     return Quote(passage.text[start - passage.start : end - passage.start], start, end)
 
 
-def phrases(passages: Sequence[Passage], limit: int) -> dict[str, list[str]]:
+def find_unique_phrases(passages: Sequence[Passage], limit: int) -> dict[str, list[str]]:
     """Return, for each clause, phrases that only this clause of the document has, the longest first.
 
     A phrase is a run of words between stop words and punctuation (Rose et al., 2010, rapid automatic keyword

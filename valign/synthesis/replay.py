@@ -23,36 +23,39 @@ from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
 
-DATA = resources.files("valign.synthesis").joinpath("data")
+REPLAY_PROMPTS = resources.files("valign.synthesis").joinpath("data")
 MAX_NEW_TOKENS = 96
 ROUNDS = 4
 KIND = "replay"
 
 
 @dataclass(frozen=True)
-class General:
+class GeneralInstruction:
     """A general instruction; without an answer, the base model gives one."""
 
     question: str
     answer: str | None = None
 
 
-def general_instructions(file: str | None) -> list[General]:
+def general_instructions(file: str | None) -> list[GeneralInstruction]:
     """Return the shipped instructions, or those of a JSONL file with ``question`` and, if wished, ``answer``.
 
     Raises:
         ValignError: The file cannot be read, or has no instruction.
     """
     if file is None:
-        return [General(line) for line in DATA.joinpath("replay.txt").read_text(encoding="utf-8").splitlines()]
-    found = read_jsonl(Path(file).expanduser(), General)
+        return [
+            GeneralInstruction(line)
+            for line in REPLAY_PROMPTS.joinpath("replay.txt").read_text(encoding="utf-8").splitlines()
+        ]
+    found = read_jsonl(Path(file).expanduser(), GeneralInstruction)
     if not found:
         raise ValignError(f"sft.replay_file: {file} has no instruction; give JSON lines with question and answer.")
     return found
 
 
 def replay_rows(
-    given: Sequence[General], count: int, base: CachedTeacher, seed: int, system_prompt: str | None
+    given: Sequence[GeneralInstruction], count: int, base: CachedTeacher, seed: int, system_prompt: str | None
 ) -> list[Instruction]:
     """Return general instructions with answers, as rows of D_sft that belong to no clause.
 

@@ -9,7 +9,7 @@ from valign.core.store import digest
 from valign.documents.clauses import topic
 from valign.generation.requests import Sampling
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.frames import ASKED, FRAMED, family
+from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
 from valign.synthesis.quotes import Quote
 from valign.synthesis.writer import Writer
 
@@ -20,20 +20,20 @@ def frame_words(writer: Writer, passage: Passage) -> tuple[str, str]:
     return title, topic(passage).lower() or passage.heading[-1]
 
 
-def row_of(
+def make_framed_row(
     writer: Writer, passage: Passage, kind: str, question: str, answer: str, quote: Quote, sampling: Sampling | None
 ) -> Instruction:
     """Return the row of a fixed sentence, before the filters have scored it."""
     origin = writer.provenance(quote, f"frame/{kind}", digest(question)[:8], sampling)
-    return instruction(kind, passage, question, answer, origin, {})
+    return make_instruction(kind, passage, question, answer, origin, {})
 
 
-def instruction(
+def make_instruction(
     kind: str, passage: Passage, question: str, answer: str, origin: Provenance, scores: dict[str, float]
 ) -> Instruction:
     """Return a row of D_sft about a passage, with its id and its scenario family."""
     name = f"sft-{digest([passage.clause, kind, question])[:12]}"
-    group = family(passage.clause, ASKED if origin.teacher != FRAMED else kind, question)
+    group = scenario_family(passage.clause, FROM_TEACHER if origin.teacher != FROM_FRAME else kind, question)
     return Instruction(name, (passage.clause,), kind, question, answer, origin, scores, family=group)
 
 
@@ -43,9 +43,9 @@ def keep_framed(rows: list[Instruction], row: Instruction, filters: Filters, fun
     if any(row.example_id == other.example_id for other in rows):
         funnel.drop("duplicate")
         return
-    reason, scores = filters.leak(row.question)
+    reason, scores = filters.check_leak(row.question)
     if not reason:
-        reason, more = filters.answer(row.answer, passage)
+        reason, more = filters.check_answer(row.answer, passage)
         scores = {**scores, **more}
     if reason:
         funnel.drop(reason)

@@ -18,11 +18,11 @@ from valign.core.records import Preference
 FOLDS = 5
 FEWEST = 20
 WARN_ABOVE = 0.8
-SHOWN = 5
-WORD = re.compile(r"\w+")
+SHOWN_WORDS = 5
+WORD_PATTERN = re.compile(r"\w+")
 
 
-def audit(pairs: Sequence[Preference], seed: int = 0) -> dict[str, Any]:
+def audit_shortcuts(pairs: Sequence[Preference], seed: int = 0) -> dict[str, Any]:
     """Measure how well length and words tell chosen from rejected answers.
 
     The classifier is a logistic regression with the word count and the words (each there or not). It is fitted to all
@@ -90,7 +90,7 @@ def _too_few(groups: Sequence[str]) -> str:
 
 def _features(pairs: Sequence[Preference]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return the vocabulary, the words (2n, v) and the standardised word count (2n, 1); chosen answers come first."""
-    texts = [WORD.findall(text.lower()) for text in (*(p.chosen for p in pairs), *(p.rejected for p in pairs))]
+    texts = [WORD_PATTERN.findall(text.lower()) for text in (*(p.chosen for p in pairs), *(p.rejected for p in pairs))]
     names = sorted({word for text in texts for word in text})
     place = {word: i for i, word in enumerate(names)}
     bag = np.zeros((len(texts), len(names)), np.float32)
@@ -137,8 +137,8 @@ def _words(bag: np.ndarray, names: Sequence[str]) -> dict[str, list[str]]:
     half = len(bag) // 2
     weights = _fit(bag, np.repeat([1, 0], half)).coef_[0] if names else np.zeros(0)
     order = np.argsort(weights, kind="stable")
-    chosen = [names[i] for i in order[::-1][:SHOWN] if weights[i] > 1e-6]
-    return {"chosen": chosen, "rejected": [names[i] for i in order[:SHOWN] if weights[i] < -1e-6]}
+    chosen = [names[i] for i in order[::-1][:SHOWN_WORDS] if weights[i] > 1e-6]
+    return {"chosen": chosen, "rejected": [names[i] for i in order[:SHOWN_WORDS] if weights[i] < -1e-6]}
 
 
 def _cause(report: dict[str, Any]) -> str:
@@ -155,5 +155,5 @@ def _cause(report: dict[str, Any]) -> str:
     kinds = f"; most in: {', '.join(sorted(worst, key=lambda kind: -worst[kind]))}" if worst else ""
     return (
         f"chosen and rejected answers can be told apart without the question (AUC above {WARN_ABOVE}): "
-        f"{'; '.join(found)}{kinds}. Lower that kind's share in synthesis.rejected."
+        f"{'; '.join(found)}{kinds}. Lower that kind's share in synthesis.preferences.rejected."
     )

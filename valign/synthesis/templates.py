@@ -12,7 +12,7 @@ from valign.core.records import Message
 from valign.core.store import digest
 from valign.teachers.prompts import fill, parse_turns
 
-PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer)\}")
+TEMPLATE_PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer)\}")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Template:
 
     def fill(self, **words: str) -> tuple[Message, ...]:
         """Return the conversation with the words put in; braces inside the words mean nothing."""
-        return fill(self.turns, PLACEHOLDER, words)
+        return fill(self.turns, TEMPLATE_PLACEHOLDER, words)
 
 
 def load_template(name: str, folder: str | None = None) -> Template:
@@ -53,9 +53,9 @@ def load_template(name: str, folder: str | None = None) -> Template:
     text = own.read_text(encoding="utf-8")
     where = f"Prompt template '{name}'"
     if folder is not None:
-        needed = set(PLACEHOLDER.findall(text))
+        needed = set(TEMPLATE_PLACEHOLDER.findall(text))
         text, where = _override(Path(folder).expanduser(), name) or (text, where)
-        for place in sorted(needed - set(PLACEHOLDER.findall(text))):
+        for place in sorted(needed - set(TEMPLATE_PLACEHOLDER.findall(text))):
             raise ValignError(f"{where} lacks {{{place}}}; put it where the words go.")
     turns = parse_turns(text)
     if not turns or turns[-1]["role"] != "user":

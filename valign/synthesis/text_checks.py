@@ -16,10 +16,10 @@ PERMUTATIONS = 128
 CANDIDATES_FROM = 0.5
 
 
-def repetition(text: str) -> float:
+def repeated_share(text: str) -> float:
     """Return the share of a text's runs of three words that occurred in it before.
 
-    >>> repetition("on and on and on and on")
+    >>> repeated_share("on and on and on and on")
     0.6
     """
     tokens = words(text)
@@ -35,7 +35,7 @@ class Language:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        letters = scripts(" ".join(texts))
+        letters = count_scripts(" ".join(texts))
         self.scripts = {name for name, n in letters.items() if n >= LEAST_SCRIPT * letters.total()}
         tokens = [word for text in texts for word in words(text)]
         counts = {name: sum(word in stop for word in tokens) for name, stop in _stop_words().items()}
@@ -49,7 +49,7 @@ class Language:
         than the document's own has, it is multiplied by (own + 1) / (own + other + 1). Where the document's language
         is not among the lists, the script alone decides.
         """
-        letters = scripts(text)
+        letters = count_scripts(text)
         share = sum(n for name, n in letters.items() if name in self.scripts) / letters.total() if letters else 1.0
         if not self.known:
             return share
@@ -81,10 +81,10 @@ class Wordings:
         self._hashes.append(own)
 
 
-def scripts(text: str) -> Counter[str]:
+def count_scripts(text: str) -> Counter[str]:
     """Count a text's letters by script, as the first word of their Unicode name.
 
-    >>> sorted(scripts("Haus дом 12").items())
+    >>> sorted(count_scripts("Haus дом 12").items())
     [('CYRILLIC', 3), ('LATIN', 4)]
     """
     return Counter(_script(letter) for letter in text if letter.isalpha())

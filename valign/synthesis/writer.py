@@ -13,12 +13,11 @@ from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.claims import CLAIM_FRAMES, DIRECT_SHARE, LONGEST_CLAIM, SHORTEST_CLAIM, Claim
-from valign.synthesis.edits import as_question, edits, names_in
-from valign.synthesis.frames import ASKED, FRAMED, OPEN_TAILS, YES_NO, family
-from valign.synthesis.held_out_clauses import without
-from valign.synthesis.quotes import Quote, best_quote, phrases, sentences
-from valign.synthesis.settings import Settings
+from valign.synthesis.edits import names_in
+from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, OPEN_TAILS, YES_NO, scenario_family
+from valign.synthesis.held_out_clauses import without_clauses
+from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases
+from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.templates import Template, load_template
 from valign.teachers.cache import CachedTeacher
 
@@ -39,10 +38,10 @@ class Writer:
     """
 
     def __init__(
-        self, document: Document, teacher: CachedTeacher, embedder: Embedder, settings: Settings, seed: int
+        self, document: Document, teacher: CachedTeacher, embedder: Embedder, settings: SynthesisSettings, seed: int
     ) -> None:
         self.whole = document
-        self.document = without(document, settings.hold_out_clauses)
+        self.document = without_clauses(document, settings.hold_out_clauses)
         self.teacher = teacher
         self.embedder = embedder
         self.settings = settings
@@ -51,19 +50,19 @@ class Writer:
         self.reserved: frozenset[str] = frozenset()
 
     @cached_property
-    def keyed(self) -> dict[str, list[str]]:
+    def unique_phrases(self) -> dict[str, list[str]]:
         """Phrases that only one clause has, by clause; up to twelve of each."""
-        return phrases(self.document.passages, 12)
+        return find_unique_phrases(self.document.passages, 12)
 
     def template(self, name: str) -> Template:
         """Return a prompt template: the package's, or the one that ``synthesis.templates`` has instead."""
         return load_template(name, self.settings.templates)
 
-    def held_out(self, clause: str, question: str) -> str | None:
+    def reserved_reason(self, clause: str, question: str) -> str | None:
         """Return why a question is not for training, if its scenario family is one of the evaluation's."""
-        return "family of the evaluation" if family(clause, ASKED, question) in self.reserved else None
+        return "family of the evaluation" if scenario_family(clause, FROM_TEACHER, question) in self.reserved else None
 
-    def source(self, *what: str) -> random.Random:
+    def rng(self, *what: str) -> random.Random:
         """Return random numbers that depend on the seed and on what they are for, not on the order of work."""
         return random.Random(digest([self.seed, *what]))
 
@@ -98,30 +97,30 @@ class Writer:
     ) -> list[tuple[Passage, Request]]:
         messages = template.fill(passage=labelled(passage))
         begin = tuple(openings[i % len(openings)] for i in range(count)) if openings else ()
-        if not self.settings.personas:
+        if not self.settings.instructions.personas:
             again = (f"turn {turn}",) if turn else ()
             return [(passage, Request(messages, self.sampling(count, template.hash, passage.text, *again), begin))]
         found = []
         for i in range(count):
             place = turn * count + i
             sampling = self.sampling(1, template.hash, passage.text, str(place))
-            styled = self.styled(messages, self.settings.personas, passage, place)
+            styled = self.with_style(messages, self.settings.instructions.personas, passage, place)
             found.append((passage, Request(styled, sampling, begin[i : i + 1])))
         return found
 
     def sampling(self, count: int, *what: str) -> Sampling:
         """Return the settings for questions, with a seed that depends on what they are for."""
         seed = int(digest([self.seed, *what])[:7], 16)
-        s = self.settings
+        s = self.settings.sampling
         return Sampling(s.max_new_tokens, s.temperature, s.top_p, n=count, seed=seed)
 
-    def styled(
+    def with_style(
         self, messages: tuple[Message, ...], styles: Sequence[str], passage: Passage, index: int
     ) -> tuple[Message, ...]:
         """Add one of the styles, drawn by the passage and the index, to the last turn."""
         if not styles:
             return messages
-        style = self.source("style", *styles, passage.text, str(index)).choice(styles)
+        style = self.rng("style", *styles, passage.text, str(index)).choice(styles)
         last = messages[-1]
         return (*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n{style}"})
 
@@ -134,13 +133,13 @@ class Writer:
         last = re.split(r"(?<=[.!?])\s+", question)[-1]
         if self.settings.answers != "quote" or not YES_NO.match(last):
             return question
-        return f"{question} {self.source('tail', question).choice(OPEN_TAILS)}"
+        return f"{question} {self.rng('tail', question).choice(OPEN_TAILS)}"
 
     def quote(self, question: str, passage: Passage) -> Quote:
         """Return the words of a passage that answer a question."""
         return best_quote(question, passage, self.embedder, self.settings.max_quote_words)
 
-    def answers(self, questions: Sequence[tuple[str, Passage]], label: str) -> list[tuple[str, Quote]]:
+    def answer_all(self, questions: Sequence[tuple[str, Passage]], label: str) -> list[tuple[str, Quote]]:
         """Answer questions about passages; returns each answer and the quote that it rests on.
 
         With ``answers: quote`` the answer is the quote itself, which is faithful whatever the teacher's size; with
@@ -149,17 +148,19 @@ class Writer:
         quotes = [self.quote(question, passage) for question, passage in questions]
         if self.settings.answers == "quote" or not questions:
             return [(quote.sentence, quote) for quote in quotes]
-        written = self.write([(question, passage, labelled(passage)) for question, passage in questions], label)
+        written = self.write_answers([(question, passage, labelled(passage)) for question, passage in questions], label)
         return list(zip(written, quotes, strict=True))
 
-    def write(self, questions: Sequence[tuple[str, Passage, str]], label: str) -> list[str]:
+    def write_answers(self, questions: Sequence[tuple[str, Passage, str]], label: str) -> list[str]:
         """Let the teacher answer questions, each with its clause and the text that the teacher is shown."""
         template = self.template("answer")
-        sampling = Sampling(max_new_tokens=max(96, self.settings.max_new_tokens))
+        sampling = Sampling(max_new_tokens=max(96, self.settings.sampling.max_new_tokens))
         requests = []
         for i, (question, passage, text) in enumerate(questions):
             messages = template.fill(passage=text, question=question)
-            requests.append(Request(self.styled(messages, self.settings.lengths, passage, i), sampling))
+            requests.append(
+                Request(self.with_style(messages, self.settings.instructions.lengths, passage, i), sampling)
+            )
         return [found[0].text for found in self.teacher.complete_all(requests, label)]
 
     def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
@@ -172,46 +173,5 @@ class Writer:
                 "max_new_tokens": sampling.max_new_tokens,
                 "seed": sampling.seed,
             }
-        teacher = self.teacher.id if sampling is not None else FRAMED
+        teacher = self.teacher.id if sampling is not None else FROM_FRAME
         return Provenance(quote.text, quote.start, quote.end, template, hash, teacher, settings)
-
-    def claims(self, passage: Passage, count: int) -> list[Claim]:
-        """Return statements about a passage, right and wrong in turn.
-
-        A wrong one has a single fact or the polarity of a sentence changed, so its verdict is known without a judge.
-        """
-        source = self.source("claims", passage.text)
-        right: list[tuple[str, Quote, str | None, str]] = []
-        wrong: list[tuple[str, Quote, str | None, str]] = []
-        for piece in sentences(passage):
-            if not SHORTEST_CLAIM <= len(piece.text.split()) <= LONGEST_CLAIM:
-                continue
-            right.append((piece.sentence, piece, None, "true"))
-            for edit in edits(piece.sentence, self.names, source):
-                wrong.append((edit.text, piece, edit.text, edit.kind))
-        source.shuffle(right)
-        source.shuffle(wrong)
-        chosen: dict[str, Claim] = {}
-        pools = [pool for pool in (right, wrong) if pool]
-        for i in range(4 * count if len(pools) == 2 else 0):
-            pool = pools[i % 2]
-            claim = self._claim(*pool[(i // 2) % len(pool)], source)
-            chosen.setdefault(claim.question, claim)
-            if len(chosen) == count:
-                break
-        return list(chosen.values())
-
-    def _claim(self, text: str, quote: Quote, broken: str | None, kind: str, source: random.Random) -> Claim:
-        """Ask whether a statement is so, directly or as hearsay."""
-        nobody = text.lower().startswith(("no one ", "nobody "))
-        direct = None if broken and nobody else as_question(text)
-        if direct and source.random() < DIRECT_SHARE:
-            return Claim(direct, "No" if broken or nobody else "Yes", quote, broken, kind)
-        question = source.choice(CLAIM_FRAMES).format(claim=self.inside(text))
-        return Claim(question, "No" if broken else "Yes", quote, broken, kind)
-
-    def inside(self, sentence: str) -> str:
-        """Return a sentence as it stands behind "that": no full stop, no capital unless it is a name's."""
-        words = sentence.rstrip(".;, ")
-        first = words.split()[0]
-        return words if first in self.names or first in ("I",) else words[:1].lower() + words[1:]

@@ -40,8 +40,8 @@ COUNTS = "counts.json"
 FINAL_STEPS = 10
 FEW_STEPS = 10
 MORE = {
-    "sft": "more examples (synthesis.questions_per_passage) or passes (sft.epochs) make more",
-    "dpo": "more pairs (synthesis.scenarios_per_passage) or passes (dpo.epochs) make more",
+    "sft": "more examples (synthesis.instructions.questions_per_passage) or passes (sft.epochs) make more",
+    "dpo": "more pairs (synthesis.preferences.scenarios_per_passage) or passes (dpo.epochs) make more",
 }
 
 
