@@ -36,7 +36,7 @@ def load(runs: Path) -> tuple[dict[str, Generator], str | None]:
     from valign.core.files import read_json
     from valign.distributed.devices import device_of
     from valign.generation.generator import Generator
-    from valign.models.load import policy
+    from valign.models.load import load_policy
     from valign.pipeline.artifacts import Pipeline, pinned_by
     from valign.runs import layout
 
@@ -55,7 +55,7 @@ def load(runs: Path) -> tuple[dict[str, Generator], str | None]:
             weights = pipeline.adapters(arm["stages"])
             device = device_of(trained.trainer.accelerator)
             kept = base.precision, base.trust_remote_code, device
-            model, tokenizer = policy(pipeline.model[0], weights, *kept, quantization=base.get("quantization"))
+            model, tokenizer = load_policy(pipeline.model[0], weights, *kept, quantization=base.get("quantization"))
             generators[arm["name"]] = Generator(model, tokenizer, arm["name"])
     return generators, system
 

@@ -13,7 +13,7 @@ import torch
 from completion_server import Server
 from harbour import HARBOUR, QUESTIONS
 from omegaconf import DictConfig, OmegaConf
-from tiny import ADAPTER, DPO, SFT, TRAINER, instructions, preferences
+from tiny import instructions, preferences, train_dpo, train_sft
 
 from valign.config import checks, run_identity
 from valign.core.errors import ValignError
@@ -23,13 +23,12 @@ from valign.evaluate import choose_server
 from valign.evaluation.scores import score_arm
 from valign.models.adapters import load_adapter
 from valign.models.export import write_adapter, write_model
-from valign.models.load import load, policy, prepare_model
+from valign.models.load import load_model, load_policy, prepare_model
 from valign.pipeline import run
 from valign.pipeline.artifacts import Pipeline
 from valign.pipeline.recipes import Arm
 from valign.reporting.score_table import footnote
 from valign.runs import layout
-from valign.training.fit import fit_dpo, fit_sft
 
 BASE, ORACLE = Arm("base", (), False), Arm("rag_oracle", (), True, "oracle")
 
@@ -163,14 +162,13 @@ def test_weights_come_from_a_run_that_has_trained(tmp_path: Path, compose_config
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The adapters of SFT and of DPO behind it, of the tiny model."""
     folder = tmp_path_factory.mktemp("trained")
-    common: dict[str, Any] = {"trainer": TRAINER, "seed": 0, "precision": "float32"}
     path = prepare_model("tiny")
     weights: list[Path] = []
-    stages: Any = (("sft", fit_sft, instructions(4), SFT), ("dpo", fit_dpo, preferences(4), DPO))
-    for (name, fit, data, settings), rank in zip(stages, (4, 2), strict=True):
+    stages: Any = (("sft", train_sft, instructions(4)), ("dpo", train_dpo, preferences(4)))
+    for (name, train, data), rank in zip(stages, (4, 2), strict=True):
         (folder / name).mkdir()
-        options = {"adapter": ADAPTER | {"rank": rank}, "settings": settings | {"epochs": 1, "learning_rate": 0.02}}
-        fit(folder / name, path, data, initial=list(weights), **options, **common)
+        options: dict[str, Any] = {"adapter": {"rank": rank}, "settings": {"epochs": 1, "learning_rate": 0.02}}
+        train(folder / name, path, data, initial=list(weights), **options)
         weights.append(folder / name / "adapter")
     return weights
 
@@ -180,9 +178,9 @@ def test_exported_weights_give_the_same_logits(trained: list[Path], tmp_path: Pa
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base = prepare_model("tiny")
-    model, tokenizer = policy(base, trained, "float32")
+    model, tokenizer = load_policy(base, trained, "float32")
     ids = torch.tensor([tokenizer("Rule 1? Nobody may feed the geese.", add_special_tokens=False)["input_ids"]])
-    plain, _ = load(base, "float32")
+    plain, _ = load_model(base, "float32")
     write_model(tmp_path / "model", base, trained, "float32")
     assert write_adapter(tmp_path / "adapter", "owner/base", trained) == 6
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "model", use_safetensors=True)
@@ -191,8 +189,8 @@ def test_exported_weights_give_the_same_logits(trained: list[Path], tmp_path: Pa
         expected = model(ids).logits
         torch.testing.assert_close(merged(ids).logits, expected, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(adapted(ids).logits, expected, atol=1e-4, rtol=1e-4)
-        only_sft = policy(base, trained[:1], "float32")[0](ids).logits
-        untrained = load(base, "float32")[0](ids).logits
+        only_sft = load_policy(base, trained[:1], "float32")[0](ids).logits
+        untrained = load_model(base, "float32")[0](ids).logits
     assert (only_sft - expected).abs().max() > 1e-2
     assert (untrained - only_sft).abs().max() > 1e-2
     assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template == tokenizer.chat_template

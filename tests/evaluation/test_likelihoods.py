@@ -22,7 +22,7 @@ from valign.evaluation.likelihoods import likelihoods
 from valign.generation.generator import Generator
 from valign.generation.requests import Completion, Request
 from valign.models.chat_template import render
-from valign.models.load import context_length, load, prepare_model
+from valign.models.load import context_length, load_model, prepare_model
 from valign.pipeline.recipes import Arm, arms_of
 
 FOG = Passage("d/1", ("Code", "Section 1. Fog"), "The horn sounds {twice} in fog.", 0, 31)
@@ -36,7 +36,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    model, tokenizer = load(prepare_model("tiny"), "float32")
+    model, tokenizer = load_model(prepare_model("tiny"), "float32")
     return Generator(model, tokenizer, "tiny@1")
 
 

@@ -12,9 +12,11 @@ import torch
 
 from valign.core.records import Preference
 from valign.models.adapters import add_adapter
-from valign.models.load import load
-from valign.training.data import Example, PlannedBatches, make_plan
-from valign.training.losses import supervised_logps
+from valign.models.load import load_model
+from valign.training.batches import PlannedBatches
+from valign.training.examples import Example
+from valign.training.plan import make_plan
+from valign.training.supervised_logps import supervised_logps
 
 SEED = 3
 
@@ -29,7 +31,7 @@ def preferences(number: int) -> list[Preference]:
 
 def adapted(model: Path, moved: float = 0.0) -> Any:
     """Return the model with the adapter that a training starts from; ``moved`` draws B instead of leaving it 0."""
-    policy: Any = add_adapter(load(model, "float32")[0], **tiny.ADAPTER, seed=SEED)
+    policy: Any = add_adapter(load_model(model, "float32")[0], **tiny.ADAPTER, seed=SEED)
     if moved:
         source = torch.Generator().manual_seed(1)
         for name, parameter in policy.named_parameters():
@@ -98,7 +100,7 @@ def trainer(
     from peft import LoraConfig
 
     disable_progress_bars()
-    base, tokenizer = load(model, "float32")
+    base, tokenizer = load_model(model, "float32")
     base.set_attn_implementation("sdpa")
     shared = arguments(folder, settings)
     rows = [_sft_row(e) if kind == "sft" else _dpo_row(tokenizer, e) for e in examples]

@@ -9,9 +9,9 @@ import tiny
 import torch
 
 from valign.models.chat_template import Rendered
-from valign.models.load import load
-from valign.training.data import Example
-from valign.training.losses import supervised_logps
+from valign.models.load import load_model
+from valign.training.examples import Example
+from valign.training.supervised_logps import supervised_logps
 
 OPENING = (9, 8, 7, 6, 5, 4, 3, 11, 12, 13, 14, 15)
 
@@ -30,7 +30,7 @@ DPO = [
 
 
 def adapted(path: Path) -> Any:
-    return tiny.with_adapter(load(path, "float32")[0])
+    return tiny.with_adapter(load_model(path, "float32")[0])
 
 
 def both(model: Any, inputs: Any, bfloat16: bool = False) -> list[dict[str, torch.Tensor]]:

@@ -10,16 +10,9 @@ import tiny
 from valign.core.errors import ValignError
 from valign.models.chat_template import Rendered
 from valign.models.random_model import byte_tokenizer
-from valign.training.data import (
-    Example,
-    Plan,
-    PlannedBatches,
-    collate,
-    deal_again,
-    encode_instructions,
-    encode_preferences,
-    make_plan,
-)
+from valign.training.batches import PlannedBatches, collate
+from valign.training.examples import Example, encode_instructions, encode_preferences
+from valign.training.plan import Plan, make_plan, redistribute
 
 
 def example(name: str, length: int = 3) -> Example:
@@ -103,9 +96,9 @@ def test_a_steps_examples_do_not_depend_on_accumulation_or_devices() -> None:
 def test_other_devices_get_the_same_steps_in_batches_that_are_not_larger() -> None:
     """Two batches of two are two that one device accumulates; on four devices there is one example for each."""
     plan: Plan = [[(7, 3), (5, 1)], [(2, 6), (4,)]]
-    assert deal_again(plan, 2, 1) == deal_again(plan, 2, 2) == plan
-    assert deal_again(plan, 2, 4) == [[(7,), (3,), (5,), (1,)], [(2,), (6,), (4,), ()]]
-    assert deal_again(plan, 4, 1) == [[(7, 3, 5, 1)], [(2, 6, 4)]]
+    assert redistribute(plan, 2, 1) == redistribute(plan, 2, 2) == plan
+    assert redistribute(plan, 2, 4) == [[(7,), (3,), (5,), (1,)], [(2,), (6,), (4,), ()]]
+    assert redistribute(plan, 4, 1) == [[(7, 3, 5, 1)], [(2, 6, 4)]]
 
 
 def test_steps_hold_examples_of_similar_length() -> None:
@@ -122,7 +115,7 @@ def test_devices_share_a_step_and_one_without_examples_counts_nothing() -> None:
     batches = [batch for rank in ranks for batch in rank.loader()]
     assert sorted(name for b in batches if b.weight for name in b.example_ids) == ["e0", "e1", "e2"]
     assert [b.weight for b in batches] == [1.0, 1.0, 1.0, 0.0]
-    assert [b.last for b in batches] == [False, True, False, True]
+    assert [b.is_last for b in batches] == [False, True, False, True]
     assert {(b.examples_in_step, b.tokens_in_step, b.parts) for b in batches} == {(3, 3, 4)}
 
 

@@ -30,10 +30,12 @@ from valign.config.schema import (
     limits,
 )
 from valign.core.errors import ValignError
+from valign.core.settings import make_settings
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
 from valign.teachers.servers import without_login
 from valign.training.preference import PreferenceLoss
+from valign.training.settings import DPOSettings
 
 EMBEDDED = ("embedded:smollm2-135m",)
 LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
@@ -257,8 +259,8 @@ def _check_training(cfg: DictConfig) -> None:
         raise ValignError(f"trainer.kernels={trainer.kernels} needs a GPU: choose trainer=gpu, or leave it out.")
     if cfg.base_model.quantization and stages:
         _check_quantization(cfg, f"base_model.quantization={cfg.base_model.quantization}")
-    dpo = cfg.dpo
-    PreferenceLoss(dpo.loss, dpo.beta, dpo.label_smoothing, dpo.simpo_gamma)
+    dpo = cast(dict[str, Any], OmegaConf.to_container(cfg.dpo, resolve=True))
+    PreferenceLoss(make_settings(DPOSettings, dpo))
 
 
 def _check_quantization(cfg: DictConfig, setting: str) -> None:

@@ -11,19 +11,18 @@ import types
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from omegaconf import MISSING
 
 from valign.core.settings import setting as core_setting
 from valign.core.settings import type_hints, without_none
-from valign.training.preference import LOSSES
+from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings
 
 STAGES = ("sft", "dpo")
 RETRIEVERS = ("bm25", "embedding", "oracle", "document")
 EXTRACT = ("rules", "teacher")
 WRITTEN = ("conflict", "comparison", "silent")
-ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 PRECISIONS = ("auto", "float32", "bfloat16")
 JUDGES = ("reference", "local", "api")
 LIKELIHOODS = ("none", "local")
@@ -91,6 +90,18 @@ def _config_type(hint: Any) -> Any:
     return kind | None if optional else kind
 
 
+if TYPE_CHECKING:  # the same keys; mypy sees no types in what is made at run time
+    AdapterConfig = AdapterSettings
+    TrainerConfig = TrainerSettings
+    SFTConfig = SFTSettings
+    DPOConfig = DPOSettings
+else:
+    AdapterConfig = config_of(AdapterSettings)
+    TrainerConfig = config_of(TrainerSettings)
+    SFTConfig = config_of(SFTSettings)
+    DPOConfig = config_of(DPOSettings)
+
+
 @dataclass
 class DocumentConfig:
     """What to align to; see ``conf/document/``."""
@@ -143,24 +154,6 @@ class RecipeConfig:
     stages: list[str] = field(default=MISSING, metadata={"choices": STAGES})
     retrieval: bool = MISSING
     retriever: str | None = setting(None, choices=RETRIEVERS)
-
-
-@dataclass
-class TrainerConfig:
-    """Where training runs; see ``conf/trainer/``."""
-
-    accelerator: str = setting(choices=("cpu", "gpu", "auto"))
-    devices: int = setting(at_least=1)
-    num_nodes: int = setting(1, at_least=1)
-    strategy: str = setting("auto", choices=("auto", "ddp", "deepspeed"))
-    deepspeed: dict[str, Any] | None = None
-    checkpoint_every: int = setting(at_least=1)
-    activation_checkpointing: bool = False
-    padding_free: bool | None = None
-    attention: str | None = setting(None, choices=ATTENTIONS)
-    kernels: str | None = setting(None, choices=("liger",))
-    threads: int | None = setting(None, at_least=1)
-    wait_seconds: float = setting(86400.0, above=0)
 
 
 @dataclass
@@ -230,52 +223,6 @@ class SynthesisConfig:
     top_up_rounds: int = setting(at_least=0)
     waive_coverage: bool = MISSING
     hold_out_clauses: list[str] = MISSING
-
-
-@dataclass
-class AdapterConfig:
-    """What is trained: a low-rank adapter or every weight; see ``conf/config.yaml``."""
-
-    kind: str = setting(choices=("lora", "none"))
-    rank: int = setting(above=0)
-    alpha: int = setting(above=0)
-    dropout: float = setting(at_least=0, below=1)
-    target_modules: str = MISSING
-
-
-@dataclass
-class StageConfig:
-    """What SFT and DPO have in common; see ``conf/config.yaml``."""
-
-    epochs: float = setting(above=0)
-    learning_rate: float = setting(above=0)
-    warmup_ratio: float = setting(at_least=0, below=1)
-    batch_size: int = setting(above=0)
-    accumulate: int = setting(above=0)
-    weight_decay: float = setting(at_least=0)
-    max_grad_norm: float = setting(above=0)
-    max_length: int = setting(above=0)
-    schedule: str = setting(choices=("linear", "cosine", "constant"))
-    validation: float = setting(at_least=0, below=1)
-
-
-@dataclass
-class SFTConfig(StageConfig):
-    """Supervised fine-tuning; see ``conf/config.yaml``."""
-
-    replay: float = setting(at_least=0)
-    replay_file: str | None = None
-
-
-@dataclass
-class DPOConfig(StageConfig):
-    """Preference optimisation; see ``conf/config.yaml``."""
-
-    loss: str = setting(choices=LOSSES)
-    beta: float = setting(above=0)
-    label_smoothing: float = setting(at_least=0, below=0.5)
-    sft_weight: float = setting(at_least=0)
-    simpo_gamma: float | None = setting(at_least=0)
 
 
 @dataclass

@@ -14,8 +14,8 @@ from valign.core.progress import progress
 from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
+from valign.generation.decoding_batch import shared_prefix_length
 from valign.generation.generator import Generator
-from valign.generation.kv_cache import shared_length
 from valign.models.chat_template import Rendered, render
 from valign.models.logprobs import token_logps
 
@@ -109,7 +109,7 @@ def _begin(generator: Generator, rows: Sequence[Rendered]) -> _Begun:
     """Compute what all rows begin with once, where that is long; the token before an answer is left to each row."""
     if len(rows) < 2:
         return _Begun(0, None)
-    common = shared_length([row.ids[: row.prompt_length] for row in rows])
+    common = shared_prefix_length([row.ids[: row.prompt_length] for row in rows])
     if common < LONG_BEGINNING:
         return _Begun(0, None)
     ids = torch.tensor([rows[0].ids[:common]], device=generator.model.device)

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valign.generation.decoder import FastDecoder, can_decode
-from valign.generation.kv_cache import Branching, Decoding, Repeating, can_branch
+from valign.generation.decoding_batch import DecodingBatch, PerRowBatch, SharedPrefixBatch, can_share_prefix
 from valign.generation.requests import Completion, Request, Sampling
 from valign.models.chat_template import render
 
@@ -40,13 +40,13 @@ class Generator:
         self.batch_tokens = batch_tokens
 
     @cached_property
-    def branches(self) -> bool:
+    def shares_prefix(self) -> bool:
         """Whether what prompts share is computed once; else each row has a cache of its own."""
-        return can_branch(self.model)
+        return can_share_prefix(self.model)
 
     @cached_property
-    def fast(self) -> FastDecoder | None:
-        """What computes a batch of ``branches`` in fewer operations; None where nothing does."""
+    def fast_decoder(self) -> FastDecoder | None:
+        """What computes a batch in fewer operations, where prompts share a prefix; None where nothing does."""
         return FastDecoder(self.model) if can_decode(self.model) else None
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
@@ -59,10 +59,10 @@ class Generator:
         order = sorted(range(len(requests)), key=lambda i: (*_kind(requests[i]), -len(prompts[i]), i))
         groups: list[_Group] = []
         for i in order:
-            group = _Group([i], prompts[i], len(prompts[i]) - 1 if self.branches else 0, len(prompts[i]))
+            group = _Group([i], prompts[i], len(prompts[i]) - 1 if self.shares_prefix else 0, len(prompts[i]))
             if groups and _setting(requests[groups[-1].members[0]]) == _setting(requests[i]):
                 joined = groups[-1].with_one(i, prompts[i])
-                fits = joined.positions(requests[i].sampling, self.branches) <= self.batch_tokens
+                fits = joined.positions(requests[i].sampling, self.shares_prefix) <= self.batch_tokens
                 if fits and joined.tokens <= groups[-1].tokens + group.tokens:
                     groups[-1] = joined
                     continue
@@ -95,38 +95,38 @@ class Generator:
     ) -> list[list[int]]:
         """Return the new token ids of every row, the end token included where one was produced."""
         sampling, told = requests[0].sampling, 0
-        state = self._begin(prompts, sampling)
+        batch = self._begin(prompts, sampling)
         uniform = _uniform(requests).to(self.model.device)
         forced = [self._ids(opening) for r in requests for opening in (r.openings or ("",) * sampling.n)]
         rows: list[list[int]] = [[] for _ in range(len(uniform))]
         alive = torch.arange(len(uniform), device=uniform.device)
         for step in range(sampling.max_new_tokens):
-            token = choose(state.logits, sampling.temperature, sampling.top_p, uniform[alive, step])
+            token = sample_tokens(batch.logits, sampling.temperature, sampling.top_p, uniform[alive, step])
             for place, row in enumerate(alive.tolist()):
                 if step < len(forced[row]):
                     token[place] = forced[row][step]
             for row, value in zip(alive.tolist(), token.tolist(), strict=True):
                 rows[row].append(value)
-            keep = (token != self.tokenizer.eos_token_id).nonzero().squeeze(1)
-            if step + 1 == sampling.max_new_tokens or not len(keep):
+            going_on = (token != self.tokenizer.eos_token_id).nonzero().squeeze(1)
+            if step + 1 == sampling.max_new_tokens or not len(going_on):
                 break
-            if len(keep) < len(token):
-                alive, token = alive[keep], token[keep]
-                state.keep(keep)
+            if len(going_on) < len(token):
+                alive, token = alive[going_on], token[going_on]
+                batch.select_rows(going_on)
             worth = len(rows) - len(alive) + len(alive) * (step + 1) // sampling.max_new_tokens
             tell(worth - told)
             told = worth
-            state.take(token)
+            batch.append(token)
         return rows
 
-    def _begin(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Decoding:
+    def _begin(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> DecodingBatch:
         padding = int(self.tokenizer.eos_token_id)
-        if self.branches:
-            return Branching(self.model, prompts, sampling.n, padding, self.fast)
-        return Repeating(self.model, prompts, sampling.n, padding)
+        if self.shares_prefix:
+            return SharedPrefixBatch(self.model, prompts, sampling.n, padding, self.fast_decoder)
+        return PerRowBatch(self.model, prompts, sampling.n, padding)
 
 
-def choose(logits: torch.Tensor, temperature: float, top_p: float, uniform: torch.Tensor) -> torch.Tensor:
+def sample_tokens(logits: torch.Tensor, temperature: float, top_p: float, uniform: torch.Tensor) -> torch.Tensor:
     """Choose the next token of each row.
 
     Args:
@@ -168,10 +168,10 @@ class _Group:
         """Tokens of the prompts that are computed, padding included."""
         return self.shared + len(self.members) * (self.longest - self.shared)
 
-    def positions(self, sampling: Sampling, branches: bool) -> int:
+    def positions(self, sampling: Sampling, shares_prefix: bool) -> int:
         """Cache positions when all rows have their full length."""
         rows = len(self.members) * sampling.n
-        return rows * sampling.max_new_tokens + (self.tokens if branches else rows * self.longest)
+        return rows * sampling.max_new_tokens + (self.tokens if shares_prefix else rows * self.longest)
 
 
 def _kind(request: Request) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.models.huggingface import quiet
+from valign.models.huggingface import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ def add_adapter(
     config = LoraConfig(
         task_type="CAUSAL_LM", r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=target_modules
     )
-    with quiet(), torch.random.fork_rng(devices=[]):
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
@@ -92,7 +92,7 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
 
     if not (folder / "adapter_config.json").is_file():
         raise ValignError(f"{folder} holds no adapter (adapter_config.json); train it first.")
-    with quiet():
+    with quiet_transformers():
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False, autocast_adapter_dtype=True)
     return adapted.eval()
 
@@ -108,5 +108,5 @@ def merge(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 
 def save_model(model: PreTrainedModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
     """Write a whole model as safetensors; ``state`` has its weights where the model is sharded."""
-    with quiet():
+    with quiet_transformers():
         model.save_pretrained(folder, state_dict=state)

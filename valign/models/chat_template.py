@@ -48,7 +48,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> R
         ValignError: The template renders the prompt differently once the answer follows, or a token spans the
             boundary between prompt and answer.
     """
-    turns = as_template_takes(tokenizer, messages)
+    turns = adapt_to_template(tokenizer, messages)
     if turns[-1]["role"] != "assistant":
         ids = _encode(tokenizer, _template(tokenizer, turns, opened=True))["input_ids"]
         return Rendered(tuple(ids), (0,) * len(ids))
@@ -80,8 +80,8 @@ def _supervise(tokenizer: PreTrainedTokenizerBase, text: str, boundary: int) -> 
     return Rendered((*ids, int(eos)), (*mask, 1))
 
 
-def as_template_takes(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[Message]:
-    """Return the turns, with a system turn folded where the model's chat template has no place for it."""
+def adapt_to_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[Message]:
+    """Return the turns, with a system turn folded into the first user turn where the template has no place for it."""
     return list(messages) if _keeps_system(tokenizer) else fold_system(messages)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from valign.core.errors import ValignError
 from valign.core.files import new_folder, read_json, write_json
 from valign.models.adapters import save_model
-from valign.models.load import policy
+from valign.models.load import load_policy
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +28,10 @@ def write_model(
 
     Args:
         output: The folder; empty or not there.
-        base: The base model, as ``valign.models.load.policy`` takes it.
+        base: The base model, as ``valign.models.load.load_policy`` takes it.
         weights: What each stage has left, in order.
-        precision: Of the weights, as in ``policy``.
-        **options: Others of ``policy``.
+        precision: Of the weights: ``auto``, ``float32`` or ``bfloat16``, or the dtype itself.
+        **options: Other keyword arguments of ``load_policy``.
 
     Raises:
         ValignError: The folder is not empty or cannot be written, or the model cannot be loaded.
@@ -39,7 +39,7 @@ def write_model(
     from transformers import GenerationConfig
 
     with new_folder(output) as folder:
-        model, tokenizer = policy(base, weights, precision, **options)
+        model, tokenizer = load_policy(base, weights, precision, **options)
         ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
         model.generation_config = GenerationConfig(bos_token_id=tokenizer.bos_token_id, **ids)
         save_model(model, folder)

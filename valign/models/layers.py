@@ -9,7 +9,7 @@ import torch
 FAMILIES = ("llama", "mistral", "qwen2")
 
 
-def is_known(model: Any) -> bool:
+def is_known_family(model: Any) -> bool:
     """Tell whether a model without adapters is of one of the families in transformers."""
     return type(model).__module__ in {f"transformers.models.{name}.modeling_{name}" for name in FAMILIES}
 
@@ -32,7 +32,7 @@ class Projection(NamedTuple):
     scale: float
 
 
-def projection(layer: Any) -> Projection | None:
+def read_projection(layer: Any) -> Projection | None:
     """Return what a linear layer computes; None where it is not frozen, is sharded, has hooks or does anything else."""
     from peft.tuners.lora.layer import Linear
 
@@ -71,7 +71,7 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[tor
     return (x * inverse).to(x.dtype) * weight, inverse
 
 
-def rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction: int) -> torch.Tensor:
+def rotate(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction: int) -> torch.Tensor:
     """Turn each pair of places half a head apart by its angle (Su et al., 2021, arXiv:2104.09864).
 
     Args:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-
 BFLOAT16_GAIN = 1.2
-
-
 MEASURE_SECONDS = 0.2
 
 

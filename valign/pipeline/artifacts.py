@@ -30,7 +30,7 @@ from valign.evaluation.probes.items import probes
 from valign.evaluation.questions import as_filtered, check_questions
 from valign.evaluation.scores import question_values
 from valign.evaluation.tax.items import everyday_tasks, general_texts
-from valign.models.chat_template import as_template_takes
+from valign.models.chat_template import adapt_to_template
 from valign.models.load import context_length, load_tokenizer
 from valign.pipeline.context import CACHE
 from valign.pipeline.data_stage import NOT_HASHED, REPLAY
@@ -449,7 +449,7 @@ class Pipeline(Process):
         turns: dict[str, Any] = {}
         if self.system_prompt:
             tokenizer = load_tokenizer(self.model[0], self.config.base_model.trust_remote_code)
-            turns["turns"] = partial(as_template_takes, tokenizer)
+            turns["turns"] = partial(adapt_to_template, tokenizer)
         return answer_questions(
             server.teacher(arm.stages),
             questions,

@@ -15,6 +15,7 @@ from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_jsonl
 from valign.core.out_of_memory import explained, halved
 from valign.core.records import Answer, Document, Instruction, Preference, Question
+from valign.core.settings import make_settings
 from valign.distributed.devices import own_device
 from valign.distributed.ranks import Ranks
 from valign.documents.read import read_document
@@ -22,7 +23,9 @@ from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
 from valign.models.identity import model_id
-from valign.models.load import policy, prepare_model
+from valign.models.load import load_policy, prepare_model
+from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings
+from valign.training.stage import Stage
 
 if TYPE_CHECKING:
     from valign.evaluation.likelihoods import Likelihoods
@@ -83,25 +86,26 @@ class Process:
 
     def train_part(self, name: str, folder: str, rows: str, replay: str, before: Sequence[str]) -> dict[str, Any]:
         """Do this process's part of a training; the counts come from the first."""
-        from valign.training import fit
+        from valign.training.fit import fit
 
         c = self.config
-        shared: dict[str, Any] = {
-            "adapter": plain(c.adapter),
-            "settings": plain(c[name]),
-            "trainer": plain(c.trainer),
-            "seed": c.seed,
-            "system_prompt": self.system_prompt,
+        kind: Any = SFTSettings if name == "sft" else DPOSettings
+        stage = Stage(
+            folder=Path(folder),
+            model=self.model[0],
+            adapter=make_settings(AdapterSettings, plain(c.adapter)),
+            settings=make_settings(kind, plain(c[name])),
+            trainer=make_settings(TrainerSettings, plain(c.trainer)),
+            seed=c.seed,
+            initial=[Path(path) for path in before],
+            system_prompt=self.system_prompt,
+            trust_remote_code=c.base_model.trust_remote_code,
+            logger=self.logger,
+            ranks=self.ranks,
             **self.weights_as,
-            "initial": [Path(path) for path in before],
-            "trust_remote_code": c.base_model.trust_remote_code,
-            "logger": self.logger,
-            "ranks": self.ranks,
-        }
-        if name == "sft":
-            learned = [row for file in (rows, replay) if file for row in read_jsonl(Path(file), Instruction)]
-            return fit.fit_sft(Path(folder), self.model[0], learned, **shared)
-        return fit.fit_dpo(Path(folder), self.model[0], read_jsonl(Path(rows), Preference), **shared)
+        )
+        row: Any = Instruction if name == "sft" else Preference
+        return fit(stage, [read for file in (rows, replay) if file for read in read_jsonl(Path(file), row)])
 
     def follow(self) -> None:
         """Do what the first process orders, until it ends; nothing is decided, asked or written here."""
@@ -136,7 +140,9 @@ class Process:
         base = self.config.base_model
         device = own_device(self.config.trainer.accelerator, self.ranks)
         quantization = base.get("quantization")
-        return policy(self.model[0], weights, base.precision, base.trust_remote_code, device, quantization=quantization)
+        return load_policy(
+            self.model[0], weights, base.precision, base.trust_remote_code, device, quantization=quantization
+        )
 
     def answer_part(
         self,

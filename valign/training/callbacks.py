@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 
 from valign.core.progress import Bar, progress
 from valign.runs.tracking import lasting
+from valign.training.stage import MetricsLogger
 
 CURVES = "curves.csv"
 
@@ -23,10 +24,10 @@ class Curves(pl.Callback):
         folder: The stage's folder.
         stage: Name that goes before the logger's metrics, for example ``sft``.
         start: Steps made before.
-        logger: Has Lightning's ``log_metrics``; None or False for none.
+        logger: Gets every step's metrics; None for none.
     """
 
-    def __init__(self, folder: Path, stage: str, start: int, logger: Any = None) -> None:
+    def __init__(self, folder: Path, stage: str, start: int, logger: MetricsLogger | None = None) -> None:
         """Keep where to write."""
         self.path, self.stage, self.start, self.logger = folder / CURVES, stage, start, logger
 
@@ -41,7 +42,7 @@ class Curves(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write one step's report."""
-        if pl_module.report is None or not batch.last or not trainer.is_global_zero:
+        if pl_module.report is None or not batch.is_last or not trainer.is_global_zero:
             return
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(_line(trainer.global_step, name, value) for name, value in pl_module.report.items()))
@@ -87,7 +88,7 @@ class Progress(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the bar on by one step."""
-        if self.bar is not None and batch.last:
+        if self.bar is not None and batch.is_last:
             self.bar.update()
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:

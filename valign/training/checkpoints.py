@@ -55,7 +55,7 @@ class Checkpoints(pl.Callback):
             Interrupted: A signal was noted by any process.
         """
         step = trainer.global_step
-        if not batch.last or step >= self.total:
+        if not batch.is_last or step >= self.total:
             return
         stop = signals.asked()
         if trainer.world_size > 1:

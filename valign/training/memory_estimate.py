@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.core.out_of_memory import halved
+from valign.training.settings import AdapterSettings, DPOSettings, StageSettings, TrainerSettings
 
 GIB = 2**30
 MASTER_BYTES = 4
@@ -19,7 +20,7 @@ WORKING_LAYERS = 2  # ZeRO-3 has the layer at work whole, and the next one
 
 
 @dataclass(frozen=True)
-class Shape:
+class DecoderShape:
     """What the memory of a decoder depends on.
 
     Attributes:
@@ -61,7 +62,7 @@ class Shape:
         return self.layers * sum(rank * (a + b) for a, b in self.linear)
 
 
-def shape_of(config: Mapping[str, Any]) -> Shape | None:
+def decoder_shape(config: Mapping[str, Any]) -> DecoderShape | None:
     """Return the shape that a model's ``config.json`` tells, or None where it is not a Llama-like decoder."""
     needed = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size", "num_attention_heads")
     if any(not isinstance(config.get(key), int) for key in needed):
@@ -69,7 +70,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     size = config.get("head_dim") or hidden // heads
     groups = config.get("num_key_value_heads") or heads
-    return Shape(
+    return DecoderShape(
         hidden,
         config["num_hidden_layers"],
         config["intermediate_size"],
@@ -114,8 +115,8 @@ class Estimate:
         )
 
 
-def estimate(
-    shape: Shape,
+def estimate_memory(
+    shape: DecoderShape,
     *,
     rank: int | None,
     stored_bytes: int,
@@ -164,50 +165,46 @@ def estimate(
     )
 
 
-def estimate_for(
+def estimate_stage(
     config: Mapping[str, Any],
+    adapter: AdapterSettings,
+    settings: StageSettings,
+    trainer: TrainerSettings,
     *,
-    adapter: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    trainer: Mapping[str, Any],
     stored_bytes: int,
-    pairs: bool,
     quantized: bool = False,
 ) -> Estimate | None:
     """Estimate a stage's training from its settings; None where the model's shape is not known.
 
+    A row of DPO holds two answers, which makes it up to twice as long.
+
     Args:
         config: The model's ``config.json``.
-        adapter: Keys kind and rank.
-        settings: Keys batch_size and max_length.
-        trainer: Keys devices, num_nodes, strategy, deepspeed; may have activation_checkpointing.
-        stored_bytes: As in ``estimate``.
-        pairs: Whether a row holds two answers (DPO), which makes it up to twice as long.
-        quantized: As in ``estimate``.
+        adapter: What is trained.
+        settings: How: those of SFT or of DPO.
+        trainer: On which devices.
+        stored_bytes: Of one of the base model's numbers.
+        quantized: Whether the layers' matrices are kept in 4 bits, under an adapter.
     """
-    shape = shape_of(config)
+    shape = decoder_shape(config)
     if shape is None:
         return None
-    zero = (
-        ((trainer.get("deepspeed") or {}).get("zero_optimization") or {}) if trainer["strategy"] == "deepspeed" else {}
-    )
-    devices = {name: (zero.get(f"offload_{name}") or {}).get("device", "none") for name in ("optimizer", "param")}
-    found = estimate(
+    found = estimate_memory(
         shape,
-        rank=None if adapter["kind"] == "none" else int(adapter["rank"]),
-        stored_bytes=4 if adapter["kind"] == "none" else stored_bytes,
-        tokens=int(settings["batch_size"]) * int(settings["max_length"]) * (2 if pairs else 1),
-        world=int(trainer["devices"]) * int(trainer["num_nodes"]),
-        stage=int(zero.get("stage", 0)),
-        recomputed=bool(trainer.get("activation_checkpointing")),
-        offload_optimizer=devices["optimizer"] != "none",
-        offload_parameters=devices["param"] != "none",
+        rank=None if adapter.is_full else adapter.rank,
+        stored_bytes=4 if adapter.is_full else stored_bytes,
+        tokens=settings.batch_size * settings.max_length * (2 if isinstance(settings, DPOSettings) else 1),
+        world=trainer.world_size,
+        stage=trainer.zero_stage,
+        recomputed=trainer.activation_checkpointing,
+        offload_optimizer=trainer.optimizer_offload != "none",
+        offload_parameters=trainer.parameter_offload != "none",
         quantized=quantized,
     )
-    return replace(found, host=0) if "nvme" in devices.values() else found
+    return replace(found, host=0) if trainer.is_on_nvme else found
 
 
-def too_much(needed: Estimate, available: float, host: float | None = None, devices: int = 1) -> str | None:
+def training_warning(needed: Estimate, available: float, host: float | None = None, devices: int = 1) -> str | None:
     """Return a line that says what to do where a device, or the machine's main memory, has less than is needed.
 
     Args:
@@ -231,49 +228,45 @@ def too_much(needed: Estimate, available: float, host: float | None = None, devi
     )
 
 
-def remedies(
-    stage: str, *, adapter: Mapping[str, Any], settings: Mapping[str, Any], trainer: Mapping[str, Any], gpu: bool
+def memory_remedies(
+    stage: str, adapter: AdapterSettings, settings: StageSettings, trainer: TrainerSettings, on_gpu: bool
 ) -> list[str]:
     """Return what lowers the memory of a training that ran out of it, what leaves the result as it is first.
 
     Args:
-        stage: ``sft`` or ``dpo``.
-        adapter: Key kind.
-        settings: Keys batch_size, accumulate and max_length.
-        trainer: Keys strategy and deepspeed; may have activation_checkpointing.
-        gpu: Whether it trains on a GPU.
+        stage: ``sft`` or ``dpo``, the group of the keys that are named.
+        adapter: What was trained.
+        settings: How.
+        trainer: On which devices.
+        on_gpu: Whether it ran on a GPU.
     """
     found = []
-    size, accumulate = int(settings["batch_size"]), int(settings["accumulate"])
+    size, accumulation = settings.batch_size, settings.accumulate
     if size > 1:
         smaller = size // 2 if size % 2 == 0 else 1
         found.append(
-            f"lower {stage}.batch_size={size} to {smaller} and raise {stage}.accumulate={accumulate} to "
-            f"{accumulate * size // smaller}, which is the same step"
+            f"lower {stage}.batch_size={size} to {smaller} and raise {stage}.accumulate={accumulation} to "
+            f"{accumulation * size // smaller}, which is the same step"
         )
-    found.append(halved(f"{stage}.max_length", int(settings["max_length"])))
-    if not trainer.get("activation_checkpointing"):
+    found.append(halved(f"{stage}.max_length", settings.max_length))
+    if not trainer.activation_checkpointing:
         found.append("set trainer.activation_checkpointing=true, which computes layers twice")
-    if adapter["kind"] == "none":
+    if adapter.is_full:
         found.append("train an adapter instead of every weight, adapter.kind=lora")
-    if gpu:
-        zero = (trainer.get("deepspeed") or {}).get("zero_optimization") or {}
-        shards = trainer.get("strategy") == "deepspeed" and zero.get("stage") == 3
-        offloads = shards and zero.get("offload_param")
-        if not offloads:
-            found.append(f"choose trainer={'deepspeed_zero3_offload' if shards else 'deepspeed_zero3'}")
+    if on_gpu and not (trainer.zero_stage == 3 and trainer.zero.get("offload_param")):
+        found.append(f"choose trainer={'deepspeed_zero3_offload' if trainer.zero_stage == 3 else 'deepspeed_zero3'}")
     return found
 
 
-def too_large_to_answer(config: Mapping[str, Any], stored_bytes: int, available: float) -> str | None:
+def answering_warning(config: Mapping[str, Any], stored_bytes: int, available: float) -> str | None:
     """Return a line where the whole model is larger than a device, as it must not be to answer; or None.
 
     Args:
         config: The model's ``config.json``.
-        stored_bytes: As in ``estimate``.
+        stored_bytes: As in ``estimate_memory``.
         available: Bytes of the device.
     """
-    shape = shape_of(config)
+    shape = decoder_shape(config)
     needed = shape.parameters * stored_bytes + CONTEXT_BYTES if shape else 0
     if needed <= available:
         return None

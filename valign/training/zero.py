@@ -12,17 +12,17 @@ import torch
 from transformers import PreTrainedModel
 
 from valign.core.errors import ValignError
-from valign.models import attention
+from valign.models.attention import default_implementation
 from valign.models.layers import is_sharded
 
 
-def sharded_policy(
+def load_sharded_policy(
     path: Path | str,
     adapters: Sequence[Path],
     dtype: torch.dtype,
     trust_remote_code: bool,
     config: Mapping[str, Any],
-    attend: str | None = None,
+    attention: str | None = None,
 ) -> PreTrainedModel:
     """Build a frozen model whose parameters are sharded from the start, with earlier stages' adapters merged into it.
 
@@ -30,18 +30,18 @@ def sharded_policy(
     change, and hands each process its part.
 
     Args:
-        path: As in ``valign.models.load.load``.
-        adapters: As in ``valign.models.load.policy``.
+        path: The base model's folder or hub id.
+        adapters: ``adapter/`` folders to merge, in order, or ``model/`` folders (all weights trained) that replace the
+            model.
         dtype: Of the weights.
         trust_remote_code: Run code that comes with a hub model.
-        config: DeepSpeed's, of stage 3; PyTorch's process group is there already.
-        attend: As in ``valign.models.load.load``.
+        config: DeepSpeed's own settings, of stage 3; PyTorch's process group is there already.
+        attention: Name of its attention in transformers; None for the grouped one on a CPU, PyTorch's own on a GPU.
 
     Raises:
         ValignError: The files do not name the model's parameters as the model does.
     """
     import deepspeed
-    import torch
     import torch.distributed as dist
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights
@@ -51,7 +51,7 @@ def sharded_policy(
     source = adapters[whole[-1]] if whole else path
     stages = adapters[whole[-1] + 1 if whole else 0 :]
     shape = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-    kind = attend or attention.usual("cuda" if _on_gpu() else "cpu")
+    kind = attention or default_implementation("cuda" if _on_gpu() else "cpu")
     # by the config, because the argument dtype counts for nothing where the accelerator has no float16
     settings = {**config, "train_micro_batch_size_per_gpu": 1, "bf16": {"enabled": dtype == torch.bfloat16}}
     with (
@@ -133,13 +133,13 @@ class _Change:
             weight += (b.float() @ a.float()) * self.scale
 
 
-def own_elements(parameters: Sequence[torch.nn.Parameter]) -> int:
+def count_local_elements(parameters: Sequence[torch.nn.Parameter]) -> int:
     """Return how many numbers of some parameters this process holds."""
     return sum(int(getattr(p, "ds_tensor", p).numel()) for p in parameters)
 
 
 @contextlib.contextmanager
-def whole_state(model: torch.nn.Module, keep: bool) -> Iterator[dict[str, torch.Tensor] | None]:
+def gather_trained_weights(model: torch.nn.Module, keep: bool) -> Iterator[dict[str, torch.Tensor] | None]:
     """Yield the trainable weights of a sharded model on the CPU where ``keep`` says so, gathered one by one.
 
     A model that is not sharded yields None: its own state is whole. Tied weights are one tensor under their names.
