@@ -32,7 +32,7 @@ from valign.models.load import prepare_model
 from valign.training import strategies
 from valign.training.settings import TrainerSettings
 
-UP_TO = strategies.GATHERED_UP_TO
+UP_TO = strategies.MAX_GATHERED_WEIGHTS
 NORM = 0.2  # every step's gradient is longer
 
 
@@ -51,7 +51,7 @@ class StopAfter:
 
 def fit(folder: str, settings: list[str], ranks: Ranks, stop_after: int = 0, parts: bool = False) -> None:
     """Train SFT in a folder, or DPO where that is the recipe."""
-    strategies.GATHERED_UP_TO = 0 if parts else UP_TO
+    strategies.MAX_GATHERED_WEIGHTS = 0 if parts else UP_TO
     composed = compose("config", ["base_model=tiny", "dpo.beta=0.1", *settings])
     trainer = plain(composed.trainer) | {"threads": 1, "checkpoint_every": 100, "devices": ranks.world}
     Path(folder).mkdir(exist_ok=True)

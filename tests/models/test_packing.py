@@ -15,7 +15,7 @@ from valign.core.errors import ValignError
 from valign.models import packing
 from valign.models.load import load_model, prepare_model
 from valign.training import kernels
-from valign.training.activation_checkpointing import recompute_activations
+from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import collate
 from valign.training.examples import Example
 from valign.training.supervised_logps import supervised_logps
@@ -53,7 +53,7 @@ def test_packed_equals_padded(model: Any, examples: list[Example], share: bool, 
 def test_layers_computed_again_give_the_same(path: Path) -> None:
     model = adapted(path)
     inputs = collate(SFT, 0)
-    recompute_activations(model)
+    checkpoint_activations(model)
     require_equal(both(model, inputs))
 
 

@@ -116,7 +116,7 @@ def test_devices_share_a_step_and_one_without_examples_counts_nothing() -> None:
     assert sorted(name for b in batches if b.weight for name in b.example_ids) == ["e0", "e1", "e2"]
     assert [b.weight for b in batches] == [1.0, 1.0, 1.0, 0.0]
     assert [b.is_last for b in batches] == [False, True, False, True]
-    assert {(b.examples_in_step, b.tokens_in_step, b.parts) for b in batches} == {(3, 3, 4)}
+    assert {(b.examples_in_step, b.tokens_in_step, b.batches_in_step) for b in batches} == {(3, 3, 4)}
 
 
 def test_a_loader_that_begins_later_gives_the_rest() -> None:

@@ -13,7 +13,7 @@ from trainings import DPO, SFT, both, distances, require_equal
 
 from valign.models import attention
 from valign.models.load import load_model, prepare_model
-from valign.training.activation_checkpointing import recompute_activations
+from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import collate
 from valign.training.examples import Example
 from valign.training.fused_layers import fuse_layers
@@ -82,7 +82,7 @@ def test_layers_computed_again() -> None:
     inputs = collate(SFT, 0)
     plain = both(model, inputs)
     assert fuse_layers(model) == ALL
-    recompute_activations(model)
+    checkpoint_activations(model)
     for one, other in zip(plain, both(model, inputs), strict=True):
         require_equal([one, other], 1e-4)
 

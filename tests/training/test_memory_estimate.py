@@ -23,7 +23,7 @@ from valign.pipeline.size_checks import warn_of_size
 from valign.training.memory_estimate import (
     GIB,
     DecoderShape,
-    Estimate,
+    MemoryEstimate,
     answering_warning,
     decoder_shape,
     estimate_memory,
@@ -135,7 +135,7 @@ def test_the_scale_configs_fit_as_their_comments_say(
         found = estimate_stage(
             config, *(make_settings(each, plain(cfg[key])) for key, each in kinds.items()), stored_bytes=2
         )
-        assert isinstance(found, Estimate)
+        assert isinstance(found, MemoryEstimate)
         assert found.device / GIB < 0.9 * limit * 1e9 / GIB
         said = re.search(rf"# {stage}: ([\d.]+) GiB", text)
         assert said is not None
@@ -169,7 +169,7 @@ def test_a_model_that_one_device_cannot_hold_is_named_before_it_answers() -> Non
 
 def test_what_is_offloaded_has_to_fit_into_main_memory() -> None:
     """Eight devices that offload 10 GiB each need 80 GiB; what lies on NVMe does not count."""
-    needed = Estimate(GIB, GIB, GIB, GIB, host=10 * GIB)
+    needed = MemoryEstimate(GIB, GIB, GIB, GIB, host=10 * GIB)
     assert training_warning(needed, 24 * GIB, 80 * GIB, 8) is None
     line = training_warning(needed, 24 * GIB, 64 * GIB, 8)
     assert line is not None

@@ -1,8 +1,9 @@
 """Generation on a CPU in fewer and larger operations than a model's own forward pass takes.
 
-With a token a row, PyTorch spends more time on putting the weights in oneDNN's order, for every product anew, and on
-starting some sixty small operations a layer than on the arithmetic. Here the weights are put in order once, the layers
-that share an input are one product, and norms and rotary positions are those that training on a CPU uses, too.
+With one token a row, PyTorch spends less time on arithmetic than on two other things: before every product it copies
+the weights into oneDNN's memory layout, and each layer starts some sixty small operations. Here the weights are copied
+once, the layers that share an input are one product, and norms and rotary positions are those that training on a CPU
+uses, too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 
 from valign.models.layers import Projection, is_known_family, is_silu, read_projection, rms_norm, rotate
 
-ROWS = 64  # number of rows that oneDNN chooses its order of the weights for; any other number works, too
+ROWS = 64  # number of rows that oneDNN lays the weights out for; any other number works, too
 MOST_BYTES = 2 << 30  # of weights that are copied
 
 Product = Callable[[torch.Tensor], torch.Tensor]
@@ -35,7 +36,7 @@ class Layer(NamedTuple):
 class FastDecoder:
     """Llama, Mistral and Qwen2 with a cache of ``valign.generation.kv_cache.SharedPrefixCache``.
 
-    In bfloat16 the weights are copied, in oneDNN's order, unless they take more than ``MOST_BYTES``.
+    In bfloat16 the weights are copied, in oneDNN's layout, unless they take more than ``MOST_BYTES``.
 
     Args:
         model: One that ``can_decode`` is true of.
@@ -96,7 +97,7 @@ def combined_linear(layers: Sequence[Any], ordered: bool) -> Product:
 
     Args:
         layers: Each (out, in).
-        ordered: Whether to copy the weights in oneDNN's order, for one product; they are bfloat16 then.
+        ordered: Whether to copy the weights in oneDNN's layout, for one product; they are bfloat16 then.
 
     Returns:
         From (tokens, in) to (tokens, sum of out).

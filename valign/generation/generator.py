@@ -50,10 +50,13 @@ class Generator:
         return FastDecoder(self.model) if can_decode(self.model) else None
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Group requests of one sampling setting (the seed aside), alike in opening and length; see ``Teacher``.
+        """Group requests into batches: of one sampling setting (the seed aside), alike in beginning and in length.
 
         A request joins the group before it where its positions have room, and where the prompts of the larger group
         have no more tokens to compute than apart.
+
+        Returns:
+            The positions of each batch's requests; each batch is what ``complete`` takes.
         """
         prompts = [render(self.tokenizer, r.messages).ids for r in requests]
         order = sorted(range(len(requests)), key=lambda i: (*_kind(requests[i]), -len(prompts[i]), i))
@@ -70,11 +73,19 @@ class Generator:
         return [group.members for group in groups]
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Complete requests of one sampling setting; see ``Teacher``."""
+        """Complete requests of one sampling setting, and return the ``n`` completions of each, in order."""
         return self.complete_telling(requests, lambda _: None)
 
     def complete_telling(self, requests: Sequence[Request], tell: Callable[[int], object]) -> list[list[Completion]]:
-        """Complete requests of one sampling setting; see ``TellingTeacher``."""
+        """Complete requests of one sampling setting, and tell how far that is.
+
+        Args:
+            requests: One batch.
+            tell: Called now and then with the completions' worth of work done since the last call.
+
+        Returns:
+            The ``n`` completions of each request, in order.
+        """
         prompts = [render(self.tokenizer, r.messages).ids for r in requests]
         n = requests[0].sampling.n
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What a model is asked, and what it says."""
+"""Requests to a model, how completions are drawn, and the completions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """What came back: the text, its length in tokens, and whether it ended by itself."""
+    """A model's reply: its text, its length in tokens, and whether it ended by itself."""
 
     text: str
     tokens: int

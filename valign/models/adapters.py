@@ -55,14 +55,14 @@ def add_adapter(
             adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
         except ValueError as error:
             raise ValignError(f"adapter.target_modules={target_modules}: {error}") from error
-    _put_below(adapted, below)
+    _stack_on(adapted, below)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return adapted
 
 
-def _put_below(adapted: PeftModel, folders: Sequence[Path]) -> None:
+def _stack_on(adapted: PeftModel, folders: Sequence[Path]) -> None:
     """Add saved adapters, frozen, to what an adapted model computes."""
     if not folders:
         return

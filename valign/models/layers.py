@@ -1,4 +1,4 @@
-"""Layers as both training and generation read them: projections, norms, rotary positions."""
+"""Parts of a layer that training and generation both compute: projections, norms, rotary positions."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[tor
 
 
 def rotate(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction: int) -> torch.Tensor:
-    """Turn each pair of places half a head apart by its angle (Su et al., 2021, arXiv:2104.09864).
+    """Rotate each pair of entries half a head apart by its angle (Su et al., 2021, arXiv:2104.09864).
 
     Args:
         x: (..., head size).
         cosine: Of the angles; broadcasts with x.
         sine: As cosine.
-        direction: 1, or -1 to turn back.
+        direction: 1, or -1 to rotate back.
     """
     half = x.shape[-1] // 2
     first, second, angle = x[..., :half], x[..., half:], sine[..., :half]

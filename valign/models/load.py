@@ -229,12 +229,21 @@ def load_policy(
     for folder in adapters:
         if not any((folder / name).is_file() for name in ("adapter_config.json", "config.json")):
             raise ValignError(f"{folder} holds neither an adapter nor a model; train it first.")
-    whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
+    source, remaining = find_start(path, adapters)
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
     tokenizer = load_tokenizer(path, trust_remote_code)
-    model = _load_model(
-        adapters[whole[-1]] if whole else path, dtype, trust_remote_code, device, move, attention, quantization
-    )
-    for folder in adapters[whole[-1] + 1 if whole else 0 :]:
+    model = _load_model(source, dtype, trust_remote_code, device, move, attention, quantization)
+    for folder in remaining:
         model = merge(load_adapter(model, folder))
     return model, tokenizer
+
+
+def find_start(path: Path | str, adapters: Sequence[Path]) -> tuple[Path | str, Sequence[Path]]:
+    """Return the model that adapters are merged into, and those adapters: the last whole model, and what came after it.
+
+    Args:
+        path: The base model.
+        adapters: What its stages trained, in order: ``adapter/`` folders, or ``model/`` folders with all weights.
+    """
+    whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
+    return (adapters[whole[-1]], adapters[whole[-1] + 1 :]) if whole else (path, adapters)

@@ -1,8 +1,8 @@
 """A batch without its padding: all conversations one behind the other in a single row.
 
-Layers that work on each token by itself, which is nearly all of the arithmetic, compute no padding so, and what all
-conversations begin with only once. Attention is kept apart in one of three ways: the grouped attention puts the tokens
-back in rows for itself; eager and sdpa get a mask of the whole row, whose cost grows with its length squared;
+Layers that work on each token by itself are nearly all of the arithmetic. So they compute no padding, and what all
+conversations begin with only once. Attention keeps conversations apart in one of three ways: the grouped attention puts
+the tokens back in padded rows; eager and sdpa get a mask of the whole row, whose cost grows with its length squared;
 FlashAttention finds the conversations by their positions, each of which begins at 0.
 """
 

@@ -1,4 +1,4 @@
-"""In which precision weights are kept."""
+"""The precision of weights and of matrix products: as set, or what the device is fast at."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from valign.core.errors import ValignError
 from valign.models.layers import is_sharded
 
 
-def recompute_activations(model: Any) -> None:
+def checkpoint_activations(model: Any) -> None:
     """Let every layer of a model's decoder be computed again in the backward pass, dropout and autocast alike.
 
     Whether the model is in training mode makes no difference, because DPO trains in evaluation mode.
@@ -35,16 +35,16 @@ def recompute_activations(model: Any) -> None:
             "set it to false."
         )
     for layer in layers:
-        if not is_recomputed(layer):
-            layer.forward = Recomputed(layer.forward, any(is_sharded(p) for p in layer.parameters()))
+        if not is_checkpointed(layer):
+            layer.forward = CheckpointedForward(layer.forward, any(is_sharded(p) for p in layer.parameters()))
 
 
-def is_recomputed(layer: torch.nn.Module) -> bool:
+def is_checkpointed(layer: torch.nn.Module) -> bool:
     """Tell whether a layer is computed again in the backward pass."""
-    return isinstance(vars(layer).get("forward"), Recomputed)
+    return isinstance(vars(layer).get("forward"), CheckpointedForward)
 
 
-class Recomputed:
+class CheckpointedForward:
     """A layer's forward function that keeps its input alone.
 
     Args:
@@ -54,7 +54,6 @@ class Recomputed:
     """
 
     def __init__(self, forward: Callable[..., Any], sharded: bool) -> None:
-        """Keep the function."""
         self.forward, self.sharded = forward, sharded
 
     def __call__(self, hidden: torch.Tensor, **rest: Any) -> Any:

@@ -26,7 +26,7 @@ class Batch(NamedTuple):
         example_ids: Examples in it; in DPO row ``i`` belongs to example ``i % len(example_ids)``.
         examples_in_step: Examples of the whole optimizer step, over all devices.
         tokens_in_step: Supervised tokens (of chosen answers in DPO) of the whole optimizer step.
-        parts: Number of batches of the optimizer step, over all devices.
+        batches_in_step: Batches of the whole optimizer step, over all devices.
         weight: 1, or 0 for a batch that only fills a device's place.
         is_last: Whether the optimizer steps after it.
     """
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     example_ids: tuple[str, ...]
     examples_in_step: int
     tokens_in_step: int
-    parts: int
+    batches_in_step: int
     weight: float
     is_last: bool
 
@@ -138,7 +138,7 @@ class PlannedBatches(Dataset[Batch]):
             example_ids=tuple(e.example_id for e in examples),
             examples_in_step=len(everyone),
             tokens_in_step=sum(e.supervised for e in everyone),
-            parts=len(step),
+            batches_in_step=len(step),
             weight=float(bool(mine)),
             is_last=(index + 1) % self.gradient_accumulation == 0,
         )

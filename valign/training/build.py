@@ -16,7 +16,7 @@ from valign.distributed.devices import own_device
 from valign.models.adapters import add_adapter
 from valign.models.load import load_policy, load_quantized, load_tokenizer
 from valign.models.packing import require_padding_free, supports_custom_masks
-from valign.training.activation_checkpointing import recompute_activations
+from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import PlannedBatches
 from valign.training.callbacks import Curves, Progress
 from valign.training.checkpoints import Checkpoints
@@ -105,7 +105,7 @@ def load_trainable(stage: Stage, trainer: pl.Trainer) -> Any:
     if stage.device == "cpu":
         fuse_layers(adapted)
     if stage.trainer.activation_checkpointing:
-        recompute_activations(adapted)
+        checkpoint_activations(adapted)
     return adapted
 
 

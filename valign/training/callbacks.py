@@ -1,4 +1,4 @@
-"""What happens beside a training: curves on disk and in the logger, checkpoints, and a progress bar."""
+"""What a training shows while it runs: its curves, on disk and in the logger, and a progress bar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CURVES = "curves.csv"
 class Curves(pl.Callback):
     """Writes what every step reports to ``curves.csv`` (step, name, value), and to the logger.
 
-    Steps are counted from 1. Rows behind the step that a resumed training starts from are dropped.
+    Steps are counted from 1. Rows of steps after the one that a resumed training starts from are dropped.
 
     Args:
         folder: The stage's folder.
@@ -28,7 +28,6 @@ class Curves(pl.Callback):
     """
 
     def __init__(self, folder: Path, stage: str, start: int, logger: MetricsLogger | None = None) -> None:
-        """Keep where to write."""
         self.path, self.stage, self.start, self.logger = folder / CURVES, stage, start, logger
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -68,7 +67,7 @@ def read_curves(path: Path) -> list[tuple[int, str, float]]:
 
 
 class Progress(pl.Callback):
-    """Shows how far the training is, with the time that is left.
+    """Shows how far the training is, and the time that is left.
 
     Args:
         stage: Name of the stage.
@@ -77,7 +76,6 @@ class Progress(pl.Callback):
     """
 
     def __init__(self, stage: str, total: int, start: int) -> None:
-        """Keep the numbers; the bar opens with the first batch, since DPO's pass for the reference is no step."""
         self.stage, self.total, self.start = stage, total, start
         self.bar: Bar | None = None
 

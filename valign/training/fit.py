@@ -21,7 +21,7 @@ from valign.distributed import signals
 from valign.models.adapters import save_adapter, save_model
 from valign.training.build import StageData, build_module, build_trainer, encode_stage, load_trainable, plan_stage
 from valign.training.callbacks import CURVES, read_curves
-from valign.training.checkpoints import remove
+from valign.training.checkpoints import remove_path
 from valign.training.kernels import require_packages
 from valign.training.memory_estimate import memory_remedies
 from valign.training.plan import Plan, redistribute
@@ -126,9 +126,9 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
     part = stage.folder / (target.name + ".part")
     with gather_trained_weights(module.model, keep=trainer.is_global_zero) as state:
         if trainer.is_global_zero:
-            remove(part)
+            remove_path(part)
             (save_model if stage.adapter.is_full else save_adapter)(module.model, part, state)
-            remove(target)
+            remove_path(target)
             os.replace(part, target)
     trainer.strategy.barrier()
 

@@ -82,7 +82,7 @@ def decoder_shape(config: Mapping[str, Any]) -> DecoderShape | None:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MemoryEstimate:
     """Bytes on one device, by what they hold, and what lies in the machine's main memory for it.
 
     Attributes:
@@ -104,7 +104,7 @@ class Estimate:
         """Bytes on the device in all."""
         return self.weights + self.trained + self.activations + self.context
 
-    def line(self) -> str:
+    def describe(self) -> str:
         """Return the sum and its parts in words."""
         parts = ("weights", "trained", "activations", "context", "host")
         w, t, a, c, h = (getattr(self, name) / GIB for name in parts)
@@ -127,7 +127,7 @@ def estimate_memory(
     offload_optimizer: bool = False,
     offload_parameters: bool = False,
     quantized: bool = False,
-) -> Estimate:
+) -> MemoryEstimate:
     """Estimate the memory of a training step.
 
     ZeRO-1 shards AdamW's moments and the master weights over the devices, ZeRO-2 the gradients too, and ZeRO-3 every
@@ -156,7 +156,7 @@ def estimate_memory(
     working = WORKING_LAYERS * shape.layer * stored_bytes if stage == 3 else 0
     layers = ACTIVATION_BYTES * (1 if recomputed else shape.layers) + (INPUT_BYTES * shape.layers if recomputed else 0)
     host = (optimizer if offload_optimizer else 0) + (held if offload_parameters else 0)
-    return Estimate(
+    return MemoryEstimate(
         weights=(0 if offload_parameters else held) + working,
         trained=gradients + (0 if offload_optimizer else optimizer),
         activations=layers * (stored_bytes / 2) * shape.hidden * tokens,
@@ -173,7 +173,7 @@ def estimate_stage(
     *,
     stored_bytes: int,
     quantized: bool = False,
-) -> Estimate | None:
+) -> MemoryEstimate | None:
     """Estimate a stage's training from its settings; None where the model's shape is not known.
 
     A row of DPO holds two answers, which makes it up to twice as long.
@@ -204,7 +204,9 @@ def estimate_stage(
     return replace(found, host=0) if trainer.is_on_nvme else found
 
 
-def training_warning(needed: Estimate, available: float, host: float | None = None, devices: int = 1) -> str | None:
+def training_warning(
+    needed: MemoryEstimate, available: float, host: float | None = None, devices: int = 1
+) -> str | None:
     """Return a line that says what to do where a device, or the machine's main memory, has less than is needed.
 
     Args:
@@ -222,8 +224,8 @@ def training_warning(needed: Estimate, available: float, host: float | None = No
     if needed.device <= available:
         return None
     return (
-        f"this may not fit: an estimated {needed.line()}; the device has {available / GIB:.1f} GiB. Lower batch_size "
-        "(and raise accumulate) or max_length, set trainer.activation_checkpointing=true, or choose "
+        f"this may not fit: an estimated {needed.describe()}; the device has {available / GIB:.1f} GiB. Lower "
+        "batch_size (and raise accumulate) or max_length, set trainer.activation_checkpointing=true, or choose "
         "trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
     )
 
@@ -263,7 +265,7 @@ def answering_warning(config: Mapping[str, Any], stored_bytes: int, available: f
 
     Args:
         config: The model's ``config.json``.
-        stored_bytes: As in ``estimate_memory``.
+        stored_bytes: Of one of the model's numbers.
         available: Bytes of the device.
     """
     shape = decoder_shape(config)

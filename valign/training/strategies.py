@@ -1,4 +1,4 @@
-"""Lightning's Trainer for valign: which devices and strategy, and nothing on the terminal that nobody asked for."""
+"""Lightning's Trainer for valign: which devices and strategy, and a quiet terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from valign.distributed.place import Place
 from valign.distributed.ranks import Ranks
 from valign.training.settings import TrainerSettings
 
-GATHERED_UP_TO = 10**10  # weights; each is 12 bytes with AdamW's moments, in the first rank's main memory and on disk
+# each trained weight is 12 bytes with AdamW's moments, in the first rank's main memory and on disk
+MAX_GATHERED_WEIGHTS = 10**10
 LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch", "lightning.fabric")
 UNNEEDED_WARNINGS = (
     "num_workers",
@@ -42,14 +43,14 @@ def sharded_checkpoint_stage(trainer: TrainerSettings, weights: int) -> int:
     """Return the stage of ZeRO whose checkpoints have a part from each rank; 0 where a checkpoint is one file.
 
     Checkpoints in parts are DeepSpeed's own, and only as many ranks can read them. They are for more weights, with
-    their optimizer's states, than the first rank is to gather in its main memory: more than ``GATHERED_UP_TO``. Every
-    other checkpoint is one file that any number of ranks goes on from.
+    their optimizer's states, than the first rank is to gather in its main memory: ``MAX_GATHERED_WEIGHTS``. Every other
+    checkpoint is one file that any number of ranks goes on from.
 
     Args:
         trainer: Where the training runs.
         weights: How many weights of the base model are trained; 0 where an adapter is.
     """
-    return trainer.zero_stage if weights > GATHERED_UP_TO else 0
+    return trainer.zero_stage if weights > MAX_GATHERED_WEIGHTS else 0
 
 
 def make_strategy(trainer: TrainerSettings, device: str, weights: int = 0) -> Any:
@@ -69,7 +70,7 @@ def make_strategy(trainer: TrainerSettings, device: str, weights: int = 0) -> An
         raise ValignError("trainer.strategy=deepspeed needs DeepSpeed: pip install 'valign[deepspeed]'.")
     if device != "cuda" and not on_cpu_ranks():
         raise ValignError("trainer.strategy=deepspeed needs a GPU; choose trainer=cpu.")
-    from valign.training.deepspeed_strategy import ConsolidatedStrategy, Strategy, can_use_nvme
+    from valign.training.deepspeed_strategy import ConsolidatedStrategy, ShardedStrategy, can_use_nvme
 
     if trainer.is_on_nvme and not can_use_nvme():
         raise ValignError(
@@ -78,7 +79,7 @@ def make_strategy(trainer: TrainerSettings, device: str, weights: int = 0) -> An
         )
     # one example a batch is for DeepSpeed's own statistics; the plan has the batches
     config = {"train_micro_batch_size_per_gpu": 1, **(trainer.deepspeed or {})}
-    kind = Strategy if sharded_checkpoint_stage(trainer, weights) else ConsolidatedStrategy
+    kind = ShardedStrategy if sharded_checkpoint_stage(trainer, weights) else ConsolidatedStrategy
     return kind(config=config, exclude_frozen_parameters=True)
 
 

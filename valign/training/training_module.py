@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -87,8 +87,7 @@ class TrainingModule(pl.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return this device's batches from the first step that is still to be made."""
-        batches = self.own_batches()
-        return batches.loader(self.start * batches.gradient_accumulation)
+        return (batches := self.own_batches()).loader(self.start * batches.gradient_accumulation)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW over the trainable parameters, and the schedule of its learning rate by step."""
@@ -108,10 +107,10 @@ class TrainingModule(pl.LightningModule):
         loss, shares = self.objective(batch)
         self._totals.example_ids += batch.example_ids
         if not bool(torch.isfinite(loss)):
-            raise self._not_finite("loss")
+            raise _not_finite("loss", self.trainer.global_step, self._totals.example_ids)
         self._totals.add(batch, {**shares, "loss": loss, "tokens": (batch.segments > 0).sum()})
         self._is_last = batch.is_last
-        return loss * batch.weight * batch.parts
+        return loss * batch.weight * batch.batches_in_step
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Check the gradients and report the step.
@@ -124,7 +123,7 @@ class TrainingModule(pl.LightningModule):
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) if gradients else None
         if norm is not None and not bool(torch.isfinite(norm)):
-            raise self._not_finite("gradient")
+            raise _not_finite("gradient", self.trainer.global_step, self._totals.example_ids)
         sums = self._totals.over_devices(self.trainer, self.device)
         now = time.perf_counter()
         tokens = sums.pop("tokens")
@@ -172,10 +171,10 @@ class TrainingModule(pl.LightningModule):
         state = checkpoint.get("state_dict", {})
         checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in frozen}
 
-    def _not_finite(self, what: str) -> ValignError:
-        ids = self._totals.example_ids
-        shown = ", ".join(ids[:16]) + (", ..." if len(ids) > 16 else "")
-        return ValignError(
-            f"the {what} of optimizer step {self.trainer.global_step} is not finite; examples: {shown}; "
-            "lower the learning rate, or set base_model.precision=float32."
-        )
+
+def _not_finite(what: str, step: int, example_ids: Sequence[str]) -> ValignError:
+    shown = ", ".join(example_ids[:16]) + (", ..." if len(example_ids) > 16 else "")
+    return ValignError(
+        f"the {what} of optimizer step {step} is not finite; examples: {shown}; "
+        "lower the learning rate, or set base_model.precision=float32."
+    )

@@ -1,4 +1,4 @@
-"""DeepSpeed ZeRO: a base model sharded from the start, and whole weights again."""
+"""DeepSpeed ZeRO-3: a base model that is sharded while it is loaded, and its weights gathered again."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from valign.core.errors import ValignError
 from valign.models.attention import default_implementation
 from valign.models.layers import is_sharded
+from valign.models.load import find_start
 
 
 def load_sharded_policy(
@@ -42,14 +47,9 @@ def load_sharded_policy(
         ValignError: The files do not name the model's parameters as the model does.
     """
     import deepspeed
-    import torch.distributed as dist
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.initialization import no_init_weights
     from transformers.integrations.deepspeed import prevent_arange_dtype_change
 
-    whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
-    source = adapters[whole[-1]] if whole else path
-    stages = adapters[whole[-1] + 1 if whole else 0 :]
+    source, stages = find_start(path, adapters)
     shape = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
     kind = attention or default_implementation("cuda" if _on_gpu() else "cpu")
     # by the config, because the argument dtype counts for nothing where the accelerator has no float16
@@ -90,13 +90,11 @@ def _local(source: Path | str) -> str:
 
 def _reader(folder: Path, stages: Sequence[Path]) -> Callable[[str, tuple[int, ...]], torch.Tensor]:
     """Return a function that reads one parameter of a model, as it is after the stages' adapters are merged."""
-    from safetensors import safe_open
-
     files = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as opened:
             files.update(dict.fromkeys(opened.keys(), file))
-    changes = [_Change(stage) for stage in stages]
+    updates = [_AdapterUpdate(stage) for stage in stages]
 
     def read(name: str, shape: tuple[int, ...]) -> torch.Tensor:
         if name not in files:
@@ -108,19 +106,17 @@ def _reader(folder: Path, stages: Sequence[Path]) -> Callable[[str, tuple[int, .
             weight = opened.get_tensor(name)
         if tuple(weight.shape) != shape:
             raise ValignError(f"{folder}: {name} has the shape {tuple(weight.shape)} and should have {shape}.")
-        for change in changes:
-            change.add_to(name, weight)
+        for update in updates:
+            update.add_to(name, weight)
         return weight
 
     return read
 
 
-class _Change:
+class _AdapterUpdate:
     """What a saved LoRA adapter adds to a model's weights."""
 
     def __init__(self, folder: Path) -> None:
-        from safetensors.torch import load_file
-
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         self.scale = config["lora_alpha"] / config["r"]
         self.weights = load_file(folder / "adapter_model.safetensors")
