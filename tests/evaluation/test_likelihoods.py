@@ -21,7 +21,7 @@ from valign.evaluation.context_check import check_room
 from valign.evaluation.likelihoods import likelihoods
 from valign.generation.generator import Generator
 from valign.generation.requests import Completion, Request
-from valign.models.chat_template import render
+from valign.models.chat_template import render_conversation
 from valign.models.load import context_length, load_model, prepare_model
 from valign.pipeline.recipes import Arm, arms_of
 
@@ -62,7 +62,7 @@ class Echo:
 def naive(generator: Generator, question: Question, shown: Sequence[Passage], system: str | None) -> tuple[float, bool]:
     """Compute one row with all logits: nats per token of the reference, and whether Yes is likelier than No."""
     prompt = conversation(question.question, shown, system)
-    row = render(generator.tokenizer, (*prompt, {"role": "assistant", "content": question.reference}))
+    row = render_conversation(generator.tokenizer, (*prompt, {"role": "assistant", "content": question.reference}))
     with torch.inference_mode():
         logps = generator.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
     places = [i for i, on in enumerate(row.mask) if on]
@@ -167,14 +167,16 @@ def test_an_arm_is_named_after_its_retriever(stages: tuple[str, ...], retriever:
 def test_a_document_beyond_the_context_is_refused_by_the_tokens_that_it_lacks(generator: Generator) -> None:
     """The prompt is one token a byte, and with it go 9 tokens of an answer, or a reference that is longer than 9."""
     asked = [QUESTIONS[2], Question("q4", "d/2", "Where is it?", "Below.")]
-    longest = len(render(generator.tokenizer, conversation("Where is it?", [FOG, OIL])).ids)
+    longest = len(render_conversation(generator.tokenizer, conversation("Where is it?", [FOG, OIL])).ids)
     common: dict[str, Any] = {"arm": "in_context", "max_new_tokens": 9}
     room = partial(check_room, generator.tokenizer, asked, [FOG, OIL], **common)
     assert room(context=longest + 9) == room(context=None) == longest + 9
     with pytest.raises(ValignError, match=rf"takes {longest + 9:,} tokens, 3 more than the model's context of"):
         room(context=longest + 6)
     long = [Question("q5", "d/2", "Where is it?", "Below, " * 9)]
-    answered = render(generator.tokenizer, (*conversation("Where is it?", [FOG, OIL]), said("Below, " * 9)))
+    answered = render_conversation(
+        generator.tokenizer, (*conversation("Where is it?", [FOG, OIL]), said("Below, " * 9))
+    )
     assert check_room(generator.tokenizer, long, [FOG, OIL], context=None, **common) == len(answered.ids)
 
 

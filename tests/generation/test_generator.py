@@ -11,7 +11,7 @@ import torch
 from valign.generation.decoding_batch import pad_left
 from valign.generation.generator import Generator, sample_tokens
 from valign.generation.requests import Completion, Request, Sampling
-from valign.models.chat_template import render
+from valign.models.chat_template import render_conversation
 from valign.models.load import load_model, prepare_model
 
 PROMPTS = ("Hi?", "May I feed the geese in the park after dark?", "Who opens the gate?", "Why", "How long is it kept?")
@@ -49,7 +49,7 @@ class Counting:
 
 def naive(generator: Generator, prompt: str, steps: int) -> list[int]:
     """Decode greedily without cache, padding or batch."""
-    ids = list(render(generator.tokenizer, [{"role": "user", "content": prompt}]).ids)
+    ids = list(render_conversation(generator.tokenizer, [{"role": "user", "content": prompt}]).ids)
     new: list[int] = []
     with torch.inference_mode():
         while len(new) < steps and (not new or new[-1] != generator.tokenizer.eos_token_id):
@@ -122,7 +122,7 @@ def test_batches_hold_one_setting_and_a_bounded_number_of_positions(generator: G
     requests = [ask(p, n=n) for p in PROMPTS for n in (1, 2)] + [ask(PROMPTS[0], n=2, seed=5)]
     groups = small.batches(requests)
     assert sorted(i for group in groups for i in group) == list(range(len(requests)))
-    lengths = [len(render(small.tokenizer, r.messages).ids) for r in requests]
+    lengths = [len(render_conversation(small.tokenizer, r.messages).ids) for r in requests]
     for group in groups:
         (n,) = {requests[i].sampling.n for i in group}
         positions = len(group) * n * (max(lengths[i] for i in group) + 12)

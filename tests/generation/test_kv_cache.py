@@ -10,7 +10,7 @@ import torch
 from valign.generation.decoding_batch import PerRowBatch, SharedPrefixBatch, can_share_prefix, shared_prefix_length
 from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
-from valign.models.chat_template import render
+from valign.models.chat_template import render_conversation
 from valign.models.load import load_model, prepare_model
 
 EXAMPLES = ({"role": "user", "content": "Rule: Bread until noon."}, {"role": "assistant", "content": "When is bread?"})
@@ -24,7 +24,7 @@ def tiny() -> tuple[Any, Any]:
 
 def prompts_of(tokenizer: Any, count: int = 4) -> list[tuple[int, ...]]:
     conversations = [(*EXAMPLES, {"role": "user", "content": f"Rule: {rule}"}) for rule in RULES[:count]]
-    return [render(tokenizer, conversation).ids for conversation in conversations]  # type: ignore[arg-type]
+    return [render_conversation(tokenizer, conversation).ids for conversation in conversations]  # type: ignore[arg-type]
 
 
 def test_shared_length_by_hand() -> None:

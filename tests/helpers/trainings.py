@@ -10,7 +10,7 @@ import torch
 
 from valign.models.chat_template import Rendered
 from valign.models.load import load_model
-from valign.training.examples import Example
+from valign.training.examples import EncodedExample
 from valign.training.supervised_logps import supervised_logps
 
 OPENING = (9, 8, 7, 6, 5, 4, 3, 11, 12, 13, 14, 15)
@@ -21,11 +21,12 @@ def turn(question: tuple[int, ...], answer: tuple[int, ...]) -> Rendered:
     return Rendered(ids, (0,) * (len(ids) - len(answer) - 1) + (1,) * (len(answer) + 1))
 
 
-SFT = [Example(str(i), (turn(tuple(range(20, 21 + i)), tuple(range(30, 40 - 2 * i))),)) for i in range(4)]
+SFT = [EncodedExample(str(i), (turn(tuple(range(20, 21 + i)), tuple(range(30, 40 - 2 * i))),)) for i in range(4)]
 
 
 DPO = [
-    Example(str(i), (turn((20 + i,), (30, 31, 32 + i)), turn((20 + i,), (30, *range(40, 40 + i))))) for i in range(4)
+    EncodedExample(str(i), (turn((20 + i,), (30, 31, 32 + i)), turn((20 + i,), (30, *range(40, 40 + i)))))
+    for i in range(4)
 ]
 
 

@@ -17,7 +17,7 @@ from valign.models.load import load_model, prepare_model
 from valign.training import kernels
 from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import collate
-from valign.training.examples import Example
+from valign.training.examples import EncodedExample
 from valign.training.supervised_logps import supervised_logps
 
 
@@ -36,7 +36,7 @@ def model(path: Path) -> Any:
 @pytest.mark.parametrize("implementation", ["valign_grouped", "sdpa", "eager"])
 @pytest.mark.parametrize("share", [True, False], ids=["shared", "apart"])
 @pytest.mark.parametrize("examples", [SFT, DPO, SFT[:1]], ids=["sft", "dpo", "one"])
-def test_packed_equals_padded(model: Any, examples: list[Example], share: bool, implementation: str) -> None:
+def test_packed_equals_padded(model: Any, examples: list[EncodedExample], share: bool, implementation: str) -> None:
     """To 1e-5 in float32, with the rows' opening once and pairs in one row or two.
 
     In bfloat16, whose rounding depends on the processor, what is packed is as near to float32 as what is padded.
@@ -88,12 +88,12 @@ def test_what_the_layers_get(path: Path) -> None:
 def test_what_is_common_to_all_rows() -> None:
     """A position that predicts an answer is never in common; equal questions are so up to their last token."""
 
-    def common(examples: list[Example]) -> int:
+    def common(examples: list[EncodedExample]) -> int:
         ids, segments, mask = collate(examples, 0)
         return packing.common_prefix_length(ids, segments, mask.bool().nonzero(as_tuple=True)[1] - 1)
 
     assert common(SFT) == common(DPO) == 12
-    assert common([Example(str(i), (turn((20,), (30, 31)),)) for i in range(4)]) == 12
+    assert common([EncodedExample(str(i), (turn((20,), (30, 31)),)) for i in range(4)]) == 12
 
 
 def test_a_cpu_packs_by_itself(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import tiny
 import torch
 
 from valign.models.load import load_model, prepare_model
-from valign.training.examples import Example, encode_instructions, encode_preferences
+from valign.training.examples import EncodedExample, encode_instructions, encode_preferences
 from valign.training.losses import sft_loss
 from valign.training.preference import PreferenceLoss
 from valign.training.supervised_logps import pair_lengths, pair_logps
@@ -51,11 +51,11 @@ def settings_of(base: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return base | {"epochs": 1, "warmup_ratio": 0.0} | changes
 
 
-def sft_examples(model: Path, number: int) -> list[Example]:
+def sft_examples(model: Path, number: int) -> list[EncodedExample]:
     return encode_instructions(load_model(model, "float32")[1], tiny.instructions(number), None, 200)[0]
 
 
-def dpo_examples(model: Path, number: int) -> list[Example]:
+def dpo_examples(model: Path, number: int) -> list[EncodedExample]:
     return encode_preferences(load_model(model, "float32")[1], peers.preferences(number), None, 200)[0]
 
 
@@ -68,7 +68,7 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], t
         torch.testing.assert_close(value, other[name], rtol=tolerance, atol=tolerance * largest)
 
 
-def in_order(examples: list[Example], batches: Any) -> list[Example]:
+def in_order(examples: list[EncodedExample], batches: Any) -> list[EncodedExample]:
     return [examples[i] for step in batches.plan for part in step for i in part]
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from valign.core.records import Instruction, Preference, Provenance
-from valign.models.chat_template import render
+from valign.models.chat_template import render_conversation
 from valign.models.identity import model_id
 from valign.models.load import load_model, load_policy, prepare_model
 from valign.training.callbacks import read_curves
@@ -56,7 +56,9 @@ def test_embedded_model_is_loaded_from_safetensors(base: Path) -> None:
     decode: Any = tokenizer.decode
     assert model_id("embedded:smollm2-135m", base) == f"smollm2-135m@{(base / 'weights.sha256').read_text().strip()}"
     assert model.num_parameters() == 134_515_008
-    rendered = render(tokenizer, [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yo."}])
+    rendered = render_conversation(
+        tokenizer, [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yo."}]
+    )
     cut = rendered.prompt_length
     assert decode(rendered.ids[:cut]).startswith("<|im_start|>system\nYou are a helpful AI assistant")
     assert decode(rendered.ids[cut:]) == "Yo.<|im_end|>"
@@ -83,7 +85,7 @@ def test_sft_then_dpo_learn_and_merge(base: Path, tmp_path: Path) -> None:
     scores = []
     for adapters in ([], [sft / "adapter"], [sft / "adapter", dpo / "adapter"]):
         model, tokenizer = load_policy(base, adapters, "auto")
-        rendered = render(
+        rendered = render_conversation(
             tokenizer,
             [{"role": "user", "content": RULES[0][0]}, {"role": "assistant", "content": RULES[0][1]}],
         )

@@ -11,22 +11,22 @@ from valign.core.errors import ValignError
 from valign.models.chat_template import Rendered
 from valign.models.random_model import byte_tokenizer
 from valign.training.batches import PlannedBatches, collate
-from valign.training.examples import Example, encode_instructions, encode_preferences
+from valign.training.examples import EncodedExample, encode_instructions, encode_preferences
 from valign.training.plan import Plan, make_plan, redistribute
 
 
-def example(name: str, length: int = 3) -> Example:
-    return Example(name, (Rendered((7,) * length, (0,) * (length - 1) + (1,)),))
+def example(name: str, length: int = 3) -> EncodedExample:
+    return EncodedExample(name, (Rendered((7,) * length, (0,) * (length - 1) + (1,)),))
 
 
 def test_collate_is_its_docstrings_example() -> None:
-    first = Example("a", (Rendered((1, 2, 3), (0, 1, 1)),))
-    second = Example("b", (Rendered((4, 5), (0, 1)),))
+    first = EncodedExample("a", (Rendered((1, 2, 3), (0, 1, 1)),))
+    second = EncodedExample("b", (Rendered((4, 5), (0, 1)),))
     ids, segments, mask = collate([first, second], 9)
     assert ids.tolist() == [[1, 2, 3], [4, 5, 9]]
     assert segments.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert mask.tolist() == [[0, 1, 1], [0, 1, 0]]
-    pair = Example("c", (Rendered((1, 2, 3, 4), (0, 0, 1, 1)), Rendered((1, 2, 5), (0, 0, 1))))
+    pair = EncodedExample("c", (Rendered((1, 2, 3, 4), (0, 0, 1, 1)), Rendered((1, 2, 5), (0, 0, 1))))
     assert [part.tolist() for part in collate([pair], 9)] == [[[1, 2, 3, 4, 5]], [[1, 1, 2, 2, 3]], [[0, 0, 1, 1, 1]]]
     ids, segments, mask = collate([pair], 9, share=False)
     assert ids.tolist() == [[1, 2, 3, 4], [1, 2, 5, 9]]
@@ -37,11 +37,11 @@ def test_collate_is_its_docstrings_example() -> None:
 def test_what_both_answers_begin_with_stands_once() -> None:
     """Answers that differ in their last word alone share the words before it; one may be the other's beginning."""
     chosen, rejected = Rendered((7, 1, 2, 3, 9), (0, 1, 1, 1, 1)), Rendered((7, 1, 2, 9), (0, 1, 1, 1))
-    ids, segments, mask = collate([Example("a", (chosen, rejected))], 0)
+    ids, segments, mask = collate([EncodedExample("a", (chosen, rejected))], 0)
     assert ids.tolist() == [[7, 1, 2, 3, 9, 9]]
     assert segments.tolist() == [[1, 1, 1, 2, 2, 3]]
     assert mask.tolist() == [[0, 1, 1, 1, 1, 1]]
-    ids, segments, _ = collate([Example("b", (chosen, Rendered((7, 1, 2), (0, 1, 1))))], 0)
+    ids, segments, _ = collate([EncodedExample("b", (chosen, Rendered((7, 1, 2), (0, 1, 1))))], 0)
     assert (ids.tolist(), segments.tolist()) == ([[7, 1, 2, 3, 9]], [[1, 1, 1, 2, 2]])
 
 

@@ -15,14 +15,14 @@ from valign.models import attention
 from valign.models.load import load_model, prepare_model
 from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import collate
-from valign.training.examples import Example
+from valign.training.examples import EncodedExample
 from valign.training.fused_layers import fuse_layers
 from valign.training.supervised_logps import supervised_logps
 
 ALL = 2 * 4 + 1  # two norms, attention and the feed-forward layer of each of two layers, and the last norm
 
 
-def plain_and_fused(kind: str, examples: list[Example], bfloat16: bool = False, **changed: Any) -> Any:
+def plain_and_fused(kind: str, examples: list[EncodedExample], bfloat16: bool = False, **changed: Any) -> Any:
     """Return log-probabilities and gradients with padding, and packed, of the plain model and of the fused one."""
     model = tiny.with_adapter(random_model(kind), **changed)
     model = model.to(torch.bfloat16) if bfloat16 else model
@@ -36,7 +36,7 @@ def plain_and_fused(kind: str, examples: list[Example], bfloat16: bool = False, 
 
 @pytest.mark.parametrize("examples", [SFT, DPO], ids=["sft", "dpo"])
 @pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2"])
-def test_numbers_and_gradients_stay(kind: str, examples: list[Example]) -> None:
+def test_numbers_and_gradients_stay(kind: str, examples: list[EncodedExample]) -> None:
     """To 1e-5 of the largest gradient in float32, padded and packed; in bfloat16 as near to it as the plain model."""
     plain, fused = plain_and_fused(kind, examples)
     for one, other in zip(plain, fused, strict=True):
@@ -49,7 +49,7 @@ def test_numbers_and_gradients_stay(kind: str, examples: list[Example]) -> None:
 
 
 @pytest.mark.parametrize("examples", [SFT, DPO], ids=["sft", "dpo"])
-def test_long_rows_attend_otherwise(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_rows_attend_otherwise(examples: list[EncodedExample], monkeypatch: pytest.MonkeyPatch) -> None:
     """By PyTorch's own kernel: the same to 1e-4, plain and fused, padded and packed; packed SFT needs no mask."""
     short, _ = plain_and_fused("llama", examples)
     kernel, calls = torch.nn.functional.scaled_dot_product_attention, []

@@ -13,7 +13,7 @@ import torch
 
 from valign.core.errors import ValignError
 from valign.models import quantization
-from valign.models.adapters import add_adapter, load_adapter, merge, save_adapter
+from valign.models.adapters import add_adapter, load_adapter, merge_adapter, save_adapter
 from valign.models.load import load_model, load_policy, load_quantized, prepare_model
 from valign.training import fit, kernels
 from valign.training.supervised_logps import supervised_logps
@@ -105,7 +105,7 @@ def test_what_transformers_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPa
 def test_an_adapter_on_top_of_a_frozen_one_is_one_on_the_merged_model(path: Path, tmp_path: Path) -> None:
     """At the start, and after the upper one has changed; the upper one alone is trained and saved."""
     first = adapter_in(tmp_path / "first", load_model(path, "float32")[0], 1)
-    merged = merge(load_adapter(load_model(path, "float32")[0], first))
+    merged = merge_adapter(load_adapter(load_model(path, "float32")[0], first))
     plain: Any = add_adapter(merged, **tiny.ADAPTER, seed=7)
     stacked: Any = add_adapter(load_model(path, "float32")[0], **tiny.ADAPTER, seed=7, below=[first])
     names = [name for name, parameter in stacked.named_parameters() if parameter.requires_grad]

@@ -16,7 +16,7 @@ from valign.models.chat_template import Rendered
 from valign.models.load import load_model, prepare_model
 from valign.models.packing import supports_custom_masks
 from valign.training.batches import collate
-from valign.training.examples import Example
+from valign.training.examples import EncodedExample
 from valign.training.losses import dpo_loss, hinge_loss, ipo_loss, robust_dpo_loss, sft_loss, simpo_loss
 from valign.training.preference import PreferenceLoss
 from valign.training.supervised_logps import has_plain_head, pair_lengths, pair_logps, supervised_logps
@@ -206,9 +206,9 @@ def test_pair_logps_are_sums() -> None:
 
 
 PAIRS = [
-    Example("a", (Rendered((5, 6, 7, 8, 2), (0, 0, 1, 1, 1)), Rendered((5, 6, 7, 9, 9, 2), (0, 0, 1, 1, 1, 1)))),
-    Example("b", (Rendered((9, 10, 11, 12, 2), (0, 0, 0, 1, 1)), Rendered((9, 10, 11, 2), (0, 0, 0, 1)))),
-    Example("c", (Rendered((3, 4, 8), (0, 1, 1)), Rendered((3, 4, 8, 2), (0, 1, 1, 1)))),
+    EncodedExample("a", (Rendered((5, 6, 7, 8, 2), (0, 0, 1, 1, 1)), Rendered((5, 6, 7, 9, 9, 2), (0, 0, 1, 1, 1, 1)))),
+    EncodedExample("b", (Rendered((9, 10, 11, 12, 2), (0, 0, 0, 1, 1)), Rendered((9, 10, 11, 2), (0, 0, 0, 1)))),
+    EncodedExample("c", (Rendered((3, 4, 8), (0, 1, 1)), Rendered((3, 4, 8, 2), (0, 1, 1, 1)))),
 ]
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json
-from valign.models.adapters import add_adapter, load_adapter, merge
+from valign.models.adapters import add_adapter, load_adapter, merge_adapter
 from valign.models.identity import model_id
 from valign.models.load import load_model, load_policy, prepare_model
 from valign.reporting.figures import CURVES
@@ -268,7 +268,7 @@ def test_merging_keeps_the_dtype_and_a_whole_model_replaces_the_base(model: Path
     sft(tmp_path / "lora", model)
     sft(tmp_path / "full", model, {"kind": "none"})
     base, _ = load_model(model, "bfloat16")
-    merged = merge(load_adapter(base, tmp_path / "lora" / "adapter"))
+    merged = merge_adapter(load_adapter(base, tmp_path / "lora" / "adapter"))
     assert {p.dtype for p in merged.parameters()} == {torch.bfloat16}
     full, _ = load_policy(model, [tmp_path / "lora" / "adapter", tmp_path / "full" / "model"], "float32")
     assert torch.equal(

@@ -16,7 +16,7 @@ from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
 from valign.generation.decoding_batch import shared_prefix_length
 from valign.generation.generator import Generator
-from valign.models.chat_template import Rendered, render
+from valign.models.chat_template import Rendered, render_conversation
 from valign.models.logprobs import token_logps
 
 LONG_BEGINNING = 256  # tokens; less is computed again for each row
@@ -59,7 +59,7 @@ def likelihoods(
     """
     prompts = [conversation(q.question, passages, system) for q, passages in zip(questions, retrieved, strict=True)]
     rendered = [
-        render(generator.tokenizer, (*prompt, {"role": "assistant", "content": q.reference}))
+        render_conversation(generator.tokenizer, (*prompt, {"role": "assistant", "content": q.reference}))
         for prompt, q in zip(prompts, questions, strict=True)
     ]
     words = [int(generator.tokenizer(word, add_special_tokens=False)["input_ids"][0]) for word in ("Yes", "No")]

@@ -22,7 +22,7 @@ MOST_BYTES = 2 << 30  # of weights that are copied
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Layer(NamedTuple):
+class DecoderLayer(NamedTuple):
     """What one layer of the decoder computes with, in this order."""
 
     input_norm: Callable[[torch.Tensor], torch.Tensor]
@@ -119,9 +119,9 @@ def _plain(layer: Any) -> Projection | None:
     return found if found is not None and found.down is None else None
 
 
-def _layer(layer: Any, ordered: bool) -> Layer:
+def _layer(layer: Any, ordered: bool) -> DecoderLayer:
     attention, mlp = layer.self_attn, layer.mlp
-    return Layer(
+    return DecoderLayer(
         _norm(layer.input_layernorm),
         combined_linear([attention.q_proj, attention.k_proj, attention.v_proj], ordered),
         combined_linear([attention.o_proj], ordered),

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from valign.generation.decoder import FastDecoder, can_decode
 from valign.generation.decoding_batch import DecodingBatch, PerRowBatch, SharedPrefixBatch, can_share_prefix
 from valign.generation.requests import Completion, Request, Sampling
-from valign.models.chat_template import render
+from valign.models.chat_template import render_conversation
 
 TOP_K = 64
 
@@ -58,7 +58,7 @@ class Generator:
         Returns:
             The positions of each batch's requests; each batch is what ``complete`` takes.
         """
-        prompts = [render(self.tokenizer, r.messages).ids for r in requests]
+        prompts = [render_conversation(self.tokenizer, r.messages).ids for r in requests]
         order = sorted(range(len(requests)), key=lambda i: (*_kind(requests[i]), -len(prompts[i]), i))
         groups: list[_Group] = []
         for i in order:
@@ -86,7 +86,7 @@ class Generator:
         Returns:
             The ``n`` completions of each request, in order.
         """
-        prompts = [render(self.tokenizer, r.messages).ids for r in requests]
+        prompts = [render_conversation(self.tokenizer, r.messages).ids for r in requests]
         n = requests[0].sampling.n
         with torch.inference_mode():
             tokens = self._decode(prompts, requests, tell)

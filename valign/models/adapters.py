@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
 
 def add_adapter(
     model: PreTrainedModel,
@@ -90,14 +92,14 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """
     from peft import PeftModel
 
-    if not (folder / "adapter_config.json").is_file():
+    if not (folder / ADAPTER_CONFIG).is_file():
         raise ValignError(f"{folder} holds no adapter (adapter_config.json); train it first.")
     with quiet_transformers():
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False, autocast_adapter_dtype=True)
     return adapted.eval()
 
 
-def merge(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+def merge_adapter(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     """Return a plain model with the adapter in its weights: W + alpha / rank * BA in float32, then in W's dtype."""
     from peft import PeftModel
 

@@ -56,7 +56,7 @@ class RowLayout(NamedTuple):
         return output.reshape(-1, heads * size).index_select(0, self.place).view(1, -1, heads, size)
 
 
-def register() -> str:
+def register_attention() -> str:
     """Make the grouped attention known to transformers and return its name for ``attn_implementation``."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
@@ -68,7 +68,7 @@ def register() -> str:
 
 def default_implementation(device: str) -> str:
     """Return the name of the attention for a device where none is asked for: grouped on a CPU, PyTorch's on a GPU."""
-    return register() if device.startswith("cpu") else "sdpa"
+    return register_attention() if device.startswith("cpu") else "sdpa"
 
 
 def grouped_attention(

@@ -32,7 +32,7 @@ class Rendered:
         return len(self.mask) - sum(self.mask)
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
+def render_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
     """Render a conversation with the model's chat template.
 
     A conversation that ends with a user turn is opened for generation and has nothing supervised. One that ends with

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-FAMILIES = ("llama", "mistral", "qwen2")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+KNOWN_FAMILIES = ("llama", "mistral", "qwen2")
 
 
 def is_known_family(model: Any) -> bool:
     """Tell whether a model without adapters is of one of the families in transformers."""
-    return type(model).__module__ in {f"transformers.models.{name}.modeling_{name}" for name in FAMILIES}
+    return type(model).__module__ in {f"transformers.models.{name}.modeling_{name}" for name in KNOWN_FAMILIES}
 
 
 class Projection(NamedTuple):
@@ -86,9 +87,6 @@ def rotate(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction:
     y[..., :half].addcmul_(second, angle, value=-direction)
     y[..., half:].addcmul_(first, angle, value=direction)
     return y
-
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def has_hooks(module: torch.nn.Module) -> bool:

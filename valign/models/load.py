@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.models.adapters import load_adapter, merge
+from valign.models.adapters import ADAPTER_CONFIG, load_adapter, merge_adapter
 from valign.models.attention import default_implementation
 from valign.models.bundled import prepare_bundled
 from valign.models.huggingface import loading_errors, quiet_transformers
@@ -227,14 +227,14 @@ def load_policy(
         ValignError: One of the folders holds neither an adapter nor a model.
     """
     for folder in adapters:
-        if not any((folder / name).is_file() for name in ("adapter_config.json", "config.json")):
+        if not any((folder / name).is_file() for name in (ADAPTER_CONFIG, "config.json")):
             raise ValignError(f"{folder} holds neither an adapter nor a model; train it first.")
     source, remaining = find_start(path, adapters)
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
     tokenizer = load_tokenizer(path, trust_remote_code)
     model = _load_model(source, dtype, trust_remote_code, device, move, attention, quantization)
     for folder in remaining:
-        model = merge(load_adapter(model, folder))
+        model = merge_adapter(load_adapter(model, folder))
     return model, tokenizer
 
 
@@ -245,5 +245,5 @@ def find_start(path: Path | str, adapters: Sequence[Path]) -> tuple[Path | str, 
         path: The base model.
         adapters: What its stages trained, in order: ``adapter/`` folders, or ``model/`` folders with all weights.
     """
-    whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
+    whole = [i for i, folder in enumerate(adapters) if not (folder / ADAPTER_CONFIG).is_file()]
     return (adapters[whole[-1]], adapters[whole[-1] + 1 :]) if whole else (path, adapters)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from valign.models.chat_template import Rendered
 from valign.models.packing import CHOSEN, COMMON, REJECTED
-from valign.training.examples import Example
+from valign.training.examples import EncodedExample
 from valign.training.plan import Plan
 
 
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 
 def collate(
-    examples: Sequence[Example], pad: int, share: bool = True
+    examples: Sequence[EncodedExample], pad: int, share: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Lay conversations out in rows, padded on the right.
 
@@ -112,7 +112,7 @@ class PlannedBatches(Dataset[Batch]):
 
     def __init__(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[EncodedExample],
         plan: Plan,
         pad: int,
         rank: int = 0,

@@ -18,10 +18,10 @@ from valign.models.load import load_policy, load_quantized, load_tokenizer
 from valign.models.packing import require_padding_free, supports_custom_masks
 from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import PlannedBatches
-from valign.training.callbacks import Curves, Progress
+from valign.training.callbacks import Curves, ProgressBar
 from valign.training.checkpoints import Checkpoints
 from valign.training.dpo_module import DPOModule
-from valign.training.examples import Example, encode_instructions, encode_preferences
+from valign.training.examples import EncodedExample, encode_instructions, encode_preferences
 from valign.training.fused_layers import fuse_layers
 from valign.training.holdout import hold_out
 from valign.training.kernels import apply_kernels
@@ -46,8 +46,8 @@ class StageData:
         padding: Token id to pad with.
     """
 
-    examples: list[Example]
-    held_out: list[Example]
+    examples: list[EncodedExample]
+    held_out: list[EncodedExample]
     dropped: int
     padding: int
 
@@ -68,7 +68,7 @@ def encode_stage(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference
     return StageData(examples, held_out, dropped, int(padding))
 
 
-def plan_stage(stage: Stage, examples: Sequence[Example], world: int) -> Plan:
+def plan_stage(stage: Stage, examples: Sequence[EncodedExample], world: int) -> Plan:
     """Lay out the stage's optimizer steps for a number of devices."""
     s = stage.settings
     return make_plan([e.length for e in examples], s.batch_size, s.accumulate, world, s.epochs, stage.seed)
@@ -137,7 +137,7 @@ def build_trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
     callbacks = [
         Curves(stage.folder, stage.name, start, stage.logger or None),
         Checkpoints(stage.folder / "checkpoints", stage.trainer.checkpoint_every, len(plan)),
-        Progress(stage.name, len(plan), start),
+        ProgressBar(stage.name, len(plan), start),
     ]
     return make_trainer(
         stage.trainer,

@@ -12,7 +12,7 @@ from valign.core.progress import Bar, progress
 from valign.runs.tracking import lasting
 from valign.training.stage import MetricsLogger
 
-CURVES = "curves.csv"
+CURVES_FILE = "curves.csv"
 
 
 class Curves(pl.Callback):
@@ -28,7 +28,7 @@ class Curves(pl.Callback):
     """
 
     def __init__(self, folder: Path, stage: str, start: int, logger: MetricsLogger | None = None) -> None:
-        self.path, self.stage, self.start, self.logger = folder / CURVES, stage, start, logger
+        self.path, self.stage, self.start, self.logger = folder / CURVES_FILE, stage, start, logger
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Keep the rows of the steps made before, or begin the file."""
@@ -66,7 +66,7 @@ def read_curves(path: Path) -> list[tuple[int, str, float]]:
     return [(int(step), name, float(value)) for step, name, value in cells]
 
 
-class Progress(pl.Callback):
+class ProgressBar(pl.Callback):
     """Shows how far the training is, and the time that is left.
 
     Args:

@@ -28,7 +28,7 @@ from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
 from valign.models.layers import is_sharded
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-QUIET = ("DeepSpeed", "deepspeed")
+DEEPSPEED_LOGGERS = ("DeepSpeed", "deepspeed")
 
 
 class ShardedStrategy(DeepSpeedStrategy):
@@ -42,7 +42,7 @@ class ShardedStrategy(DeepSpeedStrategy):
 
     def setup_environment(self) -> None:
         """Make the process group, and let DeepSpeed log errors alone."""
-        for name in QUIET:
+        for name in DEEPSPEED_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         if not isinstance(self.accelerator, CPUAccelerator):
             super().setup_environment()

@@ -9,11 +9,11 @@ from transformers import PreTrainedTokenizerBase
 
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Message, Preference
-from valign.models.chat_template import Rendered, render
+from valign.models.chat_template import Rendered, render_conversation
 
 
 @dataclass(frozen=True)
-class Example:
+class EncodedExample:
     """A training example as tokens: one conversation in SFT; chosen and rejected in DPO."""
 
     example_id: str
@@ -32,19 +32,19 @@ class Example:
 
 def encode_instructions(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Instruction], system_prompt: str | None, max_length: int
-) -> tuple[list[Example], int]:
+) -> tuple[list[EncodedExample], int]:
     """Render D_sft; return the examples, and how many were dropped as longer than ``max_length`` tokens.
 
     Raises:
         ValignError: An id occurs twice, or no example is short enough.
     """
-    found = [Example(r.example_id, (_render(tokenizer, system_prompt, r.question, r.answer),)) for r in rows]
+    found = [EncodedExample(r.example_id, (_render(tokenizer, system_prompt, r.question, r.answer),)) for r in rows]
     return _short_enough(found, max_length)
 
 
 def encode_preferences(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Preference], system_prompt: str | None, max_length: int
-) -> tuple[list[Example], int]:
+) -> tuple[list[EncodedExample], int]:
     """Render D_pref; return the pairs, and how many were dropped because either answer makes them too long.
 
     Raises:
@@ -55,17 +55,17 @@ def encode_preferences(
         chosen, rejected = (
             _render(tokenizer, system_prompt, row.question, text) for text in (row.chosen, row.rejected)
         )
-        found.append(Example(row.example_id, (chosen, rejected)))
+        found.append(EncodedExample(row.example_id, (chosen, rejected)))
     return _short_enough(found, max_length)
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, system_prompt: str | None, question: str, answer: str) -> Rendered:
     messages: list[Message] = [{"role": "system", "content": system_prompt}] if system_prompt else []
     messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return render(tokenizer, messages)
+    return render_conversation(tokenizer, messages)
 
 
-def _short_enough(examples: list[Example], max_length: int) -> tuple[list[Example], int]:
+def _short_enough(examples: list[EncodedExample], max_length: int) -> tuple[list[EncodedExample], int]:
     ids = {e.example_id for e in examples}
     if len(ids) < len(examples):
         raise ValignError("two training examples have the same example_id; give each its own.")

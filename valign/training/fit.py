@@ -20,7 +20,7 @@ from valign.core.records import Instruction, Preference
 from valign.distributed import signals
 from valign.models.adapters import save_adapter, save_model
 from valign.training.build import StageData, build_module, build_trainer, encode_stage, load_trainable, plan_stage
-from valign.training.callbacks import CURVES, read_curves
+from valign.training.callbacks import CURVES_FILE, read_curves
 from valign.training.checkpoints import remove_path
 from valign.training.kernels import require_packages
 from valign.training.memory_estimate import memory_remedies
@@ -158,7 +158,7 @@ def _results(
     stage: Stage, module: TrainingModule, data: StageData, held: Sequence[Mapping[str, int]]
 ) -> dict[str, Any]:
     """Return the final loss, what validation found, and what each of several processes held."""
-    losses = [value for _, name, value in read_curves(stage.folder / CURVES) if name == "loss"][-FINAL_STEPS:]
+    losses = [value for _, name, value in read_curves(stage.folder / CURVES_FILE) if name == "loss"][-FINAL_STEPS:]
     found: dict[str, Any] = {"final_loss": sum(losses) / len(losses)}
     if data.held_out:
         found["validation_examples"] = len(data.held_out)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
-CHUNK = 16  # steps within which examples are sorted by length
+CHUNK_STEPS = 16  # steps within which examples are sorted by length
 
 Plan = list[list[tuple[int, ...]]]
 
@@ -38,8 +38,8 @@ def make_plan(
         order = list(range(len(lengths)))
         source.shuffle(order)
         steps: list[list[int]] = []
-        for start in range(0, len(order), size * CHUNK):
-            chunk = sorted(order[start : start + size * CHUNK], key=lambda i: lengths[i])
+        for start in range(0, len(order), size * CHUNK_STEPS):
+            chunk = sorted(order[start : start + size * CHUNK_STEPS], key=lambda i: lengths[i])
             steps += [chunk[i : i + size] for i in range(0, len(chunk), size)]
         source.shuffle(steps)
         plan += [_deal(step, gradient_accumulation * world) for step in steps]

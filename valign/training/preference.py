@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 ROUNDING_NATS = 0.1
 
-Pair = tuple["torch.Tensor", "torch.Tensor"]
-Triple = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
+_Pair = tuple["torch.Tensor", "torch.Tensor"]
+_Triple = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class PreferenceLoss:
         """Whether log-probabilities under a reference policy go into the loss."""
         return self.settings.loss != "simpo"
 
-    def __call__(self, policy: Pair, reference: Pair | None, lengths: Pair) -> Triple:
+    def __call__(self, policy: _Pair, reference: _Pair | None, lengths: _Pair) -> _Triple:
         """Return losses, chosen rewards and rejected rewards, each (pairs,); the rewards are detached.
 
         Args:

@@ -11,14 +11,14 @@ from valign.core.files import read_json, write_json
 from valign.core.store import digest
 from valign.training.build import plan_stage
 from valign.training.checkpoints import latest_checkpoint
-from valign.training.examples import Example
+from valign.training.examples import EncodedExample
 from valign.training.stage import Stage
 from valign.training.strategies import sharded_checkpoint_stage
 
 log = logging.getLogger(__name__)
 
 
-def find_resume_point(stage: Stage, examples: Sequence[Example], world: int) -> tuple[int, int, str | None]:
+def find_resume_point(stage: Stage, examples: Sequence[EncodedExample], world: int) -> tuple[int, int, str | None]:
     """Find where a stage goes on; where nothing is to go on from, make its folder of checkpoints ready.
 
     A stage keeps the optimizer steps that it was begun with, on whatever number of ranks it goes on. Three kinds of

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from valign.core.errors import ValignError
+from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from valign.models.attention import default_implementation
 from valign.models.layers import is_sharded
 from valign.models.load import find_start
@@ -117,9 +118,9 @@ class _AdapterUpdate:
     """What a saved LoRA adapter adds to a model's weights."""
 
     def __init__(self, folder: Path) -> None:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
         self.scale = config["lora_alpha"] / config["r"]
-        self.weights = load_file(folder / "adapter_model.safetensors")
+        self.weights = load_file(folder / ADAPTER_WEIGHTS)
 
     def add_to(self, name: str, weight: torch.Tensor) -> None:
         """Add alpha / rank * BA, as PEFT does when it merges."""
