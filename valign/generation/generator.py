@@ -53,7 +53,7 @@ class Generator:
         """Group requests into batches: of one sampling setting (the seed aside), alike in beginning and in length.
 
         A request joins the group before it where its positions have room, and where the prompts of the larger group
-        have no more tokens to compute than apart.
+        have no more tokens to compute than separately.
 
         Returns:
             The positions of each batch's requests; each batch is what ``complete`` takes.
@@ -106,7 +106,7 @@ class Generator:
     ) -> list[list[int]]:
         """Return the new token ids of every row, the end token included where one was produced."""
         sampling, told = requests[0].sampling, 0
-        batch = self._begin(prompts, sampling)
+        batch = self._prefill(prompts, sampling)
         uniform = _uniform(requests).to(self.model.device)
         forced = [self._ids(opening) for r in requests for opening in (r.openings or ("",) * sampling.n)]
         rows: list[list[int]] = [[] for _ in range(len(uniform))]
@@ -124,13 +124,14 @@ class Generator:
             if len(going_on) < len(token):
                 alive, token = alive[going_on], token[going_on]
                 batch.select_rows(going_on)
-            worth = len(rows) - len(alive) + len(alive) * (step + 1) // sampling.max_new_tokens
-            tell(worth - told)
-            told = worth
+            # an ended row counts whole, the others by the share of their longest length
+            done = len(rows) - len(alive) + len(alive) * (step + 1) // sampling.max_new_tokens
+            tell(done - told)
+            told = done
             batch.append(token)
         return rows
 
-    def _begin(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> DecodingBatch:
+    def _prefill(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> DecodingBatch:
         padding = int(self.tokenizer.eos_token_id)
         if self.shares_prefix:
             return SharedPrefixBatch(self.model, prompts, sampling.n, padding, self.fast_decoder)

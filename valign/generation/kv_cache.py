@@ -25,7 +25,7 @@ class SharedPrefixCache(Cache):
     Args:
         prefix: Keys and values of what all prompts begin with, as one row, layer by layer; none where they share
             nothing.
-        mask: 0 where the prompts behind the prefix are padded, on the left, (prompts, positions).
+        mask: 0 where the prompts after the prefix are padded, on the left, (prompts, positions).
         samples: Completions of each prompt.
     """
 
@@ -81,7 +81,7 @@ class SharedPrefixCache(Cache):
         self.filled, self.length, self._mask = self.filled + 1, self.length + 1, None
 
     def prompt_mask(self, dtype: torch.dtype) -> torch.Tensor:
-        """Return what is added to the scores of prompts behind the prefix, (prompts, 1, 1, queries, positions)."""
+        """Return what is added to prompts' scores after the prefix's, (prompts, 1, 1, queries, positions)."""
         if self._mask is None:
             width = self.padded.shape[1]
             later = torch.ones(width, width, dtype=torch.bool, device=self.padded.device).triu(1)
@@ -89,7 +89,7 @@ class SharedPrefixCache(Cache):
         return self._mask
 
     def row_mask(self, dtype: torch.dtype) -> torch.Tensor:
-        """Return what is added to scores behind the prefix for padding and unused room, (slots, 1, 1, positions)."""
+        """Return what is added to rows' scores after the prefix's, (slots, 1, 1, positions): no padding, no unused room."""
         if self._mask is None:
             width, padded = self.padded.shape[1], self.padded.repeat_interleave(self.samples, 0)
             room = self.prompts[0][0].shape[2] + self.rows[0][0].shape[2] - width

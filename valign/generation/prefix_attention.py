@@ -23,7 +23,7 @@ def attend_prompts(
         query: Scaled, (prompts, heads, positions, head size).
         prefix: Keys and values, each (1, key-value heads, prefix, head size).
         prompts: Keys and values, each (prompts, key-value heads, positions, head size).
-        mask: Added to the scores behind the prefix, (prompts, 1, 1, positions, positions).
+        mask: Added to the scores after the prefix's, (prompts, 1, 1, positions, positions).
 
     Returns:
         (prompts, positions, heads, head size).
@@ -61,7 +61,7 @@ def attend_rows(
         prefix: Keys and values, each (1, key-value heads, prefix, head size).
         prompts: Keys and values, each (prompts, key-value heads, positions, head size).
         rows: Keys and values, each (slots, key-value heads, positions, head size), with ``samples`` slots a prompt.
-        mask: Added to the scores behind the prefix, (slots, 1, 1, positions of prompt and row).
+        mask: Added to the scores after the prefix's, (slots, 1, 1, positions of prompt and row).
         slots: The slot of each row, (rows,); the others are idle.
         samples: Slots of each prompt.
 

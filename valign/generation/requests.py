@@ -33,7 +33,7 @@ class Request:
 
     ``openings``, where given, are the words with which each of the ``sampling.n`` completions begins; they are part
     of the completion's text. Different openings make a small model's samples differ without a high temperature.
-    They are for models in this process, where they are forced; behind a chat API they are only asked for in the prompt.
+    They are for models in this process, where they are forced; of a chat API the prompt can only ask for them.
     ``schema``, where given, is the JSON schema of the reply: a server that can holds the reply to it, others see only
     what the prompt says.
     """

@@ -52,7 +52,7 @@ def _root(cache: Path | None) -> Path:
 
 
 def _once(folder: Path, build: Callable[[Path], None]) -> Path:
-    """Build a folder beside its place and rename it, so that a reader sees the whole of it or nothing."""
+    """Build a folder under another name and rename it, so that a reader sees the whole of it or nothing."""
     from filelock import FileLock
 
     if folder.is_dir():

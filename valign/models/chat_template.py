@@ -37,7 +37,7 @@ def render_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[M
 
     A conversation that ends with a user turn is opened for generation and has nothing supervised. One that ends with
     an assistant turn is supervised on that turn: its words and the end token, and nothing else. The boundary is found
-    on the joint rendering, because tokenising prompt and answer apart may give other tokens.
+    on the joint rendering, because tokenising prompt and answer separately may give other tokens.
 
     Args:
         tokenizer: A fast tokenizer with a chat template.
@@ -63,7 +63,7 @@ def render_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[M
 
 
 def _supervise(tokenizer: PreTrainedTokenizerBase, text: str, boundary: int) -> Rendered:
-    """Tokenise text and supervise what starts at or behind the boundary, up to the first end token."""
+    """Tokenise text and supervise what starts at or after the boundary, up to the first end token."""
     eos = tokenizer.eos_token_id
     encoded = _encode(tokenizer, text)
     ids, mask = [], []

@@ -80,7 +80,7 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
 
 
 def _write_sum(file: Path, weights: Sequence[Path], scales: Sequence[float]) -> None:
-    """Write adapters side by side: A matrices below one another, B matrices, scaled, beside one another."""
+    """Write adapters side by side: A matrices stacked in rows, B matrices, scaled, in columns."""
     import torch
     from safetensors.torch import load_file, save_file
 

@@ -1,4 +1,4 @@
-"""The output layer and the log-probability behind it, in chunks: logits of a whole batch never exist."""
+"""Log-probabilities from the output layer, in chunks: logits of a whole batch never exist."""
 
 from __future__ import annotations
 

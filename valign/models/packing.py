@@ -1,4 +1,4 @@
-"""A batch without its padding: all conversations one behind the other in a single row.
+"""A batch without its padding: all conversations in sequence, in a single row.
 
 Layers that work on each token by itself are nearly all of the arithmetic. So they compute no padding, and what all
 conversations begin with only once. Attention keeps conversations apart in one of three ways: the grouped attention puts
@@ -84,8 +84,8 @@ def pack(
         before: Positions from which a supervised token is predicted, (supervised,).
 
     Returns:
-        What the decoder takes: ids and positions, each (1, tokens), and what keeps conversations apart. And the index
-        in the row of each place of the padded batch, (rows, positions); that of padding means nothing.
+        What the decoder takes: ids and positions, each (1, tokens), and what keeps conversations separate. And, of each
+        place of the padded batch, the index in the row, (rows, positions); that of padding means nothing.
     """
     flash = uses_flash(model)
     prefix = 0 if flash or not _is_deterministic(model) else common_prefix_length(ids, segments, before)

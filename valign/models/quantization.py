@@ -18,7 +18,7 @@ NF4 = "nf4"
 
 
 def quantized_loading(quantization: str | None, dtype: torch.dtype, device: str) -> dict[str, Any]:
-    """Return what transformers' ``from_pretrained`` takes besides, so that it quantises while it loads.
+    """Return additional arguments of transformers' ``from_pretrained``, with which it quantises while it loads.
 
     Linear layers except the output layer are kept in 4 bits, in blocks whose scales are quantised too.
 

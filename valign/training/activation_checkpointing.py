@@ -49,8 +49,8 @@ class CheckpointedForward:
 
     Args:
         forward: Takes the hidden states first; gradients reach nothing else that it is given.
-        sharded: Whether the layer's weights are ZeRO-3's. PyTorch's own way compares what both passes saved, which
-            differs where weights are empty between their uses; the older, reentrant one does not.
+        sharded: Whether the layer's weights are ZeRO-3's. PyTorch's default checkpointing compares what both
+            passes saved, which differs where weights are empty between their uses; the older, reentrant kind does not.
     """
 
     def __init__(self, forward: Callable[..., Any], sharded: bool) -> None:
@@ -61,5 +61,6 @@ class CheckpointedForward:
         if not torch.is_grad_enabled():
             return self.forward(hidden, **rest)
         if self.sharded and not hidden.requires_grad:
-            hidden = hidden.detach().requires_grad_()  # the reentrant way finds no weight unless its input asks
+            # reentrant checkpointing gives weights a gradient only where its input needs one
+            hidden = hidden.detach().requires_grad_()
         return checkpoint(partial(self.forward, **rest), hidden, use_reentrant=self.sharded)

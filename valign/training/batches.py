@@ -92,7 +92,7 @@ def _shared_row(chosen: Rendered, rejected: Rendered) -> tuple[list[int], list[i
 
 
 def _row(parts: Sequence[tuple[Rendered, int, int]]) -> tuple[list[int], list[int], list[int]]:
-    """Return ids, segments and mask of conversations one behind the other, each from a position on."""
+    """Return ids, segments and mask of conversations in sequence, each from a position on."""
     ids = [token for part, _, start in parts for token in part.ids[start:]]
     segments = [segment for part, segment, start in parts for _ in part.ids[start:]]
     return ids, segments, [value for part, _, start in parts for value in part.mask[start:]]

@@ -156,7 +156,7 @@ class ConsolidatedStrategy(ShardedStrategy):
 
 
 def can_use_nvme() -> bool:
-    """Tell whether DeepSpeed finds what it compiles its asynchronous reading and writing of files with."""
+    """Tell whether DeepSpeed can compile its asynchronous file access, which needs libaio and a C++ compiler."""
     builder = get_accelerator().create_op_builder("AsyncIOBuilder")
     return builder is not None and bool(builder.is_compatible())
 

@@ -23,7 +23,7 @@ FindReference = Callable[["DPOModule"], Mapping[str, tuple[float, float]]]
 
 
 class DPOModule(TrainingModule):
-    """Preference optimisation: DPO and its kin, against reference log-probabilities computed before the first step.
+    """Preference optimisation: DPO and its variants, against log-probabilities of a reference, computed beforehand.
 
     Every dropout is off. The model as it comes is the reference, where the loss needs one.
 

@@ -93,7 +93,7 @@ def _plan(stage: Stage, data: StageData) -> tuple[Plan, int, str | None]:
     begun, start, checkpoint = stage.ranks.share(lambda: find_resume_point(stage, data.examples, world))
     plan = plan_stage(stage, data.examples, begun)
     if begun != world:
-        log.info("%s: its steps, begun on %d ranks, are dealt to %d", stage.name, begun, world)
+        log.info("%s: its steps, begun on %d ranks, are redistributed over %d", stage.name, begun, world)
         plan = redistribute(plan, stage.settings.batch_size, world)
     return plan, start, checkpoint
 

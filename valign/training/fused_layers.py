@@ -1,7 +1,7 @@
 """LoRA training on a CPU in fewer and larger operations, with gradients written by hand.
 
-PyTorch's own way through an adapted layer is some thirty small operations and their backward passes, which on a CPU
-take as long as the matrix products between them. Here a norm, the projections of one input, the rotary positions,
+PyTorch computes an adapted layer in some thirty small operations and their backward passes, which on a CPU take as long
+as the matrix products between them. Here a norm, the projections of one input, the rotary positions,
 attention and the gated feed-forward layer are one function each: the same numbers up to rounding, and less that is kept
 for the backward pass. Each class checks whether a module is what it computes; any other module is computed as before.
 """

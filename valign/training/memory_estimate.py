@@ -16,7 +16,7 @@ ACTIVATION_BYTES = 34  # of a token in a layer, for each number of its hidden st
 INPUT_BYTES = 2  # of which so many are the layer's input
 CONTEXT_BYTES = 1.5 * GIB  # CUDA, NCCL and cuBLAS keep that much for themselves
 NF4_BYTES = 0.516  # of a number in 4 bits, with its part of the doubly quantised scales (QLoRA, section 3)
-WORKING_LAYERS = 2  # ZeRO-3 has the layer at work whole, and the next one
+WORKING_LAYERS = 2  # ZeRO-3 gathers the layer that is computed, and the next one
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ def decoder_shape(config: Mapping[str, Any]) -> DecoderShape | None:
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on one device, by what they hold, and what lies in the machine's main memory for it.
+    """Bytes on one device, by what they hold, and what is kept in the machine's main memory for it.
 
     Attributes:
-        weights: The base model's share, and the layers at work under ZeRO-3.
+        weights: The base model's share, and the layers that ZeRO-3 has gathered.
         trained: Trained weights, their gradients and AdamW's moments.
         activations: What the backward pass needs of the forward pass.
         context: What the libraries keep.
@@ -141,7 +141,7 @@ def estimate_memory(
         world: Number of devices.
         stage: Of ZeRO; 0 for none.
         recomputed: Whether only what enters each layer is kept, and one layer at a time computed again.
-        offload_optimizer: Whether moments and master weights lie in main memory or on NVMe.
+        offload_optimizer: Whether moments and master weights are kept in main memory or on NVMe.
         offload_parameters: Whether the shards of parameters do (ZeRO-3).
         quantized: Whether the layers' matrices are kept in 4 bits, under an adapter.
     """

@@ -17,7 +17,7 @@ def make_plan(
     """Lay out a whole training: optimizer steps, and the examples of each of a step's batches.
 
     Each epoch is shuffled, sorted by length within chunks of 16 steps, cut into steps, and the steps are shuffled. A
-    step's examples are dealt to ``gradient_accumulation * world`` batches; batch ``i`` is computed by device
+    step's examples are distributed over ``gradient_accumulation * world`` batches; batch ``i`` is computed by device
     ``i % world``. The plan depends on the arguments alone, so a training that stopped after k steps goes on at
     ``plan[k:]``.
 
@@ -42,7 +42,7 @@ def make_plan(
             chunk = sorted(order[start : start + size * CHUNK_STEPS], key=lambda i: lengths[i])
             steps += [chunk[i : i + size] for i in range(0, len(chunk), size)]
         source.shuffle(steps)
-        plan += [_deal(step, gradient_accumulation * world) for step in steps]
+        plan += [_distribute(step, gradient_accumulation * world) for step in steps]
     return plan[:total]
 
 
@@ -57,10 +57,10 @@ def plan_one_step(lengths: Sequence[int], batch_size: int, world: int) -> Plan:
     return make_plan(lengths, batch_size, -(-len(lengths) // (batch_size * world)), world, 1, 0)
 
 
-def _deal(step: list[int], parts: int) -> list[tuple[int, ...]]:
-    """Deal a step's examples to batches whose sizes differ by one at most; a batch may get none.
+def _distribute(step: list[int], parts: int) -> list[tuple[int, ...]]:
+    """Distribute a step's examples over batches whose sizes differ by one at most; a batch may get none.
 
-    ``_deal([7, 3, 5, 1, 2], 2)`` is ``[(7, 3, 5), (1, 2)]``.
+    ``_distribute([7, 3, 5, 1, 2], 2)`` is ``[(7, 3, 5), (1, 2)]``.
     """
     size, larger = divmod(len(step), parts)
     bounds = [i * size + min(i, larger) for i in range(parts + 1)]
@@ -71,10 +71,10 @@ def redistribute(plan: Plan, batch_size: int, world: int) -> Plan:
     """Distribute a plan's steps over another number of devices; each step keeps its examples, and so its loss.
 
     Args:
-        plan: What ``make_plan`` returned for the number of devices that a training was begun on.
+        plan: What ``make_plan`` returned for the number of devices on which the training began.
         batch_size: Examples that a device holds at once, at most.
         world: Number of devices that go on.
     """
     largest = max(sum(len(part) for part in step) for step in plan)
     parts = -(-largest // (batch_size * world)) * world
-    return [_deal([i for part in step for i in part], parts) for step in plan]
+    return [_distribute([i for part in step for i in part], parts) for step in plan]

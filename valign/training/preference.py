@@ -1,4 +1,4 @@
-"""Which loss DPO minimises: its settings, what it needs, and what it is before the first step."""
+"""The preference loss that DPO minimises: its settings, checked, and its known value before the first step."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 def find_resume_point(stage: Stage, examples: Sequence[EncodedExample], world: int) -> tuple[int, int, str | None]:
     """Find where a stage goes on; where nothing is to go on from, make its folder of checkpoints ready.
 
-    A stage keeps the optimizer steps that it was begun with, on whatever number of ranks it goes on. Three kinds of
-    checkpoints are not gone on from, so that the stage begins again: those of other steps, those in parts (DeepSpeed's
-    own) of another number of ranks, and those in parts of a training that kept states on NVMe.
+    A stage keeps the optimizer steps that it began with, on whatever number of ranks it goes on. Three kinds of
+    checkpoints cannot be used, so that the stage begins again: those of other steps, those in parts (DeepSpeed's own)
+    of another number of ranks, and those in parts of a training that kept states on NVMe.
 
     Args:
         stage: The stage.

@@ -74,7 +74,7 @@ class SFTSettings(StageSettings):
     """Supervised fine-tuning.
 
     Attributes:
-        replay: General instructions learned beside D_sft, as a share of it. They are among the rows that training gets.
+        replay: General instructions learned along with D_sft, as a share of it; ``fit`` gets them among its rows.
         replay_file: JSONL file with instructions to replay; None for those that valign ships.
     """
 

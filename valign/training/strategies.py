@@ -86,7 +86,7 @@ def make_strategy(trainer: TrainerSettings, device: str, weights: int = 0) -> An
 class PlaceEnvironment(ClusterEnvironment):
     """Tells Lightning where this process stands, as its launcher numbered it; it starts no processes itself.
 
-    PyTorch's process group takes the port behind the one that the ranks meet at.
+    PyTorch's process group takes the port after the one at which the ranks meet.
 
     Args:
         place: Where this process stands.
@@ -153,7 +153,7 @@ def make_trainer(
         compute: dtype of matrix products; the modules use autocast themselves, DeepSpeed has to be told.
         gradient_accumulation: Batches of a device in one optimizer step.
         max_grad_norm: Longer gradients are scaled down to this norm.
-        callbacks: What happens beside the training.
+        callbacks: Called while it trains.
         ranks: The run's processes, one for each device.
         weights: How many weights of the base model DeepSpeed trains; 0 where an adapter is trained, or nothing.
 

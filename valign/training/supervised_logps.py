@@ -20,13 +20,13 @@ def supervised_logps(
     """Return the log-probability of each supervised token, given those before it in its conversation.
 
     The output layer runs only at the positions that predict a supervised token, in chunks (``token_logps``), so that
-    logits of the whole batch never exist; models that change their logits behind the output layer compute all of them.
+    logits of the whole batch never exist. A model that changes its logits after the output layer computes all of them.
 
     Args:
         model: A causal language model, with or without an adapter.
         ids: Token ids, padded on the right, (rows, positions).
         segments: (rows, positions): 0 for padding, 1 elsewhere, and 2 and 3 where a row holds both
-            answers of a pair behind what they have in common.
+            answers of a pair after what they have in common.
         mask: 1 where a token is supervised, (rows, positions); never at position 0, which nothing predicts.
         padding_free: Whether the layers get all rows as one, without padding (``valign.models.packing``); None
             where it is quicker for sure: with the grouped attention of a CPU.
@@ -63,7 +63,7 @@ def supervised_logps(
 
 
 def has_plain_head(model: PreTrainedModel) -> bool:
-    """Tell whether the logits are the output layer's own product, with no scaling or capping behind it."""
+    """Tell whether the logits are the output layer's own product, with no scaling or capping after it."""
     config = model.config.get_text_config()
     changed = any(getattr(config, name, None) not in (None, 1, 1.0) for name in LOGIT_TRANSFORMS)
     own_code = not type(model).__module__.startswith("transformers.models.")

@@ -23,8 +23,8 @@ BatchesOf = Callable[[int, int], PlannedBatches]
 class TrainingModule(pl.LightningModule):
     """What SFT and DPO share: the optimizer, the data's order, seeds, checks and reports.
 
-    A batch's loss is a sum divided by the totals of the whole optimizer step, so that how the step is dealt to
-    devices and accumulated batches makes no difference.
+    A batch's loss is a sum divided by the totals of the whole optimizer step, so that it makes no difference
+    how the step is distributed over devices and accumulated batches.
 
     Args:
         model: Its trainable parameters are trained, in float32.
@@ -159,7 +159,7 @@ class TrainingModule(pl.LightningModule):
         self.validated = totals.over_devices(self.trainer, self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Count the batches made before as they are dealt now: on other devices a step has another number of them."""
+        """Correct the count of batches made before: on another number of devices, a step has another number of them."""
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         more = self.start * self.own_batches().gradient_accumulation - progress["current"]["ready"]
         for counts in (progress["total"], progress["current"]):
