@@ -11,10 +11,13 @@ BEGINNING = 60
 
 def main(config: DictConfig) -> None:
     """Print each passage's clause id, page (where there are pages), words and first words, divided by tabs."""
+    from valign.config.arguments import plain
+    from valign.core.settings import make_settings
     from valign.core.text import one_line
-    from valign.pipeline.artifacts import Pipeline
+    from valign.documents.choice import chosen_document
+    from valign.documents.settings import DocumentSettings
 
-    passages = Pipeline(config).document.passages
+    passages = chosen_document(make_settings(DocumentSettings, plain(config.document))).passages
     paged = any(passage.page for passage in passages)
     lines = [("clause", *(["page"] if paged else []), "words", "begins with")]
     for passage in passages:

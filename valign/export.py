@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
 from valign.cli.main import main_with
-from valign.core.errors import ValignError
 
 
 def main(config: DictConfig) -> None:
@@ -34,39 +32,9 @@ def write_data(config: DictConfig, output: Path) -> None:
 
 def write_weights(config: DictConfig, output: Path) -> None:
     """Write an arm's merged model, or its adapter, and say how to serve it."""
-    from valign.distributed.devices import device_of
-    from valign.models import export
-    from valign.models.precision import resolve_precision
-    from valign.pipeline.recipes import arms_of
-    from valign.pipeline.run import trained_run
+    from valign.pipeline.weights import export_weights
 
-    pipeline = trained_run(Path(config.run).expanduser())
-    arms = {arm.name: arm for arm in arms_of(pipeline.config.recipe.stages, False)}
-    name = config.arm or list(arms)[-1]
-    if name not in arms:
-        raise ValignError(f"arm={name}: {config.run} has only: {', '.join(arms)}.")
-    base, trained = pipeline.config.base_model, pipeline.adapters(arms[name].stages)
-    quantization = base.get("quantization")
-    if config.what == "model":
-        device = device_of(pipeline.config.trainer.accelerator)
-        precision = resolve_precision(base.precision, device)
-        place = device if quantization else "cpu"
-        options: dict[str, Any] = {
-            "quantization": quantization,
-            "device": place,
-            "trust_remote_code": base.trust_remote_code,
-        }
-        export.write_model(output, pipeline.model[0], trained, precision, **options)
-        command = f"vllm serve {output} --served-model-name {name}"
-    elif quantization:
-        raise ValignError(f"an adapter trained on {quantization} is right on those weights alone; use what=model.")
-    else:
-        rank = export.write_adapter(output, str(pipeline.model[0]), trained)
-        most = next((r for r in export.SERVED_RANKS if r >= rank), rank)
-        command = (
-            f"vllm serve {pipeline.model[0]} --generation-config vllm --enable-lora --max-lora-rank {most} "
-            f"--lora-modules {name}={output}"
-        )
+    name, command = export_weights(Path(config.run).expanduser(), config.arm, config.what, output)
     print(f"{config.what} of arm {name}: {output}")
     print(f"serve it, for example: {command}")
     print(f"then evaluate with: evaluation.server.models.{name}={name}")

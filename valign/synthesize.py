@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 from omegaconf import DictConfig
 
 from valign.cli.main import main_with
-
-log = logging.getLogger("valign.synthesize")
 
 
 def main(config: DictConfig) -> None:
@@ -17,17 +13,21 @@ def main(config: DictConfig) -> None:
     With ``dry_run=true`` the teacher is not asked: what its calls would take is printed instead.
     """
     if config.dry_run:
-        show_budget(config)
+        print_budget(config)
         return
     from valign.core.files import read_json
-    from valign.pipeline.artifacts import Pipeline
+    from valign.core.store import MANIFEST
+    from valign.pipeline.artifacts import Artifacts
+    from valign.pipeline.context import Context
+    from valign.pipeline.data_stage import data_stage, evaluation_questions, funnel, leak, replay_stage
     from valign.synthesis.coverage import coverage_lines
     from valign.synthesis.filters import funnel_table
 
-    pipeline = Pipeline(config)
-    folder = pipeline.data
-    counts = read_json(folder / "manifest.json")["counts"]
-    print("\n" + funnel_table(pipeline.funnel()))
+    context = Context.of(config)
+    artifacts = Artifacts(context.store)
+    folder = data_stage(context, artifacts)
+    counts = read_json(folder / MANIFEST)["counts"]
+    print("\n" + funnel_table(funnel(folder)))
     print("\n".join(coverage_lines(counts["coverage"])))
     print(f"data: {folder}")
     print(f"clauses covered: {100 * counts['clauses_covered'] / counts['clauses']:.1f}%")
@@ -36,18 +36,20 @@ def main(config: DictConfig) -> None:
     if counts["facts"]:
         print(f"facts covered: {100 * counts['facts_covered'] / counts['facts']:.1f}%")
     print(f"quotes verified: {100 * counts['quotes_verified'] / counts['quotes']:.1f}%")
-    print(f"leak rate: {100 * pipeline.leak()['rate']:.1f}%")
+    found = leak(folder, replay_stage(context, artifacts, folder), evaluation_questions(context, folder))
+    print(f"leak rate: {100 * found['rate']:.1f}%")
 
 
-def show_budget(config: DictConfig) -> None:
+def print_budget(config: DictConfig) -> None:
     """Print what the teacher's calls would take, and which limit would stop them."""
-    from valign.pipeline.artifacts import Pipeline
+    from valign.pipeline.context import Context
+    from valign.pipeline.data_stage import teacher_budget
     from valign.synthesis.budget import budget_table
 
-    pipeline = Pipeline(config)
-    budget = pipeline.budget()
+    context = Context.of(config)
+    budget = teacher_budget(context)
     kind = "its own tokenizer" if config.teacher.kind == "local" else "an estimate: one for four characters"
-    print(f"\nbudget of {pipeline.document.name}, teacher {pipeline.teacher.id} (nothing was asked)")
+    print(f"\nbudget of {context.document.name}, teacher {context.teacher.id} (nothing was asked)")
     print(f"prompt tokens: {kind}\n")
     print(budget_table(budget))
 

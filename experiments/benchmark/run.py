@@ -77,12 +77,12 @@ class Measurements:
         print(f"{label(spec)} ({len(self.planned) + 1} to go, about {left / 60:.0f} min)", flush=True)
 
     def _run(self, spec: dict[str, Any], limit: float | None) -> dict[str, Any]:
-        from valign.training.checkpoints import remove
+        from valign.training.checkpoints import remove_path
 
         asked, result = self.folder / "asked.json", self.folder / "result.json"
         asked.write_text(json.dumps(spec), encoding="utf-8")
-        remove(result)
-        remove(self.folder / "result")
+        remove_path(result)
+        remove_path(self.folder / "result")
         command = [sys.executable, str(HERE / "worker.py"), str(asked), str(result)]
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(spec["threads"])}
         try:
@@ -90,7 +90,7 @@ class Measurements:
         except subprocess.TimeoutExpired:
             return {"error": f"not done after {limit:.0f} s"}
         finally:
-            remove(self.folder / "result")
+            remove_path(self.folder / "result")
         if ended.returncode:
             return {"error": (ended.stderr.strip().splitlines() or ["killed"])[-1]}
         return dict(json.loads(result.read_text(encoding="utf-8")))

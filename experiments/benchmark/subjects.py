@@ -167,15 +167,16 @@ def initial_adapter(model: Path, file: Path, precision: str = "float32") -> None
     from safetensors.torch import save_file
 
     from valign.models.adapters import add_adapter
-    from valign.models.load import load
+    from valign.models.load import load_model
 
-    policy: Any = add_adapter(load(model, precision)[0], **ADAPTER, seed=0)
+    policy: Any = add_adapter(load_model(model, precision)[0], **ADAPTER, seed=0)
     save_file({name: p.detach().contiguous() for name, p in policy.named_parameters() if p.requires_grad}, file)
 
 
 def encoded(stage: str, tokenizer: Any, given: Sequence[Any], batch_size: int) -> tuple[list[Any], list[Any]]:
     """Return valign's examples in the order in which it trains on them, and its batches' lists of numbers."""
-    from valign.training.data import encode_instructions, encode_preferences, make_plan
+    from valign.training.examples import encode_instructions, encode_preferences
+    from valign.training.plan import make_plan
 
     encode: Any = encode_instructions if stage == "sft" else encode_preferences
     examples, _ = encode(tokenizer, given, None, SHARED["max_length"])

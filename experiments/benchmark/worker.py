@@ -65,10 +65,15 @@ def given(spec: dict[str, Any]) -> list[Any]:
 
 def with_valign(spec: dict[str, Any], folder: Path) -> tuple[float, float, float]:
     """Train with valign; return seconds, the final loss, and the MiB held at the start."""
-    from valign.training import fit, modules
+    from valign.core.settings import make_settings
+    from valign.training.dpo_module import DPOModule
+    from valign.training.fit import fit
+    from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings
+    from valign.training.sft_module import SFTModule
+    from valign.training.stage import Stage
 
     clock = Clock()
-    module: Any = modules.SFTModule if spec["stage"] == "sft" else modules.DPOModule
+    module: Any = SFTModule if spec["stage"] == "sft" else DPOModule
     on_train_start: Callable[[Any], None] = module.on_train_start
 
     def timed(self: Any) -> None:
@@ -76,20 +81,18 @@ def with_valign(spec: dict[str, Any], folder: Path) -> tuple[float, float, float
         on_train_start(self)
 
     module.on_train_start = timed
-    train: Any = fit.fit_sft if spec["stage"] == "sft" else fit.fit_dpo
-    counts = train(
-        folder,
-        Path(spec["model"]),
-        given(spec),
-        adapter=ADAPTER,
-        settings=SETTINGS[spec["stage"]] | {"batch_size": spec["batch_size"]},
-        trainer={"accelerator": spec.get("device", "cpu"), "devices": 1, "checkpoint_every": 10**9}
-        | {"threads": spec["threads"]}
-        | spec.get("trainer", {}),
-        seed=0,
+    kind: Any = SFTSettings if spec["stage"] == "sft" else DPOSettings
+    trainer = {"accelerator": spec.get("device", "cpu"), "devices": 1, "checkpoint_every": 10**9}
+    stage = Stage(
+        folder=folder,
+        model=Path(spec["model"]),
+        adapter=make_settings(AdapterSettings, ADAPTER),
+        settings=make_settings(kind, SETTINGS[spec["stage"]] | {"batch_size": spec["batch_size"]}),
+        trainer=make_settings(TrainerSettings, trainer | {"threads": spec["threads"]} | spec.get("trainer", {})),
         precision=spec["precision"],
         logger=clock,
     )
+    counts = fit(stage, given(spec))
     return clock.seconds, counts["final_loss"], clock.before
 
 

@@ -21,7 +21,7 @@ def _fail(*_: Any, **__: Any) -> Any:
 
 
 if __name__ == "__main__":
-    from valign.training.modules import TrainingModule
+    from valign.training.training_module import TrainingModule
 
     logps = TrainingModule.logps
     TrainingModule.logps = _fail  # type: ignore[method-assign]

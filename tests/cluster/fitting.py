@@ -24,14 +24,15 @@ from valign.cli.main import config_folder
 from valign.config import run_identity
 from valign.config.arguments import plain
 from valign.core.errors import Interrupted
+from valign.core.settings import make_settings
 from valign.distributed import signals
 from valign.distributed.join import connect
 from valign.distributed.ranks import Ranks
 from valign.models.load import prepare_model
 from valign.training import strategies
-from valign.training.fit import fit_dpo, fit_sft
+from valign.training.settings import TrainerSettings
 
-UP_TO = strategies.GATHERED_UP_TO
+UP_TO = strategies.MAX_GATHERED_WEIGHTS
 NORM = 0.2  # every step's gradient is longer
 
 
@@ -50,24 +51,25 @@ class StopAfter:
 
 def fit(folder: str, settings: list[str], ranks: Ranks, stop_after: int = 0, parts: bool = False) -> None:
     """Train SFT in a folder, or DPO where that is the recipe."""
-    strategies.GATHERED_UP_TO = 0 if parts else UP_TO
+    strategies.MAX_GATHERED_WEIGHTS = 0 if parts else UP_TO
     composed = compose("config", ["base_model=tiny", "dpo.beta=0.1", *settings])
     trainer = plain(composed.trainer) | {"threads": 1, "checkpoint_every": 100, "devices": ranks.world_size}
     Path(folder).mkdir(exist_ok=True)
+    size = {"batch_size": composed.sft.batch_size, "accumulate": composed.sft.accumulate, "max_grad_norm": NORM}
     shared: dict[str, Any] = {
-        "adapter": tiny.ADAPTER | {"kind": composed.adapter.kind},
+        "adapter": {"kind": composed.adapter.kind},
+        "settings": size,
         "trainer": trainer,
         "seed": 3,
         "precision": composed.base_model.precision,
         "logger": StopAfter(stop_after),
         "ranks": ranks,
     }
-    size = {"batch_size": composed.sft.batch_size, "accumulate": composed.sft.accumulate, "max_grad_norm": NORM}
     with signals.stop_on_signal():
         if composed.recipe.name == "dpo":
-            fit_dpo(Path(folder), prepare_model("tiny"), tiny.preferences(14), settings=tiny.DPO | size, **shared)
+            tiny.train_dpo(Path(folder), prepare_model("tiny"), tiny.preferences(14), **shared)
         else:
-            fit_sft(Path(folder), prepare_model("tiny"), tiny.instructions(26), settings=tiny.SFT | size, **shared)
+            tiny.train_sft(Path(folder), prepare_model("tiny"), tiny.instructions(26), **shared)
 
 
 class Whole:
@@ -101,15 +103,15 @@ class Whole:
 
 def build_sharded(folder: str, settings: list[str], ranks: Ranks, merged: list[str]) -> None:
     """Build the base in shards, adapters merged, and write this rank's parts and the most that it held whole."""
-    from valign.training.zero import sharded_policy
+    from valign.training.zero import load_sharded_policy
 
-    trainer = plain(compose("config", settings).trainer) | {"devices": ranks.world_size}
-    shared: dict[str, Any] = {"accumulate": 1, "max_grad_norm": NORM, "callbacks": [], "ranks": ranks}
+    trainer = make_settings(TrainerSettings, plain(compose("config", settings).trainer) | {"devices": ranks.world_size})
+    shared: dict[str, Any] = {"gradient_accumulation": 1, "max_grad_norm": NORM, "callbacks": [], "ranks": ranks}
     strategies.make_trainer(trainer, compute=torch.float32, **shared).strategy.setup_environment()
     with pytest.MonkeyPatch.context() as patch:
         whole = Whole(patch)
-        model = sharded_policy(
-            prepare_model("tiny"), [Path(path) for path in merged], torch.float32, False, trainer["deepspeed"]
+        model = load_sharded_policy(
+            prepare_model("tiny"), [Path(path) for path in merged], torch.float32, False, trainer.deepspeed or {}
         )
     assert all(parameter.numel() == 0 for parameter in model.parameters())
     Path(folder).mkdir(exist_ok=True)

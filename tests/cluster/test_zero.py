@@ -22,7 +22,7 @@ from cluster_place import LOCAL, PATHS
 from safetensors.torch import load_file
 
 from valign.core.errors import ValignError
-from valign.models.load import policy, prepare_model
+from valign.models.load import load_policy, prepare_model
 from valign.training.strategies import make_strategy
 
 pytestmark = pytest.mark.cluster
@@ -201,7 +201,7 @@ def test_no_rank_holds_a_whole_model_and_both_hold_the_files(name: str, trained:
     path = Path(prepare_model("tiny"))
     expected = load_file(path / "model.safetensors")
     if name == "sharded_merged":
-        merged, _ = policy(path, [trained / "single" / "adapter"], torch.float32, False, "cpu")
+        merged, _ = load_policy(path, [trained / "single" / "adapter"], torch.float32, False, "cpu")
         assert any(not torch.equal(merged.state_dict()[key], value) for key, value in expected.items())
         expected = {key: merged.state_dict()[key] for key in expected}
     ranks = [torch.load(trained / name / f"rank-{rank}.pt") for rank in range(2)]
@@ -262,7 +262,8 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_been(stage: str, kind: str
 def test_nvme_without_what_it_is_compiled_with_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     monkeypatch.setattr("valign.training.deepspeed_strategy.can_use_nvme", lambda: False)
-    trainer = {"strategy": "deepspeed", "deepspeed": {"zero_optimization": {"offload_param": {"device": "nvme"}}}}
+    deepspeed = {"zero_optimization": {"offload_param": {"device": "nvme"}}}
+    trainer = tiny.trainer_settings(strategy="deepspeed", deepspeed=deepspeed)
     with pytest.raises(ValignError, match=r"NVMe without libaio's headers.*apt install libaio-dev"):
         make_strategy(trainer, "cpu")
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from valign.cli import main
 from valign.config import checks
-from valign.config.schema import SCHEMAS, TrainConfig, key_type, keys, limits
+from valign.config.schema import SCHEMAS, key_type, keys, limits
 from valign.documents.shipped import shipped_names
 from valign.evaluation.metrics import METRICS
 
@@ -31,7 +31,7 @@ def test_every_option_composes_and_passes_the_checks(
     group, _, name = option.rpartition("/")
     cfg = compose_config(f"{'+' if group == 'experiment' else ''}{group}={name}", *own_files.get(option, []))
     checks.check(cfg)
-    assert OmegaConf.get_type(cfg) is TrainConfig
+    assert OmegaConf.get_type(cfg) is SCHEMAS["config"]
 
 
 def test_every_group_of_the_design_has_its_options() -> None:
@@ -61,7 +61,7 @@ def test_every_schema_key_has_a_value_in_conf(compose_config: Compose) -> None:
     assert OmegaConf.missing_keys(compose_config()) == set()
     written = yaml.safe_load((main.config_folder() / "config.yaml").read_text())
     for group in ("synthesis", "adapter", "sft", "dpo", "retrieval"):
-        inside = {key.removeprefix(f"{group}.") for key in keys(TrainConfig) if key.startswith(f"{group}.")}
+        inside = {key.removeprefix(f"{group}.") for key in keys(SCHEMAS["config"]) if key.startswith(f"{group}.")}
         assert set(dotted(written[group])) == inside
 
 
@@ -97,16 +97,16 @@ def test_every_key_has_a_comment_and_every_experiment_its_command(file: Path) ->
 
 
 def test_the_metrics_are_those_of_the_evaluation() -> None:
-    assert limits(TrainConfig, "evaluation.metrics")["choices"] == tuple(METRICS)
+    assert limits(SCHEMAS["config"], "evaluation.metrics")["choices"] == tuple(METRICS)
 
 
 def test_keys_are_dotted_and_typed() -> None:
-    found = list(keys(TrainConfig))
+    found = list(keys(SCHEMAS["config"]))
     assert "dpo.beta" in found
     assert "dpo.learning_rate" in found
-    assert key_type(TrainConfig, "dpo.beta") is float
-    assert key_type(TrainConfig, "dpo.gamma") is None
-    assert key_type(TrainConfig, "seed.x") is None
+    assert key_type(SCHEMAS["config"], "dpo.beta") is float
+    assert key_type(SCHEMAS["config"], "dpo.gamma") is None
+    assert key_type(SCHEMAS["config"], "seed.x") is None
 
 
 def test_a_document_is_named_after_its_file(compose_config: Compose, tmp_path: Path) -> None:

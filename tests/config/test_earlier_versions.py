@@ -13,7 +13,7 @@ from valign.config import checks
 from valign.config.arguments import build_teacher, plain, synthesis_settings
 from valign.config.earlier_versions import today, with_new_names
 from valign.config.messages import RENAMED
-from valign.config.schema import TrainConfig, keys
+from valign.config.schema import SCHEMAS, keys
 from valign.synthesis.settings import KindWeights, RejectedShares
 
 FILE = Path(__file__).parent / "earlier_run.yaml"  # of commit 84ca4af, whose synthesis had no groups
@@ -40,8 +40,8 @@ def test_todays_keys_and_the_runs_values(earlier: DictConfig) -> None:
     """Every key of today is there, and every value stands under the name that its key has today."""
     found = today(earlier)
     absent = object()
-    assert not [key for key in keys(TrainConfig) if OmegaConf.select(found, key, default=absent) is absent]
-    for key in keys(TrainConfig):
+    assert not [key for key in keys(SCHEMAS["config"]) if OmegaConf.select(found, key, default=absent) is absent]
+    for key in keys(SCHEMAS["config"]):
         old = next((old for old, new in RENAMED.items() if new == key), key)
         if OmegaConf.select(earlier, old) is not None and not OmegaConf.is_config(OmegaConf.select(earlier, old)):
             assert OmegaConf.select(found, key) == OmegaConf.select(earlier, old)
@@ -57,7 +57,7 @@ def test_it_is_what_the_code_takes(earlier: DictConfig, compose_config: Compose)
     found = today(earlier)
     overrides = ["synthesis.preferences.scenarios_per_passage=7", "synthesis.sampling.top_p=0.8"]
     composed = compose_config("+experiment=udhr", *overrides)
-    checks.check(OmegaConf.merge(OmegaConf.structured(TrainConfig), found))  # type: ignore[arg-type]
+    checks.check(OmegaConf.merge(OmegaConf.structured(SCHEMAS["config"]), found))  # type: ignore[arg-type]
     assert synthesis_settings(found.synthesis) == synthesis_settings(composed.synthesis)
     assert build_teacher(found.teacher, "teacher").id == build_teacher(composed.teacher, "teacher").id
     assert plain(found.sft) == plain(composed.sft)
@@ -83,7 +83,7 @@ def test_what_a_very_old_run_did_not_know_was_not_done(earlier: DictConfig) -> N
     old.nonsense = {"a": 1}
     found = today(old)
     absent = object()
-    assert not [key for key in keys(TrainConfig) if OmegaConf.select(found, key, default=absent) is absent]
+    assert not [key for key in keys(SCHEMAS["config"]) if OmegaConf.select(found, key, default=absent) is absent]
     assert "nonsense" not in found and "question_pairs" not in found.synthesis
     settings = synthesis_settings(found.synthesis)
     assert settings.instructions.kinds == KindWeights(question=1.0)

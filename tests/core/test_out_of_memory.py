@@ -11,16 +11,19 @@ import tiny
 import torch
 from omegaconf import DictConfig
 
+from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.out_of_memory import describe_out_of_memory, memory_of
+from valign.core.settings import make_settings
 from valign.generation.requests import Request, Sampling
 from valign.models.load import prepare_model
-from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.context import Context
+from valign.pipeline.worker import answer_part
 from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.settings import TeacherSettings
-from valign.training.fit import fit_dpo, fit_sft
-from valign.training.memory_estimate import remedies
+from valign.training.memory_estimate import memory_remedies
+from valign.training.settings import TrainerSettings
 
 GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of ...")
 CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you ...")
@@ -60,17 +63,16 @@ def test_other_errors_pass_as_they_are() -> None:
 def test_training_that_runs_out_of_memory(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a step of SFT, and in DPO's pass for the reference; the key is the stage's own."""
     path = prepare_model("tiny", tmp_path / "cache")
-    monkeypatch.setattr("valign.training.modules.supervised_logps", failing(error))
-    common: dict[str, Any] = {"adapter": tiny.ADAPTER, "trainer": tiny.TRAINER, "seed": 0, "precision": "float32"}
+    monkeypatch.setattr("valign.training.training_module.supervised_logps", failing(error))
     with pytest.raises(ValignError) as found:
-        fit_sft(tmp_path, path, tiny.instructions(8), settings=tiny.SFT, **common)
+        tiny.train_sft(tmp_path, path, tiny.instructions(8))
     assert str(found.value) == (
         f"sft ran out of {memory_of(error)}: lower sft.batch_size=4 to 2 and raise sft.accumulate=1 to 2, which is the "
         "same step; or lower sft.max_length=200, for example to 100; or set trainer.activation_checkpointing=true, "
         "which computes layers twice."
     )
     with pytest.raises(ValignError, match=r"^dpo ran out of .*lower dpo\.batch_size=4 to 2"):
-        fit_dpo(tmp_path, path, tiny.preferences(8), settings=tiny.DPO, **common)
+        tiny.train_dpo(tmp_path, path, tiny.preferences(8))
 
 
 @pytest.mark.parametrize(
@@ -83,15 +85,15 @@ def test_training_that_runs_out_of_memory(error: Exception, tmp_path: Path, monk
 )
 def test_the_step_stays_the_same(size: int, accumulate: int, remedy: str) -> None:
     """8 x 2 = 4 x 4 = 16, and 3 x 2 = 1 x 6; a single row can only be shorter."""
-    settings = tiny.SFT | {"batch_size": size, "accumulate": accumulate}
-    found = remedies("sft", adapter=tiny.ADAPTER, settings=settings, trainer=tiny.TRAINER, gpu=False)
+    settings = tiny.sft_settings(batch_size=size, accumulate=accumulate)
+    found = memory_remedies("sft", tiny.adapter_settings(), settings, tiny.trainer_settings(), on_gpu=False)
     assert found[0] == remedy
 
 
 def test_a_gpu_can_share_and_a_full_training_can_become_an_adapter(compose_config: Callable[..., DictConfig]) -> None:
     def last(trainer: str, **adapter: Any) -> list[str]:
-        chosen = dict(compose_config(f"trainer={trainer}").trainer)
-        return remedies("sft", adapter=tiny.ADAPTER | adapter, settings=tiny.SFT, trainer=chosen, gpu=True)
+        chosen = make_settings(TrainerSettings, plain(compose_config(f"trainer={trainer}").trainer))
+        return memory_remedies("sft", tiny.adapter_settings(**adapter), tiny.sft_settings(), chosen, on_gpu=True)
 
     assert last("gpu")[-1] == "choose trainer=deepspeed_zero3"
     assert "activation_checkpointing=true" in last("gpu")[-2]
@@ -120,10 +122,10 @@ def test_a_local_teacher_that_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch
 def test_answering_that_runs_out_of_memory(
     compose_config: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("valign.pipeline.worker.policy", failing(CPU))
-    pipeline = Pipeline(compose_config("base_model=tiny"))
+    monkeypatch.setattr("valign.pipeline.worker.load_policy", failing(CPU))
+    context = Context.of(compose_config("base_model=tiny"))
     with pytest.raises(ValignError) as found:
-        pipeline.answer_part("sft", str(tmp_path), [], [], [])
+        answer_part(context, "sft", str(tmp_path), [], [], [])
     assert str(found.value) == (
         "answering as sft ran out of main memory: lower evaluation.batch_tokens=16384, for example to 8192; or lower "
         "evaluation.max_new_tokens=80, for example to 40; or set base_model.precision=bfloat16."

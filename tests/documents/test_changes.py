@@ -11,14 +11,15 @@ import pytest
 from fakes import Bag, Parrot
 from omegaconf import DictConfig
 
-from valign.config import arguments
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl
 from valign.core.records import Document, Passage, Preference
 from valign.documents.changes import Changes, compare
 from valign.documents.read import parse_document
 from valign.generation.requests import Completion, Request
-from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.artifacts import Artifacts
+from valign.pipeline.context import Context
+from valign.pipeline.data_stage import data_stage
 from valign.synthesis.dataset import DataSource, latest_source, read_source, write_source
 
 RULES = {
@@ -103,13 +104,13 @@ def write(
 
     def written(version: Document) -> tuple[Path, list[Request]]:
         teacher = Counting()
-        monkeypatch.setattr(arguments, "make_teacher", lambda *_, **__: teacher)
-        pipeline = Pipeline(compose_config(*SMALL, f"artifacts={tmp_path}"))
+        context = Context.of(compose_config(*SMALL, f"artifacts={tmp_path}"))
         fixed: dict[str, Any] = {
-            "document": version, "given_questions": None, "embedder": Bag(), "model": (tmp_path, "none@0"),
+            "document": version, "given_questions": None, "embedder": Bag(), "model_path": tmp_path,
+            "model_id": "none@0", "teacher": teacher,
         }  # fmt: skip
-        pipeline.__dict__.update(fixed)
-        return pipeline.data, teacher.asked
+        vars(context).update(fixed)
+        return data_stage(context, Artifacts(context.store)), teacher.asked
 
     return written
 

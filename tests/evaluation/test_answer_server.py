@@ -13,23 +13,25 @@ import torch
 from completion_server import Server
 from harbour import HARBOUR, QUESTIONS
 from omegaconf import DictConfig, OmegaConf
-from tiny import ADAPTER, DPO, SFT, TRAINER, instructions, preferences
+from tiny import instructions, preferences, train_dpo, train_sft
 
 from valign.config import checks, run_identity
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_json
 from valign.core.records import Answer
-from valign.evaluate import choose_server
 from valign.evaluation.scores import score_arm
+from valign.evaluation.settings import ServerSettings
 from valign.models.adapters import load_adapter
 from valign.models.export import write_adapter, write_model
-from valign.models.load import load, policy, prepare_model
+from valign.models.load import load_model, load_policy, prepare_model
 from valign.pipeline import run
-from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.answer_stage import answer_stage
+from valign.pipeline.artifacts import Artifacts
+from valign.pipeline.context import Context
+from valign.pipeline.evaluation_run import choose_server
 from valign.pipeline.recipes import Arm
 from valign.reporting.score_table import footnote
 from valign.runs import layout
-from valign.training.fit import fit_dpo, fit_sft
 
 BASE, ORACLE = Arm("base", (), False), Arm("rag_oracle", (), True, "oracle")
 
@@ -44,29 +46,34 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def make(tmp_path: Path, server: Server, compose_config: Callable[..., DictConfig]) -> Callable[..., Pipeline]:
-    """A function that makes a pipeline about the harbour whose base answers through the server."""
+def make(tmp_path: Path, server: Server, compose_config: Callable[..., DictConfig]) -> Callable[..., Context]:
+    """A function that makes what is known of a run about the harbour whose base answers through the server."""
     (tmp_path / "harbour.md").write_text(HARBOUR)
 
-    def made(*overrides: str) -> Pipeline:
+    def made(*overrides: str) -> Context:
         common = ["document=file", f"document.path={tmp_path / 'harbour.md'}", "base_model=tiny"]
         common += [f"artifacts={tmp_path / 'artifacts'}", "evaluation.max_new_tokens=5", "trainer.threads=1"]
         common += [f"evaluation.server.base_urls=[{server.url}]", "evaluation.server.models.base=served"]
         common += ["evaluation.server.concurrency=1"]
         composed = compose_config(*common, *overrides)
         checks.check(composed)
-        return Pipeline(composed)
+        return Context.of(composed)
 
     return made
+
+
+def answers_of(context: Context, arm: Arm) -> Path:
+    """Return the folder of an untrained arm's answers."""
+    return answer_stage(context, Artifacts(context.store), arm, (), QUESTIONS)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "values.jsonl").read_text().splitlines()]
 
 
-def test_a_served_arm_sends_what_it_would_be_asked_here(make: Callable[..., Pipeline], server: Server) -> None:
+def test_a_served_arm_sends_what_it_would_be_asked_here(make: Callable[..., Context], server: Server) -> None:
     """Greedy, with the system prompt and the passage that decides; likelihoods are left out, not NaN."""
-    folder = make("base_model.system_prompt=Be brief.").evaluate(ORACLE, QUESTIONS)
+    folder = answers_of(make("base_model.system_prompt=Be brief."), ORACLE)
     answers = read_jsonl(folder / "answers.jsonl", Answer)
     assert len(server.bodies) == 2
     body = server.bodies[0]
@@ -81,41 +88,41 @@ def test_a_served_arm_sends_what_it_would_be_asked_here(make: Callable[..., Pipe
     assert all(isinstance(row["similarity"], float) for row in values)
 
 
-def test_an_interrupted_arm_repeats_no_call(make: Callable[..., Pipeline], server: Server) -> None:
+def test_an_interrupted_arm_repeats_no_call(make: Callable[..., Context], server: Server) -> None:
     """The first call is kept when the second fails; what is complete is not asked again, another model is."""
-    pipeline = make("evaluation.server.max_retries=0")
+    context = make("evaluation.server.max_retries=0")
     server.failures = [(200, ""), (500, "no")]
     with pytest.raises(ValignError, match="status 500"):
-        pipeline.evaluate(BASE, QUESTIONS)
+        answers_of(context, BASE)
     assert len(server.bodies) == 2
-    first = pipeline.evaluate(BASE, QUESTIONS)
+    first = answers_of(context, BASE)
     assert len(server.bodies) == 3
-    assert make().evaluate(BASE, QUESTIONS) == first
+    assert answers_of(make(), BASE) == first
     assert len(server.bodies) == 3
-    assert make("evaluation.server.models.base=other").evaluate(BASE, QUESTIONS) != first
+    assert answers_of(make("evaluation.server.models.base=other"), BASE) != first
     assert len(server.bodies) == 5
 
 
-def test_likelihoods_can_be_measured_here(make: Callable[..., Pipeline], server: Server) -> None:
+def test_likelihoods_can_be_measured_here(make: Callable[..., Context], server: Server) -> None:
     """The model in this process gives the likelihoods, the server the answers."""
-    folder = make("evaluation.server.likelihoods=local").evaluate(BASE, QUESTIONS)
+    folder = answers_of(make("evaluation.server.likelihoods=local"), BASE)
     assert [a.answer for a in read_jsonl(folder / "answers.jsonl", Answer)] == ["re: " + q.question for q in QUESTIONS]
     first, second = rows(folder)
     assert 0 < first["reference_nll"] < 20
     assert (first["verdict_preference"], second["verdict_preference"] in (0.0, 1.0)) == (None, True)
 
 
-def test_a_model_without_a_name_is_one_line(make: Callable[..., Pipeline]) -> None:
-    pipeline = make()
-    assert pipeline.server is not None
+def test_a_model_without_a_name_is_one_line(make: Callable[..., Context]) -> None:
+    context = make()
+    assert context.server is not None
     with pytest.raises(
         ValignError, match=r"^evaluation\.server\.models has no name for sft, sft_dpo: .*run=runs/x "
     ) as e:
-        pipeline.server.check([(), ("sft",), ("sft", "dpo"), ("sft", "dpo")], "runs/x")
+        context.server.check([(), ("sft",), ("sft", "dpo"), ("sft", "dpo")], "runs/x")
     assert "what=model arm=sft_dpo" in str(e.value)
     assert "evaluation.server.models.sft_dpo=NAME" in str(e.value)
     assert "\n" not in str(e.value)
-    pipeline.server.check([()], "runs/x")
+    context.server.check([()], "runs/x")
 
 
 def test_names_without_a_server_are_refused(compose_config: Callable[..., DictConfig]) -> None:
@@ -132,11 +139,11 @@ def test_names_without_a_server_are_refused(compose_config: Callable[..., DictCo
 def test_without_a_server_nothing_changes(compose_config: Callable[..., DictConfig]) -> None:
     """Neither in a config of today nor in one of a run that knew of no server."""
     composed = compose_config("base_model=tiny")
-    assert Pipeline(composed).server is None
+    assert Context.of(composed).server is None
     earlier = OmegaConf.to_container(composed)
     assert isinstance(earlier, dict)
     del earlier["evaluation"]["server"]
-    assert Pipeline(OmegaConf.create(earlier)).server is None
+    assert Context.of(OmegaConf.create(earlier)).server is None
 
 
 def test_the_table_says_what_was_not_measured() -> None:
@@ -153,7 +160,7 @@ def test_weights_come_from_a_run_that_has_trained(tmp_path: Path, compose_config
         run.trained_run(tmp_path)
     (tmp_path / "config.yaml").write_text("artifacts: there\n")
     write_json(tmp_path / layout.ARTIFACTS, {"sft": "0" * 16, "answers/base": "1" * 16})
-    assert run.trained_run(tmp_path).pinned == {"sft": "0" * 16}
+    assert run.trained_run(tmp_path)[1].pinned == {"sft": "0" * 16}
     for wrong in (["what=model", "artifact=there"], ["arm=sft", "run=there"]):
         with pytest.raises(ValignError, match=r"needs the folder of a run|goes with what=model"):
             checks.check(compose_config("output=x", *wrong, name="export"))
@@ -163,14 +170,13 @@ def test_weights_come_from_a_run_that_has_trained(tmp_path: Path, compose_config
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The adapters of SFT and of DPO behind it, of the tiny model."""
     folder = tmp_path_factory.mktemp("trained")
-    common: dict[str, Any] = {"trainer": TRAINER, "seed": 0, "precision": "float32"}
     path = prepare_model("tiny")
     weights: list[Path] = []
-    stages: Any = (("sft", fit_sft, instructions(4), SFT), ("dpo", fit_dpo, preferences(4), DPO))
-    for (name, fit, data, settings), rank in zip(stages, (4, 2), strict=True):
+    stages: Any = (("sft", train_sft, instructions(4)), ("dpo", train_dpo, preferences(4)))
+    for (name, train, data), rank in zip(stages, (4, 2), strict=True):
         (folder / name).mkdir()
-        options = {"adapter": ADAPTER | {"rank": rank}, "settings": settings | {"epochs": 1, "learning_rate": 0.02}}
-        fit(folder / name, path, data, initial=list(weights), **options, **common)
+        options: dict[str, Any] = {"adapter": {"rank": rank}, "settings": {"epochs": 1, "learning_rate": 0.02}}
+        train(folder / name, path, data, initial=list(weights), **options)
         weights.append(folder / name / "adapter")
     return weights
 
@@ -180,9 +186,9 @@ def test_exported_weights_give_the_same_logits(trained: list[Path], tmp_path: Pa
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base = prepare_model("tiny")
-    model, tokenizer = policy(base, trained, "float32")
+    model, tokenizer = load_policy(base, trained, "float32")
     ids = torch.tensor([tokenizer("Rule 1? Nobody may feed the geese.", add_special_tokens=False)["input_ids"]])
-    plain, _ = load(base, "float32")
+    plain, _ = load_model(base, "float32")
     write_model(tmp_path / "model", base, trained, "float32")
     assert write_adapter(tmp_path / "adapter", "owner/base", trained) == 6
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "model", use_safetensors=True)
@@ -191,8 +197,8 @@ def test_exported_weights_give_the_same_logits(trained: list[Path], tmp_path: Pa
         expected = model(ids).logits
         torch.testing.assert_close(merged(ids).logits, expected, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(adapted(ids).logits, expected, atol=1e-4, rtol=1e-4)
-        only_sft = policy(base, trained[:1], "float32")[0](ids).logits
-        untrained = load(base, "float32")[0](ids).logits
+        only_sft = load_policy(base, trained[:1], "float32")[0](ids).logits
+        untrained = load_model(base, "float32")[0](ids).logits
     assert (only_sft - expected).abs().max() > 1e-2
     assert (untrained - only_sft).abs().max() > 1e-2
     assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template == tokenizer.chat_template
@@ -215,9 +221,8 @@ def test_an_adapter_that_is_not_there_is_a_message(trained: list[Path], tmp_path
 
 @pytest.mark.parametrize(
     ("asked", "url", "likelihoods"),
-    [({}, "run", "none"), ({"likelihoods": "local"}, "run", "local"), ({"base_urls": ["other"]}, "other", "none")],
+    [({}, "run", "none"), ({"likelihoods": "local"}, "run", "local"), ({"base_urls": ("other",)}, "other", "none")],
 )
 def test_which_server_an_evaluation_asks(asked: dict[str, Any], url: str, likelihoods: str) -> None:
-    trained = OmegaConf.create({"evaluation": {"server": {"base_urls": ["run"], "likelihoods": "none"}}})
-    choose_server(trained, OmegaConf.create({"base_urls": [], "likelihoods": "none", **asked}))
-    assert trained.evaluation.server == {"base_urls": [url], "likelihoods": likelihoods}
+    own = ServerSettings(base_urls=("run",))
+    assert choose_server(own, ServerSettings(**asked)) == ServerSettings(base_urls=(url,), likelihoods=likelihoods)

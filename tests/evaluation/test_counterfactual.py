@@ -20,7 +20,7 @@ from valign.evaluation.answer_metrics import fact_recall, followed
 from valign.evaluation.leakage import question_overlap
 from valign.evaluation.questions import check_questions, without_original
 from valign.evaluation.scores import question_values, score_arm
-from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.context import Context
 from valign.reporting.answers import VERSIONS_FOLLOWED, needed_marks
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.headline import find_headline
@@ -178,8 +178,8 @@ def test_the_experiment_is_that_of_the_declaration_with_another_document(
 ) -> None:
     ours, theirs = compose_config("+experiment=counterfactual"), compose_config("+experiment=udhr")
     checks.check(ours)
-    assert Pipeline(ours).document.passages == shipped_document(NAME).passages
-    assert len(Pipeline(ours).given_questions or []) == len(shipped_questions(NAME))
+    assert Context.of(ours).document.passages == shipped_document(NAME).passages
+    assert len(Context.of(ours).given_questions or []) == len(shipped_questions(NAME))
     for group in ("teacher", "base_model", "synthesis", "adapter", "sft", "dpo", "evaluation"):
         assert plain(ours[group]) == plain(theirs[group])
 

@@ -21,9 +21,9 @@ from valign.evaluation.context_check import check_context_length
 from valign.evaluation.likelihoods import measure_likelihoods
 from valign.generation.generator import Generator
 from valign.generation.requests import Completion, Request
-from valign.models.chat_template import render
-from valign.models.load import context_length, load, prepare_model
-from valign.pipeline.recipes import Arm, arms_of
+from valign.models.chat_template import render_conversation
+from valign.models.load import context_length, load_model, prepare_model
+from valign.pipeline.recipes import Arm, recipe_arms
 
 FOG = Passage("d/1", ("Code", "Section 1. Fog"), "The horn sounds {twice} in fog.", 0, 31)
 OIL = Passage("d/2", ("Code",), "Oil is kept below.", 31, 49)
@@ -36,7 +36,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    model, tokenizer = load(prepare_model("tiny"), "float32")
+    model, tokenizer = load_model(prepare_model("tiny"), "float32")
     return Generator(model, tokenizer, "tiny@1")
 
 
@@ -62,7 +62,7 @@ class Echo:
 def naive(generator: Generator, question: Question, shown: Sequence[Passage], system: str | None) -> tuple[float, bool]:
     """Compute one row with all logits: nats per token of the reference, and whether Yes is likelier than No."""
     prompt = conversation(question.question, shown, system)
-    row = render(generator.tokenizer, (*prompt, {"role": "assistant", "content": question.reference}))
+    row = render_conversation(generator.tokenizer, (*prompt, {"role": "assistant", "content": question.reference}))
     with torch.inference_mode():
         logps = generator.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
     places = [i for i, on in enumerate(row.mask) if on]
@@ -146,7 +146,7 @@ def test_answers_carry_the_question_and_what_was_shown_and_are_cached(tmp_path: 
     ],
 )
 def test_a_recipe_compares_every_step_on_its_way(stages: tuple[str, ...], retrieval: bool, names: list[str]) -> None:
-    arms = arms_of(stages, retrieval)
+    arms = recipe_arms(stages, retrieval)
     assert [arm.name for arm in arms] == names
     assert [arm.retrieval for arm in arms] == [name.endswith("rag") for name in names]
 
@@ -161,20 +161,22 @@ def test_a_recipe_compares_every_step_on_its_way(stages: tuple[str, ...], retrie
     ],
 )
 def test_an_arm_is_named_after_its_retriever(stages: tuple[str, ...], retriever: str, name: str) -> None:
-    assert arms_of(stages, True, retriever)[-1] == Arm(name, stages, True, retriever)
+    assert recipe_arms(stages, True, retriever)[-1] == Arm(name, stages, True, retriever)
 
 
 def test_a_document_beyond_the_context_is_refused_by_the_tokens_that_it_lacks(generator: Generator) -> None:
     """The prompt is one token a byte, and with it go 9 tokens of an answer, or a reference that is longer than 9."""
     asked = [QUESTIONS[2], Question("q4", "d/2", "Where is it?", "Below.")]
-    longest = len(render(generator.tokenizer, conversation("Where is it?", [FOG, OIL])).ids)
+    longest = len(render_conversation(generator.tokenizer, conversation("Where is it?", [FOG, OIL])).ids)
     common: dict[str, Any] = {"arm": "in_context", "max_new_tokens": 9}
     room = partial(check_context_length, generator.tokenizer, asked, [FOG, OIL], **common)
     assert room(context=longest + 9) == room(context=None) == longest + 9
     with pytest.raises(ValignError, match=rf"takes {longest + 9:,} tokens, 3 more than the model's context of"):
         room(context=longest + 6)
     long = [Question("q5", "d/2", "Where is it?", "Below, " * 9)]
-    answered = render(generator.tokenizer, (*conversation("Where is it?", [FOG, OIL]), said("Below, " * 9)))
+    answered = render_conversation(
+        generator.tokenizer, (*conversation("Where is it?", [FOG, OIL]), said("Below, " * 9))
+    )
     assert check_context_length(generator.tokenizer, long, [FOG, OIL], context=None, **common) == len(answered.ids)
 
 

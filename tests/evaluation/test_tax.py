@@ -20,7 +20,7 @@ from valign.evaluation.tax.drift import HiddenStates, measure_drift, read_hidden
 from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.evaluation.tax.measure import VALUES, measure_tax
 from valign.evaluation.tax.scores import TAX_METRICS, tax_scores
-from valign.models.load import load, prepare_model
+from valign.models.load import load_model, prepare_model
 from valign.reporting.exports import csv_table
 from valign.reporting.tax_and_probes import TAX_REMEDY, extra_markdown, extra_tables, extra_terminal
 from valign.runs.summaries import flat_scores
@@ -44,7 +44,7 @@ def test_divergences_by_hand() -> None:
 
 
 def test_reading_equals_the_whole_models_loss() -> None:
-    model, tokenizer = load(prepare_model("tiny"), "float32")
+    model, tokenizer = load_model(prepare_model("tiny"), "float32")
     ids = tokenizer(general_texts()[0].text)["input_ids"]
     with torch.inference_mode():
         loss = float(model(torch.tensor([ids]), labels=torch.tensor([ids])).loss)
@@ -101,7 +101,7 @@ class Loader:
     def __call__(self, weights: Sequence[Path]) -> tuple[Any, Any]:
         """Return the model and its tokenizer."""
         self.loaded.append(len(weights))
-        model, tokenizer = load(prepare_model("tiny"), "float32")
+        model, tokenizer = load_model(prepare_model("tiny"), "float32")
         if weights:
             torch.manual_seed(0)
             with torch.no_grad():

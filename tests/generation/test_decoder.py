@@ -11,9 +11,9 @@ from random_models import random_model
 
 from valign.generation import decoder
 from valign.generation.decoder import FastDecoder, can_decode
+from valign.generation.decoding_batch import SharedPrefixBatch
 from valign.generation.generator import Generator
-from valign.generation.kv_cache import Branching
-from valign.models.load import load, prepare_model
+from valign.models.load import load_model, prepare_model
 
 PROMPTS = [[5, 6, 7, 8, 9, 10], [5, 6, 7, 20], [5, 6, 7, 30, 31]]
 STEPS = 20  # more than a block of the cache
@@ -24,13 +24,13 @@ def logits_of(model: Any, samples: int, fast: bool) -> torch.Tensor:
     source = torch.Generator().manual_seed(samples)
     found = []
     with torch.inference_mode():
-        state = Branching(model, PROMPTS, samples, 0, FastDecoder(model) if fast else None)
+        state = SharedPrefixBatch(model, PROMPTS, samples, 0, FastDecoder(model) if fast else None)
         for step in range(STEPS):
             found.append(state.logits[-1].float())
             rows = len(state.logits)
             kept = torch.arange(1 if step in (3, 5) and rows > 1 else 0, rows)
-            state.keep(kept)
-            state.take(torch.randint(3, 60, (len(kept),), generator=source))
+            state.select_rows(kept)
+            state.append(torch.randint(3, 60, (len(kept),), generator=source))
     return torch.stack(found)
 
 
@@ -49,7 +49,7 @@ def test_logits_stay(kind: str, samples: int) -> None:
     assert 0 < (logits_of(rounded, samples, fast=True) - exact).norm() < 1.5 * usual
 
 
-@pytest.mark.parametrize(("name", "value"), [("MOST_BYTES", 100), ("reorders", lambda: False)])
+@pytest.mark.parametrize(("name", "value"), [("MOST_BYTES", 100), ("can_reorder_weights", lambda: False)])
 def test_weights_that_are_large_or_that_onednn_refuses_are_not_copied(
     name: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,5 +71,5 @@ def test_adapters_and_other_families_keep_their_own_way() -> None:
 
 
 def test_a_generator_takes_it() -> None:
-    model, tokenizer = load(prepare_model("tiny"), "float32")
-    assert isinstance(Generator(model, tokenizer, "tiny@1").fast, FastDecoder)
+    model, tokenizer = load_model(prepare_model("tiny"), "float32")
+    assert isinstance(Generator(model, tokenizer, "tiny@1").fast_decoder, FastDecoder)

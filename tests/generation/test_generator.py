@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from valign.generation.generator import Generator, choose
-from valign.generation.kv_cache import pad_left
+from valign.generation.decoding_batch import pad_left
+from valign.generation.generator import Generator, sample_tokens
 from valign.generation.requests import Completion, Request, Sampling
-from valign.models.chat_template import render
-from valign.models.load import load, prepare_model
+from valign.models.chat_template import render_conversation
+from valign.models.load import load_model, prepare_model
 
 PROMPTS = ("Hi?", "May I feed the geese in the park after dark?", "Who opens the gate?", "Why", "How long is it kept?")
 
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    model, tokenizer = load(prepare_model("tiny"), "float32")
+    model, tokenizer = load_model(prepare_model("tiny"), "float32")
     return Generator(model, tokenizer, "tiny@1")
 
 
@@ -49,7 +49,7 @@ class Counting:
 
 def naive(generator: Generator, prompt: str, steps: int) -> list[int]:
     """Decode greedily without cache, padding or batch."""
-    ids = list(render(generator.tokenizer, [{"role": "user", "content": prompt}]).ids)
+    ids = list(render_conversation(generator.tokenizer, [{"role": "user", "content": prompt}]).ids)
     new: list[int] = []
     with torch.inference_mode():
         while len(new) < steps and (not new or new[-1] != generator.tokenizer.eos_token_id):
@@ -122,7 +122,7 @@ def test_batches_hold_one_setting_and_a_bounded_number_of_positions(generator: G
     requests = [ask(p, n=n) for p in PROMPTS for n in (1, 2)] + [ask(PROMPTS[0], n=2, seed=5)]
     groups = small.batches(requests)
     assert sorted(i for group in groups for i in group) == list(range(len(requests)))
-    lengths = [len(render(small.tokenizer, r.messages).ids) for r in requests]
+    lengths = [len(render_conversation(small.tokenizer, r.messages).ids) for r in requests]
     for group in groups:
         (n,) = {requests[i].sampling.n for i in group}
         positions = len(group) * n * (max(lengths[i] for i in group) + 12)
@@ -138,10 +138,10 @@ def test_choose_by_hand() -> None:
     """
     logits = torch.tensor([0.5, 0.3, 0.2]).log().repeat(2, 1)
     uniform = torch.tensor([0.6, 0.7])
-    assert choose(logits, 1.0, 0.7, uniform).tolist() == [0, 1]
-    assert choose(logits, 1.0, 1.0, torch.tensor([0.49, 0.81])).tolist() == [0, 2]
-    assert choose(logits, 0.0, 0.7, uniform).tolist() == [0, 0]
-    assert choose(logits, 1.0, 0.01, torch.tensor([0.99, 0.0])).tolist() == [0, 0]
+    assert sample_tokens(logits, 1.0, 0.7, uniform).tolist() == [0, 1]
+    assert sample_tokens(logits, 1.0, 1.0, torch.tensor([0.49, 0.81])).tolist() == [0, 2]
+    assert sample_tokens(logits, 0.0, 0.7, uniform).tolist() == [0, 0]
+    assert sample_tokens(logits, 1.0, 0.01, torch.tensor([0.99, 0.0])).tolist() == [0, 0]
 
 
 def test_pad_left_by_hand() -> None:
@@ -168,6 +168,6 @@ def test_a_batch_tells_how_far_it_is(generator: Generator) -> None:
     end = int(generator.tokenizer.eos_token_id)
     counting = Counting(generator.model, (0, 1, end))
     generator_ending = Generator(counting, generator.tokenizer, "tiny@1")  # type: ignore[arg-type]
-    vars(generator_ending)["branches"] = False
+    vars(generator_ending)["shares_prefix"] = False
     generator_ending.complete_with_progress([ask("Hi?", max_new_tokens=3), ask("Why", max_new_tokens=3)], told.append)
     assert told == [1, 0]

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from valign.generation.decoding_batch import PerRowBatch, SharedPrefixBatch, can_share_prefix, shared_prefix_length
 from valign.generation.generator import Generator
-from valign.generation.kv_cache import Branching, Repeating, can_branch, shared_length
 from valign.generation.requests import Request, Sampling
-from valign.models.chat_template import render
-from valign.models.load import load, prepare_model
+from valign.models.chat_template import render_conversation
+from valign.models.load import load_model, prepare_model
 
 EXAMPLES = ({"role": "user", "content": "Rule: Bread until noon."}, {"role": "assistant", "content": "When is bread?"})
 RULES = ("Dogs on a lead.", "No bonfires on the beach between April and July.", "A vote each.", "Keys cost eleven.")
@@ -19,20 +19,20 @@ RULES = ("Dogs on a lead.", "No bonfires on the beach between April and July.", 
 
 @pytest.fixture(scope="module")
 def tiny() -> tuple[Any, Any]:
-    return load(prepare_model("tiny"), "float32")
+    return load_model(prepare_model("tiny"), "float32")
 
 
 def prompts_of(tokenizer: Any, count: int = 4) -> list[tuple[int, ...]]:
     conversations = [(*EXAMPLES, {"role": "user", "content": f"Rule: {rule}"}) for rule in RULES[:count]]
-    return [render(tokenizer, conversation).ids for conversation in conversations]  # type: ignore[arg-type]
+    return [render_conversation(tokenizer, conversation).ids for conversation in conversations]  # type: ignore[arg-type]
 
 
 def test_shared_length_by_hand() -> None:
     """The last token of the shortest prompt stays its own, whose logits are asked for."""
-    assert shared_length([[1, 2, 3, 4], [1, 2, 5]]) == 2
-    assert shared_length([[1, 2, 3], [1, 2, 3, 4]]) == 2
-    assert shared_length([[1, 2, 3]]) == 2
-    assert shared_length([[1], [2, 1]]) == 0
+    assert shared_prefix_length([[1, 2, 3, 4], [1, 2, 5]]) == 2
+    assert shared_prefix_length([[1, 2, 3], [1, 2, 3, 4]]) == 2
+    assert shared_prefix_length([[1, 2, 3]]) == 2
+    assert shared_prefix_length([[1], [2, 1]]) == 0
 
 
 @pytest.mark.parametrize("samples", [1, 3])
@@ -44,21 +44,21 @@ def test_logits_are_those_of_whole_rows(tiny: tuple[Any, Any], samples: int, shi
     """
     model, tokenizer = tiny
     prompts = [(*((i,) * shift), *prompt) for i, prompt in enumerate(prompts_of(tokenizer), start=70)]
-    assert (shared_length(prompts) > 40) == (shift == 0)
+    assert (shared_prefix_length(prompts) > 40) == (shift == 0)
     source = torch.Generator().manual_seed(samples)
     slots = set()
     with torch.inference_mode():
-        branching = Branching(model, prompts, samples, 0)
-        repeating = Repeating(model, prompts, samples, 0)
+        branching = SharedPrefixBatch(model, prompts, samples, 0)
+        repeating = PerRowBatch(model, prompts, samples, 0)
         for _ in range(12):
             torch.testing.assert_close(branching.logits, repeating.logits, atol=1e-4, rtol=1e-4)
             rows = len(repeating.logits)
             kept = torch.randperm(rows, generator=source)[: max(1, rows - 2)].sort().values
             token = torch.randint(3, 200, (len(kept),), generator=source)
             for state in (branching, repeating):
-                state.keep(kept)
-                state.take(token)
-            slots.add(len(branching.cache.added[0][0]))
+                state.select_rows(kept)
+                state.append(token)
+            slots.add(len(branching.cache.rows[0][0]))
     assert len(slots) > 1
     assert branching.cache.get_seq_length() == repeating.cache.get_seq_length()
 
@@ -73,8 +73,8 @@ def test_completions_do_not_depend_on_the_cache(tiny: tuple[Any, Any]) -> None:
         for rule, s in zip(RULES, sampling, strict=True)
     ]
     branching, repeating = (Generator(model, tokenizer, "tiny@1") for _ in range(2))
-    assert branching.branches
-    vars(repeating)["branches"] = False
+    assert branching.shares_prefix
+    vars(repeating)["shares_prefix"] = False
     assert branching.complete(requests) == repeating.complete(requests)
 
 
@@ -86,8 +86,8 @@ def test_the_vocabulary_is_not_copied_for_each_row(tiny: tuple[Any, Any], kind: 
     hook = model.lm_head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:
         with torch.inference_mode():
-            state = Branching(model, prompts, 2, 0) if kind == "branching" else Repeating(model, prompts, 2, 0)
-            state.take(torch.full((8,), 5))
+            state = (SharedPrefixBatch if kind == "branching" else PerRowBatch)(model, prompts, 2, 0)
+            state.append(torch.full((8,), 5))
     finally:
         hook.remove()
     assert [(tuple(states.shape[:2]), states.is_contiguous()) for states in seen] == [((4, 1), True), ((8, 1), True)]
@@ -104,7 +104,7 @@ def test_requests_join_those_that_begin_alike(tiny: tuple[Any, Any]) -> None:
         for start in (EXAMPLES, other)
     ]
     sharing, whole = (Generator(model, tokenizer, "tiny@1", batch_tokens=600) for _ in range(2))
-    vars(whole)["branches"] = False
+    vars(whole)["shares_prefix"] = False
     groups = sharing.batches(requests)
     assert sorted(sorted(group) for group in groups) == [[0, 2, 4, 6], [1, 3, 5, 7]]
     assert len(whole.batches(requests)) > 2
@@ -112,9 +112,9 @@ def test_requests_join_those_that_begin_alike(tiny: tuple[Any, Any]) -> None:
 
 def test_another_attention_keeps_whole_rows(tiny: tuple[Any, Any]) -> None:
     model, _ = tiny
-    assert can_branch(model)
+    assert can_share_prefix(model)
     model.set_attn_implementation("sdpa")
     try:
-        assert not can_branch(model)
+        assert not can_share_prefix(model)
     finally:
         model.set_attn_implementation("valign_grouped")

@@ -13,7 +13,7 @@ from valign.config import run_identity
 from valign.config.arguments import synthesis_settings
 from valign.core.files import write_jsonl
 from valign.core.records import Original, Question
-from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.context import Context
 from valign.retrieval.embedder import Embedder
 from valign.synthesis.build import synthesize
 from valign.teachers.cache import CachedTeacher
@@ -82,7 +82,7 @@ def record(folder: Path, seed: int = 0) -> Path:
         composed = compose("config", [s for s in SETTINGS if not s.startswith(("document.path", "run_name"))] + [path])
     synthesize(
         folder,
-        Pipeline(composed).document,
+        Context.of(composed).document,
         None,
         teacher=CachedTeacher(Recorder(Parrot(), folder / "recording.jsonl"), folder / "completions.sqlite"),
         base=CachedTeacher(LocalTeacher("tiny", "float32"), folder / "completions.sqlite"),

@@ -12,9 +12,11 @@ import torch
 
 from valign.core.records import Preference
 from valign.models.adapters import add_adapter
-from valign.models.load import load
-from valign.training.data import Example, PlannedBatches, make_plan
-from valign.training.losses import supervised_logps
+from valign.models.load import load_model
+from valign.training.batches import PlannedBatches
+from valign.training.examples import EncodedExample
+from valign.training.plan import make_plan
+from valign.training.supervised_logps import supervised_logps
 
 SEED = 3
 
@@ -29,7 +31,7 @@ def preferences(number: int) -> list[Preference]:
 
 def adapted(model: Path, moved: float = 0.0) -> Any:
     """Return the model with the adapter that a training starts from; ``moved`` draws B instead of leaving it 0."""
-    policy: Any = add_adapter(load(model, "float32")[0], **tiny.ADAPTER, seed=SEED)
+    policy: Any = add_adapter(load_model(model, "float32")[0], **tiny.ADAPTER, seed=SEED)
     if moved:
         source = torch.Generator().manual_seed(1)
         for name, parameter in policy.named_parameters():
@@ -48,7 +50,7 @@ def gradients(policy: Any) -> dict[str, torch.Tensor]:
     return {name: p.grad for name, p in adapter_weights(policy).items() if p.grad is not None}
 
 
-def batches(examples: Sequence[Example], settings: dict[str, Any]) -> PlannedBatches:
+def batches(examples: Sequence[EncodedExample], settings: dict[str, Any]) -> PlannedBatches:
     """Return the batches that a training with these settings makes."""
     plan = make_plan(
         [e.length for e in examples], settings["batch_size"], settings["accumulate"], 1, settings["epochs"], SEED
@@ -87,7 +89,13 @@ def arguments(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def trainer(
-    kind: str, model: Path, examples: Sequence[Example], policy: Any, folder: Path, settings: dict[str, Any], **own: Any
+    kind: str,
+    model: Path,
+    examples: Sequence[EncodedExample],
+    policy: Any,
+    folder: Path,
+    settings: dict[str, Any],
+    **own: Any,
 ) -> Any:
     """Return TRL's SFTTrainer or DPOTrainer over examples in this order, on a model of its own with equal weights.
 
@@ -98,7 +106,7 @@ def trainer(
     from peft import LoraConfig
 
     disable_progress_bars()
-    base, tokenizer = load(model, "float32")
+    base, tokenizer = load_model(model, "float32")
     base.set_attn_implementation("sdpa")
     shared = arguments(folder, settings)
     rows = [_sft_row(e) if kind == "sft" else _dpo_row(tokenizer, e) for e in examples]
@@ -124,13 +132,13 @@ def trainer(
     return made
 
 
-def _sft_row(example: Example) -> dict[str, Any]:
+def _sft_row(example: EncodedExample) -> dict[str, Any]:
     turn = example.conversations[0]
     labels = [token if kept else -100 for token, kept in zip(turn.ids, turn.mask, strict=True)]
     return {"input_ids": list(turn.ids), "labels": labels}
 
 
-def _dpo_row(tokenizer: Any, example: Example) -> dict[str, str]:
+def _dpo_row(tokenizer: Any, example: EncodedExample) -> dict[str, str]:
     """Return a pair as plain strings, which TRL tokenises to valign's ids: the end token is TRL's to add."""
     chosen, rejected = example.conversations
     cut = chosen.prompt_length

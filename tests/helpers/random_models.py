@@ -23,7 +23,7 @@ SHAPE: dict[str, Any] = {
 def random_model(kind: str, **changed: Any) -> Any:
     """Return a frozen random model; biases, where it has them, are not zero."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **SHAPE | {"attn_implementation": attention.register()} | changed)
+    config = AutoConfig.for_model(kind, **SHAPE | {"attn_implementation": attention.register_attention()} | changed)
     model: Any = AutoModelForCausalLM.from_config(config)
     for name, parameter in model.named_parameters():
         if name.endswith("bias") or "norm" in name:

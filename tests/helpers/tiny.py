@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from valign.core.records import Instruction, Preference, Provenance
+from valign.core.settings import make_settings
 from valign.models.adapters import add_adapter
 from valign.training.callbacks import read_curves
-from valign.training.fit import fit_dpo, fit_sft
+from valign.training.fit import fit
+from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings
+from valign.training.stage import Stage
 
 NOWHERE = Provenance("", 0, 0, "", "", "")
 ADAPTER: dict[str, Any] = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
@@ -68,20 +72,60 @@ def curve(folder: Path, name: str = "loss") -> list[float]:
     return [value for _, found, value in read_curves(folder / "curves.csv") if found == name]
 
 
+def adapter_settings(**changed: Any) -> AdapterSettings:
+    """Return ``ADAPTER`` with changes."""
+    return make_settings(AdapterSettings, ADAPTER | changed)
+
+
+def sft_settings(**changed: Any) -> SFTSettings:
+    """Return ``SFT`` with changes."""
+    return make_settings(SFTSettings, SFT | changed)
+
+
+def dpo_settings(**changed: Any) -> DPOSettings:
+    """Return ``DPO`` with changes."""
+    return make_settings(DPOSettings, DPO | changed)
+
+
+def trainer_settings(**changed: Any) -> TrainerSettings:
+    """Return ``TRAINER`` with changes."""
+    return make_settings(TrainerSettings, TRAINER | changed)
+
+
+def train_sft(folder: Path, model: Path | str, rows: Sequence[Instruction], **given: Any) -> dict[str, Any]:
+    """Train SFT as the settings above say, in float32; given are their changes as mappings, or fields of ``Stage``."""
+    settings = sft_settings(**given.pop("settings", {}))
+    return fit(_stage(folder, model, settings, **given), rows)
+
+
+def train_dpo(folder: Path, model: Path | str, rows: Sequence[Preference], **given: Any) -> dict[str, Any]:
+    """Train DPO as the settings above say, in float32; given are their changes as mappings, or fields of ``Stage``."""
+    settings = dpo_settings(**given.pop("settings", {}))
+    return fit(_stage(folder, model, settings, **given), rows)
+
+
+def _stage(folder: Path, model: Path | str, settings: SFTSettings | DPOSettings, **given: Any) -> Stage:
+    adapter, trainer = given.pop("adapter", {}), given.pop("trainer", {})
+    return Stage(
+        folder=folder,
+        model=model,
+        adapter=adapter_settings(**adapter),
+        settings=settings,
+        trainer=trainer_settings(**trainer),
+        **{"precision": "float32"} | given,
+    )
+
+
 def curves_without_and_with(option: str, path: Path, folder: Path) -> list[tuple[list[float], list[float]]]:
     """Train SFT, then DPO, for an epoch without and with an option of the trainer; return both curves of each."""
-    stages: Any = (
-        (fit_sft, instructions(12), SFT | {"epochs": 1}),
-        (fit_dpo, preferences(12), DPO | {"epochs": 1}),
-    )
+    stages: Any = ((train_sft, instructions(12)), (train_dpo, preferences(12)))
     found = []
-    for fit, rows, settings in stages:
+    for train, rows in stages:
         curves = []
         for value in (False, True):
-            own = folder / f"{fit.__name__}-{value}"
+            own = folder / f"{train.__name__}-{value}"
             own.mkdir(parents=True)
-            trainer = TRAINER | {option: value}
-            fit(own, path, rows, adapter=ADAPTER, settings=settings, trainer=trainer, seed=0, precision="float32")
+            train(own, path, rows, settings={"epochs": 1}, trainer={option: value})
             curves.append(curve(own))
         found.append((curves[0], curves[1]))
     return found

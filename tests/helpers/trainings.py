@@ -9,9 +9,9 @@ import tiny
 import torch
 
 from valign.models.chat_template import Rendered
-from valign.models.load import load
-from valign.training.data import Example
-from valign.training.losses import supervised_logps
+from valign.models.load import load_model
+from valign.training.examples import EncodedExample
+from valign.training.supervised_logps import supervised_logps
 
 OPENING = (9, 8, 7, 6, 5, 4, 3, 11, 12, 13, 14, 15)
 
@@ -21,16 +21,17 @@ def turn(question: tuple[int, ...], answer: tuple[int, ...]) -> Rendered:
     return Rendered(ids, (0,) * (len(ids) - len(answer) - 1) + (1,) * (len(answer) + 1))
 
 
-SFT = [Example(str(i), (turn(tuple(range(20, 21 + i)), tuple(range(30, 40 - 2 * i))),)) for i in range(4)]
+SFT = [EncodedExample(str(i), (turn(tuple(range(20, 21 + i)), tuple(range(30, 40 - 2 * i))),)) for i in range(4)]
 
 
 DPO = [
-    Example(str(i), (turn((20 + i,), (30, 31, 32 + i)), turn((20 + i,), (30, *range(40, 40 + i))))) for i in range(4)
+    EncodedExample(str(i), (turn((20 + i,), (30, 31, 32 + i)), turn((20 + i,), (30, *range(40, 40 + i)))))
+    for i in range(4)
 ]
 
 
 def adapted(path: Path) -> Any:
-    return tiny.with_adapter(load(path, "float32")[0])
+    return tiny.with_adapter(load_model(path, "float32")[0])
 
 
 def both(model: Any, inputs: Any, bfloat16: bool = False) -> list[dict[str, torch.Tensor]]:

@@ -8,7 +8,7 @@ import pytest
 
 from valign.core.errors import ValignError
 from valign.core.records import Message
-from valign.models.chat_template import render
+from valign.models.chat_template import render_conversation
 from valign.models.random_model import byte_tokenizer
 
 REJECTS_SYSTEM = (
@@ -45,7 +45,7 @@ def tokenizer_with(template: str | None = None) -> Any:
 
 def parts(tokenizer: Any, messages: list[Message]) -> tuple[str, str]:
     """Return the text that is not supervised and the text that is."""
-    rendered = render(tokenizer, messages)
+    rendered = render_conversation(tokenizer, messages)
     assert len(rendered.ids) == len(rendered.mask) and sorted(rendered.mask) == list(rendered.mask)
     cut = rendered.prompt_length
     return tokenizer.decode(rendered.ids[:cut]), tokenizer.decode(rendered.ids[cut:])
@@ -66,8 +66,8 @@ def test_only_the_last_answer_is_supervised() -> None:
 
 def test_prompt_for_generation_is_the_prompt_of_training() -> None:
     tokenizer = tokenizer_with()
-    trained = render(tokenizer, turns("Hi?", "Yo.", system="Rules."))
-    opened = render(tokenizer, turns("Hi?", system="Rules."))
+    trained = render_conversation(tokenizer, turns("Hi?", "Yo.", system="Rules."))
+    opened = render_conversation(tokenizer, turns("Hi?", system="Rules."))
     assert opened.ids == trained.ids[: trained.prompt_length]
     assert sum(opened.mask) == 0
 
@@ -76,7 +76,7 @@ def test_default_system_message_is_the_same_in_training_and_generation() -> None
     tokenizer = tokenizer_with(DEFAULT_SYSTEM)
     prompt, _ = parts(tokenizer, turns("Hi?", "Yo."))
     assert prompt.startswith("<|im_start|>system\nBe nice.<|im_end|>\n<|im_start|>user")
-    assert tokenizer.decode(render(tokenizer, turns("Hi?")).ids) == prompt
+    assert tokenizer.decode(render_conversation(tokenizer, turns("Hi?")).ids) == prompt
 
 
 @pytest.mark.parametrize("template", [REJECTS_SYSTEM, FOLDS_INTO_LAST_USER])
@@ -95,4 +95,4 @@ def test_template_without_an_end_token_gets_one() -> None:
 def test_template_that_changes_the_prompt_is_refused() -> None:
     template = "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ValignError, match="renders a prompt differently"):
-        render(tokenizer_with(template), turns("Hi?", "Yo."))
+        render_conversation(tokenizer_with(template), turns("Hi?", "Yo."))

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 
 from valign.models import logprobs as chunked
 from valign.models.adapters import add_adapter
-from valign.models.load import load, prepare_model
-from valign.training.data import collate, encode_instructions
-from valign.training.losses import supervised_logps
+from valign.models.load import load_model, prepare_model
+from valign.training.batches import collate
+from valign.training.examples import encode_instructions
+from valign.training.supervised_logps import supervised_logps
 
 TOKENS, HIDDEN, VOCABULARY = 23, 16, 50
 
@@ -154,7 +155,7 @@ def test_a_model_in_chunks_has_the_same_gradients(
 ) -> None:
     """With a frozen output layer, with every weight trained (the embedding is tied to it), and an adapter on it."""
     path = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
-    base, tokenizer = load(path, "float32")
+    base, tokenizer = load_model(path, "float32")
     assert base.config.tie_word_embeddings
     adapter = tiny.ADAPTER | {"kind": "lora" if kind == "head" else kind}
     adapter |= {"target_modules": ".*(q_proj|lm_head)"} if kind == "head" else {}

@@ -13,11 +13,12 @@ from trainings import DPO, SFT, adapted, both, distances, require_equal, turn
 
 from valign.core.errors import ValignError
 from valign.models import packing
-from valign.models.load import load, prepare_model
+from valign.models.load import load_model, prepare_model
 from valign.training import kernels
-from valign.training.activation_checkpointing import recompute_activations
-from valign.training.data import Example, collate
-from valign.training.losses import supervised_logps
+from valign.training.activation_checkpointing import checkpoint_activations
+from valign.training.batches import collate
+from valign.training.examples import EncodedExample
+from valign.training.supervised_logps import supervised_logps
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def model(path: Path) -> Any:
 @pytest.mark.parametrize("implementation", ["valign_grouped", "sdpa", "eager"])
 @pytest.mark.parametrize("share", [True, False], ids=["shared", "apart"])
 @pytest.mark.parametrize("examples", [SFT, DPO, SFT[:1]], ids=["sft", "dpo", "one"])
-def test_packed_equals_padded(model: Any, examples: list[Example], share: bool, implementation: str) -> None:
+def test_packed_equals_padded(model: Any, examples: list[EncodedExample], share: bool, implementation: str) -> None:
     """To 1e-5 in float32, with the rows' opening once and pairs in one row or two.
 
     In bfloat16, whose rounding depends on the processor, what is packed is as near to float32 as what is padded.
@@ -52,7 +53,7 @@ def test_packed_equals_padded(model: Any, examples: list[Example], share: bool, 
 def test_layers_computed_again_give_the_same(path: Path) -> None:
     model = adapted(path)
     inputs = collate(SFT, 0)
-    recompute_activations(model)
+    checkpoint_activations(model)
     require_equal(both(model, inputs))
 
 
@@ -76,7 +77,7 @@ def test_positions_alone_keep_conversations_apart(
 
 def test_what_the_layers_get(path: Path) -> None:
     """Rows of 24, 23, 22 and 21 tokens: 90, of which the 12 in common stand once, 54 in all; with dropout, 90."""
-    model: Any = load(path, "float32")[0]
+    model: Any = load_model(path, "float32")[0]
     ids, segments, _ = collate(SFT, 0)
     positions, before = torch.arange(ids.shape[1]).expand_as(ids), torch.tensor([12, 13])
     assert packing.pack(model, ids, segments, positions, before)[0]["input_ids"].shape == (1, 54)
@@ -87,12 +88,12 @@ def test_what_the_layers_get(path: Path) -> None:
 def test_what_is_common_to_all_rows() -> None:
     """A position that predicts an answer is never in common; equal questions are so up to their last token."""
 
-    def common(examples: list[Example]) -> int:
+    def common(examples: list[EncodedExample]) -> int:
         ids, segments, mask = collate(examples, 0)
-        return packing.common_length(ids, segments, mask.bool().nonzero(as_tuple=True)[1] - 1)
+        return packing.common_prefix_length(ids, segments, mask.bool().nonzero(as_tuple=True)[1] - 1)
 
     assert common(SFT) == common(DPO) == 12
-    assert common([Example(str(i), (turn((20,), (30, 31)),)) for i in range(4)]) == 12
+    assert common([EncodedExample(str(i), (turn((20,), (30, 31)),)) for i in range(4)]) == 12
 
 
 def test_a_cpu_packs_by_itself(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,7 @@ def test_a_cpu_packs_by_itself(model: Any, monkeypatch: pytest.MonkeyPatch) -> N
         calls.append(1)
         return inner(*given)
 
-    monkeypatch.setattr("valign.training.losses.pack", counted)
+    monkeypatch.setattr("valign.training.supervised_logps.pack", counted)
     for implementation, packed in (("sdpa", 0), ("valign_grouped", 1)):
         base.set_attn_implementation(implementation)
         supervised_logps(model, *collate(SFT, 0))
@@ -121,7 +122,7 @@ def test_trainings_are_the_same(path: Path, tmp_path: Path) -> None:
 
 
 def test_models_that_would_mix_conversations_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model: Any = load(path, "float32")[0]
+    model: Any = load_model(path, "float32")[0]
     packing.require_padding_free(model)
     model.config.sliding_window = 64
     with pytest.raises(ValignError, match=r"padding_free=true: LlamaForCausalLM does not keep conversations"):
@@ -135,9 +136,9 @@ def test_models_that_would_mix_conversations_are_refused(path: Path, monkeypatch
 
 def test_flash_attention_needs_a_gpu_and_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValignError, match=r"attention=flash_attention_2 needs a GPU"):
-        kernels.require_packages({"attention": "flash_attention_2"}, "cpu")
+        kernels.require_packages(tiny.trainer_settings(attention="flash_attention_2"), "cpu")
     with pytest.raises(ValignError, match=r"needs the package flash-attn: pip install flash-attn"):
-        kernels.require_packages({"attention": "flash_attention_2"}, "cuda")
-    kernels.require_packages({"attention": "sdpa"}, "cpu")
+        kernels.require_packages(tiny.trainer_settings(attention="flash_attention_2"), "cuda")
+    kernels.require_packages(tiny.trainer_settings(attention="sdpa"), "cpu")
     monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
-    kernels.require_packages({"attention": "flash_attention_2"}, "cuda")
+    kernels.require_packages(tiny.trainer_settings(attention="flash_attention_2"), "cuda")

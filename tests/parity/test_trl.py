@@ -17,11 +17,11 @@ import pytest
 import tiny
 import torch
 
-from valign.models.load import load, prepare_model
-from valign.training.data import Example, encode_instructions, encode_preferences
-from valign.training.fit import fit_dpo, fit_sft
-from valign.training.losses import pair_lengths, pair_logps, sft_loss
+from valign.models.load import load_model, prepare_model
+from valign.training.examples import EncodedExample, encode_instructions, encode_preferences
+from valign.training.losses import sft_loss
 from valign.training.preference import PreferenceLoss
+from valign.training.supervised_logps import pair_lengths, pair_logps
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,10 +32,10 @@ pytestmark = [
 
 STEPS = 20
 LOSSES: list[dict[str, Any]] = [
-    {"name": "sigmoid"},
-    {"name": "robust", "label_smoothing": 0.1},
-    {"name": "ipo"},
-    {"name": "hinge"},
+    {"loss": "sigmoid"},
+    {"loss": "robust", "label_smoothing": 0.1},
+    {"loss": "ipo"},
+    {"loss": "hinge"},
 ]
 
 
@@ -51,12 +51,12 @@ def settings_of(base: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return base | {"epochs": 1, "warmup_ratio": 0.0} | changes
 
 
-def sft_examples(model: Path, number: int) -> list[Example]:
-    return encode_instructions(load(model, "float32")[1], tiny.instructions(number), None, 200)[0]
+def sft_examples(model: Path, number: int) -> list[EncodedExample]:
+    return encode_instructions(load_model(model, "float32")[1], tiny.instructions(number), None, 200)[0]
 
 
-def dpo_examples(model: Path, number: int) -> list[Example]:
-    return encode_preferences(load(model, "float32")[1], peers.preferences(number), None, 200)[0]
+def dpo_examples(model: Path, number: int) -> list[EncodedExample]:
+    return encode_preferences(load_model(model, "float32")[1], peers.preferences(number), None, 200)[0]
 
 
 def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float = 1e-5) -> None:
@@ -68,7 +68,7 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], t
         torch.testing.assert_close(value, other[name], rtol=tolerance, atol=tolerance * largest)
 
 
-def in_order(examples: list[Example], batches: Any) -> list[Example]:
+def in_order(examples: list[EncodedExample], batches: Any) -> list[EncodedExample]:
     return [examples[i] for step in batches.plan for part in step for i in part]
 
 
@@ -94,7 +94,7 @@ def sums_of(policy: Any, ids: torch.Tensor, attention: torch.Tensor, mask: torch
     return (logps.gather(2, ids[:, 1:, None]).squeeze(2) * mask[:, 1:]).sum(1)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["loss"])
 @pytest.mark.parametrize("precompute", [False, True])
 def test_preference_losses_rewards_and_gradients(
     model: Path, tmp_path: Path, loss: dict[str, Any], precompute: bool
@@ -103,7 +103,7 @@ def test_preference_losses_rewards_and_gradients(
     examples, settings = dpo_examples(model, 6), settings_of(tiny.DPO, batch_size=6)
     planned = peers.batches(examples, settings)
     policy = peers.adapted(model, moved=0.1)
-    own = {"loss_type": loss["name"], "beta": 0.3, "label_smoothing": loss.get("label_smoothing", 0.0)}
+    own = {"loss_type": loss["loss"], "beta": 0.3, "label_smoothing": loss.get("label_smoothing", 0.0)}
     made = peers.trainer(
         "dpo", model, in_order(examples, planned), policy, tmp_path, settings, **own,
         precompute_ref_log_probs=precompute,
@@ -113,7 +113,7 @@ def test_preference_losses_rewards_and_gradients(
     with torch.no_grad(), policy.disable_adapter():
         reference = pair_logps(peers.token_logps(policy, batch), batch.segments, batch.mask, 6)
     lengths = pair_lengths(batch.segments, batch.mask, 6)
-    losses, up, down = PreferenceLoss(beta=0.3, **loss)((chosen, rejected), reference, lengths)
+    losses, up, down = PreferenceLoss(tiny.dpo_settings(beta=0.3, **loss))((chosen, rejected), reference, lengths)
     losses.mean().backward()
     plain = sums_of(made.model, theirs["input_ids"], theirs["attention_mask"], theirs["completion_mask"]).detach()
     torch.testing.assert_close(torch.cat([chosen, rejected]).detach(), plain, rtol=1e-5, atol=1e-5)
@@ -133,7 +133,8 @@ def test_label_smoothing_is_pytorchs_cross_entropy_with_mixed_labels() -> None:
     """TRL 1.16 smooths no sigmoid loss: cDPO against binary cross-entropy of the margin with the labels 1 - e."""
     source = torch.Generator().manual_seed(0)
     pc, pr, rc, rr = (torch.randn(64, generator=source, requires_grad=True) for _ in range(4))
-    losses, up, down = PreferenceLoss("sigmoid", 0.7, 0.2)((pc, pr), (rc, rr), (torch.ones(64), torch.ones(64)))
+    loss = PreferenceLoss(tiny.dpo_settings(beta=0.7, label_smoothing=0.2))
+    losses, up, down = loss((pc, pr), (rc, rr), (torch.ones(64), torch.ones(64)))
     margin = 0.7 * ((pc - rc) - (pr - rr))
     labels = torch.full((64,), 0.8)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(margin, labels, reduction="none")
@@ -160,7 +161,8 @@ def test_simpo_is_that_of_trls_cpo_trainer(model: Path) -> None:
             means = (chosen / counts[0], rejected / counts[1])
             losses, up, down = cpo.CPOTrainer.cpo_loss(SimpleNamespace(accelerator=device, **given), *means)
         else:
-            losses, up, down = PreferenceLoss("simpo", 2.0, simpo_gamma=0.5)((chosen, rejected), None, counts)
+            loss = PreferenceLoss(tiny.dpo_settings(loss="simpo", beta=2.0, simpo_gamma=0.5))
+            losses, up, down = loss((chosen, rejected), None, counts)
         losses.mean().backward()
         found.append((losses.detach(), up, down, peers.gradients(policy)))
     torch.testing.assert_close(found[0][:3], found[1][:3])
@@ -171,7 +173,7 @@ def test_simpo_is_that_of_trls_cpo_trainer(model: Path) -> None:
 def test_sft_trajectory(model: Path, tmp_path: Path, batch_size: int, accumulate: int) -> None:
     rows = tiny.instructions(4 * STEPS)
     settings = settings_of(tiny.SFT, batch_size=batch_size, accumulate=accumulate, learning_rate=5e-3)
-    own_run(fit_sft, tmp_path / "valign", model, rows, settings)
+    own_run(tiny.train_sft, tmp_path / "valign", model, rows, settings)
     examples = sft_examples(model, len(rows))
     ordered = in_order(examples, peers.batches(examples, settings))
     made = peers.trainer("sft", model, ordered, peers.adapted(model), tmp_path / "trl", settings)
@@ -186,7 +188,7 @@ def test_dpo_trajectory(model: Path, tmp_path: Path, batch_size: int, accumulate
     settings = settings_of(
         tiny.DPO, batch_size=batch_size, accumulate=accumulate, sft_weight=sft_weight, schedule="cosine"
     )
-    own_run(fit_dpo, tmp_path / "valign", model, rows, settings)
+    own_run(tiny.train_dpo, tmp_path / "valign", model, rows, settings)
     examples = dpo_examples(model, len(rows))
     ordered = in_order(examples, peers.batches(examples, settings))
     own: dict[str, Any] = {"beta": settings["beta"], "precompute_ref_log_probs": True}
@@ -199,11 +201,10 @@ def test_dpo_trajectory(model: Path, tmp_path: Path, batch_size: int, accumulate
     assert margins == pytest.approx(theirs, rel=1e-4, abs=1e-5)
 
 
-def own_run(fit: Any, folder: Path, model: Path, rows: Any, settings: dict[str, Any]) -> None:
+def own_run(train: Any, folder: Path, model: Path, rows: Any, settings: dict[str, Any]) -> None:
     """Train with valign."""
     folder.mkdir()
-    own: dict[str, Any] = {"adapter": tiny.ADAPTER, "settings": settings, "trainer": tiny.TRAINER}
-    fit(folder, model, rows, **own, seed=peers.SEED, precision="float32")
+    train(folder, model, rows, settings=settings, seed=peers.SEED)
 
 
 def assert_same_trajectory(folder: Path, made: Any, fall: float) -> None:

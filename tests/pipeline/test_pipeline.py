@@ -12,7 +12,9 @@ from valign.core.errors import ValignError
 from valign.core.records import Question
 from valign.documents.shipped import shipped_document
 from valign.evaluation.questions import check_questions
-from valign.pipeline.artifacts import Pipeline, pinned_by
+from valign.pipeline.artifacts import Artifacts, pinned_by
+from valign.pipeline.context import Context
+from valign.pipeline.data_stage import data_stage
 from valign.train import main
 
 
@@ -32,18 +34,21 @@ def test_question_has_to_name_a_clause_of_the_document() -> None:
 
 
 def test_artifacts_of_a_finished_run_are_not_built_anew(
-    tmp_path: Path, compose_config: Callable[..., DictConfig]
+    tmp_path: Path, compose_config: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     details = {"artifacts": {"data": "0" * 16, "sft": "1" * 16, "answers/sft": "2" * 16}}
     assert pinned_by(details) == {"data": "0" * 16, "sft": "1" * 16}
-    pipeline = Pipeline(compose_config(f"artifacts={tmp_path}"), pinned=pinned_by(details))
+    context = Context.of(compose_config(f"artifacts={tmp_path}"))
+    artifacts = Artifacts(context.store, pinned_by(details))
+    monkeypatch.setattr(artifacts, "build", lambda *_: pytest.fail("built"))
     with pytest.raises(ValignError, match="is not there; start from the folder that the run was started from"):
-        pipeline.stage("data", {}, {}, lambda folder: pytest.fail("built"))
+        data_stage(context, artifacts)
     folder = tmp_path / "data" / ("0" * 16)
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text('{"seconds": 2}')
-    assert pipeline.stage("data", {}, {}, lambda folder: pytest.fail("built")) == folder
-    assert pipeline.timings == {"data": 2.0}
+    assert data_stage(context, artifacts) == folder
+    assert artifacts.timings == {"data": 2.0}
+    assert artifacts.hashes == {"data": "0" * 16}
 
 
 def test_a_gpu_that_is_not_there_is_noticed_before_the_teacher_is_asked(

@@ -17,7 +17,10 @@ from valign.core.files import read_jsonl
 from valign.core.records import Answer
 from valign.evaluation.judging.judgement import Judgement
 from valign.models.load import prepare_model
-from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.answer_stage import answer_stage
+from valign.pipeline.artifacts import Artifacts
+from valign.pipeline.context import Context
+from valign.pipeline.judge_stage import judge_stage
 from valign.pipeline.recipes import Arm
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -90,6 +93,12 @@ def test_a_served_run_gives_the_answers_of_one_in_process(url: str, tmp_path: Pa
     assert "has no name for base, sft" in again.stderr
 
 
+def answered(config: DictConfig, arm: Arm) -> Path:
+    """Return the folder of an untrained arm's answers."""
+    context = Context.of(config)
+    return answer_stage(context, Artifacts(context.store), arm, (), QUESTIONS)
+
+
 @pytest.mark.parametrize("system", ["null", "Answer in plain words."])
 def test_a_real_model_answers_as_in_process(
     url: str, tmp_path: Path, compose_config: Callable[..., DictConfig], system: str
@@ -102,7 +111,7 @@ def test_a_real_model_answers_as_in_process(
     served = [f"evaluation.server.base_urls=[{url}]", f"evaluation.server.models.base='{prepare_model(MODEL)}'"]
     pairs = []
     for arm in (Arm("base", (), False), Arm("rag_oracle", (), True, "oracle")):
-        folders = [Pipeline(compose_config(*common, *more)).evaluate(arm, QUESTIONS) for more in ([], served)]
+        folders = [answered(compose_config(*common, *more), arm) for more in ([], served)]
         own, theirs = (read_jsonl(folder / "answers.jsonl", Answer) for folder in folders)
         pairs += [(a.answer, b.answer) for a, b in zip(own, theirs, strict=True)]
     assert len(pairs) == 4
@@ -119,7 +128,7 @@ def test_a_judge_behind_a_server_judges_as_one_in_process(
     common = ["document=file", f"document.path={tmp_path / 'harbour.md'}", f"artifacts={tmp_path / 'artifacts'}"]
     common += [f"base_model.model={MODEL}", "base_model.precision=float32", "evaluation.max_new_tokens=8"]
     arms = (Arm("base", (), False), Arm("rag_oracle", (), True, "oracle"))
-    folders = [Pipeline(compose_config(*common)).evaluate(arm, QUESTIONS) for arm in arms]
+    folders = [answered(compose_config(*common), arm) for arm in arms]
     named = f"evaluation.judge_model.model={prepare_model(MODEL)}"
     judges = {
         "local": [f"evaluation.judge_model.model={MODEL}", "evaluation.judge_model.precision=float32"],
@@ -127,8 +136,8 @@ def test_a_judge_behind_a_server_judges_as_one_in_process(
     }
     found = {}
     for kind, settings in judges.items():
-        pipeline = Pipeline(compose_config(*common, f"evaluation=judge_{kind}", *settings))
-        folder = pipeline.judgements([arm.name for arm in arms], folders)
+        context = Context.of(compose_config(*common, f"evaluation=judge_{kind}", *settings))
+        folder = judge_stage(context, Artifacts(context.store), [arm.name for arm in arms], folders)
         assert folder is not None
         found[kind] = read_jsonl(folder / "judgements.jsonl", Judgement)
     assert found["api"] == found["local"]

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from valign.core.records import Instruction, Preference, Provenance
-from valign.models.chat_template import render
+from valign.models.chat_template import render_conversation
 from valign.models.identity import model_id
-from valign.models.load import load, policy, prepare_model
+from valign.models.load import load_model, load_policy, prepare_model
 from valign.training.callbacks import read_curves
-from valign.training.fit import fit_dpo, fit_sft
-from valign.training.losses import supervised_logps
+from valign.training.fit import fit
+from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings
+from valign.training.stage import Stage
+from valign.training.supervised_logps import supervised_logps
 
 pytestmark = pytest.mark.real
 
@@ -26,7 +28,7 @@ RULES = (
     ("Who opens the north gate?", "Only the gardener may open the north gate.", "Anyone may open it."),
     ("May I feed the geese?", "No, the geese are fed by the keeper alone.", "Yes, feed them as you like."),
 )
-ADAPTER = {"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear"}
+ADAPTER = AdapterSettings(kind="lora", rank=8, alpha=16, dropout=0.0, target_modules="all-linear")
 SETTINGS: dict[str, Any] = {
     "epochs": 6,
     "learning_rate": 1e-3,
@@ -38,7 +40,7 @@ SETTINGS: dict[str, Any] = {
     "max_length": 128,
     "schedule": "linear",
 }
-TRAINER = {"accelerator": "cpu", "devices": 1, "checkpoint_every": 50, "threads": 2}
+TRAINER = TrainerSettings(accelerator="cpu", devices=1, checkpoint_every=50, threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +52,17 @@ def base() -> Path:
 
 def test_embedded_model_is_loaded_from_safetensors(base: Path) -> None:
     """The id names the weights; the template's own system message stands before a question that has none."""
-    model, tokenizer = load(base, "float32")
+    model, tokenizer = load_model(base, "float32")
     decode: Any = tokenizer.decode
     assert model_id("embedded:smollm2-135m", base) == f"smollm2-135m@{(base / 'weights.sha256').read_text().strip()}"
     assert model.num_parameters() == 134_515_008
-    rendered = render(tokenizer, [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yo."}])
+    rendered = render_conversation(
+        tokenizer, [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yo."}]
+    )
     cut = rendered.prompt_length
     assert decode(rendered.ids[:cut]).startswith("<|im_start|>system\nYou are a helpful AI assistant")
     assert decode(rendered.ids[cut:]) == "Yo.<|im_end|>"
-    again = load(prepare_model("embedded:smollm2-135m"), "bfloat16")[0]
+    again = load_model(prepare_model("embedded:smollm2-135m"), "bfloat16")[0]
     assert {p.dtype for p in again.parameters()} == {torch.bfloat16}
 
 
@@ -70,19 +74,19 @@ def test_sft_then_dpo_learn_and_merge(base: Path, tmp_path: Path) -> None:
     sft, dpo = tmp_path / "sft", tmp_path / "dpo"
     sft.mkdir()
     dpo.mkdir()
-    fit_sft(sft, base, rows, adapter=ADAPTER, settings=SETTINGS, trainer=TRAINER, seed=0)
+    shared: dict[str, Any] = {"model": base, "adapter": ADAPTER, "trainer": TRAINER}
+    fit(Stage(folder=sft, settings=SFTSettings(**SETTINGS), **shared), rows)
     losses = [value for _, name, value in read_curves(sft / "curves.csv") if name == "loss"]
     assert losses[-1] < 0.5 * losses[0]
-    settings = SETTINGS | {"learning_rate": 5e-4, "epochs": 3, "beta": 0.1, "label_smoothing": 0.0, "sft_weight": 0.0}
-    arguments: dict[str, Any] = {"adapter": ADAPTER, "settings": settings, "trainer": TRAINER, "seed": 0}
-    fit_dpo(dpo, base, pairs, **arguments, initial=[sft / "adapter"])
+    settings = DPOSettings(**SETTINGS | {"learning_rate": 5e-4, "epochs": 3, "beta": 0.1})
+    fit(Stage(folder=dpo, settings=settings, initial=[sft / "adapter"], **shared), pairs)
     curves = read_curves(dpo / "curves.csv")
     assert next(value for _, name, value in curves if name == "loss") == pytest.approx(math.log(2), abs=1e-6)
     assert [value for _, name, value in curves if name == "margin"][-1] > 0.05
     scores = []
     for adapters in ([], [sft / "adapter"], [sft / "adapter", dpo / "adapter"]):
-        model, tokenizer = policy(base, adapters, "auto")
-        rendered = render(
+        model, tokenizer = load_policy(base, adapters, "auto")
+        rendered = render_conversation(
             tokenizer,
             [{"role": "user", "content": RULES[0][0]}, {"role": "assistant", "content": RULES[0][1]}],
         )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 from run_folders import judged_run
 
 from valign.core.errors import ValignError
 from valign.core.files import write_jsonl
 from valign.evaluation.judging.labels import LABELS, Label
+from valign.pipeline.context import Context
 from valign.pipeline.run import state_of
 from valign.reporting.study import compare_runs
 from valign.runs.layout import RUN, run_folder, run_folders
@@ -58,27 +58,19 @@ def test_labels_are_found_in_each_folder_that_can_be_labelled(
     assert compare_runs([Path("sft")]).labels == [label]
 
 
-def test_a_run_is_another_when_a_file_that_it_names_changes(tmp_path: Path) -> None:
+def test_a_run_is_another_when_a_file_that_it_names_changes(
+    tmp_path: Path, compose_config: Callable[..., DictConfig]
+) -> None:
     """Templates and a recording count by their words, as the general instructions do."""
     (tmp_path / "question.txt").write_text("one")
     for name in ("replay.jsonl", "recording.jsonl"):
         (tmp_path / name).write_text("")
-    pipeline = SimpleNamespace(
-        config=OmegaConf.create(
-            {
-                "sft": {"replay_file": str(tmp_path / "replay.jsonl")},
-                "teacher": {"recording": str(tmp_path / "recording.jsonl")},
-                "synthesis": {"templates": str(tmp_path)},
-            }
-        ),
-        document=SimpleNamespace(sha256="ab", passages=()),
-        given_questions=None,
-        probe_questions=[],
-    )
-    states = {state_of(cast(Any, pipeline), {})}
+    named = {"sft.replay_file": "replay.jsonl", "teacher.recording": "recording.jsonl", "synthesis.templates": ""}
+    config = compose_config(*(f"{key}={tmp_path / name}" for key, name in named.items()))
+    states = {state_of(Context.of(config))}
     for name in ("question.txt", "replay.jsonl", "recording.jsonl"):
         (tmp_path / name).write_text("another")
-        states.add(state_of(cast(Any, pipeline), {}))
+        states.add(state_of(Context.of(config)))
     assert len(states) == 4
 
 

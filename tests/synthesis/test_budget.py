@@ -12,7 +12,8 @@ import pytest
 from omegaconf import DictConfig
 
 from valign.generation.requests import Completion, Request, Sampling
-from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.context import Context
+from valign.pipeline.data_stage import teacher_budget
 from valign.synthesis.budget import Budget, BudgetStep, DryTeacher, budget_table, make_placeholder
 from valign.synthesis.filters import well_formed
 from valign.teachers.cache import request_key
@@ -113,8 +114,8 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
             "synthesis.preferences.scenarios_per_passage=1",
         ],
     )
-    passages = len(Pipeline(config).document.passages)
-    budget = Pipeline(config).budget()
+    passages = len(Context.of(config).document.passages)
+    budget = teacher_budget(Context.of(config))
     calls = {step.label: (step.calls, step.estimated) for step in budget.steps}
     assert calls == {
         "questions": (passages, False),
@@ -126,11 +127,11 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
     seen: list[Request] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DryTeacher, "_note", lambda self, step, job: seen.append(job.request))
-        Pipeline(config).budget()
+        teacher_budget(Context.of(config))
     two = [Completion("Which right is it that everyone has here?", 9, True), Completion("Who may rest then?", 5, True)]
     row = StoredRow(request_key("m", seen[0]), two, teacher="m", usage=Usage(100, 14, 2.0), count=2)
     CompletionStore(tmp_path / "completions.sqlite").write_rows([row])
-    again = Pipeline(config).budget()
+    again = teacher_budget(Context.of(config))
     assert again.steps[0].calls == passages - 1
     assert again.steps[0].cached == 2
     assert again.spent == Spent(1, 2, 100, 14, 2.0)
@@ -146,11 +147,11 @@ def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..
         "synthesis.preferences.scenarios_per_passage=1",
     ]
     common += ["synthesis.preferences.rejected.base=0", "synthesis.coverage.min_preferences=0"]
-    written = Pipeline(compose_config(*common, "synthesis.answers=write"))
-    (judged,) = [step for step in written.budget().steps if step.label == "faithfulness"]
+    written = Context.of(compose_config(*common, "synthesis.answers=write"))
+    (judged,) = [step for step in teacher_budget(written).steps if step.label == "faithfulness"]
     assert (judged.calls, judged.estimated) == (3 * len(written.document.passages), True)
-    quoted = Pipeline(compose_config(*common))
-    assert "faithfulness" not in {step.label for step in quoted.budget().steps}
+    quoted = Context.of(compose_config(*common))
+    assert "faithfulness" not in {step.label for step in teacher_budget(quoted).steps}
 
 
 @pytest.mark.slow
@@ -171,14 +172,14 @@ def test_clauses_that_are_short_in_any_case_are_asked_about_again(
     ]
     for least, rounds in ((2, 2), (3, 1)):
         settings = [f"synthesis.coverage.min_preferences={least}", f"synthesis.coverage.top_up_rounds={rounds}"]
-        pipeline = Pipeline(compose_config(*common, *settings))
-        budget = pipeline.budget()
+        context = Context.of(compose_config(*common, *settings))
+        budget = teacher_budget(context)
         steps = {step.label: step for step in budget.steps}
-        passages = len(pipeline.document.passages)
+        passages = len(context.document.passages)
         assert steps["situations"].calls == 2 * passages
         assert steps["held-out questions"].completions == 16 * passages
         assert f"asked about {'once' if rounds == 1 else 'up to 2 times'} more" in budget_table(budget)
-    assert pipeline.config.synthesis.coverage.waive is False
+    assert context.settings.synthesis.coverage.waive is False
     assert not caplog.records
 
 
@@ -189,8 +190,8 @@ def test_the_budget_loads_no_entailment_model(compose_config: Callable[..., Dict
         "synthesis.filters.faithfulness_model=nowhere",
         "synthesis.answers=write",
     ]
-    pipeline = Pipeline(compose_config(*common, *choice))
-    assert pipeline.budget().steps
+    context = Context.of(compose_config(*common, *choice))
+    assert teacher_budget(context).steps
 
 
 @pytest.mark.slow

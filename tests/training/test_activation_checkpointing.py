@@ -11,10 +11,11 @@ import torch
 
 from valign.core.errors import ValignError
 from valign.models.adapters import add_adapter
-from valign.models.load import load, prepare_model
-from valign.training.activation_checkpointing import is_recomputed, recompute_activations
-from valign.training.data import collate, encode_instructions, encode_preferences
-from valign.training.losses import supervised_logps
+from valign.models.load import load_model, prepare_model
+from valign.training.activation_checkpointing import checkpoint_activations, is_checkpointed
+from valign.training.batches import collate
+from valign.training.examples import encode_instructions, encode_preferences
+from valign.training.supervised_logps import supervised_logps
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def adapted(path: Path, dropout: float = 0.0, kind: str = "lora") -> Any:
-    model: Any = add_adapter(load(path, "float32")[0], **tiny.ADAPTER | {"dropout": dropout, "kind": kind}, seed=0)
+    model: Any = add_adapter(
+        load_model(path, "float32")[0], **tiny.ADAPTER | {"dropout": dropout, "kind": kind}, seed=0
+    )
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(1))
@@ -59,7 +62,7 @@ def test_nothing_changes_but_what_is_kept(
     path: Path, stage: str, kind: str, bfloat16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bit for bit, pairs in one row and dropout's draws included."""
-    tokenizer = load(path, "float32")[1]
+    tokenizer = load_model(path, "float32")[1]
     if stage == "sft":
         examples, _ = encode_instructions(tokenizer, tiny.instructions(4), None, 200)
     else:
@@ -67,7 +70,7 @@ def test_nothing_changes_but_what_is_kept(
     inputs = collate(examples, 0)
     model = adapted(path, 0.3 if stage == "sft" else 0.0, kind).train(stage == "sft")
     plain, kept = gradients(model, inputs, bfloat16)
-    recompute_activations(model)
+    checkpoint_activations(model)
     again, kept_again = gradients(model, inputs, bfloat16)
     assert plain.keys() == again.keys() and len(plain) > 2
     assert all(torch.equal(plain[name], again[name]) for name in plain)
@@ -76,12 +79,12 @@ def test_nothing_changes_but_what_is_kept(
 
 def test_sharded_layers_take_the_reentrant_way_with_the_same_gradients(path: Path) -> None:
     """The frozen embedding's output asks for no gradient of its own; adapters get theirs nevertheless."""
-    examples, _ = encode_instructions(load(path, "float32")[1], tiny.instructions(2), None, 200)
+    examples, _ = encode_instructions(load_model(path, "float32")[1], tiny.instructions(2), None, 200)
     model = adapted(path).eval()
     plain, _ = gradients(model, collate(examples, 0), False)
-    recompute_activations(model)
+    checkpoint_activations(model)
     for module in model.modules():
-        if is_recomputed(module):
+        if is_checkpointed(module):
             vars(module)["forward"].sharded = True
     torch.testing.assert_close(gradients(model, collate(examples, 0), False)[0], plain, rtol=1e-4, atol=1e-5)
 
@@ -94,4 +97,4 @@ def test_trainings_are_the_same(path: Path, tmp_path: Path) -> None:
 
 def test_a_model_without_layers_is_refused() -> None:
     with pytest.raises(ValignError, match=r"activation_checkpointing=true: Linear has no list of layers"):
-        recompute_activations(torch.nn.Linear(2, 2))
+        checkpoint_activations(torch.nn.Linear(2, 2))

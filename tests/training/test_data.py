@@ -10,30 +10,23 @@ import tiny
 from valign.core.errors import ValignError
 from valign.models.chat_template import Rendered
 from valign.models.random_model import byte_tokenizer
-from valign.training.data import (
-    Example,
-    Plan,
-    PlannedBatches,
-    collate,
-    deal_again,
-    encode_instructions,
-    encode_preferences,
-    make_plan,
-)
+from valign.training.batches import PlannedBatches, collate
+from valign.training.examples import EncodedExample, encode_instructions, encode_preferences
+from valign.training.plan import Plan, make_plan, redistribute
 
 
-def example(name: str, length: int = 3) -> Example:
-    return Example(name, (Rendered((7,) * length, (0,) * (length - 1) + (1,)),))
+def example(name: str, length: int = 3) -> EncodedExample:
+    return EncodedExample(name, (Rendered((7,) * length, (0,) * (length - 1) + (1,)),))
 
 
 def test_collate_is_its_docstrings_example() -> None:
-    first = Example("a", (Rendered((1, 2, 3), (0, 1, 1)),))
-    second = Example("b", (Rendered((4, 5), (0, 1)),))
+    first = EncodedExample("a", (Rendered((1, 2, 3), (0, 1, 1)),))
+    second = EncodedExample("b", (Rendered((4, 5), (0, 1)),))
     ids, segments, mask = collate([first, second], 9)
     assert ids.tolist() == [[1, 2, 3], [4, 5, 9]]
     assert segments.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert mask.tolist() == [[0, 1, 1], [0, 1, 0]]
-    pair = Example("c", (Rendered((1, 2, 3, 4), (0, 0, 1, 1)), Rendered((1, 2, 5), (0, 0, 1))))
+    pair = EncodedExample("c", (Rendered((1, 2, 3, 4), (0, 0, 1, 1)), Rendered((1, 2, 5), (0, 0, 1))))
     assert [part.tolist() for part in collate([pair], 9)] == [[[1, 2, 3, 4, 5]], [[1, 1, 2, 2, 3]], [[0, 0, 1, 1, 1]]]
     ids, segments, mask = collate([pair], 9, share=False)
     assert ids.tolist() == [[1, 2, 3, 4], [1, 2, 5, 9]]
@@ -44,11 +37,11 @@ def test_collate_is_its_docstrings_example() -> None:
 def test_what_both_answers_begin_with_stands_once() -> None:
     """Answers that differ in their last word alone share the words before it; one may be the other's beginning."""
     chosen, rejected = Rendered((7, 1, 2, 3, 9), (0, 1, 1, 1, 1)), Rendered((7, 1, 2, 9), (0, 1, 1, 1))
-    ids, segments, mask = collate([Example("a", (chosen, rejected))], 0)
+    ids, segments, mask = collate([EncodedExample("a", (chosen, rejected))], 0)
     assert ids.tolist() == [[7, 1, 2, 3, 9, 9]]
     assert segments.tolist() == [[1, 1, 1, 2, 2, 3]]
     assert mask.tolist() == [[0, 1, 1, 1, 1, 1]]
-    ids, segments, _ = collate([Example("b", (chosen, Rendered((7, 1, 2), (0, 1, 1))))], 0)
+    ids, segments, _ = collate([EncodedExample("b", (chosen, Rendered((7, 1, 2), (0, 1, 1))))], 0)
     assert (ids.tolist(), segments.tolist()) == ([[7, 1, 2, 3, 9]], [[1, 1, 1, 2, 2]])
 
 
@@ -103,9 +96,9 @@ def test_a_steps_examples_do_not_depend_on_accumulation_or_devices() -> None:
 def test_other_devices_get_the_same_steps_in_batches_that_are_not_larger() -> None:
     """Two batches of two are two that one device accumulates; on four devices there is one example for each."""
     plan: Plan = [[(7, 3), (5, 1)], [(2, 6), (4,)]]
-    assert deal_again(plan, 2, 1) == deal_again(plan, 2, 2) == plan
-    assert deal_again(plan, 2, 4) == [[(7,), (3,), (5,), (1,)], [(2,), (6,), (4,), ()]]
-    assert deal_again(plan, 4, 1) == [[(7, 3, 5, 1)], [(2, 6, 4)]]
+    assert redistribute(plan, 2, 1) == redistribute(plan, 2, 2) == plan
+    assert redistribute(plan, 2, 4) == [[(7,), (3,), (5,), (1,)], [(2,), (6,), (4,), ()]]
+    assert redistribute(plan, 4, 1) == [[(7, 3, 5, 1)], [(2, 6, 4)]]
 
 
 def test_steps_hold_examples_of_similar_length() -> None:
@@ -122,8 +115,8 @@ def test_devices_share_a_step_and_one_without_examples_counts_nothing() -> None:
     batches = [batch for rank in ranks for batch in rank.loader()]
     assert sorted(name for b in batches if b.weight for name in b.example_ids) == ["e0", "e1", "e2"]
     assert [b.weight for b in batches] == [1.0, 1.0, 1.0, 0.0]
-    assert [b.last for b in batches] == [False, True, False, True]
-    assert {(b.examples_in_step, b.tokens_in_step, b.parts) for b in batches} == {(3, 3, 4)}
+    assert [b.is_last for b in batches] == [False, True, False, True]
+    assert {(b.examples_in_step, b.tokens_in_step, b.batches_in_step) for b in batches} == {(3, 3, 4)}
 
 
 def test_a_loader_that_begins_later_gives_the_rest() -> None:

@@ -12,16 +12,17 @@ from random_models import random_model
 from trainings import DPO, SFT, both, distances, require_equal
 
 from valign.models import attention
-from valign.models.load import load, prepare_model
-from valign.training.activation_checkpointing import recompute_activations
-from valign.training.data import Example, collate
-from valign.training.fused import fuse
-from valign.training.losses import supervised_logps
+from valign.models.load import load_model, prepare_model
+from valign.training.activation_checkpointing import checkpoint_activations
+from valign.training.batches import collate
+from valign.training.examples import EncodedExample
+from valign.training.fused_layers import fuse_layers
+from valign.training.supervised_logps import supervised_logps
 
 ALL = 2 * 4 + 1  # two norms, attention and the feed-forward layer of each of two layers, and the last norm
 
 
-def plain_and_fused(kind: str, examples: list[Example], bfloat16: bool = False, **changed: Any) -> Any:
+def plain_and_fused(kind: str, examples: list[EncodedExample], bfloat16: bool = False, **changed: Any) -> Any:
     """Return log-probabilities and gradients with padding, and packed, of the plain model and of the fused one."""
     model = tiny.with_adapter(random_model(kind), **changed)
     model = model.to(torch.bfloat16) if bfloat16 else model
@@ -29,13 +30,13 @@ def plain_and_fused(kind: str, examples: list[Example], bfloat16: bool = False, 
         parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
     inputs = collate(examples, 0)
     plain = both(model, inputs, bfloat16)
-    assert fuse(model) == ALL
+    assert fuse_layers(model) == ALL
     return plain, both(model, inputs, bfloat16)
 
 
 @pytest.mark.parametrize("examples", [SFT, DPO], ids=["sft", "dpo"])
 @pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2"])
-def test_numbers_and_gradients_stay(kind: str, examples: list[Example]) -> None:
+def test_numbers_and_gradients_stay(kind: str, examples: list[EncodedExample]) -> None:
     """To 1e-5 of the largest gradient in float32, padded and packed; in bfloat16 as near to it as the plain model."""
     plain, fused = plain_and_fused(kind, examples)
     for one, other in zip(plain, fused, strict=True):
@@ -48,7 +49,7 @@ def test_numbers_and_gradients_stay(kind: str, examples: list[Example]) -> None:
 
 
 @pytest.mark.parametrize("examples", [SFT, DPO], ids=["sft", "dpo"])
-def test_long_rows_attend_otherwise(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_rows_attend_otherwise(examples: list[EncodedExample], monkeypatch: pytest.MonkeyPatch) -> None:
     """By PyTorch's own kernel: the same to 1e-4, plain and fused, padded and packed; packed SFT needs no mask."""
     short, _ = plain_and_fused("llama", examples)
     kernel, calls = torch.nn.functional.scaled_dot_product_attention, []
@@ -57,7 +58,7 @@ def test_long_rows_attend_otherwise(examples: list[Example], monkeypatch: pytest
         calls.append(kwargs["is_causal"])
         return kernel(*args, **kwargs)
 
-    monkeypatch.setattr(attention, "LONG", 4)
+    monkeypatch.setattr(attention, "LONG_QUERIES", 4)
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", recorded)
     for found in plain_and_fused("llama", examples):
         for one, other in zip(short, found, strict=True):
@@ -80,24 +81,24 @@ def test_layers_computed_again() -> None:
     model = tiny.with_adapter(random_model("llama"))
     inputs = collate(SFT, 0)
     plain = both(model, inputs)
-    assert fuse(model) == ALL
-    recompute_activations(model)
+    assert fuse_layers(model) == ALL
+    checkpoint_activations(model)
     for one, other in zip(plain, both(model, inputs), strict=True):
         require_equal([one, other], 1e-4)
 
 
 def test_what_is_left_as_it_is() -> None:
     """Dropout on an adapter's input leaves the norms; trained weights, other attention and other models leave more."""
-    assert fuse(tiny.with_adapter(random_model("llama"), dropout=0.1)) == 5
-    assert fuse(tiny.with_adapter(random_model("llama", attention_dropout=0.1))) == ALL - 2
-    assert fuse(tiny.with_adapter(random_model("llama", attn_implementation="sdpa"))) == ALL - 2
-    assert fuse(tiny.with_adapter(random_model("llama", hidden_act="gelu"))) == ALL - 2
-    assert fuse(random_model("llama").requires_grad_(True)) == 0
-    assert fuse(tiny.with_adapter(random_model("gemma2"))) == 0
+    assert fuse_layers(tiny.with_adapter(random_model("llama"), dropout=0.1)) == 5
+    assert fuse_layers(tiny.with_adapter(random_model("llama", attention_dropout=0.1))) == ALL - 2
+    assert fuse_layers(tiny.with_adapter(random_model("llama", attn_implementation="sdpa"))) == ALL - 2
+    assert fuse_layers(tiny.with_adapter(random_model("llama", hidden_act="gelu"))) == ALL - 2
+    assert fuse_layers(random_model("llama").requires_grad_(True)) == 0
+    assert fuse_layers(tiny.with_adapter(random_model("gemma2"))) == 0
     hooked = tiny.with_adapter(random_model("llama"))
     hooked.get_base_model().model.layers[0].self_attn.q_proj.register_forward_hook(lambda *_: None)
     hooked.get_base_model().model.norm.register_forward_hook(lambda *_: None)
-    assert fuse(hooked) == ALL - 2
+    assert fuse_layers(hooked) == ALL - 2
 
 
 def test_a_cache_is_kept_to() -> None:
@@ -112,7 +113,7 @@ def test_a_cache_is_kept_to() -> None:
 
     with torch.no_grad():
         plain = last_states()
-        assert fuse(model) == ALL
+        assert fuse_layers(model) == ALL
         torch.testing.assert_close(last_states(), plain)
 
 
@@ -120,12 +121,12 @@ def test_trainings_compute_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Both stages' losses are those of a training with nothing fused, and their model is fused."""
     path = prepare_model("tiny", tmp_path / "cache")
     assert isinstance(path, Path)
-    assert fuse(tiny.with_adapter(load(path, "float32")[0])) > 0
+    assert fuse_layers(tiny.with_adapter(load_model(path, "float32")[0])) > 0
     found: list[int] = []
-    monkeypatch.setattr("valign.training.build.fuse", lambda model: found.append(fuse(model)))
+    monkeypatch.setattr("valign.training.build.fuse_layers", lambda model: found.append(fuse_layers(model)))
     fused = tiny.curves_without_and_with("padding_free", path, tmp_path / "fused")
     assert len(found) == 4 and all(found)
-    monkeypatch.setattr("valign.training.build.fuse", lambda model: 0)
+    monkeypatch.setattr("valign.training.build.fuse_layers", lambda model: 0)
     plain = tiny.curves_without_and_with("padding_free", path, tmp_path / "plain")
     for one, other in zip(fused, plain, strict=True):
         assert one[0] == pytest.approx(other[0], rel=1e-4) and one[1] == pytest.approx(other[1], rel=1e-4)
@@ -136,5 +137,5 @@ def test_log_probabilities_without_gradients() -> None:
     inputs = collate(DPO, 0)
     with torch.no_grad():
         plain = supervised_logps(model, *inputs)
-        assert fuse(model) == ALL
+        assert fuse_layers(model) == ALL
         torch.testing.assert_close(supervised_logps(model, *inputs), plain)

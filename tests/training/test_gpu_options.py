@@ -13,10 +13,10 @@ import torch
 
 from valign.core.errors import ValignError
 from valign.models import quantization
-from valign.models.adapters import add_adapter, load_adapter, merge, save_adapter
-from valign.models.load import load, load_quantized, policy, prepare_model
+from valign.models.adapters import add_adapter, load_adapter, merge_adapter, save_adapter
+from valign.models.load import load_model, load_policy, load_quantized, prepare_model
 from valign.training import fit, kernels
-from valign.training.losses import supervised_logps
+from valign.training.supervised_logps import supervised_logps
 
 IDS = torch.arange(3, 43).view(2, 20)
 
@@ -47,11 +47,7 @@ def logps(model: Any) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("given", "device", "message"),
     [
-        (
-            {"trainer": {"kernels": "liger"}},
-            "cpu",
-            r"trainer.kernels=liger needs a GPU to train on",
-        ),
+        ({"trainer": {"kernels": "liger"}}, "cpu", r"trainer.kernels=liger needs a GPU to train on"),
         ({"trainer": {"kernels": "liger"}}, "cuda", r"needs the package liger-kernel: pip install -e '\.\[gpu\]'"),
         ({"trainer": {}, "quantization": "nf4"}, "cpu", r"base_model.quantization=nf4 needs a GPU to train on"),
         ({"trainer": {}, "quantization": "nf4"}, "cuda", r"needs the package bitsandbytes: pip install -e"),
@@ -62,7 +58,7 @@ def test_what_is_missing_is_said(
 ) -> None:
     monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValignError, match=message):
-        kernels.require_packages(device=device, **given)
+        kernels.require_packages(tiny.trainer_settings(**given["trainer"]), device, given.get("quantization"))
 
 
 def test_what_liger_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +74,7 @@ def test_what_liger_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     module.apply_liger_kernel_to_llama = patch  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "liger_kernel", package)
     monkeypatch.setitem(sys.modules, "liger_kernel.transformers", module)
-    model: Any = load(path, "float32")[0]
+    model: Any = load_model(path, "float32")[0]
     kernels.apply_kernels(model)
     assert asked == [{"rope": True, "losses": (False, False), "model": model}]
     model.config.model_type = "mamba"
@@ -92,7 +88,7 @@ def test_what_transformers_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(quantization.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(transformers, "BitsAndBytesConfig", dict)
-    options = quantization.loading("nf4", torch.bfloat16, "cuda:1")
+    options = quantization.quantized_loading("nf4", torch.bfloat16, "cuda:1")
     assert options["quantization_config"] == {
         "load_in_4bit": True,
         "bnb_4bit_quant_type": "nf4",
@@ -100,18 +96,18 @@ def test_what_transformers_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPa
         "bnb_4bit_compute_dtype": torch.bfloat16,
     }
     assert options["device_map"] == {"": "cuda:1"}
-    assert quantization.loading(None, torch.bfloat16, "cpu") == {}
+    assert quantization.quantized_loading(None, torch.bfloat16, "cpu") == {}
     monkeypatch.setattr(quantization.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValignError, match=r"quantization=nf4 needs bitsandbytes: pip install -e '\.\[gpu\]'"):
-        policy(path, [], "float32", quantization="nf4")
+        load_policy(path, [], "float32", quantization="nf4")
 
 
 def test_an_adapter_on_top_of_a_frozen_one_is_one_on_the_merged_model(path: Path, tmp_path: Path) -> None:
     """At the start, and after the upper one has changed; the upper one alone is trained and saved."""
-    first = adapter_in(tmp_path / "first", load(path, "float32")[0], 1)
-    merged = merge(load_adapter(load(path, "float32")[0], first))
+    first = adapter_in(tmp_path / "first", load_model(path, "float32")[0], 1)
+    merged = merge_adapter(load_adapter(load_model(path, "float32")[0], first))
     plain: Any = add_adapter(merged, **tiny.ADAPTER, seed=7)
-    stacked: Any = add_adapter(load(path, "float32")[0], **tiny.ADAPTER, seed=7, below=[first])
+    stacked: Any = add_adapter(load_model(path, "float32")[0], **tiny.ADAPTER, seed=7, below=[first])
     names = [name for name, parameter in stacked.named_parameters() if parameter.requires_grad]
     assert names == [name for name, parameter in plain.named_parameters() if parameter.requires_grad] and names
     for step in range(2):
@@ -125,7 +121,7 @@ def test_an_adapter_on_top_of_a_frozen_one_is_one_on_the_merged_model(path: Path
     assert sorted(file.name for file in (tmp_path / "second").iterdir()) == sorted(
         file.name for file in (tmp_path / "same").iterdir()
     )
-    answering = policy(path, [first, tmp_path / "second"], "float32")[0]
+    answering = load_policy(path, [first, tmp_path / "second"], "float32")[0]
     torch.testing.assert_close(logps(answering), logps(plain), rtol=1e-5, atol=1e-5)
 
 
@@ -137,21 +133,19 @@ def test_adapters_on_four_bits_answer_as_they_were_trained(
     DPO starts at ln 2, and what answers is the model in 4 bits with both adapters, not the one in full precision.
     """
     pytest.importorskip("bitsandbytes")
-    monkeypatch.setattr(kernels, "require_packages", lambda *given: None)
-    common: dict[str, Any] = {"adapter": tiny.ADAPTER, "trainer": tiny.TRAINER, "seed": 0, "precision": "float32"}
+    monkeypatch.setattr(fit, "require_packages", lambda *given: None)
     folders = [tmp_path / "sft", tmp_path / "dpo"]
     for folder in folders:
         folder.mkdir()
-    fit.fit_sft(folders[0], path, tiny.instructions(12), settings=tiny.SFT, quantization="nf4", **common)
+    tiny.train_sft(folders[0], path, tiny.instructions(12), quantization="nf4")
     adapters = [folders[0] / "adapter", folders[1] / "adapter"]
-    settings = tiny.DPO | {"learning_rate": 1e-2}
-    rows = tiny.preferences(12)
-    fit.fit_dpo(folders[1], path, rows, settings=settings, initial=adapters[:1], quantization="nf4", **common)
+    settings, rows = {"learning_rate": 1e-2}, tiny.preferences(12)
+    tiny.train_dpo(folders[1], path, rows, settings=settings, initial=adapters[:1], quantization="nf4")
     assert tiny.curve(folders[1])[0] == pytest.approx(0.693147, abs=1e-4)
     trained: Any = load_quantized(path, torch.float32, False, "cpu", None, "nf4")
     assert "Linear4bit" in {type(module).__name__ for module in trained.modules()}
     trained = add_adapter(trained, **tiny.ADAPTER, seed=0, below=adapters).eval()
-    answering = policy(path, adapters, "float32", quantization="nf4")[0]
+    answering = load_policy(path, adapters, "float32", quantization="nf4")[0]
     assert "Linear4bit" not in {type(module).__name__ for module in answering.modules()}
     torch.testing.assert_close(logps(answering), logps(trained), rtol=1e-4, atol=1e-4)
-    assert (logps(policy(path, adapters, "float32")[0]) - logps(trained)).abs().max() > 1e-2
+    assert (logps(load_policy(path, adapters, "float32")[0]) - logps(trained)).abs().max() > 1e-2

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,15 +17,14 @@ from valign.cli.main import HydraJob
 from valign.core.errors import ValignError
 from valign.core.files import write_json
 from valign.core.records import Instruction
-from valign.models.load import policy, prepare_model
+from valign.models.load import load_policy, prepare_model
 from valign.pipeline import run
+from valign.pipeline.artifacts import Artifacts
 from valign.runs import layout
-from valign.training.data import collate, encode_instructions, encode_preferences
-from valign.training.fit import fit_dpo, fit_sft
+from valign.training.batches import collate
+from valign.training.examples import encode_instructions, encode_preferences
 from valign.training.holdout import hold_out
-from valign.training.losses import pair_logps, supervised_logps
-
-COMMON: dict[str, Any] = {"adapter": tiny.ADAPTER, "trainer": tiny.TRAINER, "seed": 0, "precision": "float32"}
+from valign.training.supervised_logps import pair_logps, supervised_logps
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +72,11 @@ def test_a_share_of_nothing() -> None:
 def test_sft_measures_the_trained_model_on_what_it_has_not_seen(model: Path, tmp_path: Path, batch_size: int) -> None:
     """The loss is that of the merged policy, computed apart: the mean over all held-out tokens, dropout off."""
     rows = tiny.instructions(26)
-    settings = tiny.SFT | {"epochs": 1, "validation": 0.2, "batch_size": batch_size}
-    counts = fit_sft(
-        tmp_path, model, rows, settings=settings, **(COMMON | {"adapter": tiny.ADAPTER | {"dropout": 0.3}})
-    )
+    settings = {"epochs": 1, "validation": 0.2, "batch_size": batch_size}
+    counts = tiny.train_sft(tmp_path, model, rows, settings=settings, adapter={"dropout": 0.3})
     kept, held = hold_out(rows, 0.2, "")
     assert (counts["examples"], counts["validation_examples"]) == (21, 5) == (len(kept), len(held))
-    trained, tokenizer = policy(model, [tmp_path / "adapter"], "float32")
+    trained, tokenizer = load_policy(model, [tmp_path / "adapter"], "float32")
     examples, _ = encode_instructions(tokenizer, held, None, 200)
     with torch.no_grad():
         expected = -supervised_logps(trained, *collate(examples, 0)).mean()
@@ -91,14 +87,14 @@ def test_sft_measures_the_trained_model_on_what_it_has_not_seen(model: Path, tmp
 def test_dpo_measures_loss_and_accuracy_against_the_reference(model: Path, tmp_path: Path) -> None:
     """Both computed apart from the policy with and without the adapter; a resumed training gives the same."""
     rows = tiny.preferences(20)
-    settings = tiny.DPO | {"validation": 0.3, "epochs": 3}
+    settings = {"validation": 0.3, "epochs": 3}
     (tmp_path / "whole").mkdir()
-    counts = fit_dpo(tmp_path / "whole", model, rows, settings=settings, **COMMON)
+    counts = tiny.train_dpo(tmp_path / "whole", model, rows, settings=settings)
     held = hold_out(rows, 0.3, "")[1]
     assert counts["validation_examples"] == len(held) == 6
     sums = []
     for adapters in ([], [tmp_path / "whole" / "adapter"]):
-        trained, tokenizer = policy(model, adapters, "float32")
+        trained, tokenizer = load_policy(model, adapters, "float32")
         ids, segments, mask = collate(encode_preferences(tokenizer, held, None, 200)[0], 0)
         with torch.no_grad():
             sums.append(pair_logps(supervised_logps(trained, ids, segments, mask), segments, mask, 6))
@@ -108,13 +104,13 @@ def test_dpo_measures_loss_and_accuracy_against_the_reference(model: Path, tmp_p
     assert counts["validation_accuracy"] == pytest.approx(float((margins > 0).float().mean()))
     (tmp_path / "stopped").mkdir()
     with pytest.raises(tiny.Stop):
-        fit_dpo(tmp_path / "stopped", model, rows, settings=settings, logger=tiny.StopAt(5), **COMMON)
-    again = fit_dpo(tmp_path / "stopped", model, rows, settings=settings, **COMMON)
+        tiny.train_dpo(tmp_path / "stopped", model, rows, settings=settings, logger=tiny.StopAt(5))
+    again = tiny.train_dpo(tmp_path / "stopped", model, rows, settings=settings)
     assert again["validation_loss"] == counts["validation_loss"]
 
 
 def test_without_it_nothing_is_held_out(model: Path, tmp_path: Path) -> None:
-    counts = fit_sft(tmp_path, model, tiny.instructions(8), settings=tiny.SFT | {"epochs": 1}, **COMMON)
+    counts = tiny.train_sft(tmp_path, model, tiny.instructions(8), settings={"epochs": 1})
     assert counts["examples"] == 8 and not any("validation" in name for name in counts)
 
 
@@ -133,8 +129,8 @@ def test_a_run_notes_its_last_stages_error(
     (tmp_path / stage / "abc").mkdir(parents=True)
     write_json(tmp_path / stage / "abc" / "manifest.json", {"counts": counts})
     stages = ["sft", "dpo"][: 1 if stage == "sft" else 2]
-    pipeline: Any = SimpleNamespace(artifacts=tmp_path, hashes={"_".join(stages): "abc"})
-    run.write_validation(pipeline, tmp_path, stages)
+    artifacts = Artifacts(tmp_path, hashes={"_".join(stages): "abc"})
+    run.write_validation(artifacts, tmp_path, stages)
     assert layout.validation_error(tmp_path) == error
     assert error is None or json.loads((tmp_path / "validation.json").read_text())["stage"] == stage
 

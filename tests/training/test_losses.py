@@ -8,33 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from valign.core.errors import ValignError
 from valign.models.chat_template import Rendered
-from valign.models.load import load, prepare_model
-from valign.models.packing import can_share
-from valign.training.data import Example, collate
-from valign.training.losses import (
-    dpo_loss,
-    has_plain_head,
-    hinge_loss,
-    ipo_loss,
-    pair_lengths,
-    pair_logps,
-    robust_dpo_loss,
-    sft_loss,
-    simpo_loss,
-    supervised_logps,
-)
+from valign.models.load import load_model, prepare_model
+from valign.models.packing import supports_custom_masks
+from valign.training.batches import collate
+from valign.training.examples import EncodedExample
+from valign.training.losses import dpo_loss, hinge_loss, ipo_loss, robust_dpo_loss, sft_loss, simpo_loss
 from valign.training.preference import PreferenceLoss
+from valign.training.supervised_logps import has_plain_head, pair_lengths, pair_logps, supervised_logps
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     path = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
     assert isinstance(path, Path)
-    return load(path, "float32")[0]
+    return load_model(path, "float32")[0]
 
 
 def batch(*rows: tuple[list[int], list[int]], width: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -158,37 +150,37 @@ def test_losses_of_a_policy_that_is_its_reference(name: str, smoothing: float, v
 
     A nat on one answer moves each of them by at least 0.07, which is more than the check lets pass.
     """
-    loss = PreferenceLoss(name, 0.3, smoothing)
+    loss = PreferenceLoss(tiny.dpo_settings(loss=name, beta=0.3, label_smoothing=smoothing))
     same, lengths = (torch.tensor([-3.0, -900.0]), torch.tensor([-70.0, -0.5])), (torch.ones(2), torch.ones(2))
     losses, _, _ = loss(same, same, lengths)
     assert losses.tolist() == pytest.approx([value] * 2, abs=1e-6)
-    loss.require_start(losses, ("a", "b"))
+    loss.require_start_at_reference(losses, ("a", "b"))
     off, _, _ = loss((same[0] - torch.tensor([0.0, 1.0]), same[1]), same, lengths)
     with pytest.raises(ValignError, match=rf"first loss is .* = {value:.4f} \(pair b\).*delete this stage's folder"):
-        loss.require_start(off, ("a", "b"))
+        loss.require_start_at_reference(off, ("a", "b"))
 
 
 def test_simpo_has_no_reference_and_no_known_start() -> None:
-    loss = PreferenceLoss("simpo", 2.0, simpo_gamma=1.0)
+    loss = PreferenceLoss(tiny.dpo_settings(loss="simpo", beta=2.0, simpo_gamma=1.0))
     assert not loss.needs_reference and loss.at_reference() is None
     losses, _, _ = loss((torch.tensor([-4.0]), torch.tensor([-9.0])), None, (torch.tensor([4]), torch.tensor([6])))
-    loss.require_start(losses, ("a",))
+    loss.require_start_at_reference(losses, ("a",))
     assert losses.item() == pytest.approx(math.log(2), abs=1e-7)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "ipo", "label_smoothing": 0.1}, r"loss=ipo has no label smoothing: set dpo\.label_smoothing=0"),
-        ({"name": "robust"}, r"robust with dpo\.label_smoothing=0\.0: give the share .*or choose dpo\.loss=sigmoid"),
-        ({"name": "simpo"}, r"simpo needs its margin: add dpo\.simpo_gamma=0\.5"),
-        ({"name": "hinge", "simpo_gamma": 0.5}, r"simpo_gamma=0\.5 belongs to dpo\.loss=simpo: leave it out"),
-        ({"name": "dpo"}, r"dpo\.loss=dpo is unknown; choose sigmoid, robust, ipo, hinge or simpo"),
+        ({"loss": "ipo", "label_smoothing": 0.1}, r"loss=ipo has no label smoothing: set dpo\.label_smoothing=0"),
+        ({"loss": "robust"}, r"robust with dpo\.label_smoothing=0\.0: give the share .*or choose dpo\.loss=sigmoid"),
+        ({"loss": "simpo"}, r"simpo needs its margin: add dpo\.simpo_gamma=0\.5"),
+        ({"loss": "hinge", "simpo_gamma": 0.5}, r"simpo_gamma=0\.5 belongs to dpo\.loss=simpo: leave it out"),
+        ({"loss": "dpo"}, r"dpo\.loss=dpo is unknown; choose sigmoid, robust, ipo, hinge or simpo"),
     ],
 )
 def test_loss_settings_that_do_not_go_together(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValignError, match=message):
-        PreferenceLoss(beta=0.1, **settings)
+        PreferenceLoss(tiny.dpo_settings(**settings))
 
 
 def test_sft_loss_by_hand() -> None:
@@ -214,9 +206,9 @@ def test_pair_logps_are_sums() -> None:
 
 
 PAIRS = [
-    Example("a", (Rendered((5, 6, 7, 8, 2), (0, 0, 1, 1, 1)), Rendered((5, 6, 7, 9, 9, 2), (0, 0, 1, 1, 1, 1)))),
-    Example("b", (Rendered((9, 10, 11, 12, 2), (0, 0, 0, 1, 1)), Rendered((9, 10, 11, 2), (0, 0, 0, 1)))),
-    Example("c", (Rendered((3, 4, 8), (0, 1, 1)), Rendered((3, 4, 8, 2), (0, 1, 1, 1)))),
+    EncodedExample("a", (Rendered((5, 6, 7, 8, 2), (0, 0, 1, 1, 1)), Rendered((5, 6, 7, 9, 9, 2), (0, 0, 1, 1, 1, 1)))),
+    EncodedExample("b", (Rendered((9, 10, 11, 12, 2), (0, 0, 0, 1, 1)), Rendered((9, 10, 11, 2), (0, 0, 0, 1)))),
+    EncodedExample("c", (Rendered((3, 4, 8), (0, 1, 1)), Rendered((3, 4, 8, 2), (0, 1, 1, 1)))),
 ]
 
 
@@ -227,7 +219,7 @@ def test_pairs_in_one_row_are_pairs_in_two(model: Any, implementation: str) -> N
     model.set_attn_implementation(implementation)
     weight = model.get_parameter("model.layers.0.self_attn.q_proj.weight").requires_grad_(True)
     try:
-        assert can_share(model)
+        assert supports_custom_masks(model)
         for bfloat16, close in ((False, 1e-5), (True, 2e-2)):
             found = []
             for share in (False, True):
@@ -250,15 +242,15 @@ def test_pairs_in_one_row_are_pairs_in_two(model: Any, implementation: str) -> N
 def test_models_with_windows_or_other_layers_get_a_row_for_each_answer(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert can_share(model)
+    assert supports_custom_masks(model)
     monkeypatch.setattr(model.config, "sliding_window", 64, raising=False)
-    assert not can_share(model)
+    assert not supports_custom_masks(model)
     monkeypatch.setattr(model.config, "sliding_window", None, raising=False)
     monkeypatch.setattr(model.config, "layer_types", ["full_attention", "linear_attention"], raising=False)
-    assert not can_share(model)
+    assert not supports_custom_masks(model)
     monkeypatch.setattr(model.config, "layer_types", None, raising=False)
     monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2", raising=False)
-    assert not can_share(model)
+    assert not supports_custom_masks(model)
 
 
 def test_supervised_logps_are_those_of_full_logits(model: Any) -> None:

@@ -1,4 +1,4 @@
-"""The memory estimate, against counts by hand and against the configs' comments."""
+"""The memory estimate_memory, against counts by hand and against the configs' comments."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import tiny
 import torch
 from omegaconf import DictConfig
 
 from valign.cli import main
 from valign.config.arguments import plain
 from valign.core.files import read_json
+from valign.core.settings import make_settings
 from valign.models.load import prepare_model
-from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.context import Context
 from valign.pipeline.size_checks import warn_of_size
 from valign.training.memory_estimate import (
     GIB,
-    Estimate,
-    Shape,
-    estimate,
-    estimate_for,
-    shape_of,
-    too_large_to_answer,
-    too_much,
+    DecoderShape,
+    MemoryEstimate,
+    answering_warning,
+    decoder_shape,
+    estimate_memory,
+    estimate_stage,
+    training_warning,
 )
+from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings
 
 MISTRAL_7B = {
     "hidden_size": 4096,
@@ -44,7 +48,7 @@ LLAMA_70B = {
     "num_attention_heads": 64,
     "num_key_value_heads": 8,
 }
-SMALL = Shape(hidden=8, layers=2, feed_forward=16, vocabulary=10, queries=8, keys=4, tied=False)
+SMALL = DecoderShape(hidden=8, layers=2, feed_forward=16, vocabulary=10, queries=8, keys=4, tied=False)
 
 
 def test_parameters_by_hand() -> None:
@@ -59,12 +63,12 @@ def test_parameters_by_hand() -> None:
 
 
 def test_the_tiny_model_is_counted_to_the_last_weight() -> None:
-    from valign.models.load import load
+    from valign.models.load import load_model
 
     path = prepare_model("tiny")
-    model, _ = load(path, "float32")
+    model, _ = load_model(path, "float32")
     assert not isinstance(path, str)
-    shape = shape_of(read_json(path / "config.json"))
+    shape = decoder_shape(read_json(path / "config.json"))
     assert shape is not None
     assert shape.parameters == sum(p.numel() for p in model.parameters())
 
@@ -72,7 +76,7 @@ def test_the_tiny_model_is_counted_to_the_last_weight() -> None:
 @pytest.mark.parametrize(("config", "billions"), [(MISTRAL_7B, 7.248), (LLAMA_70B, 70.554)])
 def test_known_models(config: dict[str, int], billions: float) -> None:
     """The published numbers of Mistral-7B-v0.3 and Llama-3.1-70B."""
-    shape = shape_of(config)
+    shape = decoder_shape(config)
     assert shape is not None
     assert shape.parameters / 1e9 == pytest.approx(billions, abs=0.001)
 
@@ -82,7 +86,7 @@ def test_four_bits_by_hand() -> None:
 
     That is 594 and 400 bytes, and the adapter's 512 weights of 4 bytes beside.
     """
-    found = estimate(SMALL, rank=2, stored_bytes=2, tokens=0, quantized=True)
+    found = estimate_memory(SMALL, rank=2, stored_bytes=2, tokens=0, quantized=True)
     assert found.weights == pytest.approx(594 + 400 + 2048, abs=1)
 
 
@@ -93,21 +97,21 @@ def test_what_each_stage_shards() -> None:
     ZeRO-2 divides the gradient too; ZeRO-3 also the weight, and works on two layers of 592 weights.
     """
     common = {"rank": None, "stored_bytes": 4, "tokens": 0, "world": 4}
-    found = [estimate(SMALL, **common, stage=stage) for stage in range(4)]  # type: ignore[arg-type]
+    found = [estimate_memory(SMALL, **common, stage=stage) for stage in range(4)]  # type: ignore[arg-type]
     assert [(e.weights, e.trained) for e in found] == [
         (1352 * 4, 1352 * 12),
         (1352 * 4, 1352 * (4 + 3)),
         (1352 * 4, 1352 * (1 + 3)),
         (1352 * 1 + 2 * 592 * 4, 1352 * (1 + 3)),
     ]
-    moved = estimate(SMALL, **common, stage=3, offload_optimizer=True, offload_parameters=True)  # type: ignore[arg-type]
+    moved = estimate_memory(SMALL, **common, stage=3, offload_optimizer=True, offload_parameters=True)  # type: ignore[arg-type]
     assert (moved.weights, moved.trained, moved.host) == (2 * 592 * 4, 1352, 1352 * 4)
 
 
 def test_recomputed_layers_keep_their_input() -> None:
     """Of 34 bytes a number in each of two layers of width 8, 2 stay; one layer at a time has its 34: 8 (34 + 2 * 2)."""
     common = {"rank": None, "stored_bytes": 2, "tokens": 10}
-    kept, again = (estimate(SMALL, **common, recomputed=r).activations for r in (False, True))  # type: ignore[arg-type]
+    kept, again = (estimate_memory(SMALL, **common, recomputed=r).activations for r in (False, True))  # type: ignore[arg-type]
     assert (kept, again) == (10 * 8 * 34 * 2, 10 * 8 * (34 + 2 * 2))
 
 
@@ -126,11 +130,12 @@ def test_the_scale_configs_fit_as_their_comments_say(
     cfg = compose_config(f"+experiment={name}")
     text = (main.config_folder() / "experiment" / f"{name}.yaml").read_text()
     for stage in ("sft", "dpo"):
-        found = estimate_for(
-            config, adapter=plain(cfg.adapter), settings=plain(cfg[stage]), trainer=plain(cfg.trainer),
-            stored_bytes=2, pairs=stage == "dpo",
-        )  # fmt: skip
-        assert isinstance(found, Estimate)
+        kind: Any = DPOSettings if stage == "dpo" else SFTSettings
+        kinds = {"adapter": AdapterSettings, stage: kind, "trainer": TrainerSettings}
+        found = estimate_stage(
+            config, *(make_settings(each, plain(cfg[key])) for key, each in kinds.items()), stored_bytes=2
+        )
+        assert isinstance(found, MemoryEstimate)
         assert found.device / GIB < 0.9 * limit * 1e9 / GIB
         said = re.search(rf"# {stage}: ([\d.]+) GiB", text)
         assert said is not None
@@ -139,12 +144,12 @@ def test_the_scale_configs_fit_as_their_comments_say(
 
 def test_a_warning_names_the_sum_and_the_remedy() -> None:
     """7B in full on one GPU: 4 + 4 + 8 bytes for each of 7.25 billion weights are 108 GiB."""
-    shape = shape_of(MISTRAL_7B)
+    shape = decoder_shape(MISTRAL_7B)
     assert shape is not None
-    needed = estimate(shape, rank=None, stored_bytes=4, tokens=0)
+    needed = estimate_memory(shape, rank=None, stored_bytes=4, tokens=0)
     assert needed.device / GIB == pytest.approx(7.248e9 * 16 / GIB + 1.5, abs=0.1)
-    assert too_much(needed, needed.device) is None
-    line = too_much(needed, 24e9)
+    assert training_warning(needed, needed.device) is None
+    line = training_warning(needed, 24e9)
     assert line is not None
     assert "109.5 GiB a device" in line
     assert "the device has 22.4 GiB" in line
@@ -154,27 +159,25 @@ def test_a_warning_names_the_sum_and_the_remedy() -> None:
 
 def test_a_model_that_one_device_cannot_hold_is_named_before_it_answers() -> None:
     """70.6 billion weights in bfloat16 and 1.5 GiB of libraries are 132.9 GiB."""
-    line = too_large_to_answer(LLAMA_70B, 2, 80e9)
+    line = answering_warning(LLAMA_70B, 2, 80e9)
     assert line is not None
     assert "132.9 GiB, and the device has 74.5 GiB" in line
-    assert too_large_to_answer(LLAMA_70B, 2, 143e9) is None
-    assert too_large_to_answer(MISTRAL_7B, 2, 24e9) is None
-    assert too_large_to_answer({"model_type": "unknown"}, 2, 1.0) is None
+    assert answering_warning(LLAMA_70B, 2, 143e9) is None
+    assert answering_warning(MISTRAL_7B, 2, 24e9) is None
+    assert answering_warning({"model_type": "unknown"}, 2, 1.0) is None
 
 
 def test_what_is_offloaded_has_to_fit_into_main_memory() -> None:
     """Eight devices that offload 10 GiB each need 80 GiB; what lies on NVMe does not count."""
-    needed = Estimate(GIB, GIB, GIB, GIB, host=10 * GIB)
-    assert too_much(needed, 24 * GIB, 80 * GIB, 8) is None
-    line = too_much(needed, 24 * GIB, 64 * GIB, 8)
+    needed = MemoryEstimate(GIB, GIB, GIB, GIB, host=10 * GIB)
+    assert training_warning(needed, 24 * GIB, 80 * GIB, 8) is None
+    line = training_warning(needed, 24 * GIB, 64 * GIB, 8)
     assert line is not None
     assert "80.0 GiB of main memory for what 8 devices offload; the machine has 64.0 GiB" in line
     nvme = {name: {"device": "nvme"} for name in ("offload_optimizer", "offload_param")}
-    trainer = {"strategy": "deepspeed", "devices": 1, "num_nodes": 1, "deepspeed": {"zero_optimization": nvme}}
-    settings = {"batch_size": 1, "max_length": 512}
-    found = estimate_for(
-        MISTRAL_7B, adapter={"kind": "none"}, settings=settings, trainer=trainer, stored_bytes=2, pairs=False
-    )
+    trainer = tiny.trainer_settings(strategy="deepspeed", deepspeed={"zero_optimization": nvme})
+    settings = tiny.sft_settings(batch_size=1, max_length=512)
+    found = estimate_stage(MISTRAL_7B, tiny.adapter_settings(kind="none"), settings, trainer, stored_bytes=2)
     assert found is not None
     assert found.host == 0
 
@@ -189,11 +192,11 @@ def test_the_warning_comes_before_the_data(
     monkeypatch.setattr("valign.pipeline.size_checks.device_of", lambda accelerator: "cuda")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=2**20))
     composed = compose_config("base_model=tiny", "base_model.precision=float32", f"artifacts={tmp_path}")
-    warn_of_size(Pipeline(composed), ("sft", "dpo"))
+    warn_of_size(Context.of(composed), ("sft", "dpo"))
     said = [record.getMessage() for record in caplog.records]
     assert [text.split(" ")[0] for text in said][:2] == ["sft:", "dpo:"]
     assert all("this may not fit: an estimated" in text for text in said[:2])
     assert not list(tmp_path.glob("data/*"))
     caplog.clear()
-    warn_of_size(Pipeline(composed), ())
+    warn_of_size(Context.of(composed), ())
     assert not [record for record in caplog.records if record.getMessage().startswith(("sft:", "dpo:"))]

@@ -17,30 +17,30 @@ from safetensors.torch import load_file
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json
-from valign.models.adapters import add_adapter, load_adapter, merge
+from valign.models.adapters import add_adapter, load_adapter, merge_adapter
 from valign.models.identity import model_id
-from valign.models.load import load, policy, prepare_model
+from valign.models.load import load_model, load_policy, prepare_model
 from valign.reporting.curve_charts import CURVE_NOTES
+from valign.training.batches import PlannedBatches
 from valign.training.callbacks import read_curves
-from valign.training.data import PlannedBatches, encode_preferences, make_plan
-from valign.training.fit import fit_dpo, fit_sft
-from valign.training.modules import DPOModule, learning_rate_factor
+from valign.training.dpo_module import DPOModule
+from valign.training.examples import encode_preferences
+from valign.training.optimizer import learning_rate_factor
+from valign.training.plan import make_plan
 from valign.training.strategies import make_strategy
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 import tiny
-from valign.training.fit import fit_sft
 
 class Kill:
     def log_metrics(self, metrics, step):
         if step == 5:
             os.kill(os.getpid(), signal.SIGKILL)
 
-fit_sft(Path(sys.argv[2]), Path(sys.argv[1]), tiny.instructions(26), adapter=tiny.ADAPTER | {"dropout": 0.2},
-        settings=tiny.SFT | {"accumulate": 2, "batch_size": 2}, trainer=tiny.TRAINER, seed=3,
-        precision="float32", logger=Kill())
+tiny.train_sft(Path(sys.argv[2]), Path(sys.argv[1]), tiny.instructions(26), adapter={"dropout": 0.2},
+               settings={"accumulate": 2, "batch_size": 2}, seed=3, logger=Kill())
 """
 
 
@@ -52,35 +52,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sft(folder: Path, model: Path, adapter: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """Train SFT on 26 rows; changes are settings, or arguments of fit_sft."""
+    """Train SFT on 26 rows; changes are settings, or fields of the stage."""
     folder.mkdir(exist_ok=True)
     given: dict[str, Any] = {name: changes.pop(name) for name in ("logger", "precision", "initial") if name in changes}
-    return fit_sft(
-        folder,
-        model,
-        tiny.instructions(26),
-        adapter=tiny.ADAPTER | (adapter or {}),
-        settings=tiny.SFT | changes,
-        trainer=tiny.TRAINER,
-        seed=3,
-        **({"precision": "float32"} | given),
-    )
+    rows = tiny.instructions(26)
+    return tiny.train_sft(folder, model, rows, adapter=adapter or {}, settings=changes, seed=3, **given)
 
 
 def dpo(folder: Path, model: Path, adapter: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """Train DPO on 14 pairs; changes are settings, or arguments of fit_dpo."""
+    """Train DPO on 14 pairs; changes are settings, or fields of the stage."""
     folder.mkdir(exist_ok=True)
     given: dict[str, Any] = {name: changes.pop(name) for name in ("logger", "precision", "initial") if name in changes}
-    return fit_dpo(
-        folder,
-        model,
-        tiny.preferences(14),
-        adapter=tiny.ADAPTER | (adapter or {}),
-        settings=tiny.DPO | changes,
-        trainer=tiny.TRAINER,
-        seed=3,
-        **({"precision": "float32"} | given),
-    )
+    rows = tiny.preferences(14)
+    return tiny.train_dpo(folder, model, rows, adapter=adapter or {}, settings=changes, seed=3, **given)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -223,7 +207,8 @@ def test_dpo_is_the_same_with_a_row_for_each_answer(
     What takes a row for each answer here is also computed with its padding.
     """
     dpo(tmp_path / "shared", model, sft_weight=0.5)
-    monkeypatch.setattr("valign.models.packing.can_share", lambda model: False)
+    for module in ("models.packing", "training.build"):
+        monkeypatch.setattr(f"valign.{module}.supports_custom_masks", lambda model: False)
     dpo(tmp_path / "rows", model, sft_weight=0.5)
     for name in ("loss", "chosen_logp", "rejected_logp", "grad_norm"):
         one, two = tiny.curve(tmp_path / "shared", name), tiny.curve(tmp_path / "rows", name)
@@ -267,7 +252,7 @@ def test_policy_is_what_dpo_trained_on(model: Path, tmp_path: Path) -> None:
     sft(tmp_path / "sft", model)
     adapters = [tmp_path / "sft" / "adapter"]
     dpo(tmp_path / "dpo", model, initial=adapters, batch_size=14, epochs=1, precision="float32")
-    merged, tokenizer = policy(model, adapters, "float32")
+    merged, tokenizer = load_policy(model, adapters, "float32")
     pairs, _ = encode_preferences(tokenizer, tiny.preferences(14), None, 200)
     plan = make_plan([p.length for p in pairs], 14, 1, 1, 1, 3)
     batch = PlannedBatches(pairs, plan, 0, share=False)[0]
@@ -277,17 +262,17 @@ def test_policy_is_what_dpo_trained_on(model: Path, tmp_path: Path) -> None:
     assert tiny.curve(tmp_path / "dpo", "rejected_logp")[0] == pytest.approx(sums[14:].mean().item(), abs=1e-4)
     layer = "model.layers.0.mlp.up_proj"
     a, b = (weights(tmp_path / "sft")[f"base_model.model.{layer}.lora_{x}.weight"] for x in "AB")
-    expected = load(model, "float32")[0].get_parameter(f"{layer}.weight") + 2.0 * b @ a
+    expected = load_model(model, "float32")[0].get_parameter(f"{layer}.weight") + 2.0 * b @ a
     torch.testing.assert_close(merged.get_parameter(f"{layer}.weight"), expected)
 
 
 def test_merging_keeps_the_dtype_and_a_whole_model_replaces_the_base(model: Path, tmp_path: Path) -> None:
     sft(tmp_path / "lora", model)
     sft(tmp_path / "full", model, {"kind": "none"})
-    base, _ = load(model, "bfloat16")
-    merged = merge(load_adapter(base, tmp_path / "lora" / "adapter"))
+    base, _ = load_model(model, "bfloat16")
+    merged = merge_adapter(load_adapter(base, tmp_path / "lora" / "adapter"))
     assert {p.dtype for p in merged.parameters()} == {torch.bfloat16}
-    full, _ = policy(model, [tmp_path / "lora" / "adapter", tmp_path / "full" / "model"], "float32")
+    full, _ = load_policy(model, [tmp_path / "lora" / "adapter", tmp_path / "full" / "model"], "float32")
     assert torch.equal(
         full.get_parameter("model.embed_tokens.weight"), weights(tmp_path / "full")["model.embed_tokens.weight"]
     )
@@ -295,7 +280,7 @@ def test_merging_keeps_the_dtype_and_a_whole_model_replaces_the_base(model: Path
 
 
 def test_adapter_starts_as_the_base_and_its_seed_fixes_it(model: Path) -> None:
-    adapted = [add_adapter(load(model, "bfloat16")[0], **tiny.ADAPTER, seed=seed) for seed in (1, 1, 2)]
+    adapted = [add_adapter(load_model(model, "bfloat16")[0], **tiny.ADAPTER, seed=seed) for seed in (1, 1, 2)]
     trained = [{n: p for n, p in m.named_parameters() if p.requires_grad} for m in adapted]
     assert all(p.dtype == torch.float32 for p in trained[0].values())
     assert not any("lm_head" in name for name in trained[0])
@@ -330,21 +315,16 @@ def test_a_training_of_few_steps_warns(model: Path, tmp_path: Path, caplog: pyte
 
 
 def test_falling_chosen_rewards_warn_once(model: Path, caplog: pytest.LogCaptureFixture) -> None:
-    examples, _ = encode_preferences(load(model, "float32")[1], tiny.preferences(2), None, 200)
+    examples, _ = encode_preferences(load_model(model, "float32")[1], tiny.preferences(2), None, 200)
     plan = make_plan([e.length for e in examples], 1, 1, 1, 1, 0)
     module = DPOModule(
-        add_adapter(load(model, "float32")[0], **tiny.ADAPTER, seed=0),
+        add_adapter(load_model(model, "float32")[0], **tiny.ADAPTER, seed=0),
         lambda rank, world: PlannedBatches(examples, plan, 0, rank, world),
-        beta=0.1,
-        label_smoothing=0.0,
-        sft_weight=0.0,
-        reference=lambda _: {},
-        learning_rate=1e-4,
-        warmup_ratio=0.0,
-        schedule="constant",
+        tiny.dpo_settings(),
+        lambda _: {},
     )
     for reward in (-1.0, -6.0, -7.0):
-        module.check({"chosen_reward": reward})
+        module.check_report({"chosen_reward": reward})
     assert [r.getMessage() for r in caplog.records if "chosen reward is -6.0" in r.getMessage()]
     assert len(caplog.records) == 1
     assert not any(m.training for m in module.train().model.modules())
@@ -371,9 +351,9 @@ def test_what_cannot_be_loaded_is_refused(tmp_path: Path, model: Path) -> None:
     assert prepare_model("owner/name") == "owner/name" == model_id("owner/name", "owner/name")
     assert model_id("tiny", model).startswith("tiny@") and len(model_id("tiny", model)) == 17
     with pytest.raises(ValignError, match="holds no adapter"):
-        load_adapter(load(model, "float32")[0], tmp_path)
+        load_adapter(load_model(model, "float32")[0], tmp_path)
     with pytest.raises(ValignError, match="neither an adapter nor a model"):
-        policy(model, [tmp_path / "sft" / "adapter"], "float32")
+        load_policy(model, [tmp_path / "sft" / "adapter"], "float32")
 
 
 def test_missing_wheel_names_make_setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -383,8 +363,8 @@ def test_missing_wheel_names_make_setup(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert make_strategy(tiny.TRAINER, "cpu") == "auto"
-    assert make_strategy(tiny.TRAINER | {"devices": 2}, "cpu") == "ddp"
+    assert make_strategy(tiny.trainer_settings(), "cpu") == "auto"
+    assert make_strategy(tiny.trainer_settings(devices=2), "cpu") == "ddp"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValignError, match=r"valign\[deepspeed\]"):
-        make_strategy(tiny.TRAINER | {"strategy": "deepspeed"}, "cuda")
+        make_strategy(tiny.trainer_settings(strategy="deepspeed"), "cuda")

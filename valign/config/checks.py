@@ -19,21 +19,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from valign.config.messages import NEEDS, did_you_mean, missing_key, unknown_key
 from valign.config.schema import (
+    SCHEMAS,
     STAGES,
-    ClausesConfig,
-    ExportConfig,
-    TraceConfig,
-    TrainConfig,
     key_type,
     keys,
     limits,
 )
 from valign.core.errors import ValignError
+from valign.core.settings import make_settings
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
 from valign.synthesis.settings import WRITTEN_KINDS
 from valign.teachers.urls import strip_login
 from valign.training.preference import PreferenceLoss
+from valign.training.settings import DPOSettings
 
 EMBEDDED = ("embedded:smollm2-135m",)
 LIMIT_WORDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
@@ -60,7 +59,7 @@ def check(cfg: DictConfig) -> None:
         raise missing_key(next((key for key in absent if key in NEEDS), absent[0]))
     for key in keys(schema):
         _check_value(key, OmegaConf.select(cfg, key), limits(schema, key))
-    if schema is TrainConfig:
+    if schema is SCHEMAS["config"]:
         _check_document(cfg)
         _check_models(cfg)
         _check_synthesis(cfg)
@@ -68,11 +67,11 @@ def check(cfg: DictConfig) -> None:
         for key in ("runs", "artifacts"):
             if Path(cfg[key]).expanduser().exists() and not Path(cfg[key]).expanduser().is_dir():
                 raise ValignError(f"{key}={cfg[key]} is a file, not a folder; name a folder, which is made if need be.")
-    elif schema is ClausesConfig:
+    elif schema is SCHEMAS["clauses"]:
         _check_document(cfg)
-    elif schema is TraceConfig:
+    elif schema is SCHEMAS["trace"]:
         _check_one_of(cfg, "id", "clause", "python -m valign.trace id=sft-0123456789ab, or clause=udhr/article-14/2")
-    elif schema is ExportConfig:
+    elif schema is SCHEMAS["export"]:
         _check_one_of(cfg, "run", "artifact", "python -m valign.export run=runs/udhr/sft_dpo output=FOLDER")
         _check_weights(cfg)
     else:
@@ -260,8 +259,8 @@ def _check_training(cfg: DictConfig) -> None:
         raise ValignError(f"trainer.kernels={trainer.kernels} needs a GPU: choose trainer=gpu, or leave it out.")
     if cfg.base_model.quantization and stages:
         _check_quantization(cfg, f"base_model.quantization={cfg.base_model.quantization}")
-    dpo = cfg.dpo
-    PreferenceLoss(dpo.loss, dpo.beta, dpo.label_smoothing, dpo.simpo_gamma)
+    dpo = cast(dict[str, Any], OmegaConf.to_container(cfg.dpo, resolve=True))
+    PreferenceLoss(make_settings(DPOSettings, dpo))
 
 
 def _check_quantization(cfg: DictConfig, setting: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from valign.config.messages import RENAMED
-from valign.config.schema import TrainConfig
+from valign.config.schema import SCHEMAS
 from valign.core.settings import type_hints, without_none
 
 BEFORE: dict[str, Any] = {
@@ -44,13 +44,13 @@ def today(config: DictConfig) -> DictConfig:
     Args:
         config: The ``config.yaml`` of a run's folder, or a composed config, which is returned as it is.
     """
-    if OmegaConf.get_type(config) is TrainConfig:
+    if OmegaConf.get_type(config) is SCHEMAS["config"]:
         return config
     values = with_new_names(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     rejected = values.get("synthesis", {}).get("preferences", {}).get("rejected")
     if isinstance(rejected, list):  # a list of kinds was the same as equal shares
         values["synthesis"]["preferences"]["rejected"] = dict.fromkeys(rejected, 1.0)
-    return OmegaConf.create(_filled(TrainConfig, values, ""))
+    return OmegaConf.create(_filled(SCHEMAS["config"], values, ""))
 
 
 def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:

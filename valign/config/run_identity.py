@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -43,6 +45,9 @@ HOW_THE_TEACHER_IS_ASKED = (
     "max_tokens",
     "share",
 )
+
+
+NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "dry_run")
 
 
 ASKED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model", "evaluation.server")
@@ -113,4 +118,17 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "dry_run")
+def result_settings(noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide a run's result: not where it lies, how it is logged or how servers are asked.
+
+    Args:
+        noted: The whole config as plain values.
+    """
+    decides: dict[str, Any] = copy.deepcopy({key: value for key, value in noted.items() if key not in NOT_RESULTS})
+    evaluation = decides["evaluation"]
+    is_served = bool(evaluation["server"]["base_urls"])
+    for settings in (decides["teacher"], evaluation["judge_model"] or {}, evaluation["server"]):
+        for key in HOW_THE_TEACHER_IS_ASKED:
+            settings.pop(key, None)
+    evaluation["server"]["is_asked"] = is_served
+    return decides

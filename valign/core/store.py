@@ -7,7 +7,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,21 +36,34 @@ def file_digest(path: Path) -> str:
     return sha.hexdigest()[:16]
 
 
-def code_digest(*parts: str) -> str:
+def code_digest(*parts: str, without: Sequence[str] = ()) -> str:
     """Return a hash of the package's own source files, so that other code builds its artifacts anew.
 
     Args:
         *parts: Folders or files below ``valign/``, for example ``synthesis`` or ``core/text.py``.
+        without: Files below ``valign/`` that are left out of these folders.
 
     Raises:
-        ValueError: There is no such folder or file, so that no change in it would be noticed.
+        FileNotFoundError: A part is not there, or is a folder without source files.
     """
     root = Path(__file__).resolve().parents[1]
-    if absent := [part for part in parts if not (root / part).exists()]:
-        raise ValueError(f"valign/{absent[0]} does not exist; name the parts of the code that decide the artifact")
-    found = [[root / part] if part.endswith(".py") else (root / part).rglob("*.py") for part in parts]
-    files = [file for group in found for file in group]
+    files = {file for part in parts for file in source_files(root, part)}
+    for part in without:
+        files -= set(source_files(root, part))
     return digest(sorted(f"{file.relative_to(root)} {file_digest(file)}" for file in files))
+
+
+def source_files(root: Path, part: str) -> list[Path]:
+    """Return the source files that a part of a package stands for: itself, or all below it.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+    place = root / part
+    found = [place] if place.is_file() else sorted(place.rglob("*.py"))
+    if not found:
+        raise FileNotFoundError(f"{place} is not a source file or a folder of them.")
+    return found
 
 
 def is_complete(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.evaluation.answering import conversation
-from valign.models.chat_template import render
+from valign.models.chat_template import render_conversation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,7 +44,7 @@ def check_context_length(
     needed = 0
     for question in questions:
         prompt = conversation(question.question, passages, system)
-        answered = render(tokenizer, (*prompt, {"role": "assistant", "content": question.reference}))
+        answered = render_conversation(tokenizer, (*prompt, {"role": "assistant", "content": question.reference}))
         needed = max(needed, answered.prompt_length + max_new_tokens, len(answered.ids))
     if context is not None and needed > context:
         raise ValignError(

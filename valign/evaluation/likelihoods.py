@@ -14,9 +14,9 @@ from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
 from valign.evaluation.metric_info import Likelihoods
+from valign.generation.decoding_batch import shared_prefix_length
 from valign.generation.generator import Generator
-from valign.generation.kv_cache import shared_length
-from valign.models.chat_template import Rendered, render
+from valign.models.chat_template import Rendered, render_conversation
 from valign.models.logprobs import token_logps
 
 SHORTEST_PREFIX = 256  # tokens; less is computed again for each row
@@ -45,7 +45,7 @@ def measure_likelihoods(
     """
     prompts = [conversation(q.question, passages, system) for q, passages in zip(questions, retrieved, strict=True)]
     rendered = [
-        render(generator.tokenizer, (*prompt, {"role": "assistant", "content": q.reference}))
+        render_conversation(generator.tokenizer, (*prompt, {"role": "assistant", "content": q.reference}))
         for prompt, q in zip(prompts, questions, strict=True)
     ]
     words = [int(generator.tokenizer(word, add_special_tokens=False)["input_ids"][0]) for word in ("Yes", "No")]
@@ -95,7 +95,7 @@ def _cache_prefix(generator: Generator, rows: Sequence[Rendered]) -> PrefixCache
     """Compute what all rows begin with once, where that is long; the token before an answer is left to each row."""
     if len(rows) < 2:
         return PrefixCache(0, None)
-    common = shared_length([row.ids[: row.prompt_length] for row in rows])
+    common = shared_prefix_length([row.ids[: row.prompt_length] for row in rows])
     if common < SHORTEST_PREFIX:
         return PrefixCache(0, None)
     ids = torch.tensor([rows[0].ids[:common]], device=generator.model.device)

@@ -1,8 +1,9 @@
 """Generation on a CPU in fewer and larger operations than a model's own forward pass takes.
 
-With a token a row, PyTorch spends more time on putting the weights in oneDNN's order, for every product anew, and on
-starting some sixty small operations a layer than on the arithmetic. Here the weights are put in order once, the layers
-that share an input are one product, and norms, positions and the gated layer are those of ``valign.training.fused``.
+With one token a row, PyTorch spends less time on arithmetic than on two other things: before every product it copies
+the weights into oneDNN's memory layout, and each layer starts some sixty small operations. Here the weights are copied
+once, the layers that share an input are one product, and norms and rotary positions are those that training on a CPU
+uses, too.
 """
 
 from __future__ import annotations
@@ -13,29 +14,29 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from valign.models.layers import Projection, is_known, is_silu, projection, rms_norm, rotated
+from valign.models.layers import Projection, is_known_family, is_silu, read_projection, rms_norm, rotate
 
-ROWS = 64  # for so many the order is chosen; any other number works, too
-MOST_BYTES = 2 << 30
+ROWS = 64  # number of rows that oneDNN lays the weights out for; any other number works, too
+MOST_BYTES = 2 << 30  # of weights that are copied
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Layer(NamedTuple):
-    """What one layer of the decoder computes with."""
+class DecoderLayer(NamedTuple):
+    """What one layer of the decoder computes with, in this order."""
 
-    before: Callable[[torch.Tensor], torch.Tensor]
-    three: Product
+    input_norm: Callable[[torch.Tensor], torch.Tensor]
+    qkv: Product
     out: Product
-    between: Callable[[torch.Tensor], torch.Tensor]
-    two: Product
+    inner_norm: Callable[[torch.Tensor], torch.Tensor]
+    gate_up: Product
     down: Product
 
 
 class FastDecoder:
-    """Llama, Mistral and Qwen2 with a cache of ``valign.generation.kv_cache.BranchingCache``.
+    """Llama, Mistral and Qwen2 with a cache of ``valign.generation.kv_cache.SharedPrefixCache``.
 
-    In bfloat16 the weights are copied, in oneDNN's order, unless they take more than ``MOST_BYTES``.
+    In bfloat16 the weights are copied, in oneDNN's layout, unless they take more than ``MOST_BYTES``.
 
     Args:
         model: One that ``can_decode`` is true of.
@@ -49,9 +50,9 @@ class FastDecoder:
         self.heads = attention.q_proj.out_features // self.size
         self.groups = attention.k_proj.out_features // self.size
         small = sum(p.nbytes for p in model.parameters()) <= MOST_BYTES
-        ordered = small and model.dtype == torch.bfloat16 and reorders()
+        ordered = small and model.dtype == torch.bfloat16 and can_reorder_weights()
         self.layers = [_layer(layer, ordered) for layer in decoder.layers]
-        self.norm, self.head = _norm(decoder.norm), product([model.get_output_embeddings()], ordered)
+        self.norm, self.head = _norm(decoder.norm), combined_linear([model.get_output_embeddings()], ordered)
 
     def __call__(self, ids: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
         """Return the logits after each row's last token, (rows, vocabulary).
@@ -66,11 +67,11 @@ class FastDecoder:
         cosine, sine = (table[:, :, None] for table in self.rotary(x, positions))
         x = x.view(rows * tokens, -1)
         for number, layer in enumerate(self.layers):
-            both, value = layer.three(layer.before(x)).view(rows, tokens, -1, size).split([heads + groups, groups], 2)
-            query, key = rotated(both, cosine, sine, 1).transpose(1, 2).split([heads, groups], 1)
+            both, value = layer.qkv(layer.input_norm(x)).view(rows, tokens, -1, size).split([heads + groups, groups], 2)
+            query, key = rotate(both, cosine, sine, 1).transpose(1, 2).split([heads, groups], 1)
             seen, _ = cache.update(key, value.transpose(1, 2), number)
             x = x + layer.out(seen.attend(query * self.scaling).view(rows * tokens, -1))
-            gate, up = layer.two(layer.between(x)).chunk(2, -1)
+            gate, up = layer.gate_up(layer.inner_norm(x)).chunk(2, -1)
             x = x + layer.down(F.silu(gate).mul_(up))
         last = x.view(rows, tokens, -1)[:, -1].contiguous()
         return self.head(self.norm(last))
@@ -78,7 +79,7 @@ class FastDecoder:
 
 def can_decode(model: Any) -> bool:
     """Tell whether ``FastDecoder`` is for this model: a known family on a CPU, frozen and without adapters."""
-    if not is_known(model) or model.device.type != "cpu":
+    if not is_known_family(model) or model.device.type != "cpu":
         return False
     layers = model.get_decoder().layers
     linear = [m for layer in layers for m in layer.modules() if isinstance(m, torch.nn.Linear)]
@@ -86,17 +87,17 @@ def can_decode(model: Any) -> bool:
     return known and is_silu(layers[0].mlp.act_fn)
 
 
-def reorders() -> bool:
+def can_reorder_weights() -> bool:
     """Tell whether oneDNN computes in bfloat16 on this processor; where it does not, it refuses such weights."""
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def product(layers: Sequence[Any], ordered: bool) -> Product:
+def combined_linear(layers: Sequence[Any], ordered: bool) -> Product:
     """Return linear layers with one input as one function, their outputs side by side.
 
     Args:
         layers: Each (out, in).
-        ordered: Whether to copy the weights in oneDNN's order, for one product; they are bfloat16 then.
+        ordered: Whether to copy the weights in oneDNN's layout, for one product; they are bfloat16 then.
 
     Returns:
         From (tokens, in) to (tokens, sum of out).
@@ -114,19 +115,19 @@ def product(layers: Sequence[Any], ordered: bool) -> Product:
 
 def _plain(layer: Any) -> Projection | None:
     """Return a linear layer's weights; None where it is anything else, or has an adapter."""
-    found = projection(layer)
+    found = read_projection(layer)
     return found if found is not None and found.down is None else None
 
 
-def _layer(layer: Any, ordered: bool) -> Layer:
+def _layer(layer: Any, ordered: bool) -> DecoderLayer:
     attention, mlp = layer.self_attn, layer.mlp
-    return Layer(
+    return DecoderLayer(
         _norm(layer.input_layernorm),
-        product([attention.q_proj, attention.k_proj, attention.v_proj], ordered),
-        product([attention.o_proj], ordered),
+        combined_linear([attention.q_proj, attention.k_proj, attention.v_proj], ordered),
+        combined_linear([attention.o_proj], ordered),
         _norm(layer.post_attention_layernorm),
-        product([mlp.gate_proj, mlp.up_proj], ordered),
-        product([mlp.down_proj], ordered),
+        combined_linear([mlp.gate_proj, mlp.up_proj], ordered),
+        combined_linear([mlp.down_proj], ordered),
     )
 
 

@@ -11,9 +11,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valign.generation.decoder import FastDecoder, can_decode
-from valign.generation.kv_cache import Branching, Decoding, Repeating, can_branch
+from valign.generation.decoding_batch import DecodingBatch, PerRowBatch, SharedPrefixBatch, can_share_prefix
 from valign.generation.requests import Completion, Request, Sampling
-from valign.models.chat_template import render
+from valign.models.chat_template import render_conversation
 
 TOP_K = 64
 
@@ -40,29 +40,32 @@ class Generator:
         self.batch_tokens = batch_tokens
 
     @cached_property
-    def branches(self) -> bool:
+    def shares_prefix(self) -> bool:
         """Whether what prompts share is computed once; else each row has a cache of its own."""
-        return can_branch(self.model)
+        return can_share_prefix(self.model)
 
     @cached_property
-    def fast(self) -> FastDecoder | None:
-        """What computes a batch of ``branches`` in fewer operations; None where nothing does."""
+    def fast_decoder(self) -> FastDecoder | None:
+        """What computes a batch in fewer operations, where prompts share a prefix; None where nothing does."""
         return FastDecoder(self.model) if can_decode(self.model) else None
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Group requests of one sampling setting (the seed aside), alike in opening and length; see ``Teacher``.
+        """Group requests into batches: of one sampling setting (the seed aside), alike in beginning and in length.
 
         A request joins the group before it where its positions have room, and where the prompts of the larger group
-        have no more tokens to compute than apart.
+        have no more tokens to compute than separately.
+
+        Returns:
+            The positions of each batch's requests; each batch is what ``complete`` takes.
         """
-        prompts = [render(self.tokenizer, r.messages).ids for r in requests]
+        prompts = [render_conversation(self.tokenizer, r.messages).ids for r in requests]
         order = sorted(range(len(requests)), key=lambda i: (*_kind(requests[i]), -len(prompts[i]), i))
         groups: list[_Group] = []
         for i in order:
-            group = _Group([i], prompts[i], len(prompts[i]) - 1 if self.branches else 0, len(prompts[i]))
+            group = _Group([i], prompts[i], len(prompts[i]) - 1 if self.shares_prefix else 0, len(prompts[i]))
             if groups and _setting(requests[groups[-1].members[0]]) == _setting(requests[i]):
                 joined = groups[-1].with_one(i, prompts[i])
-                fits = joined.positions(requests[i].sampling, self.branches) <= self.batch_tokens
+                fits = joined.positions(requests[i].sampling, self.shares_prefix) <= self.batch_tokens
                 if fits and joined.tokens <= groups[-1].tokens + group.tokens:
                     groups[-1] = joined
                     continue
@@ -70,14 +73,22 @@ class Generator:
         return [group.members for group in groups]
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Complete requests of one sampling setting; see ``Teacher``."""
+        """Complete requests of one sampling setting, and return the ``n`` completions of each, in order."""
         return self.complete_with_progress(requests, lambda _: None)
 
     def complete_with_progress(
         self, requests: Sequence[Request], tell: Callable[[int], object]
     ) -> list[list[Completion]]:
-        """Complete requests of one sampling setting; see ``ProgressTeacher``."""
-        prompts = [render(self.tokenizer, r.messages).ids for r in requests]
+        """Complete requests of one sampling setting, and tell how far that is.
+
+        Args:
+            requests: One batch.
+            tell: Called now and then with the completions' worth of work done since the last call.
+
+        Returns:
+            The ``n`` completions of each request, in order.
+        """
+        prompts = [render_conversation(self.tokenizer, r.messages).ids for r in requests]
         n = requests[0].sampling.n
         with torch.inference_mode():
             tokens = self._decode(prompts, requests, tell)
@@ -97,38 +108,39 @@ class Generator:
     ) -> list[list[int]]:
         """Return the new token ids of every row, the end token included where one was produced."""
         sampling, told = requests[0].sampling, 0
-        state = self._begin(prompts, sampling)
+        batch = self._prefill(prompts, sampling)
         uniform = _uniform(requests).to(self.model.device)
         forced = [self._ids(opening) for r in requests for opening in (r.openings or ("",) * sampling.n)]
         rows: list[list[int]] = [[] for _ in range(len(uniform))]
         alive = torch.arange(len(uniform), device=uniform.device)
         for step in range(sampling.max_new_tokens):
-            token = choose(state.logits, sampling.temperature, sampling.top_p, uniform[alive, step])
+            token = sample_tokens(batch.logits, sampling.temperature, sampling.top_p, uniform[alive, step])
             for place, row in enumerate(alive.tolist()):
                 if step < len(forced[row]):
                     token[place] = forced[row][step]
             for row, value in zip(alive.tolist(), token.tolist(), strict=True):
                 rows[row].append(value)
-            keep = (token != self.tokenizer.eos_token_id).nonzero().squeeze(1)
-            if step + 1 == sampling.max_new_tokens or not len(keep):
+            going_on = (token != self.tokenizer.eos_token_id).nonzero().squeeze(1)
+            if step + 1 == sampling.max_new_tokens or not len(going_on):
                 break
-            if len(keep) < len(token):
-                alive, token = alive[keep], token[keep]
-                state.keep(keep)
-            worth = len(rows) - len(alive) + len(alive) * (step + 1) // sampling.max_new_tokens
-            tell(worth - told)
-            told = worth
-            state.take(token)
+            if len(going_on) < len(token):
+                alive, token = alive[going_on], token[going_on]
+                batch.select_rows(going_on)
+            # an ended row counts whole, the others by the share of their longest length
+            done = len(rows) - len(alive) + len(alive) * (step + 1) // sampling.max_new_tokens
+            tell(done - told)
+            told = done
+            batch.append(token)
         return rows
 
-    def _begin(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Decoding:
+    def _prefill(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> DecodingBatch:
         padding = int(self.tokenizer.eos_token_id)
-        if self.branches:
-            return Branching(self.model, prompts, sampling.n, padding, self.fast)
-        return Repeating(self.model, prompts, sampling.n, padding)
+        if self.shares_prefix:
+            return SharedPrefixBatch(self.model, prompts, sampling.n, padding, self.fast_decoder)
+        return PerRowBatch(self.model, prompts, sampling.n, padding)
 
 
-def choose(logits: torch.Tensor, temperature: float, top_p: float, uniform: torch.Tensor) -> torch.Tensor:
+def sample_tokens(logits: torch.Tensor, temperature: float, top_p: float, uniform: torch.Tensor) -> torch.Tensor:
     """Choose the next token of each row.
 
     Args:
@@ -170,10 +182,10 @@ class _Group:
         """Tokens of the prompts that are computed, padding included."""
         return self.shared + len(self.members) * (self.longest - self.shared)
 
-    def positions(self, sampling: Sampling, branches: bool) -> int:
+    def positions(self, sampling: Sampling, shares_prefix: bool) -> int:
         """Cache positions when all rows have their full length."""
         rows = len(self.members) * sampling.n
-        return rows * sampling.max_new_tokens + (self.tokens if branches else rows * self.longest)
+        return rows * sampling.max_new_tokens + (self.tokens if shares_prefix else rows * self.longest)
 
 
 def _kind(request: Request) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What a model is asked, and what it says."""
+"""Requests to a model, how completions are drawn, and the completions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Request:
 
     ``openings``, where given, are the words with which each of the ``sampling.n`` completions begins; they are part
     of the completion's text. Different openings make a small model's samples differ without a high temperature.
-    They are for models in this process, where they are forced; behind a chat API they are only asked for in the prompt.
+    They are for models in this process, where they are forced; of a chat API the prompt can only ask for them.
     ``schema``, where given, is the JSON schema of the reply: a server that can holds the reply to it, others see only
     what the prompt says.
     """
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """What came back: the text, its length in tokens, and whether it ended by itself."""
+    """A model's reply: its text, its length in tokens, and whether it ended by itself."""
 
     text: str
     tokens: int

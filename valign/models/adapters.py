@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.models.huggingface import quiet
+from valign.models.huggingface import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def add_adapter(
@@ -49,20 +51,20 @@ def add_adapter(
     config = LoraConfig(
         task_type="CAUSAL_LM", r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=target_modules
     )
-    with quiet(), torch.random.fork_rng(devices=[]):
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
         except ValueError as error:
             raise ValignError(f"adapter.target_modules={target_modules}: {error}") from error
-    _put_below(adapted, below)
+    _stack_on(adapted, below)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return adapted
 
 
-def _put_below(adapted: PeftModel, folders: Sequence[Path]) -> None:
+def _stack_on(adapted: PeftModel, folders: Sequence[Path]) -> None:
     """Add saved adapters, frozen, to what an adapted model computes."""
     if not folders:
         return
@@ -90,14 +92,14 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """
     from peft import PeftModel
 
-    if not (folder / "adapter_config.json").is_file():
+    if not (folder / ADAPTER_CONFIG).is_file():
         raise ValignError(f"{folder} holds no adapter (adapter_config.json); train it first.")
-    with quiet():
+    with quiet_transformers():
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False, autocast_adapter_dtype=True)
     return adapted.eval()
 
 
-def merge(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+def merge_adapter(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     """Return a plain model with the adapter in its weights: W + alpha / rank * BA in float32, then in W's dtype."""
     from peft import PeftModel
 
@@ -108,5 +110,5 @@ def merge(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 
 def save_model(model: PreTrainedModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
     """Write a whole model as safetensors; ``state`` has its weights where the model is sharded."""
-    with quiet():
+    with quiet_transformers():
         model.save_pretrained(folder, state_dict=state)

@@ -13,73 +13,73 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     import torch
 
-NAME = "valign_grouped"
-LONG = 512  # queries from which PyTorch's fused kernel is the faster one on a CPU, forward and backward
+GROUPED = "valign_grouped"
+LONG_QUERIES = 512  # queries from which PyTorch's fused kernel is the faster one on a CPU, forward and backward
 
 
-class Attends(Protocol):
-    """A cache that attends by itself, in place of a layer's keys."""
+class AttendingCache(Protocol):
+    """A cache that computes the attention itself; a layer gets it in place of its keys."""
 
     def attend(self, query: torch.Tensor) -> torch.Tensor:
         """Return (batch, queries, heads, head size) for a scaled query (batch, heads, queries, head size)."""
         ...
 
 
-class Places(NamedTuple):
-    """Where the tokens of a row without padding stand in rows with it.
+class RowLayout(NamedTuple):
+    """How a padded batch is packed into a single row: where each token of that row stands in the batch.
 
     Attributes:
         token: Which token of the single row is at each place, (rows, positions); one may be in several rows.
-        place: The place of each token, as a number of the flattened rows, (tokens,).
-        causal: Whether a token sees all that stands before it in its row, so that a long row needs no mask.
+        place: The place of each token, as an index into the flattened rows, (tokens,).
+        is_causal: Whether a token sees all that stands before it in its row, so that a long row needs no mask.
     """
 
     token: torch.Tensor
     place: torch.Tensor
-    causal: bool = False
+    is_causal: bool = False
 
     @property
-    def masked(self) -> bool:
-        """Whether the mask says anything that ``attend_long`` would not know."""
-        return not (self.causal and self.token.shape[1] >= LONG)
+    def needs_mask(self) -> bool:
+        """Whether attention needs a mask; ``attend_long`` makes a causal one itself."""
+        return not (self.is_causal and self.token.shape[1] >= LONG_QUERIES)
 
-    def spread(self, states: torch.Tensor) -> torch.Tensor:
+    def pad(self, states: torch.Tensor) -> torch.Tensor:
         """Lay (1, heads, tokens, head size) out as (rows, heads, positions, head size)."""
         _, heads, _, size = states.shape
         tokens = states[0].transpose(0, 1).reshape(-1, heads * size)
         rows = tokens.index_select(0, self.token.flatten())
         return rows.view(*self.token.shape, heads, size).transpose(1, 2)
 
-    def gather(self, output: torch.Tensor) -> torch.Tensor:
+    def unpad(self, output: torch.Tensor) -> torch.Tensor:
         """Take (1, tokens, heads, head size) out of (rows, positions, heads, head size)."""
         heads, size = output.shape[2:]
         return output.reshape(-1, heads * size).index_select(0, self.place).view(1, -1, heads, size)
 
 
-def register() -> str:
+def register_attention() -> str:
     """Make the grouped attention known to transformers and return its name for ``attn_implementation``."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
 
-    AttentionInterface.register(NAME, grouped_attention)
-    AttentionMaskInterface.register(NAME, eager_mask)
-    return NAME
+    AttentionInterface.register(GROUPED, grouped_attention)
+    AttentionMaskInterface.register(GROUPED, eager_mask)
+    return GROUPED
 
 
-def usual(device: str) -> str:
-    """Return the name of the attention that suits a device: the grouped one for a CPU, PyTorch's own for a GPU."""
-    return register() if device.startswith("cpu") else "sdpa"
+def default_implementation(device: str) -> str:
+    """Return the name of the attention for a device where none is asked for: grouped on a CPU, PyTorch's on a GPU."""
+    return register_attention() if device.startswith("cpu") else "sdpa"
 
 
 def grouped_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
-    key: torch.Tensor | Attends,
+    key: torch.Tensor | AttendingCache,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
     dropout: float = 0.0,
-    places: Places | None = None,
+    layout: RowLayout | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend with grouped key-value heads, without repeating them.
@@ -92,7 +92,7 @@ def grouped_attention(
         attention_mask: (batch, 1, queries, keys), added to the scores; None for none.
         scaling: Factor of the scores.
         dropout: Probability of dropping an attention weight in training.
-        places: Where batch is 1, the rows that its tokens belong to; the mask is then theirs.
+        layout: Where batch is 1, the padded rows that its tokens belong to; the mask is then theirs.
 
     Returns:
         The output (batch, queries, heads, head size), and None for the weights.
@@ -101,12 +101,12 @@ def grouped_attention(
 
     if not isinstance(key, torch.Tensor):
         return key.attend(query * scaling), None
-    if places is not None:
-        query, key, value = (places.spread(states) for states in (query, key, value))
+    if layout is not None:
+        query, key, value = (layout.pad(states) for states in (query, key, value))
     batch, heads, queries, size = query.shape
-    if queries >= LONG:
-        output = attend_long(query, key, value, attention_mask, scaling, places, dropout if module.training else 0.0)
-        return (output.contiguous() if places is None else places.gather(output)), None
+    if queries >= LONG_QUERIES:
+        output = attend_long(query, key, value, attention_mask, scaling, layout, dropout if module.training else 0.0)
+        return (output.contiguous() if layout is None else layout.unpad(output)), None
     groups = key.shape[1]
     grouped = (query * scaling).reshape(batch, groups, heads // groups * queries, size)
     scores = torch.matmul(grouped, key.transpose(-1, -2)).view(batch, groups, heads // groups, queries, -1)
@@ -116,7 +116,7 @@ def grouped_attention(
     weights = torch.nn.functional.dropout(weights, dropout, module.training)
     output = torch.matmul(weights.view(batch, groups, heads // groups * queries, -1), value)
     output = output.view(batch, heads, queries, size).transpose(1, 2)
-    return (output.contiguous() if places is None else places.gather(output)), None
+    return (output.contiguous() if layout is None else layout.unpad(output)), None
 
 
 def attend_long(
@@ -125,7 +125,7 @@ def attend_long(
     value: torch.Tensor,
     mask: torch.Tensor | None,
     scaling: float,
-    places: Places | None = None,
+    layout: RowLayout | None = None,
     dropout: float = 0.0,
 ) -> torch.Tensor:
     """Attend with PyTorch's fused kernel, whose memory grows with the length and not with its square.
@@ -136,7 +136,7 @@ def attend_long(
         value: As key.
         mask: Added to the scores, (batch, 1, queries, keys); None for none.
         scaling: Factor of the scores.
-        places: Where the rows come from, if from a single one.
+        layout: Of the rows, where they were packed into a single one; None otherwise.
         dropout: Probability of dropping an attention weight.
 
     Returns:
@@ -144,7 +144,7 @@ def attend_long(
     """
     import torch
 
-    causal = places is not None and not places.masked
+    causal = layout is not None and not layout.needs_mask
     if mask is not None:
         mask = None if causal else mask[..., : key.shape[2]]
     output: torch.Tensor = torch.nn.functional.scaled_dot_product_attention(

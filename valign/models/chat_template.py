@@ -32,12 +32,12 @@ class Rendered:
         return len(self.mask) - sum(self.mask)
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
+def render_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
     """Render a conversation with the model's chat template.
 
     A conversation that ends with a user turn is opened for generation and has nothing supervised. One that ends with
     an assistant turn is supervised on that turn: its words and the end token, and nothing else. The boundary is found
-    on the joint rendering, because tokenising prompt and answer apart may give other tokens.
+    on the joint rendering, because tokenising prompt and answer separately may give other tokens.
 
     Args:
         tokenizer: A fast tokenizer with a chat template.
@@ -48,7 +48,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> R
         ValignError: The template renders the prompt differently once the answer follows, or a token spans the
             boundary between prompt and answer.
     """
-    turns = as_template_takes(tokenizer, messages)
+    turns = adapt_to_template(tokenizer, messages)
     if turns[-1]["role"] != "assistant":
         ids = _encode(tokenizer, _template(tokenizer, turns, opened=True))["input_ids"]
         return Rendered(tuple(ids), (0,) * len(ids))
@@ -63,7 +63,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> R
 
 
 def _supervise(tokenizer: PreTrainedTokenizerBase, text: str, boundary: int) -> Rendered:
-    """Tokenise text and supervise what starts at or behind the boundary, up to the first end token."""
+    """Tokenise text and supervise what starts at or after the boundary, up to the first end token."""
     eos = tokenizer.eos_token_id
     encoded = _encode(tokenizer, text)
     ids, mask = [], []
@@ -80,8 +80,8 @@ def _supervise(tokenizer: PreTrainedTokenizerBase, text: str, boundary: int) -> 
     return Rendered((*ids, int(eos)), (*mask, 1))
 
 
-def as_template_takes(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[Message]:
-    """Return the turns, with a system turn folded where the model's chat template has no place for it."""
+def adapt_to_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[Message]:
+    """Return the turns, with a system turn folded into the first user turn where the template has no place for it."""
     return list(messages) if _keeps_system(tokenizer) else fold_system(messages)
 
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.core.files import new_folder, read_json, write_json
-from valign.models.adapters import save_model
-from valign.models.load import policy
+from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, save_model
+from valign.models.load import load_policy
 
 if TYPE_CHECKING:
     import torch
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vllm serve --max-lora-rank takes
 
 
@@ -28,10 +27,10 @@ def write_model(
 
     Args:
         output: The folder; empty or not there.
-        base: The base model, as ``valign.models.load.policy`` takes it.
+        base: The base model, as ``valign.models.load.load_policy`` takes it.
         weights: What each stage has left, in order.
-        precision: Of the weights, as in ``policy``.
-        **options: Others of ``policy``.
+        precision: Of the weights: ``auto``, ``float32`` or ``bfloat16``, or the dtype itself.
+        **options: Other keyword arguments of ``load_policy``.
 
     Raises:
         ValignError: The folder is not empty or cannot be written, or the model cannot be loaded.
@@ -39,7 +38,7 @@ def write_model(
     from transformers import GenerationConfig
 
     with new_folder(output) as folder:
-        model, tokenizer = policy(base, weights, precision, **options)
+        model, tokenizer = load_policy(base, weights, precision, **options)
         ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
         model.generation_config = GenerationConfig(bos_token_id=tokenizer.bos_token_id, **ids)
         save_model(model, folder)
@@ -62,28 +61,30 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
     """
     if not weights:
         raise ValignError("arm=base has no adapter; serve the base model itself, or use what=model.")
-    whole = [folder for folder in weights if not (folder / CONFIG).is_file()]
+    whole = [folder for folder in weights if not (folder / ADAPTER_CONFIG).is_file()]
     if whole:
         raise ValignError(f"{whole[0]} has every weight trained and no adapter; use what=model.")
-    configs = [read_json(folder / CONFIG) for folder in weights]
+    configs = [read_json(folder / ADAPTER_CONFIG) for folder in weights]
     rank = sum(int(config["r"]) for config in configs)
     with new_folder(output) as folder:
         if len(weights) == 1:
-            shutil.copyfile(weights[0] / WEIGHTS, folder / WEIGHTS)
+            shutil.copyfile(weights[0] / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
             alpha = configs[0]["lora_alpha"]
         else:
-            _write_sum(folder / WEIGHTS, weights, [config["lora_alpha"] / config["r"] for config in configs])
+            _write_sum(folder / ADAPTER_WEIGHTS, weights, [config["lora_alpha"] / config["r"] for config in configs])
             alpha = rank
-        write_json(folder / CONFIG, configs[0] | {"r": rank, "lora_alpha": alpha, "base_model_name_or_path": base})
+        write_json(
+            folder / ADAPTER_CONFIG, configs[0] | {"r": rank, "lora_alpha": alpha, "base_model_name_or_path": base}
+        )
     return rank
 
 
 def _write_sum(file: Path, weights: Sequence[Path], scales: Sequence[float]) -> None:
-    """Write adapters side by side: A matrices below one another, B matrices, scaled, beside one another."""
+    """Write adapters side by side: A matrices stacked in rows, B matrices, scaled, in columns."""
     import torch
     from safetensors.torch import load_file, save_file
 
-    parts = [load_file(folder / WEIGHTS) for folder in weights]
+    parts = [load_file(folder / ADAPTER_WEIGHTS) for folder in weights]
     if any(set(part) != set(parts[0]) for part in parts):
         raise ValignError("the stages' adapters are on different layers; use what=model.")
     summed = {}

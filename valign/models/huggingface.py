@@ -11,7 +11,7 @@ from valign.core.errors import ValignError
 
 
 @contextlib.contextmanager
-def _user_errors(path: Path | str) -> Iterator[None]:
+def loading_errors(path: Path | str) -> Iterator[None]:
     """Turn what transformers says about a model it cannot load into one line."""
     try:
         yield
@@ -21,7 +21,7 @@ def _user_errors(path: Path | str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Silence transformers' progress bars, notes and warnings."""
     from transformers.utils import logging as hf_logging
 

@@ -1,4 +1,4 @@
-"""Layers as both training and generation read them: projections, norms, rotary positions."""
+"""Parts of a layer that training and generation both compute: projections, norms, rotary positions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-FAMILIES = ("llama", "mistral", "qwen2")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+KNOWN_FAMILIES = ("llama", "mistral", "qwen2")
 
 
-def is_known(model: Any) -> bool:
+def is_known_family(model: Any) -> bool:
     """Tell whether a model without adapters is of one of the families in transformers."""
-    return type(model).__module__ in {f"transformers.models.{name}.modeling_{name}" for name in FAMILIES}
+    return type(model).__module__ in {f"transformers.models.{name}.modeling_{name}" for name in KNOWN_FAMILIES}
 
 
 class Projection(NamedTuple):
@@ -32,7 +33,7 @@ class Projection(NamedTuple):
     scale: float
 
 
-def projection(layer: Any) -> Projection | None:
+def read_projection(layer: Any) -> Projection | None:
     """Return what a linear layer computes; None where it is not frozen, is sharded, has hooks or does anything else."""
     from peft.tuners.lora.layer import Linear
 
@@ -71,14 +72,14 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[tor
     return (x * inverse).to(x.dtype) * weight, inverse
 
 
-def rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction: int) -> torch.Tensor:
-    """Turn each pair of places half a head apart by its angle (Su et al., 2021, arXiv:2104.09864).
+def rotate(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction: int) -> torch.Tensor:
+    """Rotate each pair of entries half a head apart by its angle (Su et al., 2021, arXiv:2104.09864).
 
     Args:
         x: (..., head size).
         cosine: Of the angles; broadcasts with x.
         sine: As cosine.
-        direction: 1, or -1 to turn back.
+        direction: 1, or -1 to rotate back.
     """
     half = x.shape[-1] // 2
     first, second, angle = x[..., :half], x[..., half:], sine[..., :half]
@@ -86,9 +87,6 @@ def rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, direction
     y[..., :half].addcmul_(second, angle, value=-direction)
     y[..., half:].addcmul_(first, angle, value=direction)
     return y
-
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def has_hooks(module: torch.nn.Module) -> bool:

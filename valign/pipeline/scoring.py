@@ -1,65 +1,102 @@
-"""The arms of a run, answered, measured and written."""
+"""The arms of a run: trained, asked, measured, compared, and written to its folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl, write_text
 from valign.core.records import Answer, Question
 from valign.evaluation.probes.scores import probe_scores
 from valign.evaluation.scores import choose_metrics, difference_by_metric, score_arm
 from valign.evaluation.tax.scores import tax_scores
-from valign.pipeline.artifacts import Pipeline
+from valign.pipeline.answer_stage import answer_stage
+from valign.pipeline.artifacts import Artifacts
+from valign.pipeline.context import Context
+from valign.pipeline.data_stage import clause_exposure
+from valign.pipeline.judge_stage import judge_stage
 from valign.pipeline.recipes import Arm
+from valign.pipeline.size_checks import check_context_length
+from valign.pipeline.tax_stage import measures_tax, tax_stage
+from valign.pipeline.training_stage import train_stages
 from valign.runs.layout import JUDGEMENTS, PROBED
 
+if TYPE_CHECKING:
+    from valign.runs.tracking import RunLogger
 
-def score_arms(pipeline: Pipeline, arms: Sequence[Arm], questions: Sequence[Question] | None, folder: Path) -> None:
-    """Evaluate arms and write ``arms/<arm>/{answers,values}.jsonl`` and ``scores.json`` to a folder.
+
+def score_arms(
+    context: Context,
+    artifacts: Artifacts,
+    data: Path,
+    arms: Sequence[Arm],
+    questions: Sequence[Question],
+    folder: Path,
+    logger: RunLogger | None = None,
+) -> None:
+    """Write ``arms/<arm>/{answers,values}.jsonl`` and ``scores.json`` of each arm to a folder.
 
     Each arm is compared with base, and with the arm before it, on the same questions. Where a model judges pairs of
     answers, what it said is in ``judgements.jsonl``.
+
+    Args:
+        context: What is known of the run.
+        artifacts: Where the stages are built or found.
+        data: The data stage's folder.
+        arms: The arms, base first.
+        questions: What they are asked.
+        folder: The run's folder, or that of another evaluation of it.
+        logger: Receives the curves of the trainings; None for none.
+
+    Raises:
+        ValignError: A prompt does not fit the model, or a server has no name for an arm's model.
     """
-    asked = pipeline.probe_questions
-    pipeline.check_room(arms, questions)
-    if pipeline.server:
-        pipeline.server.check([arm.stages for arm in arms], str(pipeline.config.run_dir))
-    samples = pipeline.evaluation.bootstrap
-    exposure = pipeline.exposure(questions)
+    check_context_length(context, arms, questions)
+    if context.server:
+        context.server.check([arm.stages for arm in arms], str(context.run_folder))
+    samples = context.settings.evaluation.bootstrap
+    exposure = clause_exposure(context, questions)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     folders: list[Path] = []
     for arm in arms:
-        answers = pipeline.evaluate(arm, questions)
-        values = choose_metrics(read_rows(answers / "values.jsonl"), pipeline.evaluation.metrics)
+        weights = train_stages(context, artifacts, data, arm.stages, logger)
+        answers = answer_stage(context, artifacts, arm, weights, questions)
+        values = choose_metrics(read_rows(answers / "values.jsonl"), context.settings.evaluation.metrics)
         base = measured[0][1] if measured else None
         scores = score_arm(arm.name, values, base, samples, exposure)
         if len(measured) > 1:
             other, theirs = measured[-1]
             scores["versus"][other] = difference_by_metric(arm.name, values, theirs, samples)
-        if pipeline.server:
-            scores["server"] = pipeline.server.describe(arm.stages)
-        if asked:
-            probed = read_jsonl(pipeline.evaluate(arm, asked, "probes") / "answers.jsonl", Answer)
-            scores["probes"] = probe_scores(probed, pipeline.embedder, samples)
+        if context.server:
+            scores["server"] = context.server.describe(arm.stages)
+        if context.probe_questions:
+            probed = _probe(context, artifacts, arm, weights)
+            scores["probes"] = probe_scores(probed, context.embedder, samples)
             write_jsonl(folder / "arms" / arm.name / PROBED, probed)
-        if not arm.retrieval and pipeline.measures_tax:
-            scores["tax"] = _tax(pipeline, arm, samples)
+        if not arm.retrieval and measures_tax(context):
+            scores["tax"] = _tax(context, artifacts, arm, weights)
         write_scores(folder / "arms" / arm.name, scores, answers)
         measured.append((arm.name, values))
         folders.append(answers)
     (folder / JUDGEMENTS).unlink(missing_ok=True)
-    judged = pipeline.judgements([arm.name for arm in arms], folders)
+    judged = judge_stage(context, artifacts, [arm.name for arm in arms], folders)
     if judged is not None:
-        write_text(folder / JUDGEMENTS, (judged / JUDGEMENTS).read_text(encoding="utf-8"))
+        copy_text(judged / JUDGEMENTS, folder / JUDGEMENTS)
 
 
-def _tax(pipeline: Pipeline, arm: Arm, samples: int) -> dict[str, Any]:
+def _probe(context: Context, artifacts: Artifacts, arm: Arm, weights: Sequence[Path]) -> list[Answer]:
+    """Ask an arm the questions of the probes."""
+    found = answer_stage(context, artifacts, arm, weights, context.probe_questions, "probes")
+    return read_jsonl(found / "answers.jsonl", Answer)
+
+
+def _tax(context: Context, artifacts: Artifacts, arm: Arm, weights: Sequence[Path]) -> dict[str, Any]:
     """Return what an arm's training cost in general ability, and which limits that crosses."""
-    base = read_rows(pipeline.tax(()) / "values.jsonl")
-    own = read_rows(pipeline.tax(arm.stages) / "values.jsonl") if arm.stages else base
-    return tax_scores(own, base, pipeline.evaluation.tax, samples)
+    evaluation = context.settings.evaluation
+    base = read_rows(tax_stage(context, artifacts, (), ()) / "values.jsonl")
+    own = read_rows(tax_stage(context, artifacts, arm.stages, weights) / "values.jsonl") if arm.stages else base
+    return tax_scores(own, base, evaluation.tax, evaluation.bootstrap)
 
 
 def write_scores(folder: Path, scores: dict[str, Any], answers: Path) -> None:
@@ -67,4 +104,9 @@ def write_scores(folder: Path, scores: dict[str, Any], answers: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "scores.json", scores)
     for name in ("answers.jsonl", "values.jsonl"):
-        write_text(folder / name, (answers / name).read_text(encoding="utf-8"))
+        copy_text(answers / name, folder / name)
+
+
+def copy_text(source: Path, target: Path) -> None:
+    """Copy a text file in one step."""
+    write_text(target, source.read_text(encoding="utf-8"))

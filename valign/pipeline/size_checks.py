@@ -6,47 +6,70 @@ import logging
 import os
 from collections.abc import Sequence
 
-from valign.config.arguments import plain
+from valign.core.records import Question
 from valign.distributed.devices import device_of
-from valign.models.load import shape_of
+from valign.evaluation import context_check
+from valign.models.load import context_length, load_config, load_tokenizer
 from valign.models.precision import resolve_precision
-from valign.pipeline.artifacts import Pipeline
-from valign.training.memory_estimate import estimate_for, too_large_to_answer, too_much
+from valign.pipeline.context import Context
+from valign.pipeline.recipes import Arm
+from valign.retrieval.search import WHOLE
+from valign.training.memory_estimate import answering_warning, estimate_stage, training_warning
 
 log = logging.getLogger(__name__)
 
 
-def warn_of_size(pipeline: Pipeline, stages: Sequence[str]) -> None:
-    """Warn, before anything is computed, where a training or the answers are estimated not to fit on a device.
+def warn_of_size(context: Context, stages: Sequence[str]) -> None:
+    """Warn where a training or the answers are estimated not to fit on a device.
 
     Args:
-        pipeline: The run's.
+        context: What is known of the run.
         stages: What is to be trained; nothing where a finished run is evaluated.
     """
-    if device_of(str(pipeline.config.trainer.accelerator)) != "cuda":
+    settings = context.settings
+    if device_of(settings.trainer.accelerator) != "cuda":
         return
     import torch
-    from omegaconf import OmegaConf
 
-    c = pipeline.config
-    shape = shape_of(pipeline.model[0], c.base_model.trust_remote_code).to_dict()
-    stored = resolve_precision(c.base_model.precision, "cuda").itemsize
+    base = settings.base_model
+    shape = load_config(context.model_path, base.trust_remote_code).to_dict()
+    stored = resolve_precision(base.precision, "cuda").itemsize
     available = torch.cuda.get_device_properties(0).total_memory
+    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for stage in stages:
-        needed = estimate_for(
+        needed = estimate_stage(
             shape,
-            adapter=c.adapter,
-            settings=c[stage],
-            trainer=plain(c.trainer),
+            settings.adapter,
+            settings.sft if stage == "sft" else settings.dpo,
+            settings.trainer,
             stored_bytes=stored,
-            pairs=stage == "dpo",
-            quantized=OmegaConf.select(c, "base_model.quantization") is not None,
+            quantized=base.quantization is not None,
         )
-        host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        line = needed and too_much(needed, available, host, int(c.trainer.devices))
+        line = needed and training_warning(needed, available, host, settings.trainer.devices)
         if line:
             log.warning("%s: %s", stage, line)
-    elsewhere = pipeline.server is not None and not pipeline.server.measures_likelihoods
-    line = None if elsewhere else too_large_to_answer(shape, stored, available)
+    elsewhere = context.server is not None and not context.server.measures_likelihoods
+    line = None if elsewhere else answering_warning(shape, stored, available)
     if line:
         log.warning(line)
+
+
+def check_context_length(context: Context, arms: Sequence[Arm], questions: Sequence[Question]) -> None:
+    """Refuse an arm whose prompt, the whole document, does not fit the model's context, before it is trained.
+
+    Raises:
+        ValignError: It does not fit; the message says by how many tokens.
+    """
+    whole = [arm.name for arm in arms if arm.retriever == WHOLE]
+    if not whole:
+        return
+    base = context.settings.base_model
+    context_check.check_context_length(
+        load_tokenizer(context.model_path, base.trust_remote_code),
+        list(questions),
+        context.document.passages,
+        arm=whole[0],
+        context=context_length(context.model_path, base.trust_remote_code),
+        max_new_tokens=context.settings.evaluation.max_new_tokens,
+        system=base.system_prompt,
+    )

@@ -1,8 +1,97 @@
-"""The training stages."""
+"""The training stages: SFT and DPO, each on top of those before it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valign.core.store import digest, file_digest
+from valign.pipeline.artifacts import Artifacts
+from valign.pipeline.context import Context
+from valign.pipeline.data_stage import replay_stage
+from valign.pipeline.worker import train_part
+from valign.runs.tracking import ignore_lost_logger
+from valign.synthesis.dataset import PREFERENCES, SFT
+
+if TYPE_CHECKING:
+    from valign.runs.tracking import RunLogger
+
+
+def train_stages(
+    context: Context, artifacts: Artifacts, data: Path, stages: Sequence[str], logger: RunLogger | None = None
+) -> list[Path]:
+    """Train what is not trained yet.
+
+    Args:
+        context: What is known of the run.
+        artifacts: Where the stages are built or found.
+        data: The data stage's folder.
+        stages: ``sft``, ``dpo`` or both, in order; none for the base model.
+        logger: Receives the curves, also of a stage that was trained earlier, once in a run; None for none.
+
+    Returns:
+        The weights of each stage, in order: the folder of an adapter, or of a whole model.
+    """
+    weights: list[Path] = []
+    for i in range(len(stages)):
+        folder = _train(context, artifacts, data, tuple(stages[: i + 1]), weights, logger)
+        weights = [*weights, next(f for f in (folder / "adapter", folder / "model") if f.is_dir())]
+    return weights
+
+
+def _train(
+    context: Context,
+    artifacts: Artifacts,
+    data: Path,
+    path: tuple[str, ...],
+    before: Sequence[Path],
+    logger: RunLogger | None,
+) -> Path:
+    """Train the last stage of a path on top of those before it."""
+    name, key = path[-1], "_".join(path)
+    if pinned := artifacts.find_pinned(name, key):
+        return pinned
+    settings = context.settings
+    rows = data / (SFT if name == "sft" else PREFERENCES)
+    replay = replay_stage(context, artifacts, data) if name == "sft" else None
+    chosen = asdict(settings.sft if name == "sft" else settings.dpo)
+    config = {
+        "stage": name,
+        "settings": {key: value for key, value in chosen.items() if not key.startswith("replay")},
+        "adapter": asdict(settings.adapter),
+        "seed": settings.seed,
+        **context.stored_as,
+        "system_prompt": settings.base_model.system_prompt,
+    }
+    inputs = {
+        "base_model": context.model_id,
+        "data": file_digest(rows),
+        **({"replay": file_digest(replay)} if replay else {}),
+        "before": digest([folder.parent.name for folder in before]),
+    }
+    is_first_use, is_built = key not in artifacts.hashes, False
+
+    def fill(folder: Path) -> dict[str, Any]:
+        nonlocal is_built
+        is_built = True
+        part = {
+            "name": name,
+            "folder": str(folder),
+            "rows": str(rows),
+            "replay": str(replay or ""),
+            "before": [str(path) for path in before],
+        }
+        context.ranks.command("train", **part)
+        return train_part(context, **part, logger=logger)  # type: ignore[arg-type]
+
+    folder = artifacts.build(name, config, inputs, fill, key)
+    if logger and is_first_use and not is_built:
+        with ignore_lost_logger(name, f"its curves are in {folder}"):
+            for step, values in curves_by_step(folder):
+                logger.log_metrics({f"{name}/{quantity}": value for quantity, value in values.items()}, step)
+    return folder
 
 
 def curves_by_step(folder: Path) -> list[tuple[int, dict[str, float]]]:

@@ -1,184 +1,172 @@
-"""One process of a run: its part of training, answering and measuring, which the first process orders."""
+"""What every process of a run does of a stage, and how those that are not the first follow it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-
-from valign.config.arguments import plain
-from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_jsonl
 from valign.core.out_of_memory import describe_out_of_memory, suggest_half
-from valign.core.records import Answer, Document, Instruction, Preference, Question
-from valign.core.settings import make_settings
+from valign.core.records import Answer, Instruction, Preference, Question
 from valign.distributed.devices import own_device
-from valign.distributed.ranks import Ranks
-from valign.documents.read import read_document
-from valign.documents.shipped import shipped_document, shipped_names
-from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
-from valign.evaluation.settings import EvaluationSettings
-from valign.models.identity import model_id
-from valign.models.load import policy, prepare_model
-from valign.runs.tracking import RunLogger
+from valign.models.load import load_policy
+from valign.pipeline.context import CACHE, Context
+from valign.training.stage import Stage
 
 if TYPE_CHECKING:
     from valign.evaluation.metric_info import Likelihoods
     from valign.runs.tracking import RunLogger
 
-ANSWERS = "completions.sqlite"
+
+def follow(context: Context) -> None:
+    """Do what the first process commands, until it ends; nothing is decided, asked or written here."""
+    for name, arguments in context.ranks.commands():
+        if name == "train":
+            train_part(context, **arguments)
+        elif name == "tax":
+            tax_part(context, **arguments)
+        else:
+            asked = [from_dict(Question, row) for row in arguments.pop("questions")]
+            answer_part(context, **arguments, questions=asked)
 
 
-@dataclass
-class Process:
-    """What every process of a run needs and does.
+def train_part(
+    context: Context,
+    name: str,
+    folder: str,
+    rows: str,
+    replay: str,
+    before: Sequence[str],
+    logger: RunLogger | None = None,
+) -> dict[str, Any]:
+    """Do this process's part of a training.
 
-    Attributes:
-        config: The composed config of ``valign.train``.
-        logger: Receives the training curves; None for none.
-        ranks: The run's processes.
+    Args:
+        context: What is known of the run.
+        name: ``sft`` or ``dpo``.
+        folder: The stage's.
+        rows: File of D_sft or D_pref.
+        replay: File of general instructions that SFT learns beside D_sft; empty for none.
+        before: Weights of the stages before it.
+        logger: Receives the curves; None for none.
+
+    Returns:
+        The counts; from the first process alone.
     """
+    from valign.training.fit import fit
 
-    config: DictConfig
-    logger: RunLogger | None = None
-    ranks: Ranks = field(default_factory=Ranks)
+    settings = context.settings
+    base = settings.base_model
+    stage = Stage(
+        folder=Path(folder),
+        model=context.model_path,
+        initial=[Path(path) for path in before],
+        adapter=settings.adapter,
+        settings=settings.sft if name == "sft" else settings.dpo,
+        trainer=settings.trainer,
+        seed=settings.seed,
+        system_prompt=base.system_prompt,
+        precision=base.precision,
+        quantization=base.quantization,
+        trust_remote_code=base.trust_remote_code,
+        logger=logger,
+        ranks=context.ranks,
+    )
+    if name == "sft":
+        return fit(stage, [row for file in (rows, replay) if file for row in read_jsonl(Path(file), Instruction)])
+    return fit(stage, read_jsonl(Path(rows), Preference))
 
-    @cached_property
-    def document(self) -> Document:
-        """The document, read and split."""
-        doc = self.config.document
-        if doc.path is None:
-            if doc.name not in shipped_names():
-                raise ValignError(f"document.path is missing: add document.path=/path/to/{doc.name}.pdf")
-            return shipped_document(doc.name, doc.max_words)
-        return read_document(Path(doc.path).expanduser(), doc.name, doc.title, doc.max_words)
 
-    @cached_property
-    def model(self) -> tuple[Path | str, str]:
-        """The base model's folder or hub id, and its id with the weights' version."""
-        name = self.config.base_model.model
-        path = prepare_model(name)
-        return path, model_id(name, path)
+def answer_part(
+    context: Context,
+    arm: str,
+    folder: str,
+    weights: Sequence[str],
+    questions: Sequence[Question],
+    retrieved: Sequence[Sequence[int]],
+    measure_only: bool = False,
+) -> tuple[list[Answer], Likelihoods]:
+    """Do this process's part of an arm's answers and likelihoods.
 
-    @property
-    def system_prompt(self) -> str | None:
-        """What stands before every conversation with the base model, if anything."""
-        prompt: str | None = self.config.base_model.system_prompt
-        return prompt
+    Args:
+        context: What is known of the run.
+        arm: Name of the arm.
+        folder: The stage's.
+        weights: Weights of the arm's stages.
+        questions: What it is asked.
+        retrieved: For each question the numbers of the passages in its prompt.
+        measure_only: Whether a server gives the answers, so that there are none here.
 
-    @property
-    def weights_as(self) -> dict[str, str]:
-        """How the base model's weights are kept; full precision is not named, so that hashes stay as they are."""
-        base = self.config.base_model
-        quantization = base.get("quantization")  # runs of earlier versions have no such key
-        return {"precision": base.precision} | ({"quantization": quantization} if quantization else {})
+    Returns:
+        What all processes found, in the first; of the others, nothing that counts.
+    """
+    from valign.evaluation.likelihoods import measure_likelihoods
+    from valign.generation.generator import Generator
 
-    @cached_property
-    def evaluation(self) -> EvaluationSettings:
-        """What evaluation is told; what a run of an earlier version does not name has its default."""
-        return make_settings(EvaluationSettings, plain(self.config.evaluation))
-
-    @cached_property
-    def server(self) -> AnswerServer | None:
-        """The server through which the arms answer; None where they answer in this process."""
-        return AnswerServer.of(self.evaluation.server)
-
-    def train_part(self, name: str, folder: str, rows: str, replay: str, before: Sequence[str]) -> dict[str, Any]:
-        """Do this process's part of a training; the counts come from the first."""
-        from valign.training import fit
-
-        c = self.config
-        shared: dict[str, Any] = {
-            "adapter": plain(c.adapter),
-            "settings": plain(c[name]),
-            "trainer": plain(c.trainer),
-            "seed": c.seed,
-            "system_prompt": self.system_prompt,
-            **self.weights_as,
-            "initial": [Path(path) for path in before],
-            "trust_remote_code": c.base_model.trust_remote_code,
-            "logger": self.logger,
-            "ranks": self.ranks,
-        }
-        if name == "sft":
-            learned = [row for file in (rows, replay) if file for row in read_jsonl(Path(file), Instruction)]
-            return fit.fit_sft(Path(folder), self.model[0], learned, **shared)
-        return fit.fit_dpo(Path(folder), self.model[0], read_jsonl(Path(rows), Preference), **shared)
-
-    def follow(self) -> None:
-        """Do what the first process orders, until it ends; nothing is decided, asked or written here."""
-        for name, arguments in self.ranks.commands():
-            if name == "train":
-                self.train_part(**arguments)
-            elif name == "tax":
-                self.tax_part(**arguments)
-            else:
-                asked = [from_dict(Question, row) for row in arguments.pop("questions")]
-                self.answer_part(**arguments, questions=asked)
-
-    def tax_part(self, name: str, folder: str, weights: Sequence[str]) -> dict[str, Any]:
-        """Do this process's part of measuring the tax; the counts come from the first."""
-        from valign.evaluation.tax.measure import measure_tax
-
-        evaluation = self.evaluation
-        with describe_out_of_memory(f"measuring the tax of {name}", self._answering_remedies):
-            return measure_tax(
-                Path(folder),
-                [Path(path) for path in weights],
-                self._policy,
-                label=name,
-                max_new_tokens=evaluation.tax.max_new_tokens,
-                batch_tokens=evaluation.batch_tokens,
-                system=self.system_prompt,
-                ranks=self.ranks,
+    evaluation = context.settings.evaluation
+    shown = [[context.document.passages[i] for i in found] for found in retrieved]
+    common: dict[str, Any] = {
+        "arm": arm,
+        "system": context.settings.base_model.system_prompt,
+        "ranks": context.ranks,
+    }
+    with describe_out_of_memory(f"answering as {arm}", lambda: remedies(context)):
+        model, tokenizer = load_arm(context, [Path(path) for path in weights])
+        generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", evaluation.batch_tokens)
+        answers = []
+        if not measure_only:
+            longest = evaluation.max_new_tokens
+            answers = answer_questions(
+                generator, questions, shown, cache=Path(folder) / CACHE, max_new_tokens=longest, **common
             )
+        return answers, measure_likelihoods(generator, questions, shown, **common)
 
-    def _policy(self, weights: Sequence[Path]) -> tuple[Any, Any]:
-        """Load the model of some trained stages, and the tokenizer, on this process's device."""
-        base = self.config.base_model
-        device = own_device(self.config.trainer.accelerator, self.ranks)
-        quantization = base.get("quantization")
-        return policy(self.model[0], weights, base.precision, base.trust_remote_code, device, quantization=quantization)
 
-    def answer_part(
-        self,
-        arm: str,
-        folder: str,
-        weights: Sequence[str],
-        questions: Sequence[Question],
-        retrieved: Sequence[Sequence[int]],
-        measure_only: bool = False,
-    ) -> tuple[list[Answer], Likelihoods]:
-        """Do this process's part of an evaluation; in the first, the result is that of all.
+def tax_part(context: Context, name: str, folder: str, weights: Sequence[str]) -> dict[str, Any]:
+    """Do this process's part of measuring what alignment cost in general ability.
 
-        With ``measure_only`` there are no answers, because a server gives them.
-        """
-        c = self.config
-        from valign.evaluation.likelihoods import measure_likelihoods
-        from valign.generation.generator import Generator
+    Args:
+        context: What is known of the run.
+        name: Name of the model.
+        folder: The stage's.
+        weights: Weights of its stages; none for the base model.
 
-        shown = [[self.document.passages[i] for i in found] for found in retrieved]
-        common: dict[str, Any] = {"arm": arm, "system": self.system_prompt, "ranks": self.ranks}
-        longest = c.evaluation.max_new_tokens
-        with describe_out_of_memory(f"answering as {arm}", self._answering_remedies):
-            model, tokenizer = self._policy([Path(p) for p in weights])
-            generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", c.evaluation.batch_tokens)
-            answers = []
-            if not measure_only:
-                answers = answer_questions(
-                    generator, questions, shown, cache=Path(folder) / ANSWERS, max_new_tokens=longest, **common
-                )
-            return answers, measure_likelihoods(generator, questions, shown, **common)
+    Returns:
+        The counts; from the first process alone.
+    """
+    from valign.evaluation.tax.measure import measure_tax
 
-    def _answering_remedies(self) -> list[str]:
-        """Say which settings lower the memory that answering takes."""
-        c = self.config
-        found = [suggest_half(f"evaluation.{key}", c.evaluation[key]) for key in ("batch_tokens", "max_new_tokens")]
-        if c.base_model.precision == "float32":
-            found.append("set base_model.precision=bfloat16")
-        return found
+    evaluation = context.settings.evaluation
+    with describe_out_of_memory(f"measuring the tax of {name}", lambda: remedies(context)):
+        return measure_tax(
+            Path(folder),
+            [Path(path) for path in weights],
+            lambda paths: load_arm(context, paths),
+            label=name,
+            max_new_tokens=evaluation.tax.max_new_tokens,
+            batch_tokens=evaluation.batch_tokens,
+            system=context.settings.base_model.system_prompt,
+            ranks=context.ranks,
+        )
+
+
+def load_arm(context: Context, weights: Sequence[Path]) -> tuple[Any, Any]:
+    """Load the model that some stages have left, and its tokenizer, on this process's device."""
+    base = context.settings.base_model
+    device = own_device(context.settings.trainer.accelerator, context.ranks)
+    kept = base.precision, base.trust_remote_code, device
+    return load_policy(context.model_path, weights, *kept, quantization=base.quantization)
+
+
+def remedies(context: Context) -> list[str]:
+    """Say which settings lower the memory that answering takes."""
+    evaluation = context.settings.evaluation
+    found = [
+        suggest_half("evaluation.batch_tokens", evaluation.batch_tokens),
+        suggest_half("evaluation.max_new_tokens", evaluation.max_new_tokens),
+    ]
+    if context.settings.base_model.precision == "float32":
+        found.append("set base_model.precision=bfloat16")
+    return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from valign.core.settings import setting
 
 LOOKED_UP = ("bm25", "embedding")
+RETRIEVERS = (*LOOKED_UP, "oracle", "document")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from valign.core.files import read_json
 log = logging.getLogger(__name__)
 
 RUN = "run.json"
+CONFIG = "config.yaml"
 ARTIFACTS = "artifacts.json"
 PAGE = "report.html"
 JUDGEMENTS = "judgements.jsonl"

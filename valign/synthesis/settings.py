@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from valign.core.settings import group, setting
+from valign.teachers.settings import TeacherSettings
 
 PAIRED_KINDS = ("conflict", "comparison")
 WRITTEN_KINDS = (*PAIRED_KINDS, "silent")
@@ -182,6 +183,7 @@ class SynthesisSettings:
         cite: Whether answers end with the clause that they rest on.
         max_quote_words: Words of the longest quote; a longer passage is quoted in part.
         templates: Folder with prompt templates of the user's own; None for the package's.
+        question_teacher: Who writes evaluation questions that are made; None for the teacher.
         hold_out_clauses: Ids of clauses that no training example is about.
         instructions: What is written for D_sft.
         preferences: What is written for D_pref.
@@ -195,6 +197,7 @@ class SynthesisSettings:
     cite: bool = False
     max_quote_words: int = setting(at_least=5)
     templates: str | None = None
+    question_teacher: TeacherSettings | None = None
     hold_out_clauses: tuple[str, ...] = ()
     instructions: InstructionSettings = group(InstructionSettings)
     preferences: PreferenceSettings = group(PreferenceSettings)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from valign.core.out_of_memory import describe_out_of_memory, suggest_half
 from valign.generation.requests import Completion, Request
 from valign.models.identity import model_id
-from valign.models.load import load, prepare_model
+from valign.models.load import load_model, prepare_model
 
 if TYPE_CHECKING:
     from valign.generation.generator import Generator
@@ -106,6 +106,6 @@ class LocalTeacher:
             from valign.generation.generator import Generator
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            model, tokenizer = load(self.path, self.precision, device=device)
+            model, tokenizer = load_model(self.path, self.precision, device=device)
             self._generator = Generator(model.eval(), tokenizer, self.id, self.batch_tokens)
         return self._generator

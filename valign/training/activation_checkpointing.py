@@ -16,7 +16,7 @@ from valign.core.errors import ValignError
 from valign.models.layers import is_sharded
 
 
-def recompute_activations(model: Any) -> None:
+def checkpoint_activations(model: Any) -> None:
     """Let every layer of a model's decoder be computed again in the backward pass, dropout and autocast alike.
 
     Whether the model is in training mode makes no difference, because DPO trains in evaluation mode.
@@ -35,26 +35,25 @@ def recompute_activations(model: Any) -> None:
             "set it to false."
         )
     for layer in layers:
-        if not is_recomputed(layer):
-            layer.forward = Recomputed(layer.forward, any(is_sharded(p) for p in layer.parameters()))
+        if not is_checkpointed(layer):
+            layer.forward = CheckpointedForward(layer.forward, any(is_sharded(p) for p in layer.parameters()))
 
 
-def is_recomputed(layer: torch.nn.Module) -> bool:
+def is_checkpointed(layer: torch.nn.Module) -> bool:
     """Tell whether a layer is computed again in the backward pass."""
-    return isinstance(vars(layer).get("forward"), Recomputed)
+    return isinstance(vars(layer).get("forward"), CheckpointedForward)
 
 
-class Recomputed:
+class CheckpointedForward:
     """A layer's forward function that keeps its input alone.
 
     Args:
         forward: Takes the hidden states first; gradients reach nothing else that it is given.
-        sharded: Whether the layer's weights are ZeRO-3's. PyTorch's own way compares what both passes saved, which
-            differs where weights are empty between their uses; the older, reentrant one does not.
+        sharded: Whether the layer's weights are ZeRO-3's. PyTorch's default checkpointing compares what both
+            passes saved, which differs where weights are empty between their uses; the older, reentrant kind does not.
     """
 
     def __init__(self, forward: Callable[..., Any], sharded: bool) -> None:
-        """Keep the function."""
         self.forward, self.sharded = forward, sharded
 
     def __call__(self, hidden: torch.Tensor, **rest: Any) -> Any:
@@ -62,5 +61,6 @@ class Recomputed:
         if not torch.is_grad_enabled():
             return self.forward(hidden, **rest)
         if self.sharded and not hidden.requires_grad:
-            hidden = hidden.detach().requires_grad_()  # the reentrant way finds no weight unless its input asks
+            # reentrant checkpointing gives weights a gradient only where its input needs one
+            hidden = hidden.detach().requires_grad_()
         return checkpoint(partial(self.forward, **rest), hidden, use_reentrant=self.sharded)

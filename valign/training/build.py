@@ -1,115 +1,150 @@
-"""What a training needs before its first step: model, data, plan, module and trainer."""
+"""What a training needs before its first step: data, plan, model, module and trainer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 
+from valign.core.records import Instruction, Preference
 from valign.distributed.devices import own_device
 from valign.models.adapters import add_adapter
-from valign.models.load import load_quantized, policy
-from valign.models.packing import can_share, require_padding_free
-from valign.training.activation_checkpointing import recompute_activations
-from valign.training.callbacks import Curves, Progress
+from valign.models.load import load_policy, load_quantized, load_tokenizer
+from valign.models.packing import require_padding_free, supports_custom_masks
+from valign.training.activation_checkpointing import checkpoint_activations
+from valign.training.batches import PlannedBatches
+from valign.training.callbacks import Curves, ProgressBar
 from valign.training.checkpoints import Checkpoints
-from valign.training.data import (
-    Example,
-    Plan,
-    PlannedBatches,
-    encode_instructions,
-    encode_preferences,
-    make_plan,
-    one_step,
-)
-from valign.training.fused import fuse
+from valign.training.dpo_module import DPOModule
+from valign.training.examples import EncodedExample, encode_instructions, encode_preferences
+from valign.training.fused_layers import fuse_layers
+from valign.training.holdout import hold_out
 from valign.training.kernels import apply_kernels
-from valign.training.modules import DPOModule, SFTModule, TrainingModule
+from valign.training.plan import Plan, make_plan, plan_one_step
 from valign.training.reference import reference_logps
+from valign.training.settings import DPOSettings
+from valign.training.sft_module import SFTModule
 from valign.training.stage import Stage
-from valign.training.strategies import make_trainer, zero_stage
-from valign.training.zero import sharded_policy
+from valign.training.strategies import make_trainer
+from valign.training.training_module import TrainingModule
+from valign.training.zero import load_sharded_policy
 
 
-def _trainable_model(stage: Stage, trainer: pl.Trainer) -> Any:
-    """Load the stage's start, under ZeRO-3 in shards, and make it trainable."""
-    kind = stage.trainer.get("attention")
-    stored = torch.float32 if stage.adapter["kind"] == "none" else stage.compute
+@dataclass(frozen=True)
+class StageData:
+    """A stage's rows as tokens.
+
+    Attributes:
+        examples: What is trained on.
+        held_out: What the trained model is measured on.
+        dropped: How many rows to train on were longer than ``max_length``.
+        padding: Token id to pad with.
+    """
+
+    examples: list[EncodedExample]
+    held_out: list[EncodedExample]
+    dropped: int
+    padding: int
+
+
+def encode_stage(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> StageData:
+    """Hold out rows for validation, and render all rows with the model's chat template.
+
+    Raises:
+        ValignError: No example is short enough, or none is held out where some should be.
+    """
+    tokenizer = load_tokenizer(stage.model, stage.trust_remote_code)
+    trained, held_out = hold_out(cast(Sequence[Any], rows), stage.settings.validation, f"{stage.name}.validation")
+    encode: Any = encode_preferences if stage.name == "dpo" else encode_instructions
+    options = (stage.system_prompt, stage.settings.max_length)
+    examples, dropped = encode(tokenizer, trained, *options)
+    held_out = encode(tokenizer, held_out, *options)[0] if held_out else []
+    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return StageData(examples, held_out, dropped, int(padding))
+
+
+def plan_stage(stage: Stage, examples: Sequence[EncodedExample], world: int) -> Plan:
+    """Lay out the stage's optimizer steps for a number of devices."""
+    s = stage.settings
+    return make_plan([e.length for e in examples], s.batch_size, s.accumulate, world, s.epochs, stage.seed)
+
+
+def load_trainable(stage: Stage, trainer: pl.Trainer) -> Any:
+    """Load the model that the stage starts from, under ZeRO-3 in shards, and make it trainable.
+
+    Args:
+        stage: The stage.
+        trainer: What will train it; under ZeRO-3 its processes are connected here.
+
+    Raises:
+        ValignError: The model cannot be loaded, or does not go with the settings.
+    """
+    attention = stage.trainer.attention
+    stored = torch.float32 if stage.adapter.is_full else stage.compute
     below: Sequence[Path] = ()
     if stage.quantization:
-        device, below = own_device(str(stage.trainer["accelerator"]), stage.ranks), stage.initial
-        model: Any = load_quantized(stage.model, stored, stage.trust_remote_code, device, kind, stage.quantization)
-    elif zero_stage(stage.trainer) == 3:
+        device, below = own_device(stage.trainer.accelerator, stage.ranks), stage.initial
+        model: Any = load_quantized(stage.model, stored, stage.trust_remote_code, device, attention, stage.quantization)
+    elif stage.trainer.zero_stage == 3:
         trainer.strategy.setup_environment()
-        model = sharded_policy(
-            stage.model, stage.initial, stored, stage.trust_remote_code, stage.trainer["deepspeed"], kind
-        )
+        deepspeed = stage.trainer.deepspeed or {}
+        model = load_sharded_policy(stage.model, stage.initial, stored, stage.trust_remote_code, deepspeed, attention)
     else:
-        options: dict[str, Any] = {"move": False, "attend": kind}
-        model, _ = policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, **options)
-    if stage.trainer.get("padding_free"):
+        options: dict[str, Any] = {"move": False, "attention": attention}
+        model, _ = load_policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, **options)
+    if stage.trainer.padding_free:
         require_padding_free(model)
-    if stage.trainer.get("kernels"):
+    if stage.trainer.kernels:
         apply_kernels(model)
-    keys = ("kind", "rank", "alpha", "dropout", "target_modules")
-    adapted = add_adapter(model, **{key: stage.adapter[key] for key in keys}, seed=stage.seed, below=below)
+    adapted = add_adapter(model, **asdict(stage.adapter), seed=stage.seed, below=below)
     if stage.device == "cpu":
-        fuse(adapted)
-    if stage.trainer.get("activation_checkpointing"):
-        recompute_activations(adapted)
+        fuse_layers(adapted)
+    if stage.trainer.activation_checkpointing:
+        checkpoint_activations(adapted)
     return adapted
 
 
-def _encode(stage: Stage, tokenizer: Any, rows: Sequence[Any]) -> tuple[list[Example], int]:
-    encode: Callable[..., tuple[list[Example], int]] = encode_instructions
-    if stage.name == "dpo":
-        encode = encode_preferences
-    return encode(tokenizer, rows, stage.system_prompt, int(stage.settings["max_length"]))
+def build_module(stage: Stage, model: Any, data: StageData, plan: Plan, start: int) -> TrainingModule:
+    """Build the stage's LightningModule.
+
+    Args:
+        stage: The stage.
+        model: What ``load_trainable`` returned.
+        data: The stage's rows as tokens.
+        plan: The optimizer steps.
+        start: Steps made before.
+    """
+    share = supports_custom_masks(model)
+    batches = partial(PlannedBatches, data.examples, plan, data.padding, share=share)
+    options: dict[str, Any] = {"seed": stage.seed, "compute": stage.compute, "start": start}
+    options["padding_free"] = stage.trainer.padding_free
+    if data.held_out:
+        once = plan_one_step([e.length for e in data.held_out], stage.settings.batch_size, stage.ranks.world_size)
+        options["validation"] = partial(PlannedBatches, data.held_out, once, data.padding, share=share)
+    if isinstance(stage.settings, DPOSettings):
+        reference = partial(reference_logps, folder=stage.folder, ranks=stage.ranks)
+        return DPOModule(model, batches, stage.settings, reference, **options)
+    return SFTModule(model, batches, stage.settings, **options)
 
 
-def _plan(stage: Stage, examples: Sequence[Example], world: int) -> Plan:
-    s = stage.settings
-    return make_plan(
-        [e.length for e in examples], int(s["batch_size"]), int(s["accumulate"]), world, float(s["epochs"]), stage.seed
-    )
-
-
-def _module(
-    stage: Stage, model: Any, examples: Sequence[Example], plan: Plan, pad: int, start: int, held_out: Sequence[Example]
-) -> TrainingModule:
-    """Build the stage's LightningModule."""
-    s = stage.settings
-    shared = {key: s[key] for key in ("learning_rate", "warmup_ratio", "schedule", "weight_decay")}
-    shared |= {"seed": stage.seed, "compute": stage.compute, "start": start}
-    shared["padding_free"] = stage.trainer.get("padding_free")
-    batches = partial(PlannedBatches, examples, plan, pad, share=can_share(model))
-    if held_out:
-        once = one_step([e.length for e in held_out], int(s["batch_size"]), stage.ranks.world_size)
-        shared["validation"] = partial(PlannedBatches, held_out, once, pad, share=can_share(model))
-    if stage.name == "sft":
-        return SFTModule(model, batches, **shared)
-    own: dict[str, Any] = {key: float(s[key]) for key in ("beta", "label_smoothing", "sft_weight")}
-    own |= {key: s[key] for key in ("loss", "simpo_gamma") if key in s}
-    reference = partial(reference_logps, folder=stage.folder, ranks=stage.ranks)
-    return DPOModule(model, batches, **own, reference=reference, **shared)
-
-
-def _trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
+def build_trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
+    """Build Lightning's Trainer for a plan of which ``start`` steps are made already."""
     callbacks = [
-        Curves(stage.folder, stage.name, start, stage.logger),
-        Checkpoints(stage.folder / "checkpoints", int(stage.trainer["checkpoint_every"]), len(plan)),
-        Progress(stage.name, len(plan), start),
+        Curves(stage.folder, stage.name, start, stage.logger or None),
+        Checkpoints(stage.folder / "checkpoints", stage.trainer.checkpoint_every, len(plan)),
+        ProgressBar(stage.name, len(plan), start),
     ]
     return make_trainer(
         stage.trainer,
         compute=stage.compute,
-        accumulate=len(plan[0]) // stage.ranks.world_size,
-        max_grad_norm=float(stage.settings["max_grad_norm"]),
+        gradient_accumulation=len(plan[0]) // stage.ranks.world_size,
+        max_grad_norm=stage.settings.max_grad_norm,
         callbacks=callbacks,
         ranks=stage.ranks,
-        weights=stage.weights,
+        weights=stage.deepspeed_weights,
     )

@@ -1,4 +1,4 @@
-"""What happens beside a training: curves on disk and in the logger, checkpoints, and a progress bar."""
+"""What a training shows while it runs: its curves, on disk and in the logger, and a progress bar."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import pytorch_lightning as pl
 from valign.core.files import write_text
 from valign.core.progress import Bar, progress
 from valign.runs.tracking import ignore_lost_logger
+from valign.training.stage import MetricsLogger
 
-CURVES = "curves.csv"
+CURVES_FILE = "curves.csv"
 
 
 class Curves(pl.Callback):
     """Writes what every step reports to ``curves.csv`` (step, name, value), and to the logger.
 
-    Steps are counted from 1. Rows behind the step that a resumed training starts from are dropped.
+    Steps are counted from 1. Rows of steps after the one that a resumed training starts from are dropped.
 
     Args:
         folder: The stage's folder.
         stage: Name that goes before the logger's metrics, for example ``sft``.
         start: Steps made before.
-        logger: Has Lightning's ``log_metrics``; None or False for none.
+        logger: Gets every step's metrics; None for none.
     """
 
-    def __init__(self, folder: Path, stage: str, start: int, logger: Any = None) -> None:
-        """Keep where to write."""
-        self.path, self.stage, self.start, self.logger = folder / CURVES, stage, start, logger
+    def __init__(self, folder: Path, stage: str, start: int, logger: MetricsLogger | None = None) -> None:
+        self.path, self.stage, self.start, self.logger = folder / CURVES_FILE, stage, start, logger
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Keep the rows of the steps made before, or begin the file."""
@@ -39,7 +39,7 @@ class Curves(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write one step's report."""
-        if pl_module.report is None or not batch.last or not trainer.is_global_zero:
+        if pl_module.report is None or not batch.is_last or not trainer.is_global_zero:
             return
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(_line(trainer.global_step, name, value) for name, value in pl_module.report.items()))
@@ -64,8 +64,8 @@ def read_curves(path: Path) -> list[tuple[int, str, float]]:
     return [(int(step), name, float(value)) for step, name, value in cells]
 
 
-class Progress(pl.Callback):
-    """Shows how far the training is, with the time that is left.
+class ProgressBar(pl.Callback):
+    """Shows how far the training is, and the time that is left.
 
     Args:
         stage: Name of the stage.
@@ -74,7 +74,6 @@ class Progress(pl.Callback):
     """
 
     def __init__(self, stage: str, total: int, start: int) -> None:
-        """Keep the numbers; the bar opens with the first batch, since DPO's pass for the reference is no step."""
         self.stage, self.total, self.start = stage, total, start
         self.bar: Bar | None = None
 
@@ -85,7 +84,7 @@ class Progress(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the bar on by one step."""
-        if self.bar is not None and batch.last:
+        if self.bar is not None and batch.is_last:
             self.bar.update()
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:

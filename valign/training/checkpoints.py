@@ -24,7 +24,7 @@ def latest_checkpoint(folder: Path) -> tuple[int, Path | None]:
     return max(found, default=(0, None), key=lambda pair: pair[0])
 
 
-def remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Remove a file or a folder; what is not there is no error."""
     if path.is_dir():
         shutil.rmtree(path)
@@ -35,8 +35,8 @@ def remove(path: Path) -> None:
 class Checkpoints(pl.Callback):
     """Saves every ``every`` optimizer steps, under a name that only a complete checkpoint has; keeps the last.
 
-    A signal that asks for an end is obeyed after the step: saved, and over, unless somebody else who handles the
-    signal lets the training go on, as submitit does with SIGTERM, after which SLURM kills.
+    Where a signal has asked the process to stop, a checkpoint is saved after the step, and the training ends. It goes
+    on where another handler of that signal takes over, as submitit's does with SIGTERM; SLURM then kills the process.
 
     Args:
         folder: Where they go, one ``step-<n>.ckpt`` at a time.
@@ -45,17 +45,16 @@ class Checkpoints(pl.Callback):
     """
 
     def __init__(self, folder: Path, every: int, total: int) -> None:
-        """Keep where and when."""
         self.folder, self.every, self.total = folder, every, total
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Save after a step whose number is a multiple of ``every``, or after which a signal was noted.
+        """Save after every ``every`` steps, and after a step during which a signal was received.
 
         Raises:
-            Interrupted: A signal was noted by any process.
+            Interrupted: Any process received a signal.
         """
         step = trainer.global_step
-        if not batch.last or step >= self.total:
+        if not batch.is_last or step >= self.total:
             return
         stop = signals.received()
         if trainer.world_size > 1:
@@ -78,9 +77,9 @@ class Checkpoints(pl.Callback):
         trainer.save_checkpoint(part)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            remove(whole)
+            remove_path(whole)
             os.replace(part, whole)
             for other in self.folder.glob("step-*"):
                 if other != whole:
-                    remove(other)
+                    remove_path(other)
         trainer.strategy.barrier()

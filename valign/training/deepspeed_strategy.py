@@ -28,19 +28,21 @@ from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
 from valign.models.layers import is_sharded
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-QUIET = ("DeepSpeed", "deepspeed")
+DEEPSPEED_LOGGERS = ("DeepSpeed", "deepspeed")
 
 
-class Strategy(DeepSpeedStrategy):
-    """DeepSpeed on GPUs, and on CPU ranks for tests, where DS_ACCELERATOR=cpu asks for them.
+class ShardedStrategy(DeepSpeedStrategy):
+    """DeepSpeed with its own checkpoints, to which each rank writes its part.
+
+    It runs on GPUs, and on CPU ranks for tests, where DS_ACCELERATOR=cpu asks for them.
 
     Lightning refuses anything but CUDA. On the CPU accelerator the devices get an index, which the parent class reads,
-    and the refusal alone is passed by; everything else is DeepSpeedStrategy's own.
+    and only the refusal is skipped; everything else is DeepSpeedStrategy's own.
     """
 
     def setup_environment(self) -> None:
-        """Make the process group and let DeepSpeed speak only when something is wrong."""
-        for name in QUIET:
+        """Make the process group, and let DeepSpeed log errors alone."""
+        for name in DEEPSPEED_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         if not isinstance(self.accelerator, CPUAccelerator):
             super().setup_environment()
@@ -59,7 +61,7 @@ class Strategy(DeepSpeedStrategy):
         return super().backward(closure_loss, optimizer, *args, scale_wrt_gas=False, **kwargs)
 
 
-class ConsolidatedStrategy(Strategy):
+class ConsolidatedStrategy(ShardedStrategy):
     """Writes checkpoints as a single process does: the first rank writes the trainable weights and AdamW's moments.
 
     So training goes on on any number of ranks, under any stage of ZeRO or none. DeepSpeed's own checkpoints have a part
@@ -78,7 +80,7 @@ class ConsolidatedStrategy(Strategy):
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Return the trainable weights in float32, on the first rank."""
-        weights = {name: self._kept(safe_get_full_fp32_param(p)) for name, p in self._trainable()}
+        weights = {name: self._to_main_memory(safe_get_full_fp32_param(p)) for name, p in self._trainable()}
         return weights if self.is_global_zero else {}
 
     def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
@@ -87,7 +89,7 @@ class ConsolidatedStrategy(Strategy):
         steps = {float(state["step"]) for state in inner.state.values()}
         states = {}
         for i, (_, parameter) in enumerate(self._trainable()):
-            moments = {key: self._kept(safe_get_full_optimizer_state(parameter, key)) for key in MOMENTS}
+            moments = {key: self._to_main_memory(safe_get_full_optimizer_state(parameter, key)) for key in MOMENTS}
             states[i] = {"step": torch.tensor(max(steps)), **moments}
         groups = [{**inner.param_groups[0], "params": list(states)}]
         return {"state": states, "param_groups": groups} if self.is_global_zero else {}
@@ -128,7 +130,7 @@ class ConsolidatedStrategy(Strategy):
                 _scatter(parameter, key, saved["state"][i][key])
 
     def _make_states(self, optimizer: Any, inner: torch.optim.Optimizer, step: float) -> None:
-        """Make AdamW's states of this rank's flat partitions, which come into being at its first step otherwise."""
+        """Make AdamW's states of this rank's flat partitions, which it would only make at its first step."""
         sharded = hasattr(optimizer, "fp32_partitioned_groups_flat")
         flat = optimizer.fp32_partitioned_groups_flat if sharded else optimizer.single_partition_of_fp32_groups
         fused = inner.param_groups[0].get("fused")
@@ -136,8 +138,8 @@ class ConsolidatedStrategy(Strategy):
             on_disk = sharded and optimizer._swappable_optimizer_subgroup(i)
             if on_disk:
                 optimizer._optimizer_states_and_gradient_swap_in(i)
-            taken = torch.full((), step, device=partition.device if fused else "cpu")
-            inner.state[partition] = {"step": taken, **{key: torch.zeros_like(partition) for key in MOMENTS}}
+            steps = torch.full((), step, device=partition.device if fused else "cpu")
+            inner.state[partition] = {"step": steps, **{key: torch.zeros_like(partition) for key in MOMENTS}}
             if on_disk:
                 optimizer._optimizer_states_and_gradient_swap_out(i)
         if not sharded:
@@ -148,13 +150,13 @@ class ConsolidatedStrategy(Strategy):
         assert self.lightning_module is not None
         return [(name, p) for name, p in self.lightning_module.named_parameters() if p.requires_grad]
 
-    def _kept(self, value: torch.Tensor) -> torch.Tensor | None:
+    def _to_main_memory(self, value: torch.Tensor) -> torch.Tensor | None:
         """Return a gathered value's copy in main memory, on the first rank."""
         return value.detach().to("cpu", copy=True) if self.is_global_zero else None
 
 
 def can_use_nvme() -> bool:
-    """Tell whether DeepSpeed finds what it compiles its asynchronous reading and writing of files with."""
+    """Tell whether DeepSpeed can compile its asynchronous file access, which needs libaio and a C++ compiler."""
     builder = get_accelerator().create_op_builder("AsyncIOBuilder")
     return builder is not None and bool(builder.is_compatible())
 

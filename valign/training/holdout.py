@@ -9,13 +9,13 @@ from typing import TypeVar
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Preference
 
-Row = TypeVar("Row", Instruction, Preference)
+_Row = TypeVar("_Row", Instruction, Preference)
 
 
-def hold_out(rows: Sequence[Row], share: float, key: str) -> tuple[list[Row], list[Row]]:
+def hold_out(rows: Sequence[_Row], share: float, key: str) -> tuple[list[_Row], list[_Row]]:
     """Divide rows into those to train on and those held out, the same share of what each clause has.
 
-    Which rows of a clause are held out goes by a hash of their ids, so it depends neither on their order nor on a seed.
+    Which rows of a clause are held out depends on a hash of their ids, and neither on their order nor on a seed.
     Every clause keeps a row to train on, and rows that belong to no clause are all trained on.
 
     Args:

@@ -1,34 +1,34 @@
-"""What needs a GPU and a package of its own: asked for by name, refused in one line where it is not there."""
+"""Options that need a GPU and a package of their own; where either is missing, they are refused in one line."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 from valign.core.errors import ValignError
 from valign.models.packing import FLASH
+from valign.training.settings import TrainerSettings
 
 OWN_LOSSES = ("cross_entropy", "fused_linear_cross_entropy")
 EXTRA = "pip install -e '.[gpu]', in a checkout"
 
 
-def require_packages(trainer: Mapping[str, Any], device: str, quantization: str | None = None) -> None:
+def require_packages(trainer: TrainerSettings, device: str, quantization: str | None = None) -> None:
     """Refuse options for which the device or a package is missing.
 
     Args:
-        trainer: May have attention and kernels.
+        trainer: Its attention and kernels may need a package.
         device: ``cpu`` or ``cuda``.
-        quantization: Of the base model, as in ``fit_sft``.
+        quantization: ``nf4`` where an adapter is trained on weights in 4 bits; None otherwise.
 
     Raises:
         ValignError: One of them cannot be used here.
     """
-    if trainer.get("attention") == FLASH:
+    if trainer.attention == FLASH:
         _require(f"trainer.attention={FLASH}", "flash_attn", "flash-attn", "pip install flash-attn", device)
-    if trainer.get("kernels"):
-        _require(f"trainer.kernels={trainer['kernels']}", "liger_kernel", "liger-kernel", EXTRA, device)
+    if trainer.kernels:
+        _require(f"trainer.kernels={trainer.kernels}", "liger_kernel", "liger-kernel", EXTRA, device)
     if quantization:
         _require(f"base_model.quantization={quantization}", "bitsandbytes", "bitsandbytes", EXTRA, device)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.core.out_of_memory import suggest_half
+from valign.training.settings import AdapterSettings, DPOSettings, StageSettings, TrainerSettings
 
 GIB = 2**30
 MASTER_BYTES = 4
@@ -15,11 +16,11 @@ ACTIVATION_BYTES = 34  # of a token in a layer, for each number of its hidden st
 INPUT_BYTES = 2  # of which so many are the layer's input
 CONTEXT_BYTES = 1.5 * GIB  # CUDA, NCCL and cuBLAS keep that much for themselves
 NF4_BYTES = 0.516  # of a number in 4 bits, with its part of the doubly quantised scales (QLoRA, section 3)
-WORKING_LAYERS = 2  # ZeRO-3 has the layer at work whole, and the next one
+WORKING_LAYERS = 2  # ZeRO-3 gathers the layer that is computed, and the next one
 
 
 @dataclass(frozen=True)
-class Shape:
+class DecoderShape:
     """What the memory of a decoder depends on.
 
     Attributes:
@@ -61,7 +62,7 @@ class Shape:
         return self.layers * sum(rank * (a + b) for a, b in self.linear)
 
 
-def shape_of(config: Mapping[str, Any]) -> Shape | None:
+def decoder_shape(config: Mapping[str, Any]) -> DecoderShape | None:
     """Return the shape that a model's ``config.json`` tells, or None where it is not a Llama-like decoder."""
     needed = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size", "num_attention_heads")
     if any(not isinstance(config.get(key), int) for key in needed):
@@ -69,7 +70,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     size = config.get("head_dim") or hidden // heads
     groups = config.get("num_key_value_heads") or heads
-    return Shape(
+    return DecoderShape(
         hidden,
         config["num_hidden_layers"],
         config["intermediate_size"],
@@ -81,11 +82,11 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Bytes on one device, by what they hold, and what lies in the machine's main memory for it.
+class MemoryEstimate:
+    """Bytes on one device, by what they hold, and what is kept in the machine's main memory for it.
 
     Attributes:
-        weights: The base model's share, and the layers at work under ZeRO-3.
+        weights: The base model's share, and the layers that ZeRO-3 has gathered.
         trained: Trained weights, their gradients and AdamW's moments.
         activations: What the backward pass needs of the forward pass.
         context: What the libraries keep.
@@ -103,7 +104,7 @@ class Estimate:
         """Bytes on the device in all."""
         return self.weights + self.trained + self.activations + self.context
 
-    def line(self) -> str:
+    def describe(self) -> str:
         """Return the sum and its parts in words."""
         parts = ("weights", "trained", "activations", "context", "host")
         w, t, a, c, h = (getattr(self, name) / GIB for name in parts)
@@ -114,8 +115,8 @@ class Estimate:
         )
 
 
-def estimate(
-    shape: Shape,
+def estimate_memory(
+    shape: DecoderShape,
     *,
     rank: int | None,
     stored_bytes: int,
@@ -126,7 +127,7 @@ def estimate(
     offload_optimizer: bool = False,
     offload_parameters: bool = False,
     quantized: bool = False,
-) -> Estimate:
+) -> MemoryEstimate:
     """Estimate the memory of a training step.
 
     ZeRO-1 shards AdamW's moments and the master weights over the devices, ZeRO-2 the gradients too, and ZeRO-3 every
@@ -140,7 +141,7 @@ def estimate(
         world: Number of devices.
         stage: Of ZeRO; 0 for none.
         recomputed: Whether only what enters each layer is kept, and one layer at a time computed again.
-        offload_optimizer: Whether moments and master weights lie in main memory or on NVMe.
+        offload_optimizer: Whether moments and master weights are kept in main memory or on NVMe.
         offload_parameters: Whether the shards of parameters do (ZeRO-3).
         quantized: Whether the layers' matrices are kept in 4 bits, under an adapter.
     """
@@ -155,7 +156,7 @@ def estimate(
     working = WORKING_LAYERS * shape.layer * stored_bytes if stage == 3 else 0
     layers = ACTIVATION_BYTES * (1 if recomputed else shape.layers) + (INPUT_BYTES * shape.layers if recomputed else 0)
     host = (optimizer if offload_optimizer else 0) + (held if offload_parameters else 0)
-    return Estimate(
+    return MemoryEstimate(
         weights=(0 if offload_parameters else held) + working,
         trained=gradients + (0 if offload_optimizer else optimizer),
         activations=layers * (stored_bytes / 2) * shape.hidden * tokens,
@@ -164,50 +165,48 @@ def estimate(
     )
 
 
-def estimate_for(
+def estimate_stage(
     config: Mapping[str, Any],
+    adapter: AdapterSettings,
+    settings: StageSettings,
+    trainer: TrainerSettings,
     *,
-    adapter: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    trainer: Mapping[str, Any],
     stored_bytes: int,
-    pairs: bool,
     quantized: bool = False,
-) -> Estimate | None:
+) -> MemoryEstimate | None:
     """Estimate a stage's training from its settings; None where the model's shape is not known.
+
+    A row of DPO holds two answers, which makes it up to twice as long.
 
     Args:
         config: The model's ``config.json``.
-        adapter: Keys kind and rank.
-        settings: Keys batch_size and max_length.
-        trainer: Keys devices, num_nodes, strategy, deepspeed; may have activation_checkpointing.
-        stored_bytes: As in ``estimate``.
-        pairs: Whether a row holds two answers (DPO), which makes it up to twice as long.
-        quantized: As in ``estimate``.
+        adapter: What is trained.
+        settings: How: those of SFT or of DPO.
+        trainer: On which devices.
+        stored_bytes: Of one of the base model's numbers.
+        quantized: Whether the layers' matrices are kept in 4 bits, under an adapter.
     """
-    shape = shape_of(config)
+    shape = decoder_shape(config)
     if shape is None:
         return None
-    zero = (
-        ((trainer.get("deepspeed") or {}).get("zero_optimization") or {}) if trainer["strategy"] == "deepspeed" else {}
-    )
-    devices = {name: (zero.get(f"offload_{name}") or {}).get("device", "none") for name in ("optimizer", "param")}
-    found = estimate(
+    found = estimate_memory(
         shape,
-        rank=None if adapter["kind"] == "none" else int(adapter["rank"]),
-        stored_bytes=4 if adapter["kind"] == "none" else stored_bytes,
-        tokens=int(settings["batch_size"]) * int(settings["max_length"]) * (2 if pairs else 1),
-        world=int(trainer["devices"]) * int(trainer["num_nodes"]),
-        stage=int(zero.get("stage", 0)),
-        recomputed=bool(trainer.get("activation_checkpointing")),
-        offload_optimizer=devices["optimizer"] != "none",
-        offload_parameters=devices["param"] != "none",
+        rank=None if adapter.is_full else adapter.rank,
+        stored_bytes=4 if adapter.is_full else stored_bytes,
+        tokens=settings.batch_size * settings.max_length * (2 if isinstance(settings, DPOSettings) else 1),
+        world=trainer.world_size,
+        stage=trainer.zero_stage,
+        recomputed=trainer.activation_checkpointing,
+        offload_optimizer=trainer.optimizer_offload != "none",
+        offload_parameters=trainer.parameter_offload != "none",
         quantized=quantized,
     )
-    return replace(found, host=0) if "nvme" in devices.values() else found
+    return replace(found, host=0) if trainer.is_on_nvme else found
 
 
-def too_much(needed: Estimate, available: float, host: float | None = None, devices: int = 1) -> str | None:
+def training_warning(
+    needed: MemoryEstimate, available: float, host: float | None = None, devices: int = 1
+) -> str | None:
     """Return a line that says what to do where a device, or the machine's main memory, has less than is needed.
 
     Args:
@@ -225,55 +224,51 @@ def too_much(needed: Estimate, available: float, host: float | None = None, devi
     if needed.device <= available:
         return None
     return (
-        f"this may not fit: an estimated {needed.line()}; the device has {available / GIB:.1f} GiB. Lower batch_size "
-        "(and raise accumulate) or max_length, set trainer.activation_checkpointing=true, or choose "
+        f"this may not fit: an estimated {needed.describe()}; the device has {available / GIB:.1f} GiB. Lower "
+        "batch_size (and raise accumulate) or max_length, set trainer.activation_checkpointing=true, or choose "
         "trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
     )
 
 
-def remedies(
-    stage: str, *, adapter: Mapping[str, Any], settings: Mapping[str, Any], trainer: Mapping[str, Any], gpu: bool
+def memory_remedies(
+    stage: str, adapter: AdapterSettings, settings: StageSettings, trainer: TrainerSettings, on_gpu: bool
 ) -> list[str]:
     """Return what lowers the memory of a training that ran out of it, what leaves the result as it is first.
 
     Args:
-        stage: ``sft`` or ``dpo``.
-        adapter: Key kind.
-        settings: Keys batch_size, accumulate and max_length.
-        trainer: Keys strategy and deepspeed; may have activation_checkpointing.
-        gpu: Whether it trains on a GPU.
+        stage: ``sft`` or ``dpo``, the group of the keys that are named.
+        adapter: What was trained.
+        settings: How.
+        trainer: On which devices.
+        on_gpu: Whether it ran on a GPU.
     """
     found = []
-    size, accumulate = int(settings["batch_size"]), int(settings["accumulate"])
+    size, accumulation = settings.batch_size, settings.accumulate
     if size > 1:
         smaller = size // 2 if size % 2 == 0 else 1
         found.append(
-            f"lower {stage}.batch_size={size} to {smaller} and raise {stage}.accumulate={accumulate} to "
-            f"{accumulate * size // smaller}, which is the same step"
+            f"lower {stage}.batch_size={size} to {smaller} and raise {stage}.accumulate={accumulation} to "
+            f"{accumulation * size // smaller}, which is the same step"
         )
-    found.append(suggest_half(f"{stage}.max_length", int(settings["max_length"])))
-    if not trainer.get("activation_checkpointing"):
+    found.append(suggest_half(f"{stage}.max_length", settings.max_length))
+    if not trainer.activation_checkpointing:
         found.append("set trainer.activation_checkpointing=true, which computes layers twice")
-    if adapter["kind"] == "none":
+    if adapter.is_full:
         found.append("train an adapter instead of every weight, adapter.kind=lora")
-    if gpu:
-        zero = (trainer.get("deepspeed") or {}).get("zero_optimization") or {}
-        shards = trainer.get("strategy") == "deepspeed" and zero.get("stage") == 3
-        offloads = shards and zero.get("offload_param")
-        if not offloads:
-            found.append(f"choose trainer={'deepspeed_zero3_offload' if shards else 'deepspeed_zero3'}")
+    if on_gpu and not (trainer.zero_stage == 3 and trainer.zero.get("offload_param")):
+        found.append(f"choose trainer={'deepspeed_zero3_offload' if trainer.zero_stage == 3 else 'deepspeed_zero3'}")
     return found
 
 
-def too_large_to_answer(config: Mapping[str, Any], stored_bytes: int, available: float) -> str | None:
+def answering_warning(config: Mapping[str, Any], stored_bytes: int, available: float) -> str | None:
     """Return a line where the whole model is larger than a device, as it must not be to answer; or None.
 
     Args:
         config: The model's ``config.json``.
-        stored_bytes: As in ``estimate``.
+        stored_bytes: Of one of the model's numbers.
         available: Bytes of the device.
     """
-    shape = shape_of(config)
+    shape = decoder_shape(config)
     needed = shape.parameters * stored_bytes + CONTEXT_BYTES if shape else 0
     if needed <= available:
         return None

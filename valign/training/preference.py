@@ -1,4 +1,4 @@
-"""Which loss DPO minimises: its settings, what it needs, and what it is before the first step."""
+"""The preference loss that DPO minimises: its settings, checked, and its known value before the first step."""
 
 from __future__ import annotations
 
@@ -7,39 +7,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from valign.core.errors import ValignError
+from valign.training.settings import LOSSES, DPOSettings
 
 if TYPE_CHECKING:
     import torch
 
-LOSSES = ("sigmoid", "robust", "ipo", "hinge", "simpo")
 ROUNDING_NATS = 0.1
 
-Pair = tuple["torch.Tensor", "torch.Tensor"]
-Triple = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
+_Pair = tuple["torch.Tensor", "torch.Tensor"]
+_Triple = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
 
 
 @dataclass(frozen=True)
 class PreferenceLoss:
-    """A loss of pairs, chosen by name.
+    """The loss of pairs that DPO's settings choose; each is a function of ``valign.training.losses``.
 
     Attributes:
-        name: ``sigmoid``, ``robust``, ``ipo``, ``hinge`` or ``simpo``; see ``valign.training.losses``.
-        beta: As in that loss.
-        label_smoothing: Assumed share of pairs whose preference is wrong; of ``sigmoid`` (cDPO) and ``robust`` alone.
-        simpo_gamma: Margin of ``simpo``, which needs one; None for the others.
+        settings: Those that count are loss, beta, label_smoothing and simpo_gamma.
 
     Raises:
         ValignError: The loss is unknown, or its settings do not go together.
     """
 
-    name: str
-    beta: float
-    label_smoothing: float = 0.0
-    simpo_gamma: float | None = None
+    settings: DPOSettings
 
     def __post_init__(self) -> None:
         """Check the settings against each other."""
-        name, smoothing, gamma = self.name, self.label_smoothing, self.simpo_gamma
+        name, smoothing, gamma = self.settings.loss, self.settings.label_smoothing, self.settings.simpo_gamma
         if name not in LOSSES:
             raise ValignError(f"dpo.loss={name} is unknown; choose {', '.join(LOSSES[:-1])} or {LOSSES[-1]}.")
         if smoothing and name not in ("sigmoid", "robust"):
@@ -59,9 +53,9 @@ class PreferenceLoss:
     @property
     def needs_reference(self) -> bool:
         """Whether log-probabilities under a reference policy go into the loss."""
-        return self.name != "simpo"
+        return self.settings.loss != "simpo"
 
-    def __call__(self, policy: Pair, reference: Pair | None, lengths: Pair) -> Triple:
+    def __call__(self, policy: _Pair, reference: _Pair | None, lengths: _Pair) -> _Triple:
         """Return losses, chosen rewards and rejected rewards, each (pairs,); the rewards are detached.
 
         Args:
@@ -71,14 +65,15 @@ class PreferenceLoss:
         """
         from valign.training import losses
 
+        s = self.settings
         if reference is None:
-            return losses.simpo_loss(*policy, *lengths, self.beta, float(self.simpo_gamma or 0))
-        if self.name == "ipo":
-            return losses.ipo_loss(*policy, *reference, *lengths, self.beta)
-        if self.name == "hinge":
-            return losses.hinge_loss(*policy, *reference, self.beta)
-        smoothed = losses.robust_dpo_loss if self.name == "robust" else losses.dpo_loss
-        return smoothed(*policy, *reference, self.beta, self.label_smoothing)
+            return losses.simpo_loss(*policy, *lengths, s.beta, s.simpo_gamma or 0.0)
+        if s.loss == "ipo":
+            return losses.ipo_loss(*policy, *reference, *lengths, s.beta)
+        if s.loss == "hinge":
+            return losses.hinge_loss(*policy, *reference, s.beta)
+        smoothed = losses.robust_dpo_loss if s.loss == "robust" else losses.dpo_loss
+        return smoothed(*policy, *reference, s.beta, s.label_smoothing)
 
     def at_reference(self) -> tuple[str, float, float] | None:
         """Return the loss of a policy that is its reference: in words, its value, and its slope per nat.
@@ -86,16 +81,17 @@ class PreferenceLoss:
         The margin is 0 there: -log sigmoid(0) = ln 2, which the robust loss keeps ((1 - e) - e over 1 - 2 e is 1);
         max(0, 1 - 0) = 1; (0 - 1 / (2 beta))^2. None for SimPO, which has no reference.
         """
-        if self.name == "simpo":
+        s = self.settings
+        if s.loss == "simpo":
             return None
-        if self.name == "hinge":
-            return "1", 1.0, self.beta
-        if self.name == "ipo":
-            return "1 / (2 beta)^2", 1 / (2 * self.beta) ** 2, 1 / self.beta
-        steeper = 1 - 2 * self.label_smoothing if self.name == "robust" else 1
-        return "ln 2", math.log(2), self.beta / 2 / steeper
+        if s.loss == "hinge":
+            return "1", 1.0, s.beta
+        if s.loss == "ipo":
+            return "1 / (2 beta)^2", 1 / (2 * s.beta) ** 2, 1 / s.beta
+        steeper = 1 - 2 * s.label_smoothing if s.loss == "robust" else 1
+        return "ln 2", math.log(2), s.beta / 2 / steeper
 
-    def require_start(self, losses: torch.Tensor, example_ids: tuple[str, ...]) -> None:
+    def require_start_at_reference(self, losses: torch.Tensor, example_ids: tuple[str, ...]) -> None:
         """Stop where the policy does not start as its reference.
 
         At the start both sums of a pair differ by rounding alone; 0.1 nats, a hundred tokens' worth of bfloat16

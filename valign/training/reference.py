@@ -13,8 +13,8 @@ from valign.core.errors import ValignError
 from valign.core.files import write_atomically
 from valign.core.progress import progress
 from valign.distributed.ranks import Ranks
-from valign.training.data import PlannedBatches
-from valign.training.modules import DPOModule
+from valign.training.batches import PlannedBatches
+from valign.training.dpo_module import DPOModule
 
 
 def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[str, tuple[float, float]]:
@@ -67,7 +67,7 @@ def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tu
                 break
             new = unseen & {i for part in batches.plan[step] for i in part}
             unseen -= new
-            for index in range(step * batches.accumulate, (step + 1) * batches.accumulate):
+            for index in range(step * batches.gradient_accumulation, (step + 1) * batches.gradient_accumulation):
                 batch = module.trainer.strategy.batch_to_device(batches[index])
                 with torch.no_grad():
                     chosen, rejected = (sums.tolist() for sums in module.pair_logps(batch))

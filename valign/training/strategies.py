@@ -1,27 +1,27 @@
-"""Lightning's Trainer for valign: which devices and strategy, and nothing on the terminal that nobody asked for."""
+"""Lightning's Trainer for valign: which devices and strategy, and a quiet terminal."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment
 
 from valign.core.errors import ValignError
-from valign.distributed.devices import device_of, world_size
+from valign.distributed.devices import device_of
 from valign.distributed.place import Place
 from valign.distributed.ranks import Ranks
+from valign.training.settings import TrainerSettings
 
-if TYPE_CHECKING:
-    import pytorch_lightning as pl
-    import torch
-    from pytorch_lightning.plugins.environments import ClusterEnvironment
-
-GATHERED_UP_TO = 10**10  # weights; each is 12 bytes with AdamW's moments, in the first rank's main memory and on disk
+# each trained weight is 12 bytes with AdamW's moments, in the first rank's main memory and on disk
+MAX_GATHERED_WEIGHTS = 10**10
 LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch", "lightning.fabric")
 UNNEEDED_WARNINGS = (
     "num_workers",
@@ -35,109 +35,112 @@ UNNEEDED_WARNINGS = (
 
 
 def on_cpu_ranks() -> bool:
-    """Tell whether DeepSpeed is to run on CPU ranks, for tests, which its own variable DS_ACCELERATOR=cpu says."""
+    """Tell whether DeepSpeed is to run on CPU ranks, for tests: where its own variable says so, DS_ACCELERATOR=cpu."""
     return os.environ.get("DS_ACCELERATOR") == "cpu"
 
 
-def zero_stage(trainer: Mapping[str, Any]) -> int:
-    """Return what DeepSpeed shards: 0 (nothing, or no DeepSpeed), 1, 2 or 3."""
-    if trainer.get("strategy") != "deepspeed":
-        return 0
-    return int(((trainer.get("deepspeed") or {}).get("zero_optimization") or {}).get("stage", 0))
+def sharded_checkpoint_stage(trainer: TrainerSettings, weights: int) -> int:
+    """Return the stage of ZeRO whose checkpoints have a part from each rank; 0 where a checkpoint is one file.
 
-
-def sharded_checkpoints(trainer: Mapping[str, Any], weights: int) -> int:
-    """Return the stage of ZeRO whose checkpoints have a part from each rank, which only as many ranks can read; or 0.
-
-    Those are DeepSpeed's own, for what the first rank is not to gather in its main memory: more weights with their
-    optimizer's states than ``GATHERED_UP_TO``. Every other checkpoint is one file that any number of ranks goes on
-    from.
+    Checkpoints in parts are DeepSpeed's own, and only as many ranks can read them. They are for more weights, with
+    their optimizer's states, than the first rank is to gather in its main memory: ``MAX_GATHERED_WEIGHTS``. Every other
+    checkpoint is one file that any number of ranks goes on from.
 
     Args:
-        trainer: Keys strategy and deepspeed.
-        weights: How many weights of the base are trained; 0 where an adapter is.
+        trainer: Where the training runs.
+        weights: How many weights of the base model are trained; 0 where an adapter is.
     """
-    return zero_stage(trainer) if weights > GATHERED_UP_TO else 0
+    return trainer.zero_stage if weights > MAX_GATHERED_WEIGHTS else 0
 
 
-def on_nvme(trainer: Mapping[str, Any]) -> bool:
-    """Tell whether DeepSpeed keeps anything on disk while it trains; from its own checkpoints that is not restored."""
-    zero = (trainer.get("deepspeed") or {}).get("zero_optimization") or {}
-    return "nvme" in [(zero.get(key) or {}).get("device") for key in ("offload_optimizer", "offload_param")]
-
-
-def make_strategy(trainer: Mapping[str, Any], device: str, weights: int = 0) -> Any:
+def make_strategy(trainer: TrainerSettings, device: str, weights: int = 0) -> Any:
     """Return what Lightning's Trainer takes as its strategy.
 
     Args:
-        trainer: Keys strategy, deepspeed, devices, num_nodes.
+        trainer: Where the training runs.
         device: ``cpu`` or ``cuda``.
-        weights: As in ``sharded_checkpoints``.
+        weights: How many weights of the base model are trained; 0 where an adapter is.
 
     Raises:
         ValignError: DeepSpeed is asked for without being installed, without a GPU, or for NVMe without libaio.
     """
-    name = trainer.get("strategy", "auto")
-    if name != "deepspeed":
-        return "ddp" if name == "auto" and world_size(trainer) > 1 else name
+    if trainer.strategy != "deepspeed":
+        return "ddp" if trainer.strategy == "auto" and trainer.world_size > 1 else trainer.strategy
     if importlib.util.find_spec("deepspeed") is None:
         raise ValignError("trainer.strategy=deepspeed needs DeepSpeed: pip install 'valign[deepspeed]'.")
     if device != "cuda" and not on_cpu_ranks():
         raise ValignError("trainer.strategy=deepspeed needs a GPU; choose trainer=cpu.")
-    from valign.training.deepspeed_strategy import ConsolidatedStrategy, Strategy, can_use_nvme
+    from valign.training.deepspeed_strategy import ConsolidatedStrategy, ShardedStrategy, can_use_nvme
 
-    if on_nvme(trainer) and not can_use_nvme():
+    if trainer.is_on_nvme and not can_use_nvme():
         raise ValignError(
             "DeepSpeed cannot reach NVMe without libaio's headers and a C++ compiler: install them (Debian, Ubuntu: "
             "apt install libaio-dev g++), or choose trainer=deepspeed_zero3_offload."
         )
     # one example a batch is for DeepSpeed's own statistics; the plan has the batches
-    config = {"train_micro_batch_size_per_gpu": 1, **(trainer.get("deepspeed") or {})}
-    kind = Strategy if sharded_checkpoints(trainer, weights) else ConsolidatedStrategy
+    config = {"train_micro_batch_size_per_gpu": 1, **(trainer.deepspeed or {})}
+    kind = ShardedStrategy if sharded_checkpoint_stage(trainer, weights) else ConsolidatedStrategy
     return kind(config=config, exclude_frozen_parameters=True)
 
 
-def make_environment(place: Place) -> ClusterEnvironment:
-    """Return what tells Lightning where this process stands; it starts no processes itself."""
-    from pytorch_lightning.plugins.environments import ClusterEnvironment
+class PlaceEnvironment(ClusterEnvironment):
+    """Tells Lightning where this process stands, as its launcher numbered it; it starts no processes itself.
 
-    class Environment(ClusterEnvironment):
-        """The ranks as their launcher numbered them; PyTorch's process group takes the second port."""
+    PyTorch's process group takes the port after the one at which the ranks meet.
 
-        creates_processes_externally = True
-        main_address = place.address
-        main_port = place.port + 1
+    Args:
+        place: Where this process stands.
+    """
 
-        @staticmethod
-        def detect() -> bool:
-            return True
+    creates_processes_externally = True
 
-        def world_size(self) -> int:
-            return place.world_size
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
 
-        def set_world_size(self, size: int) -> None:
-            pass
+    @property
+    def main_address(self) -> str:
+        """The first process's host."""
+        return self.place.address
 
-        def global_rank(self) -> int:
-            return place.rank
+    @property
+    def main_port(self) -> int:
+        """The first process's port, for PyTorch's process group."""
+        return self.place.port + 1
 
-        def set_global_rank(self, rank: int) -> None:
-            pass
+    @staticmethod
+    def detect() -> bool:
+        """Tell whether this environment is there."""
+        return True
 
-        def local_rank(self) -> int:
-            return place.local_rank
+    def world_size(self) -> int:
+        """Return the number of processes."""
+        return self.place.world_size
 
-        def node_rank(self) -> int:
-            return place.node
+    def set_world_size(self, size: int) -> None:
+        """Leave the number of processes as it is."""
 
-    return Environment()
+    def global_rank(self) -> int:
+        """Return this process's number."""
+        return self.place.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """Leave this process's number as it is."""
+
+    def local_rank(self) -> int:
+        """Return this process's number on its machine."""
+        return self.place.local_rank
+
+    def node_rank(self) -> int:
+        """Return this machine's number."""
+        return self.place.node
 
 
 def make_trainer(
-    trainer: Mapping[str, Any],
+    trainer: TrainerSettings,
     *,
     compute: torch.dtype,
-    accumulate: int,
+    gradient_accumulation: int,
     max_grad_norm: float,
     callbacks: Sequence[pl.Callback],
     ranks: Ranks,
@@ -146,38 +149,34 @@ def make_trainer(
     """Return a Trainer for one pass over a plan; it logs, prints and saves nothing by itself.
 
     Args:
-        trainer: Keys accelerator, devices, num_nodes, strategy, deepspeed.
+        trainer: Where the training runs.
         compute: dtype of matrix products; the modules use autocast themselves, DeepSpeed has to be told.
-        accumulate: Batches of a device in one optimizer step.
+        gradient_accumulation: Batches of a device in one optimizer step.
         max_grad_norm: Longer gradients are scaled down to this norm.
-        callbacks: What happens beside the training.
+        callbacks: Called while it trains.
         ranks: The run's processes, one for each device.
-        weights: As in ``sharded_checkpoints``.
+        weights: How many weights of the base model DeepSpeed trains; 0 where an adapter is trained, or nothing.
 
     Raises:
         ValignError: There are more or fewer processes than devices.
     """
-    import pytorch_lightning as pl
-    import torch
-    from pytorch_lightning.plugins.environments import LightningEnvironment
-
-    world = world_size(trainer)
+    world = trainer.world_size
     if world != ranks.world_size:
         raise ValignError(
             f"trainer.devices x trainer.num_nodes is {world}, and there are {ranks.world_size} processes."
         )
-    device = device_of(str(trainer["accelerator"]))
+    device = device_of(trainer.accelerator)
     strategy = make_strategy(trainer, device, weights)
-    sharded_bfloat16 = trainer.get("strategy") == "deepspeed" and compute == torch.bfloat16
+    sharded_bfloat16 = trainer.strategy == "deepspeed" and compute == torch.bfloat16
     made = pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
-        devices=int(trainer.get("devices") or 1),
-        num_nodes=int(trainer.get("num_nodes") or 1),
+        devices=trainer.devices,
+        num_nodes=trainer.num_nodes,
         strategy=strategy,
-        plugins=[LightningEnvironment() if world == 1 else make_environment(ranks.place)],
+        plugins=[LightningEnvironment() if world == 1 else PlaceEnvironment(ranks.place)],
         precision="bf16-mixed" if sharded_bfloat16 else "32-true",
         max_epochs=1,
-        accumulate_grad_batches=accumulate,
+        accumulate_grad_batches=gradient_accumulation,
         gradient_clip_val=max_grad_norm,
         use_distributed_sampler=False,
         callbacks=list(callbacks),
@@ -186,15 +185,14 @@ def make_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    # Lightning's own handler of SIGTERM broadcasts, which hangs wherever the other ranks are elsewhere; see Checkpoints
+    # Lightning's own handler of SIGTERM broadcasts, which hangs where other ranks are elsewhere
     vars(made._signal_connector)["register_signal_handlers"] = lambda: None
     return made
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Silence Lightning's notes and the warnings that do not apply to a plan."""
-    importlib.import_module("pytorch_lightning")  # sets its loggers' levels itself when it is imported
     loggers = [logging.getLogger(name) for name in LIGHTNING_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

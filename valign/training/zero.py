@@ -1,4 +1,4 @@
-"""DeepSpeed ZeRO: a base model sharded from the start, and whole weights again."""
+"""DeepSpeed ZeRO-3: a base model that is sharded while it is loaded, and its weights gathered again."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from valign.core.errors import ValignError
-from valign.models import attention
+from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from valign.models.attention import default_implementation
 from valign.models.layers import is_sharded
+from valign.models.load import find_start
 
 
-def sharded_policy(
+def load_sharded_policy(
     path: Path | str,
     adapters: Sequence[Path],
     dtype: torch.dtype,
     trust_remote_code: bool,
     config: Mapping[str, Any],
-    attend: str | None = None,
+    attention: str | None = None,
 ) -> PreTrainedModel:
     """Build a frozen model whose parameters are sharded from the start, with earlier stages' adapters merged into it.
 
@@ -30,28 +36,23 @@ def sharded_policy(
     change, and hands each process its part.
 
     Args:
-        path: As in ``valign.models.load.load``.
-        adapters: As in ``valign.models.load.policy``.
+        path: The base model's folder or hub id.
+        adapters: ``adapter/`` folders to merge, in order, or ``model/`` folders (all weights trained) that replace the
+            model.
         dtype: Of the weights.
         trust_remote_code: Run code that comes with a hub model.
-        config: DeepSpeed's, of stage 3; PyTorch's process group is there already.
-        attend: As in ``valign.models.load.load``.
+        config: DeepSpeed's own settings, of stage 3; PyTorch's process group is there already.
+        attention: Name of its attention in transformers; None for the grouped one on a CPU, PyTorch's own on a GPU.
 
     Raises:
         ValignError: The files do not name the model's parameters as the model does.
     """
     import deepspeed
-    import torch
-    import torch.distributed as dist
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.initialization import no_init_weights
     from transformers.integrations.deepspeed import prevent_arange_dtype_change
 
-    whole = [i for i, folder in enumerate(adapters) if not (folder / "adapter_config.json").is_file()]
-    source = adapters[whole[-1]] if whole else path
-    stages = adapters[whole[-1] + 1 if whole else 0 :]
+    source, stages = find_start(path, adapters)
     shape = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-    kind = attend or attention.usual("cuda" if _on_gpu() else "cpu")
+    kind = attention or default_implementation("cuda" if _on_gpu() else "cpu")
     # by the config, because the argument dtype counts for nothing where the accelerator has no float16
     settings = {**config, "train_micro_batch_size_per_gpu": 1, "bf16": {"enabled": dtype == torch.bfloat16}}
     with (
@@ -90,13 +91,11 @@ def _local(source: Path | str) -> str:
 
 def _reader(folder: Path, stages: Sequence[Path]) -> Callable[[str, tuple[int, ...]], torch.Tensor]:
     """Return a function that reads one parameter of a model, as it is after the stages' adapters are merged."""
-    from safetensors import safe_open
-
     files = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as opened:
             files.update(dict.fromkeys(opened.keys(), file))
-    changes = [_Change(stage) for stage in stages]
+    updates = [_AdapterUpdate(stage) for stage in stages]
 
     def read(name: str, shape: tuple[int, ...]) -> torch.Tensor:
         if name not in files:
@@ -108,22 +107,20 @@ def _reader(folder: Path, stages: Sequence[Path]) -> Callable[[str, tuple[int, .
             weight = opened.get_tensor(name)
         if tuple(weight.shape) != shape:
             raise ValignError(f"{folder}: {name} has the shape {tuple(weight.shape)} and should have {shape}.")
-        for change in changes:
-            change.add_to(name, weight)
+        for update in updates:
+            update.add_to(name, weight)
         return weight
 
     return read
 
 
-class _Change:
+class _AdapterUpdate:
     """What a saved LoRA adapter adds to a model's weights."""
 
     def __init__(self, folder: Path) -> None:
-        from safetensors.torch import load_file
-
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
         self.scale = config["lora_alpha"] / config["r"]
-        self.weights = load_file(folder / "adapter_model.safetensors")
+        self.weights = load_file(folder / ADAPTER_WEIGHTS)
 
     def add_to(self, name: str, weight: torch.Tensor) -> None:
         """Add alpha / rank * BA, as PEFT does when it merges."""
@@ -133,13 +130,13 @@ class _Change:
             weight += (b.float() @ a.float()) * self.scale
 
 
-def own_elements(parameters: Sequence[torch.nn.Parameter]) -> int:
+def count_local_elements(parameters: Sequence[torch.nn.Parameter]) -> int:
     """Return how many numbers of some parameters this process holds."""
     return sum(int(getattr(p, "ds_tensor", p).numel()) for p in parameters)
 
 
 @contextlib.contextmanager
-def whole_state(model: torch.nn.Module, keep: bool) -> Iterator[dict[str, torch.Tensor] | None]:
+def gather_trained_weights(model: torch.nn.Module, keep: bool) -> Iterator[dict[str, torch.Tensor] | None]:
     """Yield the trainable weights of a sharded model on the CPU where ``keep`` says so, gathered one by one.
 
     A model that is not sharded yields None: its own state is whole. Tied weights are one tensor under their names.

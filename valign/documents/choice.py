@@ -1,0 +1,24 @@
+"""The document that is asked for: a file of the user's, or a shipped one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from valign.core.errors import ValignError
+from valign.core.records import Document
+from valign.documents.read import read_document
+from valign.documents.settings import DocumentSettings
+from valign.documents.shipped import shipped_document, shipped_names
+
+
+def chosen_document(settings: DocumentSettings) -> Document:
+    """Read and split the document that settings name.
+
+    Raises:
+        ValignError: It needs a path, or cannot be read.
+    """
+    if settings.path is not None:
+        return read_document(Path(settings.path).expanduser(), settings.name, settings.title, settings.max_words)
+    if settings.name not in shipped_names():
+        raise ValignError(f"document.path is missing: add document.path=/path/to/{settings.name}.pdf")
+    return shipped_document(settings.name, settings.max_words)

@@ -1,0 +1,41 @@
+"""The arms of finished runs, loaded to be talked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from valign.core.files import read_json
+from valign.pipeline.artifacts import Artifacts, pinned_by
+from valign.pipeline.data_stage import data_stage
+from valign.pipeline.run import context_of_run
+from valign.pipeline.training_stage import train_stages
+from valign.pipeline.worker import load_arm
+from valign.runs.layout import RUN, run_folders
+
+if TYPE_CHECKING:
+    from valign.generation.generator import Generator
+
+
+def load_arms(runs: Path) -> tuple[dict[str, Generator], str | None]:
+    """Load the arms of the runs in a folder that look nothing up, each once.
+
+    Returns:
+        The arms by name, and the system prompt before every conversation.
+    """
+    from valign.generation.generator import Generator
+
+    arms: dict[str, Generator] = {}
+    system = None
+    for folder in run_folders(runs):
+        context, details = context_of_run(folder), read_json(folder / RUN)
+        artifacts = Artifacts(context.store, pinned_by(details))
+        data = data_stage(context, artifacts)
+        system = context.settings.base_model.system_prompt
+        for arm in details["arms"]:
+            if arm["retrieval"] or arm["name"] in arms:
+                continue
+            weights = train_stages(context, artifacts, data, arm["stages"])
+            model, tokenizer = load_arm(context, weights)
+            arms[arm["name"]] = Generator(model, tokenizer, arm["name"])
+    return arms, system

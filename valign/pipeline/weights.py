@@ -1,0 +1,56 @@
+"""The weights of a run's arm, for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from valign.core.errors import ValignError
+from valign.distributed.devices import device_of
+from valign.models import export
+from valign.models.precision import resolve_precision
+from valign.pipeline.data_stage import data_stage
+from valign.pipeline.recipes import recipe_arms
+from valign.pipeline.run import trained_run
+from valign.pipeline.training_stage import train_stages
+
+
+def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple[str, str]:
+    """Write the weights of an arm of a run that has trained.
+
+    Args:
+        run: The run's folder.
+        arm: Name of the arm; None for the last.
+        what: ``model`` for the merged model, ``adapter`` for one adapter of all stages.
+        output: Where they go; no folder is there yet.
+
+    Returns:
+        The arm's name, and a command that serves the weights.
+
+    Raises:
+        ValignError: There is no such arm, or its adapter is right on quantized weights alone.
+    """
+    context, artifacts = trained_run(run)
+    base, path = context.settings.base_model, context.model_path
+    arms = {each.name: each for each in recipe_arms(context.settings.recipe.stages, False)}
+    name = arm or list(arms)[-1]
+    if name not in arms:
+        raise ValignError(f"arm={name}: {run} has only: {', '.join(arms)}.")
+    weights = train_stages(context, artifacts, data_stage(context, artifacts), arms[name].stages)
+    if what == "model":
+        device = device_of(context.settings.trainer.accelerator)
+        export.write_model(
+            output,
+            path,
+            weights,
+            resolve_precision(base.precision, device),
+            quantization=base.quantization,
+            device=device if base.quantization else "cpu",
+            trust_remote_code=base.trust_remote_code,
+        )
+        return name, f"vllm serve {output} --served-model-name {name}"
+    if base.quantization:
+        raise ValignError(f"an adapter trained on {base.quantization} is right on those weights alone; use what=model.")
+    rank = export.write_adapter(output, str(path), weights)
+    most = next((r for r in export.SERVED_RANKS if r >= rank), rank)
+    served = f"vllm serve {path} --generation-config vllm --enable-lora --max-lora-rank {most}"
+    return name, f"{served} --lora-modules {name}={output}"

@@ -1,0 +1,78 @@
+"""Training examples: the rows of D_sft and D_pref as token ids and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from valign.core.errors import ValignError
+from valign.core.records import Instruction, Message, Preference
+from valign.models.chat_template import Rendered, render_conversation
+
+
+@dataclass(frozen=True)
+class EncodedExample:
+    """A training example as tokens: one conversation in SFT; chosen and rejected in DPO."""
+
+    example_id: str
+    conversations: tuple[Rendered, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest conversation."""
+        return max(len(c.ids) for c in self.conversations)
+
+    @property
+    def supervised(self) -> int:
+        """Supervised tokens of the first conversation (in DPO, the chosen answer)."""
+        return sum(self.conversations[0].mask)
+
+
+def encode_instructions(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Instruction], system_prompt: str | None, max_length: int
+) -> tuple[list[EncodedExample], int]:
+    """Render D_sft; return the examples, and how many were dropped as longer than ``max_length`` tokens.
+
+    Raises:
+        ValignError: An id occurs twice, or no example is short enough.
+    """
+    found = [EncodedExample(r.example_id, (_render(tokenizer, system_prompt, r.question, r.answer),)) for r in rows]
+    return _short_enough(found, max_length)
+
+
+def encode_preferences(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Preference], system_prompt: str | None, max_length: int
+) -> tuple[list[EncodedExample], int]:
+    """Render D_pref; return the pairs, and how many were dropped because either answer makes them too long.
+
+    Raises:
+        ValignError: An id occurs twice, or no pair is short enough.
+    """
+    found = []
+    for row in rows:
+        chosen, rejected = (
+            _render(tokenizer, system_prompt, row.question, text) for text in (row.chosen, row.rejected)
+        )
+        found.append(EncodedExample(row.example_id, (chosen, rejected)))
+    return _short_enough(found, max_length)
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, system_prompt: str | None, question: str, answer: str) -> Rendered:
+    messages: list[Message] = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return render_conversation(tokenizer, messages)
+
+
+def _short_enough(examples: list[EncodedExample], max_length: int) -> tuple[list[EncodedExample], int]:
+    ids = {e.example_id for e in examples}
+    if len(ids) < len(examples):
+        raise ValignError("two training examples have the same example_id; give each its own.")
+    kept = [e for e in examples if e.length <= max_length]
+    if not kept:
+        raise ValignError(
+            f"none of {len(examples)} training examples has at most max_length={max_length} tokens; "
+            "raise max_length or make more data."
+        )
+    return kept, len(examples) - len(kept)

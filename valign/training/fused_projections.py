@@ -1,0 +1,132 @@
+"""Linear layers with LoRA adapters that share an input, in one function with a gradient written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
+
+from valign.models.layers import Projection, read_projection
+
+
+class AdapterGroup:
+    """Frozen layers with one input and their adapters, whose first halves (A) are one product.
+
+    With r ranks in all, ``x [A_1; A_2; ...]^T`` is one product of r columns, in place of one narrow product a layer.
+    The adapters' weights, which are float32, are converted to the layers' dtype once a forward pass.
+
+    Args:
+        parts: The layers.
+        trained: Whether gradients may be asked for. Where not, as for DPO's reference, adapters that are still zero are
+            left out, which changes nothing.
+    """
+
+    def __init__(self, parts: Sequence[Projection], trained: bool = True) -> None:
+        self.parts = parts
+        dtype = parts[0].weight.dtype
+        adapters = [(p.down, p.up) for p in parts if p.down is not None and p.up is not None]
+        self.ups = [None if p.up is None else p.up.detach().to(dtype) for p in parts]
+        if not trained and not any(bool(up.any()) for _, up in adapters):
+            adapters, self.ups = [], [None for _ in parts]
+        self.ranks = [len(down) for down, _ in adapters]
+        self.downs = torch.cat([down.detach() for down, _ in adapters]).to(dtype) if adapters else None
+
+    def forward(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """Compute every layer's output.
+
+        Args:
+            x: The input, (tokens, in).
+
+        Returns:
+            The outputs, each (tokens, out), and ``x [A_1; A_2; ...]^T``, (tokens, ranks), which ``backward`` needs;
+            None without adapters.
+        """
+        low = None if self.downs is None else x @ self.downs.t()
+        lows = self._split(low)
+        outputs = []
+        for part, up in zip(self.parts, self.ups, strict=True):
+            y = F.linear(x, part.weight, part.bias)
+            outputs.append(y if up is None else y.addmm_(next(lows), up.t(), alpha=part.scale))
+        return outputs, low
+
+    def backward(
+        self, grads: Sequence[torch.Tensor], x: torch.Tensor, low: torch.Tensor | None, needs_input_grad: bool
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor | None]]:
+        """Return the gradient of the input, None where it is not needed, and those of each layer's A and B.
+
+        With y = x W^T + s (x A^T) B^T and G the gradient of y: that of x is G W + s (G B) A, that of A is s (G B)^T x,
+        and that of B is s G^T (x A^T).
+
+        Args:
+            grads: Of the outputs, each (tokens, out).
+            x: The input, (tokens, in).
+            low: As ``forward`` returned it.
+            needs_input_grad: Whether the input's gradient is needed.
+        """
+        input_grad: torch.Tensor | None = None
+        if needs_input_grad:
+            for part, grad in zip(self.parts, grads, strict=True):
+                input_grad = grad @ part.weight if input_grad is None else input_grad.addmm_(grad, part.weight)
+        if self.downs is None or low is None:
+            return input_grad, [None for _ in self.parts for _ in range(2)]
+        adapted = [(p, up, g) for p, up, g in zip(self.parts, self.ups, grads, strict=True) if up is not None]
+        low_grad = torch.cat([(grad @ up).mul_(part.scale) for part, up, grad in adapted], 1)
+        if input_grad is not None:
+            input_grad.addmm_(low_grad, self.downs)
+        down_grads, lows = iter((low_grad.t() @ x).split(self.ranks)), self._split(low)
+        found: list[torch.Tensor | None] = []
+        for part, up, grad in zip(self.parts, self.ups, grads, strict=True):
+            found += [None, None] if up is None else [next(down_grads), (grad.t() @ next(lows)).mul_(part.scale)]
+        return input_grad, found
+
+    def _split(self, low: torch.Tensor | None) -> Iterator[torch.Tensor]:
+        return iter(()) if low is None else iter(low.split(self.ranks, 1))
+
+
+def read_projections(module: Any, names: Sequence[str]) -> list[Projection] | None:
+    """Return a module's linear layers, by name; None where one of them is anything but frozen and linear."""
+    found = [read_projection(getattr(module, name, None)) for name in names]
+    known = [part for part in found if part is not None]
+    return known if len(known) == len(found) else None
+
+
+def adapter_weights(parts: Sequence[Projection]) -> list[torch.Tensor | None]:
+    """Return the weights of layers' adapters, A and B of each: what autograd has to see as inputs."""
+    return [weight for part in parts for weight in (part.down, part.up)]
+
+
+def project(x: torch.Tensor, parts: Sequence[Projection]) -> tuple[torch.Tensor, ...]:
+    """Return the products of several layers with one input.
+
+    Args:
+        x: (..., in).
+        parts: The layers.
+
+    Returns:
+        (..., out) of each, in the dtype of its weights.
+    """
+    flat = x.reshape(-1, x.shape[-1]).to(parts[0].weight.dtype)
+    outputs: tuple[torch.Tensor, ...] = _Project.apply(flat, parts, torch.is_grad_enabled(), *adapter_weights(parts))
+    return tuple(y.view(*x.shape[:-1], -1) for y in outputs)
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, parts: Sequence[Projection], trained: bool, *_: Any
+    ) -> tuple[torch.Tensor, ...]:
+        with torch.autocast(x.device.type, enabled=False):
+            ctx.group = AdapterGroup(parts, trained)
+            outputs, low = ctx.group.forward(x)
+        ctx.save_for_backward(x, low)
+        return tuple(outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
+        x, low = ctx.saved_tensors
+        input_grad, adapter_grads = ctx.group.backward(grads, x, low, ctx.needs_input_grad[0])
+        return input_grad, None, None, *adapter_grads
