@@ -89,7 +89,11 @@ class SharedPrefixCache(Cache):
         return self._mask
 
     def row_mask(self, dtype: torch.dtype) -> torch.Tensor:
-        """Return what is added to rows' scores after the prefix's, (slots, 1, 1, positions), which hides padding."""
+        """Return what is added to rows' scores after the prefix's, for padding and free room.
+
+        Returns:
+            (slots, 1, 1, positions).
+        """
         if self._mask is None:
             width, padded = self.padded.shape[1], self.padded.repeat_interleave(self.samples, 0)
             room = self.prompts[0][0].shape[2] + self.rows[0][0].shape[2] - width

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import signal
 import subprocess
@@ -17,17 +16,13 @@ from safetensors.torch import load_file
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json
-from valign.models.adapters import add_adapter, load_adapter, merge_adapter
-from valign.models.identity import model_id
+from valign.models.adapters import load_adapter, merge_adapter
 from valign.models.load import load_model, load_policy, prepare_model
 from valign.reporting.curve_charts import CURVE_NOTES
 from valign.training.batches import PlannedBatches
 from valign.training.callbacks import read_curves
-from valign.training.dpo_module import DPOModule
 from valign.training.examples import encode_preferences
-from valign.training.optimizer import learning_rate_factor
 from valign.training.plan import make_plan
-from valign.training.strategies import make_strategy
 
 KILLED = """
 import os, signal, sys
@@ -279,16 +274,6 @@ def test_merging_keeps_the_dtype_and_a_whole_model_replaces_the_base(model: Path
     assert not any(p.requires_grad for p in full.parameters())
 
 
-def test_adapter_starts_as_the_base_and_its_seed_fixes_it(model: Path) -> None:
-    adapted = [add_adapter(load_model(model, "bfloat16")[0], **tiny.ADAPTER, seed=seed) for seed in (1, 1, 2)]
-    trained = [{n: p for n, p in m.named_parameters() if p.requires_grad} for m in adapted]
-    assert all(p.dtype == torch.float32 for p in trained[0].values())
-    assert not any("lm_head" in name for name in trained[0])
-    assert all(not p.any() for n, p in trained[0].items() if "lora_B" in n)
-    name = next(n for n in trained[0] if "lora_A" in n)
-    assert torch.equal(trained[0][name], trained[1][name]) and not torch.equal(trained[0][name], trained[2][name])
-
-
 def test_a_loss_that_is_not_finite_stops_with_the_examples(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValignError, match=r"step \d+ is not finite; examples: sft-\d+.*lower the learning rate"):
         sft(tmp_path / "a", model, learning_rate=1e30)
@@ -312,59 +297,3 @@ def test_a_training_of_few_steps_warns(model: Path, tmp_path: Path, caplog: pyte
         "sft: 7 steps are few and may teach little; "
         "more examples (synthesis.instructions.questions_per_passage) or passes (sft.epochs) make more"
     ]
-
-
-def test_falling_chosen_rewards_warn_once(model: Path, caplog: pytest.LogCaptureFixture) -> None:
-    examples, _ = encode_preferences(load_model(model, "float32")[1], tiny.preferences(2), None, 200)
-    plan = make_plan([e.length for e in examples], 1, 1, 1, 1, 0)
-    module = DPOModule(
-        add_adapter(load_model(model, "float32")[0], **tiny.ADAPTER, seed=0),
-        lambda rank, world: PlannedBatches(examples, plan, 0, rank, world),
-        tiny.dpo_settings(),
-        lambda _: {},
-    )
-    for reward in (-1.0, -6.0, -7.0):
-        module.check_report({"chosen_reward": reward})
-    assert [r.getMessage() for r in caplog.records if "chosen reward is -6.0" in r.getMessage()]
-    assert len(caplog.records) == 1
-    assert not any(m.training for m in module.train().model.modules())
-
-
-def test_learning_rate_by_hand() -> None:
-    """Two warm-up steps of six: 1/2, 1; then four steps fall by a quarter each, or along a half cosine."""
-    linear = [learning_rate_factor(step, 2, 6, "linear") for step in range(6)]
-    assert linear == [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
-    assert learning_rate_factor(4, 2, 6, "cosine") == pytest.approx(0.5)
-    assert learning_rate_factor(5, 2, 6, "constant") == 1.0
-
-
-def test_what_cannot_be_loaded_is_refused(tmp_path: Path, model: Path) -> None:
-    (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    for given, message in (
-        (str(tmp_path), "pickled weights"),
-        (str(tmp_path / "pytorch_model.bin"), "is a file"),
-        (str(tmp_path / "none"), "no such folder"),
-        ("embedded:gpt", "embedded models are: smollm2-135m"),
-    ):
-        with pytest.raises(ValignError, match=message):
-            prepare_model(given)
-    assert prepare_model("owner/name") == "owner/name" == model_id("owner/name", "owner/name")
-    assert model_id("tiny", model).startswith("tiny@") and len(model_id("tiny", model)) == 17
-    with pytest.raises(ValignError, match="holds no adapter"):
-        load_adapter(load_model(model, "float32")[0], tmp_path)
-    with pytest.raises(ValignError, match="neither an adapter nor a model"):
-        load_policy(model, [tmp_path / "sft" / "adapter"], "float32")
-
-
-def test_missing_wheel_names_make_setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValignError, match="make setup"):
-        prepare_model("embedded:smollm2-135m", tmp_path)
-
-
-def test_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert make_strategy(tiny.trainer_settings(), "cpu") == "auto"
-    assert make_strategy(tiny.trainer_settings(devices=2), "cpu") == "ddp"
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValignError, match=r"valign\[deepspeed\]"):
-        make_strategy(tiny.trainer_settings(strategy="deepspeed"), "cuda")
