@@ -69,8 +69,8 @@ def _layer(comparison: Comparison, ids: list[str], metric: MetricInfo) -> dict[s
     return {
         "label": metric.label,
         "legend": f"Stronger colour: {side}. The scale runs from {format_number(low)} to {format_number(high)}.",
-        "change_legend": f"Blue: {side} than base; red: the opposite. The scale runs to {format_number(most)} on either "
-        "side.",
+        "change_legend": f"Blue: {side} than base; red: the opposite. The scale runs to {format_number(most)} on "
+        "either side.",
         "measured": bool(known),
         "cells": [
             [
