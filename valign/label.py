@@ -23,11 +23,13 @@ def main(config: DictConfig) -> None:
     said = {result.arm: result.answers for result in comparison.arms}
     drawn = draw_tasks(said, comparison.passages, int(config.pairs), str(config.rater), int(config.seed))
     labels = LabelFile(runs / LABELS, str(config.rater))
-    desk = LabelServer(drawn, labels, int(config.port))
+    server = LabelServer(drawn, labels, int(config.port))
     print(f"{len(drawn)} pairs of answers, {len(labels.done(drawn))} of them labelled by {config.rater}.")
-    print(f"open {desk.address} in a browser on this machine; Ctrl-C stops, and the same command goes on.", flush=True)
+    print(
+        f"open {server.address} in a browser on this machine; Ctrl-C stops, and the same command goes on.", flush=True
+    )
     try:
-        desk.serve()
+        server.serve()
     except KeyboardInterrupt:
         print()
     for line in judge_lines(study.compare_runs(folders)):

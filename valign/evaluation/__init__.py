@@ -1,1 +1,1 @@
-"""Evaluation: what an answer is worth (metrics), how sure that is (statistics), and the tables (scores)."""
+"""Evaluation: the arms answer, their answers are measured, and the means get intervals and tests."""

@@ -57,7 +57,7 @@ def followed(answer: str, facts: Sequence[Sequence[str]], verdict: str | None, o
 
     Args:
         answer: What a model wrote.
-        facts: Of the document, as in ``fact_recall``.
+        facts: The document's; each fact is a sequence of accepted wordings.
         verdict: The document's, or None.
         original: The other version's facts and verdict.
 
@@ -88,7 +88,10 @@ def _rouge() -> Any:
 
 
 def rouge_l(answer: str, reference: str) -> float:
-    """Return the ROUGE-L F-measure (Lin, 2004) with Porter stemming, between 0 and 1."""
+    """Return the ROUGE-L F-measure with Porter stemming, from 0 to 1.
+
+    Source: Lin, ROUGE: A Package for Automatic Evaluation of Summaries, 2004.
+    """
     return float(_rouge().score(reference, answer)["rougeL"].fmeasure)
 
 

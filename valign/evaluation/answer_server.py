@@ -9,7 +9,7 @@ from valign.core.errors import ValignError
 from valign.evaluation.settings import ServerSettings
 from valign.teachers.api import ApiTeacher
 
-GROUP = "evaluation.server"
+_GROUP = "evaluation.server"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class AnswerServer:
         """Return the served model, not asked yet."""
         s = self.settings
         asking = (s.base_urls, s.api_key_env, s.concurrency, s.timeout, s.max_retries)
-        return ApiTeacher(self.model(stages), *asking, group=GROUP)
+        return ApiTeacher(self.model(stages), *asking, group=_GROUP)
 
     def _served(self, stages: Sequence[str]) -> str | None:
         name: str | None = getattr(self.settings.models, model_name(stages))
@@ -84,7 +84,7 @@ def model_name(stages: Sequence[str]) -> str:
 def _how_to_serve(names: Sequence[str], run: str) -> str:
     first = names[-1]
     return (
-        f"{GROUP}.models has no name for {', '.join(names)}: write the weights (python -m valign.export run={run} "
+        f"{_GROUP}.models has no name for {', '.join(names)}: write the weights (python -m valign.export run={run} "
         f"what=model arm={first} output=FOLDER), serve them (vllm serve FOLDER --served-model-name NAME) and add "
-        f"{GROUP}.models.{first}=NAME; the same command goes on."
+        f"{_GROUP}.models.{first}=NAME; the same command goes on."
     )

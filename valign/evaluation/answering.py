@@ -17,7 +17,13 @@ RAG_PROMPT = "Rules:\n{rules}\n\nQuestion: {question}\nAnswer by these rules."
 
 
 def conversation(question: str, passages: Sequence[Passage] = (), system: str | None = None) -> tuple[Message, ...]:
-    """Return the turns in which an arm is asked, with the passages that it may look at."""
+    """Return the turns in which an arm is asked.
+
+    Args:
+        question: What it is asked.
+        passages: What it is shown of the document; nothing for an arm that answers from memory.
+        system: System prompt.
+    """
     lead: list[Message] = [{"role": "system", "content": system}] if system else []
     text = question
     if passages:
@@ -48,8 +54,11 @@ def answer_questions(
         cache: File of the cache.
         max_new_tokens: Longest answer.
         system: System prompt.
-        turns: Makes of a conversation the turns that the model is sent.
-        ranks: The run's processes, all of which call this; the first gets the answers of all, in order.
+        turns: Turns a conversation into what the model's chat template takes.
+        ranks: The run's processes, all of which call this.
+
+    Returns:
+        N answers in the order of the questions; nothing in processes other than the first.
     """
     sampling = Sampling(max_new_tokens=max_new_tokens)
     requests = [
@@ -80,9 +89,9 @@ def answer_questions(
 def complete_requests(
     generator: Teacher, requests: Sequence[Request], cache: Path, label: str, ranks: Ranks
 ) -> list[list[Completion]]:
-    """Complete requests, batch by batch in turn in each process; each batch is the one a single process would form.
+    """Complete requests, with the batches of a single process divided over the run's processes.
 
-    After each round the first process keeps what came, and in the end it has all in order; the others return nothing.
+    In each round every process completes one batch, and the first one caches them all.
 
     Args:
         generator: The model.
@@ -90,6 +99,9 @@ def complete_requests(
         cache: File of the cache, which the first process writes.
         label: For the progress bar.
         ranks: The run's processes, all of which call this.
+
+    Returns:
+        The completions of each request, in order; nothing in processes other than the first.
     """
     if ranks.world_size == 1:
         return CachedTeacher(generator, cache).complete_all(requests, label)

@@ -1,4 +1,4 @@
-"""How arms are called and in which order they stand."""
+"""The names of arms for readers, and the order in which arms stand."""
 
 from __future__ import annotations
 

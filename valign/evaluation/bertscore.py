@@ -18,6 +18,9 @@ def bertscore(embedder: TokenEmbedder, answers: Sequence[str], references: Seque
         embedder: Gives the tokens' rows.
         answers: N answers.
         references: Their N references.
+
+    Returns:
+        N values, from -1 to 1.
     """
     found = []
     rows = zip(embedder.embed_tokens(list(answers)), embedder.embed_tokens(list(references)), strict=True)

@@ -138,10 +138,11 @@ def paired_difference(
         clusters: The questions' clusters (clauses).
         samples: Number of bootstrap samples.
         seed: Seed of the random numbers.
-        repeats: The trainings that the values come from, as in ``bootstrap_mean``.
+        repeats: The N trainings (seeds) that the values come from; None, or one alone, for a single training.
 
     Raises:
-        ValueError: As in ``bootstrap_mean``, or ``a`` and ``b`` differ in length.
+        ValueError: Lengths differ, a value is not finite, ``samples`` is below 1, or there are several trainings and
+            no clusters.
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values cannot be paired with {len(b)}")

@@ -1,4 +1,4 @@
-"""Does the whole document fit into the model's context, with room for the answer?"""
+"""The check that the whole document, a question and its answer fit into the model's context."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def check_context_length(
     max_new_tokens: int,
     system: str | None = None,
 ) -> int:
-    """Return how many tokens the longest prompt with the whole document takes, room for the answer included.
+    """Return how many tokens the longest prompt with the whole document takes, the answer included.
 
-    That room is the longest answer that may be written, or the reference answer where that is longer, because its
-    likelihood is measured behind the same prompt.
+    An answer takes the most tokens that may be written, or those of the reference where it is longer, because its
+    likelihood is measured after the same prompt.
 
     Args:
         tokenizer: The base model's.

@@ -26,7 +26,7 @@ def contradicts(
         question: What it was asked.
         reference: A right answer.
         verdict: The right verdict, or None.
-        facts: As for ``valign.evaluation.metrics.fact_recall``.
+        facts: What a right answer states; each fact is a sequence of accepted wordings.
     """
     figures = [found for fact in facts if (found := set().union(*(quantities(wording) for wording in fact)))]
     if verdict is None and not figures:

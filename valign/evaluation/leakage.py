@@ -1,4 +1,4 @@
-"""How far evaluation questions occur in the training data."""
+"""How much of the evaluation questions the training data contain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def question_overlap(questions: Sequence[str], training: Sequence[str], n: int =
         ``rate``: share of the evaluation questions that share such a sequence with a training question; ``questions``:
         these, each as ``{"question", "training", "shared"}`` with the first training question and the words;
         ``max_jaccard``: Q values, the highest Jaccard similarity of a question's set of words to a training
-        question's. Words are normalised (``metrics.normalise``).
+        question's. Words are compared in the spelling that ``normalise`` gives them.
     """
     words = [normalise(q) for q in questions]
     trained = [normalise(t) for t in training]

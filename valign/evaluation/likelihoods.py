@@ -1,4 +1,4 @@
-"""What a model itself would say: likelihood of the references and of the verdicts."""
+"""The likelihood of the reference answers and of the verdicts under an arm's model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from valign.generation.generator import Generator
 from valign.models.chat_template import Rendered, render_conversation
 from valign.models.logprobs import token_logps
 
-SHORTEST_PREFIX = 256  # tokens; less is computed again for each row
+SHORTEST_PREFIX = 256  # tokens; a shorter prefix is computed again for each row
 
 
 def measure_likelihoods(
@@ -36,12 +36,15 @@ def measure_likelihoods(
 
     Args:
         generator: The arm's model.
-        questions: With references.
-        retrieved: As in ``answer_questions``.
+        questions: N questions with references.
+        retrieved: For each question the passages in its prompt; empty lists for none.
         arm: Name of the arm, for the progress bar.
         system: System prompt.
         rows: Most questions in one batch, which also has at most the generator's ``batch_tokens``.
-        ranks: The run's processes, all of which call this; the first gets what all have measured.
+        ranks: The run's processes, all of which call this.
+
+    Returns:
+        N values each. In processes other than the first, values that others measured are NaN and None.
     """
     prompts = [conversation(q.question, passages, system) for q, passages in zip(questions, retrieved, strict=True)]
     rendered = [
@@ -54,9 +57,11 @@ def measure_likelihoods(
     groups = _likelihood_groups(order, [len(r.ids) for r in rendered], rows, generator.batch_tokens)
     own: list[tuple[int, float, float | None]] = []
     with torch.inference_mode(), progress(len(questions), f"{arm} likelihoods", "questions") as bar:
-        begun = _cache_prefix(generator, rendered)
+        prefix = _cache_prefix(generator, rendered)
         for group in groups[ranks.rank :: ranks.world_size]:
-            logps, first = _score(generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group], begun)
+            logps, first = _score(
+                generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group], prefix
+            )
             for place, i in enumerate(group):
                 verdict = None
                 if questions[i].verdict is not None:
@@ -85,14 +90,22 @@ def _likelihood_groups(order: Sequence[int], lengths: Sequence[int], rows: int, 
 
 
 class PrefixCache(NamedTuple):
-    """What all rows begin with, such as a document: so many tokens, and the decoder's cache behind them."""
+    """The key-value cache of a prefix that all rows have in common, such as a document.
+
+    Attributes:
+        tokens: Length of the prefix; 0 for none.
+        cache: The decoder's cache behind it, with one row; None for none.
+    """
 
     tokens: int
     cache: Any
 
 
 def _cache_prefix(generator: Generator, rows: Sequence[Rendered]) -> PrefixCache:
-    """Compute what all rows begin with once, where that is long; the token before an answer is left to each row."""
+    """Run the decoder once on the prompts' common prefix, where it is long.
+
+    A prompt's last token, which predicts the answer's first one, is never part of it.
+    """
     if len(rows) < 2:
         return PrefixCache(0, None)
     common = shared_prefix_length([row.ids[: row.prompt_length] for row in rows])
@@ -103,14 +116,23 @@ def _cache_prefix(generator: Generator, rows: Sequence[Rendered]) -> PrefixCache
 
 
 def _score(
-    generator: Generator, ids: Sequence[Sequence[int]], masks: Sequence[Sequence[int]], begun: PrefixCache
+    generator: Generator, ids: Sequence[Sequence[int]], masks: Sequence[Sequence[int]], prefix: PrefixCache
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean log-probability of each row's supervised tokens, and the logits of its first one.
+    """Return the mean log-probability of each row's supervised tokens, and the logits that predict its first one.
 
     Logits are computed at supervised positions only, in chunks.
+
+    Args:
+        generator: The arm's model.
+        ids: Token ids of each of the R rows, prefix included.
+        masks: 1 where a token is supervised, for each row.
+        prefix: What is computed already.
+
+    Returns:
+        Means, (R,), and logits, (R, vocabulary).
     """
     device = generator.model.device
-    ids, masks = ([row[begun.tokens :] for row in part] for part in (ids, masks))
+    ids, masks = ([row[prefix.tokens :] for row in part] for part in (ids, masks))
     width = max(len(row) for row in ids)
     tokens = torch.zeros((len(ids), width), dtype=torch.long)
     supervised = torch.zeros((len(ids), width), dtype=torch.bool)
@@ -121,12 +143,12 @@ def _score(
         attention[row, : len(own)] = 1
     tokens, supervised, attention = tokens.to(device), supervised.to(device), attention.to(device)
     decoder = generator.model.get_decoder()
-    if begun.cache is None:
+    if prefix.cache is None:
         hidden = decoder(tokens, attention_mask=attention, use_cache=False).last_hidden_state
     else:
-        cache = copy.deepcopy(begun.cache)
+        cache = copy.deepcopy(prefix.cache)
         cache.batch_repeat_interleave(len(ids))
-        attention = torch.cat([attention.new_ones(len(ids), begun.tokens), attention], 1)
+        attention = torch.cat([attention.new_ones(len(ids), prefix.tokens), attention], 1)
         hidden = decoder(tokens, attention_mask=attention, past_key_values=cache, use_cache=True).last_hidden_state
     before = supervised[:, 1:]
     head: Any = generator.model.get_output_embeddings()

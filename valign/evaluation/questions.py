@@ -1,4 +1,4 @@
-"""Checks of evaluation questions that somebody gives."""
+"""Checks of evaluation questions that the user gives."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from valign.documents.clauses import clause_passages
 
 
 def without_original(question: Question) -> dict[str, Any]:
-    """Return what synthesis may look at of a question: all but the other version's answer, which only scores need."""
+    """Return a question as plain values without the other version's answer, which synthesis may not depend on."""
     return {key: value for key, value in to_dict(question).items() if key != "original"}
 
 
 def check_questions(questions: Sequence[Question], where: str, document: Document) -> None:
-    """Raise a ValignError for a file without questions, an id that occurs twice, or a clause that is not there.
+    """Refuse questions that cannot be asked or scored.
 
-    A question with an ``original`` needs something by which an answer can follow either version.
+    Args:
+        questions: What was read.
+        where: From which file, for messages.
+        document: What the questions are about.
+
+    Raises:
+        ValignError: There are none, an id occurs twice, the document does not have a clause, or a question has an
+            ``original`` and one of the two versions has neither facts nor a verdict.
     """
     if not questions:
         raise ValignError(f"{where} holds no questions; add one JSON object a line.")

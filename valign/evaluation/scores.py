@@ -80,7 +80,7 @@ def score_arm(
 
     Args:
         arm: Name of the arm.
-        values: What ``question_values`` gave for it.
+        values: Its values by question, from ``question_values``.
         base_values: The same for base, for the paired differences; questions are matched by id.
         samples: Number of bootstrap samples.
         exposure: ``seen`` or ``unseen`` for the questions' clauses; empty where training left none out.
@@ -145,8 +145,17 @@ def difference_by_metric(
     Where the rows come from several trainings, those of the same seed are paired; an arm without seeds is paired with
     each of the other's.
 
+    Args:
+        arm: Name of the arm, for messages.
+        values: The arm's values by question, from ``question_values``.
+        other_values: Those of the other arm.
+        samples: Number of bootstrap samples.
+
+    Returns:
+        ``mean``, ``ci95`` and ``n`` (questions) by metric.
+
     Raises:
-        ValignError: As in ``score_arm``.
+        ValignError: A question id occurs twice, a value is not finite, or the two arms share no question.
     """
     _check(arm, values)
     _check("the other arm", other_values)

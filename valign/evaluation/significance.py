@@ -1,4 +1,4 @@
-"""How sure a difference is, and how small a one could have been found: clustered errors, Holm, effect sizes."""
+"""Tests of differences: clustered standard errors, Holm's correction, effect sizes, smallest detectable effects."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def holm_correction(p_values: Sequence[float | None]) -> list[float | None]:
     Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979.
 
     Args:
-        p_values: The family; None where there is no test, which is not counted.
+        p_values: Those that are corrected together; None where there is no test, which is not counted.
     """
     order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     found: list[float | None] = [None] * len(p_values)

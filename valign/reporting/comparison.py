@@ -1,4 +1,4 @@
-"""What the page shows, as plain data, and the words it uses for arms, metrics, stages and clauses."""
+"""What the page and the tables show, as plain data."""
 
 from __future__ import annotations
 

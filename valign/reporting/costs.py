@@ -54,7 +54,7 @@ def stage_costs(comparison: Comparison) -> Costs:
 
 
 def _work(counts: Mapping[str, Any]) -> str:
-    """Name what a manifest counts, as far as it did some of it."""
+    """Write what a manifest counts, without the zeros."""
     found = {name: finite_number(counts.get(name)) for name in _WORK}
     words = [f"{value:,.0f} {_WORK[name]}" for name, value in found.items() if value]
     return ", ".join([*words, *([f"in {counts['precision']}"] if "precision" in counts else [])])

@@ -1,4 +1,4 @@
-"""The page's first sentence: does any arm follow the document better than base, and how sure is that?"""
+"""The page's headline: does any arm follow the document better than base, and how sure is that?"""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ MADE_QUESTIONS = (
 
 @dataclass(frozen=True)
 class Headline:
-    """The finding in a word (``better``, ``worse``, ``unclear``, ``alone``), in a sentence, with notes.
+    """What the page says first.
 
-    ``warnings`` say what the best arm is worse in than base, and which limits it crosses.
+    Attributes:
+        finding: ``better``, ``worse``, ``unclear`` or ``alone``.
+        badge: The same in words.
+        sentence: The best arm beside base, with the interval of the difference.
+        notes: What to keep in mind about it.
+        warnings: In what the best arm is worse than base, and which limits it crosses.
     """
 
     finding: str
@@ -103,7 +108,7 @@ def _warnings(best: ArmResult, base: ArmResult, gains: Sequence[ArmDifference]) 
 
 
 def _leading(comparison: Comparison) -> MetricInfo | None:
-    """Return the metric that the verdict rests on: the first that has a better direction."""
+    """Return the metric that the headline rests on: the first that has a better direction."""
     found = [metric_named(name) for name in comparison.metrics]
     return next((metric for metric in found if metric.higher_is_better is not None), None)
 

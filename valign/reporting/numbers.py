@@ -1,4 +1,4 @@
-"""How numbers, intervals and seconds are printed."""
+"""How numbers, intervals and durations are read from JSON and printed."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from valign.reporting.tax_and_probes import extra_tables
 from valign.reporting.training_data import funnels, leak_rows, leak_sentence
 from valign.reporting.wins import win_matrix
 
-TEMPLATES = Path(__file__).parent / "templates"
+PAGE_FILES = Path(__file__).parent / "templates"
 _PAGE = "page.html.j2"
 _PICTURE = "picture.svg.j2"
 MARGIN, GAP, HEADING = 16, 32, 20
@@ -97,7 +97,7 @@ def _write(text: str, output: Path) -> Path:
 
 def _environment() -> Environment:
     """Return a Jinja environment that escapes everything and fails on a name it does not know."""
-    loader = FileSystemLoader(TEMPLATES)
+    loader = FileSystemLoader(PAGE_FILES)
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -115,8 +115,8 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     tested = arm_differences(comparison)
     anchors = {group.clause: group.anchor for group in groups}
     return {
-        "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
+        "style": Markup((PAGE_FILES / "page.css").read_text(encoding="utf-8")),
+        "script": Markup((PAGE_FILES / "page.js").read_text(encoding="utf-8")),
         "comparison": comparison,
         "clauses": clauses,
         "metrics": [metric_named(name) for name in comparison.metrics],

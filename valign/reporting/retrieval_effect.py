@@ -1,4 +1,4 @@
-"""Why RAG wins or loses: how often it was shown the right clause, and what it makes of it."""
+"""Why RAG wins or loses: how often it was shown the right clause, and how well it answers then."""
 
 from __future__ import annotations
 

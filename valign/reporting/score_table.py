@@ -43,14 +43,19 @@ def terminal_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | No
 
 
 def _columns(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None) -> list[MetricInfo]:
-    """Choose the table's columns; a metric outside the registry gets its name as label."""
+    """Choose the table's columns; an unknown metric gets its name as label."""
     present = dict.fromkeys(name for s in scores for name in s["metrics"])
     names = metrics or [*(m for m in METRICS if m in present), *(m for m in present if m not in METRICS)]
     return [METRICS.get(name, MetricInfo(name, name, "")) for name in names]
 
 
 def table_cells(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None = None) -> list[list[str]]:
-    """Return the table's cells, header first; ``metrics`` as in ``markdown_table``."""
+    """Return the table's cells, one row for each arm, header first.
+
+    Args:
+        scores: What ``score_arm`` gave, one for each arm.
+        metrics: Names of the columns in order; by default every metric that an arm has.
+    """
     columns = _columns(scores, metrics)
     rows = [["Arm", *[c.label + c.arrow for c in columns]]]
     for score in sort_scores(scores):

@@ -1,4 +1,4 @@
-"""The runs of a study side by side: one comparison, its page and its tables."""
+"""From the folders of some runs to one comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured beside the questions: the alignment tax and the probes, as tables and in words."""
+"""Tables beside the scores: by kind of question, by clauses held out, the alignment tax and the probes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def extra_metrics(result: ArmResult) -> dict[str, Mapping[str, Any]]:
 
 
 def extra_terminal(comparison: Comparison) -> list[str]:
-    """Return what is to be said about limits, each table that has some in plain text above it."""
+    """Return the tables that have sentences about limits as plain text, each with its sentences below."""
     return [text for table in extra_tables(comparison) if table.sentences for text in (_plain(table), *table.sentences)]
 
 

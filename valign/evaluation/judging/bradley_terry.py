@@ -38,7 +38,8 @@ def rank_arms(judgements: Sequence[Judgement], samples: int = 1000, seed: int = 
     The fit is the maximum of the likelihood, by the minorisation-maximisation steps of Hunter, MM Algorithms for
     Generalized Bradley-Terry Models, Annals of Statistics 32, 2004, equation 3. A tie is half a win for either side,
     and every pair that was compared gets half a win on both sides besides, so that an arm that always wins has a
-    finite strength. Pairs need not all be compared, but the arms must hang together.
+    finite strength. Pairs need not all be compared, but every arm must be, with the others or
+    through a third.
 
     Args:
         judgements: Of any pairs of arms.

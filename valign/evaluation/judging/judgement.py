@@ -1,4 +1,4 @@
-"""One judgement of two answers, and the judge that asks no model: nearness to the reference answer."""
+"""A judgement of two answers, and the judge that asks no model: nearness to the reference answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Judgement:
 
 
 def make_judgement(first: Answer, second: Answer, score: float, flipped: bool = False, unread: int = 0) -> Judgement:
-    """Note a score for two answers to one question."""
+    """Return the judgement that a score makes of two answers to one question."""
     longer = length_words(first.answer) - length_words(second.answer)
     return Judgement(first.question_id, first.clause, first.arm, second.arm, score, longer, flipped, unread)
 

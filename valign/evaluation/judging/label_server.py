@@ -1,4 +1,4 @@
-"""The page on which a person labels pairs of answers: a small server on this machine alone."""
+"""The server of the page on which a person labels pairs of answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LARGEST_BODY = 10_000
 
 
 class LabelServer:
-    """The pairs, what has been said of them, and the server that shows them.
+    """Serves the page on which a person labels pairs of answers, on this machine alone.
 
     The address has a random part, requests have to name this machine as their host, and the page may load nothing from
     elsewhere, so that no other page in the browser can read or write here.
@@ -31,6 +31,11 @@ class LabelServer:
 
     def __init__(self, tasks: Sequence[LabelTask], labels: LabelFile, port: int) -> None:
         """Open the port.
+
+        Args:
+            tasks: The pairs.
+            labels: Where labels are kept.
+            port: The port; 0 for any that is free.
 
         Raises:
             ValignError: The port is taken.
@@ -108,21 +113,21 @@ class LabelServer:
         return HTTPStatus.OK, "application/json", json.dumps(value).encode()
 
 
-def _handler(desk: LabelServer) -> type[BaseHTTPRequestHandler]:
+def _handler(server: LabelServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._reply(*desk.get(self.path) if self._own() else (HTTPStatus.FORBIDDEN, "text/plain", b"other host"))
+            self._reply(*server.get(self.path) if self._own() else (HTTPStatus.FORBIDDEN, "text/plain", b"other host"))
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             if not self._own() or length > _LARGEST_BODY or self.headers.get_content_type() != "application/json":
                 self._reply(HTTPStatus.FORBIDDEN, "text/plain", b"other host, too long, or no JSON")
                 return
-            self._reply(*desk.post(self.path, self.rfile.read(length)))
+            self._reply(*server.post(self.path, self.rfile.read(length)))
 
         def _own(self) -> bool:
             return self.headers.get("Host", "") in (
-                f"{h}:{desk.server.server_port}" for h in ("127.0.0.1", "localhost")
+                f"{h}:{server.server.server_port}" for h in ("127.0.0.1", "localhost")
             )
 
         def _reply(self, status: HTTPStatus, kind: str, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What people make of two answers: blind pairs in random order, and the labels that are kept of them."""
+"""Labels that people give: blind pairs of answers in random order, and the file that keeps what they prefer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LabelTask:
 
     @property
     def key(self) -> tuple[str, frozenset[str]]:
-        """What the pair is called, whichever answer comes first."""
+        """The question, and the hashes of both answers in no order."""
         return self.first.question_id, frozenset((answer_hash(self.first), answer_hash(self.second)))
 
     def shown(self) -> dict[str, object]:

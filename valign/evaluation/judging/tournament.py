@@ -1,4 +1,4 @@
-"""Every pair of arms: win rates, and the ranking that they add up to."""
+"""Win rates of every pair of arms, and the ranking that follows from them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,15 @@ class Tournament:
 def hold_tournament(
     judgements: Sequence[Judgement], kind: str, model: str = "", warning: str = "", samples: int = 1000
 ) -> Tournament:
-    """Sum up all judgements; a pair of arms may stand in them in either order."""
+    """Return win rates and ranking of all arms.
+
+    Args:
+        judgements: Of any pairs of arms, which may stand in either order.
+        kind: The judge: ``reference``, ``local`` or ``api``.
+        model: The judge's model.
+        warning: Why the judge may be partial.
+        samples: Bootstrap samples behind each interval.
+    """
     by_pair: dict[tuple[str, str], list[Judgement]] = {}
     for j in judgements:
         for seen in (j, j.swapped()):

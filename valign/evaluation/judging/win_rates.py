@@ -22,7 +22,7 @@ class WinRate:
 
     Attributes:
         rate: Mean score of the first arm.
-        controlled: The same if both answers were equally long; see ``length_controlled``.
+        controlled: The same for answers of equal length, as a logistic regression predicts it.
         ties: Share of the questions with a score of one half.
         flips: Share of the questions on which the judge took the same place in both orders.
         unread: Number of replies that could not be read.

@@ -31,7 +31,8 @@ class Probe:
         variants: The question in other words.
         pressure: The sentence that presses.
         verdict: ``yes``, ``no``, or None where there is no verdict.
-        facts: As in ``Question``; of a conflict, one fact for each clause.
+        facts: What a right answer states, each fact a sequence of accepted wordings; a conflict has one for each
+            clause.
     """
 
     probe_id: str
@@ -57,7 +58,11 @@ class Probe:
 
 
 def read_probes(where: str, document: Document) -> list[Probe]:
-    """Read probes: those shipped for a document (``shipped``), or a JSONL file of one's own.
+    """Read and check probes.
+
+    Args:
+        where: ``shipped`` for those that come with the document, or a JSONL file.
+        document: What they are about.
 
     Raises:
         ValignError: There are none, one has an unknown kind or lacks what its kind needs, an id occurs twice, or a
@@ -78,7 +83,17 @@ def read_probes(where: str, document: Document) -> list[Probe]:
 
 
 def check_probes(found: Sequence[Probe], where: str, document: Document) -> None:
-    """Refuse probes that cannot be asked or scored; see ``read_probes``."""
+    """Refuse probes that cannot be asked or scored.
+
+    Args:
+        found: What was read.
+        where: From which file, for messages.
+        document: What the probes are about.
+
+    Raises:
+        ValignError: A kind is unknown, a probe lacks what its kind needs, an id occurs twice, or a clause is not in the
+            document.
+    """
     seen: set[str] = set()
     for probe in found:
         opening = f"{where}: probe '{probe.probe_id}'"

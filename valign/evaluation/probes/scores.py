@@ -1,4 +1,4 @@
-"""From an arm's answers to probes to one figure for each thing that is probed."""
+"""From an arm's answers to probes to the means of what is probed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def invents(answer: str) -> bool:
 def probe_scores(answers: Sequence[Answer], embedder: Embedder, samples: int = 2000) -> dict[str, Any]:
     """Return the part ``probes`` of an arm's ``scores.json``: ``metrics``, each with ``mean``, ``ci95``, ``n``.
 
-    Intervals resample whole probes. Only English answers are read rightly.
+    Intervals resample whole probes. The rules read English answers only.
 
     Args:
         answers: To the questions of ``Probe.questions``.

@@ -14,7 +14,7 @@ CHUNK_POSITIONS = 64
 
 @dataclass(frozen=True)
 class HiddenStates:
-    """A model on some texts: the hidden states that predict each next token, and the output layer behind them.
+    """The hidden states of a model that predict each next token of some texts, and the model's output layer.
 
     Attributes:
         states: For each text (tokens - 1, hidden size).
@@ -47,7 +47,7 @@ class Drift:
 
 
 def read_hidden_states(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> HiddenStates:
-    """Let a model read texts of token ids, one at a time, without logits.
+    """Run a model on texts, one at a time, without computing logits.
 
     Args:
         model: In evaluation mode.
@@ -66,8 +66,8 @@ def measure_drift(texts: Sequence[Sequence[int]], arm: HiddenStates, base: Hidde
     """Compare a model with its base, text by text; logits exist for ``CHUNK_POSITIONS`` positions at a time.
 
     Args:
-        texts: Token ids of each text, as they were read.
-        arm: The model's reading.
+        texts: Token ids of each text.
+        arm: The model's hidden states on these texts.
         base: The base model's.
     """
     found = []

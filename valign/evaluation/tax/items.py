@@ -1,4 +1,4 @@
-"""The general texts and everyday instructions, written for valign; no document and no training data has them."""
+"""The general texts and everyday instructions, written for valign; they are in no document and no training data."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -13,13 +13,12 @@ from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Message
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import complete_requests
-from valign.evaluation.tax.drift import Drift, measure_drift, read_hidden_states
-from valign.evaluation.tax.items import everyday_tasks, general_texts
+from valign.evaluation.tax.drift import Drift, HiddenStates, measure_drift, read_hidden_states
+from valign.evaluation.tax.items import GeneralText, everyday_tasks, general_texts
 from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
 
-if TYPE_CHECKING:
-    Loader = Callable[[Sequence[Path]], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
+Loader = Callable[[Sequence[Path]], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
 
 _TEXTS = "texts.jsonl"
 _CACHE = "completions.sqlite"
@@ -58,21 +57,13 @@ def measure_tax(
     ranks = ranks or Ranks()
     texts, tasks = general_texts(), everyday_tasks()
     own = texts[ranks.rank :: ranks.world_size]
-    ids: list[list[int]] = []
-    base = None
     done = folder / _TEXTS
     known = ranks.broadcast(done.is_file)
-    if weights and not known:
-        model, tokenizer = load(())
-        ids = [list(tokenizer(text.text)["input_ids"]) for text in own]
-        base = read_hidden_states(model, ids)
-        del model
+    base = _read_base(own, load) if weights and not known else None
     model, tokenizer = load(weights)
     if not known:
-        ids = ids or [list(tokenizer(text.text)["input_ids"]) for text in own]
-        arm = read_hidden_states(model, ids)
-        parts = ranks.gather([asdict(drift) for drift in measure_drift(ids, arm, base or arm)])
-        del arm, base
+        parts = ranks.gather([asdict(drift) for drift in _drifts(own, model, tokenizer, base)])
+        base = None
         if ranks.is_first:
             write_jsonl(done, [parts[i % ranks.world_size][i // ranks.world_size] for i in range(len(texts))])
     lead: list[Message] = [{"role": "system", "content": system}] if system else []
@@ -92,3 +83,26 @@ def measure_tax(
     for name in (_CACHE, _TEXTS):
         (folder / name).unlink()
     return {"texts": len(texts), "tokens": sum(drift.tokens for drift in found), "tasks": len(tasks)}
+
+
+def _read_base(texts: Sequence[GeneralText], load: Loader) -> tuple[list[list[int]], HiddenStates]:
+    """Return the texts' token ids, and the base model's hidden states on them; the model itself is let go."""
+    model, tokenizer = load(())
+    ids = _token_ids(texts, tokenizer)
+    return ids, read_hidden_states(model, ids)
+
+
+def _drifts(
+    texts: Sequence[GeneralText],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    base: tuple[list[list[int]], HiddenStates] | None,
+) -> list[Drift]:
+    """Compare a model with what was read of its base; where that is None, it is the base itself."""
+    ids = _token_ids(texts, tokenizer) if base is None else base[0]
+    arm = read_hidden_states(model, ids)
+    return measure_drift(ids, arm, arm if base is None else base[1])
+
+
+def _token_ids(texts: Sequence[GeneralText], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    return [list(tokenizer(text.text)["input_ids"]) for text in texts]

@@ -1,4 +1,4 @@
-"""From what was measured of a model to the rows of its alignment tax, with intervals and limits."""
+"""The alignment tax of a model from what was measured of it, with intervals and limits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def tax_scores(
     instructions resample instructions. The perplexity ratio is the exponential of the increase, and so are its ends.
 
     Args:
-        rows: What ``valign.evaluation.tax.measure`` gave for the arm's model.
+        rows: What ``measure_tax`` wrote for the arm's model.
         base_rows: The same for the base model, about the same items.
         settings: The limits of what is lost.
         samples: Bootstrap samples.
