@@ -445,11 +445,3 @@ def test_a_run_is_named_by_what_was_set(arguments: list[str], folder: str, run_c
     found = stdout.split()[1]
     assert found == folder or re.fullmatch(folder, found)
     assert re.fullmatch(r"[\w./+-]+", found)
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["-c", "job", "--resolve"]])
-def test_help_and_the_printed_config_answer_at_once(arguments: list[str], tmp_path: Path) -> None:
-    code, stdout, stderr, seconds = run_process(*arguments, cwd=tmp_path)
-    assert (code, stderr) == (0, "")
-    assert "learning_rate" in stdout
-    assert seconds < SECONDS
