@@ -129,9 +129,9 @@ def test_silence_needs_written_answers(settings: Settings, tmp_path: Path, compo
     with pytest.raises(ValignError, match=r"synthesis\.kinds\.silent needs .*add synthesis\.answers=write"):
         asked(Echo(), replace(settings, kinds={"silent": 1.0}), tmp_path, pier())
     with pytest.raises(ValignError, match=r"synthesis\.kinds\.conflict needs .*synthesis\.kinds\.conflict=0"):
-        checks.check(compose_config("synthesis.kinds.conflict=1"))
+        checks.check_config(compose_config("synthesis.kinds.conflict=1"))
     with pytest.raises(ValignError, match=r"add synthesis\.kinds\.question=1"):
-        checks.check(compose_config("synthesis.kinds.question=0"))
+        checks.check_config(compose_config("synthesis.kinds.question=0"))
 
 
 def test_the_default_asks_as_one_call_for_each_passage(settings: Settings, tmp_path: Path) -> None:
@@ -258,16 +258,16 @@ def test_a_family_is_clause_writer_and_first_words() -> None:
 
 def test_the_second_teacher_is_a_config_node(compose_config: Compose, tmp_path: Path) -> None:
     node: Any = compose_config("+teacher@synthesis.question_teacher=api", "synthesis.question_teacher.model=m")
-    checks.check(node)
+    checks.check_config(node)
     assert (node.teacher.kind, node.synthesis.question_teacher.kind) == ("local", "api")
     with pytest.raises(ValignError, match=r"synthesis\.question_teacher\.recording=nowhere\.jsonl does not exist"):
-        checks.check(
+        checks.check_config(
             compose_config(
                 "+teacher@synthesis.question_teacher=replay", "synthesis.question_teacher.recording=nowhere.jsonl"
             )
         )
     with pytest.raises(ValignError, match=r"synthesis\.templates=nowhere is not a folder"):
-        checks.check(compose_config("synthesis.templates=nowhere"))
+        checks.check_config(compose_config("synthesis.templates=nowhere"))
 
 
 def test_the_large_experiment_has_the_rich_kinds(compose_config: Compose) -> None:

@@ -68,7 +68,7 @@ def _unknown_option(error: MissingConfigException) -> ValignError:
         return ValignError(f"{plus}{group}={name}: there is no group '{group}' with options; --help lists the groups.")
     if extra := EXTRAS.get(f"{group}={name}"):
         return ValignError(f"{group}={name} needs the extra {extra}: pip install -e '.[{extra}]', in a checkout.")
-    near = messages.nearest(name, options)
+    near = messages.did_you_mean(name, options)
     return ValignError(f"{plus}{group}={name} is unknown{near}; choose from: {', '.join(options)}.")
 
 

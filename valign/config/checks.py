@@ -17,7 +17,7 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from valign.config.messages import NEEDS, missing, nearest, unknown_key
+from valign.config.messages import NEEDS, did_you_mean, missing, unknown_key
 from valign.config.schema import (
     STAGES,
     WRITTEN,
@@ -44,7 +44,7 @@ LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 }
 
 
-def check(cfg: DictConfig) -> None:
+def check_config(cfg: DictConfig) -> None:
     """Check a composed config without loading anything.
 
     Args:
@@ -101,7 +101,7 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
     choices: Sequence[str] = limits.get("choices", ())
     for item in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
         if choices and item not in choices:
-            near = nearest(str(item), choices)
+            near = did_you_mean(str(item), choices)
             raise ValignError(f"{key}={item} is unknown{near}; choose from: {', '.join(choices)}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValignError(f"{key}={value} is out of range: give a finite number.")
@@ -230,7 +230,7 @@ def _check_synthesis(cfg: DictConfig) -> None:
 
 def _check_model(key: str, model: str) -> None:
     if model.startswith("embedded:") and model not in EMBEDDED:
-        near = nearest(model, EMBEDDED)
+        near = did_you_mean(model, EMBEDDED)
         raise ValignError(f"{key}={model} is not shipped{near}; choose from: {', '.join(EMBEDDED)}.")
     path = Path(model).expanduser()
     if model.startswith((".", "/", "~")) and not path.is_dir():

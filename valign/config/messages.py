@@ -26,7 +26,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     options = [*known, "experiment"]
     group, _, name = key.rpartition(".")
     same = [option for option in options if option.rpartition(".")[2] == name]
-    hint = f" (did you mean {' or '.join(same)}?)" if same else nearest(key, options)
+    hint = f" (did you mean {' or '.join(same)}?)" if same else did_you_mean(key, options)
     if not hint and (siblings := [option for option in options if group and option.rpartition(".")[0] == group]):
         hint = f" ({group} has: {', '.join(option.rpartition('.')[2] for option in siblings)})"
     return f"unknown key '{key}'{hint}; --cfg job shows every key."
@@ -43,7 +43,7 @@ def missing(key: str) -> ValignError:
     return ValignError(f"{key} is missing: {text}")
 
 
-def nearest(word: str, options: Iterable[str]) -> str:
+def did_you_mean(word: str, options: Iterable[str]) -> str:
     """Return `` (did you mean '...'?)`` for the option that is spelt most like a word, or nothing."""
     found = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
     return f" (did you mean '{found[0]}'?)" if found else ""

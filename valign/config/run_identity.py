@@ -51,7 +51,7 @@ ASKED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model", "eva
 SERVED = "evaluation.server.models"
 
 
-def register() -> None:
+def register_config() -> None:
     """Make the schemas and the resolvers of ``conf/`` known to Hydra; doing it again changes nothing."""
     for name, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{name}_schema", node=schema)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from valign.core.errors import ValignError
 
-MAIN = re.compile(r"DefaultCPUAllocator|can't allocate memory|cannot allocate memory", re.IGNORECASE)
-DEVICE = re.compile(r"out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
+MAIN_MEMORY = re.compile(r"DefaultCPUAllocator|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+GPU_MEMORY = re.compile(r"out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
 
 
-def memory_of(error: BaseException) -> str | None:
+def exhausted_memory(error: BaseException) -> str | None:
     """Return which memory an error says is used up, ``main memory`` or ``GPU memory``; None for any other error.
 
     PyTorch has a class of its own for a GPU, ``OutOfMemoryError``, and a RuntimeError for the CPU and for libraries.
@@ -21,9 +21,9 @@ def memory_of(error: BaseException) -> str | None:
         return "main memory"
     if not isinstance(error, RuntimeError):
         return None
-    if MAIN.search(str(error)):
+    if MAIN_MEMORY.search(str(error)):
         return "main memory"
-    return "GPU memory" if type(error).__name__ == "OutOfMemoryError" or DEVICE.search(str(error)) else None
+    return "GPU memory" if type(error).__name__ == "OutOfMemoryError" or GPU_MEMORY.search(str(error)) else None
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def describe_out_of_memory(what: str, remedies: Callable[[], Sequence[str]]) -> 
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        memory = memory_of(error)
+        memory = exhausted_memory(error)
         if memory is None:
             raise
         raise ValignError(f"{what} ran out of {memory}: {'; or '.join(remedies())}.") from error

@@ -11,7 +11,7 @@ from valign.core.errors import ValignError
 from valign.documents.lines import KEYWORD, LETTER
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
-SPACES = re.compile(r"[^\S\n]+")
+INNER_SPACES = re.compile(r"[^\S\n]+")
 LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": ""})
 BULLET = re.compile(r"[•‣◦▪▫■□●○◆◇►▶✓✔➢➤·∙\uf0a7\uf0a8\uf0b7\uf0d8\uf0fc\u2043\u2219]\s*(?=\S)")
 
@@ -48,12 +48,12 @@ class Source:
         return self.pages[index - 1][1] if index else None
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return the text with plain spaces, without control characters, ligatures and soft hyphens."""
-    return SPACES.sub(" ", CONTROL.sub("", text.translate(LIGATURES))).strip()
+    return INNER_SPACES.sub(" ", CONTROL.sub("", text.translate(LIGATURES))).strip()
 
 
-def assemble(blocks: Iterable[Block], title: str | None = None) -> Source:
+def join_blocks(blocks: Iterable[Block], title: str | None = None) -> Source:
     """Join blocks with blank lines between them.
 
     The outermost heading is the document's title where it comes first and no other heading stands beside it.

@@ -19,7 +19,7 @@ LETTER = re.compile(r"[^\W_]")
 FRONT_MATTER = re.compile(r"---\n(?:(?:[\w-]+:.*|[ \t]+.*|- .*|)\n)*?---(?=\n|$)")
 BOLD = re.compile(r"(\*\*|__)(?P<inner>[^*_]+)\1:?")
 ITEM = re.compile(r"(?:[-*+•–—]|\(?[a-z]\)|\(?[ivx]+\)|[a-z]\.)\s+\S")  # noqa: RUF001
-NUMBER = re.compile(r"(?:\((\d{1,3})\)|(\d{1,3})[.)]|(\d{1,3}(?:\.\d{1,3})+)\.?)\s+(?=\S)")
+PARAGRAPH_NUMBER = re.compile(r"(?:\((\d{1,3})\)|(\d{1,3})[.)]|(\d{1,3}(?:\.\d{1,3})+)\.?)\s+(?=\S)")
 HEADING_NUMBER = re.compile(r"(\d{1,3}(?:\.\d{1,3})*|[IVXLC]+(?=\.)|[A-Z](?=\.))\.?(?:\s+(?=\S)|$)")
 OUTER_WORDS = {"book": 1, "part": 1, "annex": 1, "appendix": 1, "schedule": 1, "title": 2, "chapter": 3}
 INNER_WORDS = (
@@ -34,7 +34,7 @@ KEYWORD = re.compile(
 )
 HEADING_WORDS, TITLE_WORDS = 10, 20
 HEADINGS = ("hash", "keyword", "numbered", "caps", "title")
-WIDTH = 60
+NARROWEST = 60
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def read_units(text: str, headings: Mapping[int, int] | None = None) -> list[Uni
             and front matter mean nothing. By default they mark the headings.
     """
     blocks = _blocks(text, headings)
-    width = max([WIDTH, *(len(line.text) for block in blocks for line in block)])
+    width = max([NARROWEST, *(len(line.text) for block in blocks for line in block)])
     return [unit for block in blocks for unit in _units(block, width)]
 
 
@@ -199,9 +199,9 @@ def run_in(unit: Unit) -> list[Unit]:
 
 def _numbered(line: Line, after: Line | None, last: Unit | None, place: _Place) -> list[Unit]:
     """Read a line such as ``2. Scope`` (a heading, perhaps) or ``(2) No one shall ...`` (a numbered paragraph)."""
-    match = NUMBER.match(line.text)
+    match = PARAGRAPH_NUMBER.match(line.text)
     title = HEADING_NUMBER.match(line.text)
-    listed = after is not None and NUMBER.match(after.text)
+    listed = after is not None and PARAGRAPH_NUMBER.match(after.text)
     inner = title is not None and after is not None and after.text.startswith(f"{title[1]}.1")
     if title and title.end() < len(line.text) and place.free and place.stands and (inner or not listed):
         rest = line.text[title.end() :]

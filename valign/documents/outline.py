@@ -51,7 +51,7 @@ class Outline:
     sections: list[Section]
 
 
-def outline(text: str, headings: Mapping[int, int] | None = None) -> Outline:
+def find_outline(text: str, headings: Mapping[int, int] | None = None) -> Outline:
     """Find the title, the headings and the paragraphs of a text whose line ends are LF.
 
     Headings are Markdown's (``#``, underlined), labelled lines (``Article 5``, ``Rule 7. Night lights``), numbered

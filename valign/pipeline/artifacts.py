@@ -17,7 +17,7 @@ from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference, Question
 from valign.core.store import build_artifact, code_digest, digest, file_digest
-from valign.documents.changes import compare
+from valign.documents.changes import compare_versions
 from valign.documents.clauses import clause_text
 from valign.documents.shipped import shipped_questions
 from valign.evaluation.answer_server import AnswerServer
@@ -37,8 +37,8 @@ from valign.pipeline.data_stage import NOT_HASHED, REPLAY
 from valign.pipeline.recipes import Arm
 from valign.pipeline.training_stage import curves_by_step
 from valign.pipeline.worker import ANSWERS, Process
-from valign.retrieval.embedder import Embedder
-from valign.retrieval.search import LOOKED_UP, WHOLE, recall_at_k, select
+from valign.retrieval.embedder import SentenceEmbedder
+from valign.retrieval.search import LOOKED_UP, WHOLE_DOCUMENT, recall_at_k, select_passages
 from valign.runs.layout import JUDGEMENTS
 from valign.runs.tracking import ignore_lost_logger
 from valign.synthesis.budget import Budget, DryTeacher, dry_pass
@@ -101,9 +101,9 @@ class Pipeline(Process):
         return [q for probe in probes(where, self.document) for q in probe.questions] if where else []
 
     @cached_property
-    def embedder(self) -> Embedder:
+    def embedder(self) -> SentenceEmbedder:
         """The sentence embedder of filters, retrieval and metrics."""
-        return Embedder()
+        return SentenceEmbedder()
 
     def stage(self, name: str, config: dict[str, Any], inputs: dict[str, str], build: Any, key: str = "") -> Path:
         """Build or find an artifact and note its hash and time under ``key`` (the stage's name by default)."""
@@ -170,7 +170,7 @@ class Pipeline(Process):
         """Say what the teacher's calls for the data would take, without making one."""
         c = self.config
         store = CompletionStore(self.artifacts / CACHE)
-        tokens = self.teacher.prompt_tokens if isinstance(self.teacher, LocalTeacher) else None
+        tokens = self.teacher.count_prompt_tokens if isinstance(self.teacher, LocalTeacher) else None
         writer = DryTeacher(self.teacher.id, store, tokens)
         base = writer if self.base_teaches else DryTeacher("base model", None)
         settings = settings_of(plain(c.synthesis))
@@ -248,7 +248,7 @@ class Pipeline(Process):
         if last is None:
             return f"document: no earlier data about {self.document.name}"
         folder, source = last
-        return f"document, against {folder}: {compare(source.passages, self.document.passages).line()}"
+        return f"document, against {folder}: {compare_versions(source.passages, self.document.passages).line()}"
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -391,7 +391,7 @@ class Pipeline(Process):
         Raises:
             ValignError: It does not fit; the message says by how many tokens.
         """
-        whole = [arm.name for arm in arms if arm.retriever == WHOLE]
+        whole = [arm.name for arm in arms if arm.retriever == WHOLE_DOCUMENT]
         if not whole:
             return
         base = self.config.base_model
@@ -413,7 +413,7 @@ class Pipeline(Process):
         if arm.retrieval:
             found = self._retrieval(arm) or {}
             kind, top_k = str(found["kind"]), int(found.get("top_k", 1))
-            retrieved = select(kind, questions, self.document.passages, self.embedder, top_k)
+            retrieved = select_passages(kind, questions, self.document.passages, self.embedder, top_k)
             counts["retrieval_recall"] = recall_at_k(retrieved, [q.clause for q in questions])
         place = {(passage.clause, passage.start): i for i, passage in enumerate(self.document.passages)}
         part: dict[str, Any] = {

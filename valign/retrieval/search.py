@@ -9,13 +9,12 @@ import numpy as np
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.documents.clauses import clause_passages
-from valign.retrieval.embedder import Embedder
+from valign.retrieval.embedder import SentenceEmbedder
 from valign.retrieval.protocols import Retriever
 
 LOOKED_UP = ("bm25", "embedding")
 ORACLE = "oracle"
-WHOLE = "document"
-KINDS = LOOKED_UP
+WHOLE_DOCUMENT = "document"
 
 
 class Bm25Retriever:
@@ -48,7 +47,7 @@ class Bm25Retriever:
 class EmbeddingRetriever:
     """Cosine similarity between the embeddings of question and passage."""
 
-    def __init__(self, passages: Sequence[Passage], embedder: Embedder) -> None:
+    def __init__(self, passages: Sequence[Passage], embedder: SentenceEmbedder) -> None:
         """Embed the passages.
 
         Raises:
@@ -64,7 +63,7 @@ class EmbeddingRetriever:
         return [_best(self.passages, row, k) for row in scores]
 
 
-def make_retriever(kind: str, passages: Sequence[Passage], embedder: Embedder | None = None) -> Retriever:
+def make_retriever(kind: str, passages: Sequence[Passage], embedder: SentenceEmbedder | None = None) -> Retriever:
     """Return a retriever of the kind ``bm25`` or ``embedding``.
 
     Raises:
@@ -73,14 +72,14 @@ def make_retriever(kind: str, passages: Sequence[Passage], embedder: Embedder | 
     if kind == "bm25":
         return Bm25Retriever(passages)
     if kind != "embedding":
-        raise ValignError(f"There is no retriever '{kind}'; choose one of: {', '.join(KINDS)}.")
+        raise ValignError(f"There is no retriever '{kind}'; choose one of: {', '.join(LOOKED_UP)}.")
     if embedder is None:
         raise ValignError("The retriever 'embedding' needs an embedding model; give one, or choose 'bm25'.")
     return EmbeddingRetriever(passages, embedder)
 
 
-def select(
-    kind: str, questions: Sequence[Question], passages: Sequence[Passage], embedder: Embedder, top_k: int
+def select_passages(
+    kind: str, questions: Sequence[Question], passages: Sequence[Passage], embedder: SentenceEmbedder, top_k: int
 ) -> list[list[Passage]]:
     """Return the passages that an arm is shown for each question.
 
@@ -98,7 +97,7 @@ def select(
     Raises:
         ValignError: As in ``make_retriever``.
     """
-    if kind == WHOLE:
+    if kind == WHOLE_DOCUMENT:
         return [list(_checked(passages)) for _ in questions]
     if kind == ORACLE:
         return [[passages[i] for i in clause_passages(q.clause, passages)] for q in questions]

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from valign.core.records import Message
 
-TURN = re.compile(r"^### (system|user|assistant)\n", re.MULTILINE)
+TURN_MARK = re.compile(r"^### (system|user|assistant)\n", re.MULTILINE)
 
 
 def parse_turns(text: str) -> tuple[Message, ...]:
     """Return the conversation that a template's text holds; none where it has no such line."""
-    parts = TURN.split(text)[1:]
+    parts = TURN_MARK.split(text)[1:]
     return tuple(
         Message(role=role, content=content.strip()) for role, content in zip(parts[::2], parts[1::2], strict=True)
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from valign.core.files import write_text
-from valign.core.progress import Bar, progress
+from valign.core.progress import ProgressBar, progress
 from valign.runs.tracking import ignore_lost_logger
 
 CURVES = "curves.csv"
@@ -76,7 +76,7 @@ class Progress(pl.Callback):
     def __init__(self, stage: str, total: int, start: int) -> None:
         """Keep the numbers; the bar opens with the first batch, since DPO's pass for the reference is no step."""
         self.stage, self.total, self.start = stage, total, start
-        self.bar: Bar | None = None
+        self.bar: ProgressBar | None = None
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Open the bar on the first device."""
