@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from valign.cli.main import main_with
-from valign.config.run_identity import shareable
+from valign.config.run_identity import strip_logins
 
 if TYPE_CHECKING:
     from valign.pipeline.artifacts import Pipeline
@@ -72,7 +72,7 @@ def score(config: DictConfig, pipeline: Pipeline, folder: Path, details: dict[st
     output = Path(config.output).expanduser() if config.output else folder / "evaluations" / name
     size_checks.warn_of_size(pipeline, ())
     scoring.score_arms(pipeline, arms, questions, output)
-    shown = plain(shareable(pipeline.config))
+    shown = plain(strip_logins(pipeline.config))
     if config.questions is not None:
         shown["evaluation"]["questions"] = str(config.questions)
     run.write_run(pipeline, output, arms, digest([details["state"], name]), shown)

@@ -65,8 +65,8 @@ def test_training_that_runs_out_of_memory(error: Exception, tmp_path: Path, monk
         fit_sft(tmp_path, path, tiny.instructions(8), settings=tiny.SFT, **common)
     assert str(found.value) == (
         f"sft ran out of {exhausted_memory(error)}: lower sft.batch_size=4 to 2 and raise sft.accumulate=1 to 2, which "
-        "is the same step; or lower sft.max_length=200, for example to 100; or set trainer.activation_checkpointing=true, "
-        "which computes layers twice."
+        "is the same step; or lower sft.max_length=200, for example to 100; or set "
+        "trainer.activation_checkpointing=true, which computes layers twice."
     )
     with pytest.raises(ValignError, match=r"^dpo ran out of .*lower dpo\.batch_size=4 to 2"):
         fit_dpo(tmp_path, path, tiny.preferences(8), settings=tiny.DPO, **common)

@@ -125,7 +125,7 @@ def test_names_without_a_server_are_refused(compose_config: Callable[..., DictCo
         checks.check_config(compose_config("evaluation.server.models.sft=x"))
     with pytest.raises(ValignError, match=r"evaluation\.server\.base_urls: 'there' is not a URL"):
         checks.check_config(compose_config("evaluation.server.base_urls=[there]"))
-    kept = run_identity.shareable(compose_config("evaluation.server.base_urls=['http://me:secret@a:1/v1']"))
+    kept = run_identity.strip_logins(compose_config("evaluation.server.base_urls=['http://me:secret@a:1/v1']"))
     assert list(kept.evaluation.server.base_urls) == ["http://a:1/v1"]
 
 

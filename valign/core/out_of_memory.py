@@ -1,4 +1,4 @@
-"""Out of memory, said in one line that names the settings to lower."""
+"""Errors of running out of memory, as one line that names the settings to lower."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ def exhausted_memory(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def describe_out_of_memory(what: str, remedies: Callable[[], Sequence[str]]) -> Iterator[None]:
-    """Say what to lower where memory runs out inside.
+    """Turn an out-of-memory error inside into one line that says what to lower.
 
     Args:
-        what: What was done, for example ``sft``.
-        remedies: Called when it happens; each names a key, its present value and a better one, the first the best.
+        what: What is done inside, for example ``sft``.
+        remedies: Called after the error; returns suggestions, the best first, each with a key, its value and a better
+            one.
 
     Raises:
         ValignError: Memory ran out.
@@ -47,5 +48,5 @@ def describe_out_of_memory(what: str, remedies: Callable[[], Sequence[str]]) -> 
 
 
 def suggest_half(key: str, value: int) -> str:
-    """Return the remedy that a setting be half of what it is."""
+    """Suggest half of a setting's value, and 1 at least."""
     return f"lower {key}={value}, for example to {max(1, value // 2)}"

@@ -1,4 +1,4 @@
-"""How far a long loop is: a bar on a terminal, otherwise a plain line now and then."""
+"""Progress of a long loop: a bar on a terminal, otherwise a plain line now and then."""
 
 from __future__ import annotations
 

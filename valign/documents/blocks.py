@@ -1,4 +1,4 @@
-"""What the readers of files hand to the splitter: a text, the headings that the format names, and the pages."""
+"""What a reader of a file format returns: the text, the headings that the format marks, and the pages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Source:
-    """A document's text. ``headings`` holds levels by offset; None lets Markdown's marks count instead."""
+    """A document's text.
+
+    Attributes:
+        text: With LF line ends, and blank lines between its paragraphs.
+        title: The title that the file has beside its text, if any.
+        headings: Levels of the headings by their offsets in the text; None where Markdown's marks are to count.
+        pages: Offset at which each page begins, and its number; empty where the format has no pages.
+    """
 
     text: str
     title: str | None = None
@@ -49,7 +56,7 @@ class Source:
 
 
 def clean_text(text: str) -> str:
-    """Return the text with plain spaces, without control characters, ligatures and soft hyphens."""
+    """Return the text with plain spaces and letters: no control characters, ligatures or soft hyphens."""
     return INNER_SPACES.sub(" ", CONTROL.sub("", text.translate(LIGATURES))).strip()
 
 

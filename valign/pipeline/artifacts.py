@@ -38,7 +38,7 @@ from valign.pipeline.recipes import Arm
 from valign.pipeline.training_stage import curves_by_step
 from valign.pipeline.worker import ANSWERS, Process
 from valign.retrieval.embedder import SentenceEmbedder
-from valign.retrieval.search import LOOKED_UP, WHOLE_DOCUMENT, recall_at_k, select_passages
+from valign.retrieval.search import SEARCHES, WHOLE_DOCUMENT, recall_at_k, select_passages
 from valign.runs.layout import JUDGEMENTS
 from valign.runs.tracking import ignore_lost_logger
 from valign.synthesis.budget import Budget, DryTeacher, dry_pass
@@ -381,7 +381,7 @@ class Pipeline(Process):
         """Return the settings by which an arm finds passages; None where it sees none."""
         if not arm.retrieval:
             return None
-        if arm.retriever in (None, *LOOKED_UP):
+        if arm.retriever in (None, *SEARCHES):
             return {**plain(self.config.retrieval), **({"kind": arm.retriever} if arm.retriever else {})}
         return {"kind": arm.retriever}
 

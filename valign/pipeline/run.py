@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from valign.config.arguments import plain
-from valign.config.run_identity import HOW_THE_TEACHER_IS_ASKED, NOT_RESULTS, shareable
+from valign.config.run_identity import CALL_KEYS, NOT_RESULTS, strip_logins
 from valign.core.errors import ValignError
 from valign.core.files import read_json, to_dict, write_json, write_text
 from valign.core.store import code_digest, digest, file_digest
@@ -137,15 +137,15 @@ def write_validation(pipeline: Pipeline, folder: Path, stages: Sequence[str]) ->
 def run(pipeline: Pipeline) -> float | None:
     """Go through the stages and write the run's folder; returns what ``main`` does."""
     config = pipeline.config
-    shared = shareable(config)
+    shared = strip_logins(config)
     resolved = plain(shared)
     decides = {key: value for key, value in resolved.items() if key not in NOT_RESULTS}
-    decides["teacher"] = {k: v for k, v in resolved["teacher"].items() if k not in HOW_THE_TEACHER_IS_ASKED}
+    decides["teacher"] = {k: v for k, v in resolved["teacher"].items() if k not in CALL_KEYS}
     judge = resolved["evaluation"]["judge_model"] or {}
-    decides["judge_model"] = {k: v for k, v in judge.items() if k not in HOW_THE_TEACHER_IS_ASKED}
+    decides["judge_model"] = {k: v for k, v in judge.items() if k not in CALL_KEYS}
     decides["evaluation"] = {k: v for k, v in resolved["evaluation"].items() if k != "judge_model"}
     server = resolved["evaluation"]["server"]
-    decides["evaluation"]["server"] = {k: v for k, v in server.items() if k not in HOW_THE_TEACHER_IS_ASKED}
+    decides["evaluation"]["server"] = {k: v for k, v in server.items() if k not in CALL_KEYS}
     decides["evaluation"]["server"]["asked"] = bool(server["base_urls"])
     folder = Path(config.run_dir).expanduser()
     state = state_of(pipeline, decides)

@@ -1,4 +1,4 @@
-"""Finding the passages that a question is about: by words (BM25), by meaning (embeddings), or without a miss."""
+"""Finding the passages that a question is about: by words (BM25), by meaning (embeddings), or by the known clause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from valign.documents.clauses import clause_passages
 from valign.retrieval.embedder import SentenceEmbedder
 from valign.retrieval.protocols import Retriever
 
-LOOKED_UP = ("bm25", "embedding")
+SEARCHES = ("bm25", "embedding")
 ORACLE = "oracle"
 WHOLE_DOCUMENT = "document"
 
@@ -72,7 +72,7 @@ def make_retriever(kind: str, passages: Sequence[Passage], embedder: SentenceEmb
     if kind == "bm25":
         return Bm25Retriever(passages)
     if kind != "embedding":
-        raise ValignError(f"There is no retriever '{kind}'; choose one of: {', '.join(LOOKED_UP)}.")
+        raise ValignError(f"There is no retriever '{kind}'; choose one of: {', '.join(SEARCHES)}.")
     if embedder is None:
         raise ValignError("The retriever 'embedding' needs an embedding model; give one, or choose 'bm25'.")
     return EmbeddingRetriever(passages, embedder)
@@ -84,18 +84,18 @@ def select_passages(
     """Return the passages that an arm is shown for each question.
 
     Args:
-        kind: ``bm25`` or ``embedding`` look the question up; ``oracle`` takes the passages of the question's own
-            clause, which nothing that looks up can do better than; ``document`` takes all passages in reading order.
+        kind: ``bm25`` or ``embedding`` search with the question; ``oracle`` takes the passages of the question's own
+            clause, an upper bound for every search; ``document`` takes all passages in reading order.
         questions: N questions.
         passages: The document's passages.
         embedder: For ``embedding``.
-        top_k: Passages a question, for the kinds that look up.
+        top_k: Passages for each question, for the kinds that search.
 
     Returns:
         N lists of passages, best first.
 
     Raises:
-        ValignError: As in ``make_retriever``.
+        ValignError: The kind is unknown, there are no passages, or the embedding model cannot be loaded.
     """
     if kind == WHOLE_DOCUMENT:
         return [list(_checked(passages)) for _ in questions]

@@ -18,16 +18,16 @@ def parse_turns(text: str) -> tuple[Message, ...]:
     )
 
 
-def fill(turns: Sequence[Message], places: re.Pattern[str], words: Mapping[str, str]) -> tuple[Message, ...]:
-    """Return the conversation with words put in at their places; braces inside the words mean nothing.
+def fill_turns(turns: Sequence[Message], places: re.Pattern[str], words: Mapping[str, str]) -> tuple[Message, ...]:
+    """Return the conversation with its placeholders replaced by words; a placeholder inside the words is left as it is.
 
     Args:
         turns: The conversation.
-        places: Matches a place; its first group is the name of what goes there.
-        words: What goes there, by name.
+        places: Matches a placeholder; its first group is the placeholder's name.
+        words: The words by the placeholder's name.
 
     Raises:
-        KeyError: A place has no words.
+        KeyError: There are no words for a placeholder.
     """
     return tuple(
         Message(role=turn["role"], content=places.sub(lambda match: words[match[1]], turn["content"])) for turn in turns

@@ -27,7 +27,7 @@ class PdfLine:
     """A line of one column.
 
     Attributes:
-        text: Its words; cells of a table's row are parted by `` | ``.
+        text: Its words; cells of a table's row are separated by `` | ``.
         left: Left end, in points.
         right: Right end.
         base: Baseline, counted upwards.
@@ -57,7 +57,7 @@ WordRow = list[Word]
 
 
 def page_lines(words: list[Word], page: int) -> list[PdfLine]:
-    """Return the lines of a page: full-width lines part it into bands, in which the columns are read one by one."""
+    """Return the lines of a page: full-width lines divide it into bands, in which the columns are read one by one."""
     gutters = _gutters(words)
     lines: list[PdfLine] = []
     band: dict[int, list[PdfLine]] = defaultdict(list)
@@ -153,7 +153,7 @@ def _is_column(words: list[Word]) -> bool:
 
 
 def _pieces(row: WordRow, gutters: list[tuple[float, float]]) -> Iterator[WordRow]:
-    """Part a row where a gutter lies between two of its words."""
+    """Split a row where a gutter lies between two of its words."""
     piece: WordRow = []
     for word in row:
         if piece:

@@ -190,7 +190,7 @@ def _begins(group: list[PdfLine], line: PdfLine, look: Look) -> bool:
 
 
 def _begins_column(group: list[PdfLine], line: PdfLine, look: Look) -> bool:
-    """Tell the same for the first line of a column; a sentence that is not complete goes on there."""
+    """Tell whether the first line of a column begins something new; a sentence that is not complete goes on there."""
     last = group[-1]
     if _stands_out(line, look) or _is_label(line.text) or BULLET.match(line.text):
         return True
@@ -200,7 +200,7 @@ def _begins_column(group: list[PdfLine], line: PdfLine, look: Look) -> bool:
 
 
 def _begins_below(group: list[PdfLine], line: PdfLine, look: Look) -> bool:
-    """Tell the same for a line close below the last one: by its marker, its indent or the room that was left."""
+    """Tell whether a line close below the last one begins something new, by its marker, indent or room."""
     last, step = group[-1], INDENT * look.size
     early = _ended_early(last, line, look)
     if BULLET.match(line.text) or (early and (_is_label(last.text) or _is_label(line.text))):
@@ -254,7 +254,7 @@ def _joined(group: list[PdfLine], words: set[str]) -> tuple[str, tuple[tuple[int
 
 
 def _unhyphenated(text: str, after: str, words: set[str]) -> str:
-    """Return the text to which the next line is joined: without its last hyphen where that only parts a word."""
+    """Return the text to which the next line is joined: without its last hyphen where that only divides a word."""
     tail, head = LINE_HYPHEN.search(text), FIRST_WORD.match(after)
     if tail is None or head is None or not after[0].islower() or not tail[1][-1].isalpha():
         return text

@@ -1,4 +1,4 @@
-"""The words on a PDF page, with their places, as the page's text layer tells them."""
+"""The words on a PDF page, with their positions, from the page's text layer."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _apart(angle: float, other: float) -> float:
 
 
 class _Reader:
-    """Parts the characters of a page into words; asks for a place only where a word begins or ends."""
+    """Splits the characters of a page into words; asks for a position only where a word begins or ends."""
 
     def __init__(self, text_page: Any) -> None:
         from pypdfium2 import raw
