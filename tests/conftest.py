@@ -28,7 +28,7 @@ absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 @pytest.fixture
 def compose_config() -> Iterator[Callable[..., DictConfig]]:
     """A function that composes ``conf/config.yaml`` (or another file of ``conf/``) with overrides."""
-    run_identity.register()
+    run_identity.register_config()
     GlobalHydra.instance().clear()
 
     def composed(*overrides: str, name: str = "config") -> DictConfig:
@@ -41,6 +41,6 @@ def compose_config() -> Iterator[Callable[..., DictConfig]]:
 @pytest.fixture(scope="session")
 def settings() -> SynthesisSettings:
     """What the configuration asks of the synthesis by default."""
-    run_identity.register()
+    run_identity.register_config()
     with initialize_config_dir(str(main.config_folder()), version_base="1.3"):
         return synthesis_settings(compose("config").synthesis)

@@ -122,7 +122,7 @@ def build_sharded(folder: str, settings: list[str], ranks: Ranks, merged: list[s
 
 def main() -> None:
     """Do the jobs."""
-    run_identity.register()
+    run_identity.register_config()
     with connect(int(sys.argv[1]), 300) as ranks, initialize_config_dir(str(config_folder()), version_base="1.3"):
         for job in json.loads(sys.argv[2]):
             try:

@@ -91,19 +91,19 @@ def test_check_names_the_key_and_the_remedy(overrides: list[str], message: str, 
     for override in OverridesParser.create().parse_overrides([o for o in overrides if o not in composing]):
         OmegaConf.update(cfg, override.key_or_group, override.value())
     with pytest.raises(ValignError, match=message):
-        checks.check(cfg)
+        checks.check_config(cfg)
 
 
 def test_options_for_a_gpu_compose(compose_config: Compose) -> None:
     """Adapters on 4 bits on one GPU or several, with fused kernels; the base model alone is answered on a CPU too."""
     quantized = "base_model.quantization=nf4"
-    checks.check(compose_config(quantized, "trainer=gpu", "trainer.kernels=liger", "trainer.padding_free=true"))
-    checks.check(compose_config(quantized, "trainer=gpu", "trainer.devices=4", "trainer.strategy=ddp"))
-    checks.check(compose_config(quantized, "recipe=base"))
+    checks.check_config(compose_config(quantized, "trainer=gpu", "trainer.kernels=liger", "trainer.padding_free=true"))
+    checks.check_config(compose_config(quantized, "trainer=gpu", "trainer.devices=4", "trainer.strategy=ddp"))
+    checks.check_config(compose_config(quantized, "recipe=base"))
 
 
 def test_questions_of_a_shipped_document_do_not_go_with_a_file(
     compose_config: Compose, own_files: dict[str, list[str]]
 ) -> None:
     with pytest.raises(ValignError, match=r"add document=file, and document\.questions=FILE\.jsonl"):
-        checks.check(compose_config(*own_files["document/file"]))
+        checks.check_config(compose_config(*own_files["document/file"]))

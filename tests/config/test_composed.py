@@ -30,7 +30,7 @@ def test_every_option_composes_and_passes_the_checks(
 ) -> None:
     group, _, name = option.rpartition("/")
     cfg = compose_config(f"{'+' if group == 'experiment' else ''}{group}={name}", *own_files.get(option, []))
-    checks.check(cfg)
+    checks.check_config(cfg)
     assert OmegaConf.get_type(cfg) is SCHEMAS["config"]
 
 
@@ -53,7 +53,7 @@ def test_every_group_of_the_design_has_its_options() -> None:
 )
 def test_the_small_configs_compose(name: str, given: list[str], compose_config: Compose, tmp_path: Path) -> None:
     cfg = compose_config(*(setting.format(tmp_path) for setting in given), name=name)
-    checks.check(cfg)
+    checks.check_config(cfg)
     assert OmegaConf.get_type(cfg) is SCHEMAS[name]
 
 

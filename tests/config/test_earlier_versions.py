@@ -57,7 +57,7 @@ def test_it_is_what_the_code_takes(earlier: DictConfig, compose_config: Compose)
     found = today(earlier)
     overrides = ["synthesis.preferences.scenarios_per_passage=7", "synthesis.sampling.top_p=0.8"]
     composed = compose_config("+experiment=udhr", *overrides)
-    checks.check(OmegaConf.merge(OmegaConf.structured(SCHEMAS["config"]), found))  # type: ignore[arg-type]
+    checks.check_config(OmegaConf.merge(OmegaConf.structured(SCHEMAS["config"]), found))  # type: ignore[arg-type]
     assert synthesis_settings(found.synthesis) == synthesis_settings(composed.synthesis)
     assert build_teacher(found.teacher, "teacher").id == build_teacher(composed.teacher, "teacher").id
     assert plain(found.sft) == plain(composed.sft)

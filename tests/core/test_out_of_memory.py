@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from valign.config.arguments import plain
 from valign.core.errors import ValignError
-from valign.core.out_of_memory import describe_out_of_memory, memory_of
+from valign.core.out_of_memory import describe_out_of_memory, exhausted_memory
 from valign.core.settings import make_settings
 from valign.generation.requests import Request, Sampling
 from valign.models.load import prepare_model
@@ -49,7 +49,7 @@ def failing(error: Exception) -> Callable[..., Any]:
     ],
 )
 def test_which_memory_an_error_means(error: Exception, memory: str | None) -> None:
-    assert memory_of(error) == memory
+    assert exhausted_memory(error) == memory
 
 
 def test_other_errors_pass_as_they_are() -> None:
@@ -67,9 +67,9 @@ def test_training_that_runs_out_of_memory(error: Exception, tmp_path: Path, monk
     with pytest.raises(ValignError) as found:
         tiny.train_sft(tmp_path, path, tiny.instructions(8))
     assert str(found.value) == (
-        f"sft ran out of {memory_of(error)}: lower sft.batch_size=4 to 2 and raise sft.accumulate=1 to 2, which is the "
-        "same step; or lower sft.max_length=200, for example to 100; or set trainer.activation_checkpointing=true, "
-        "which computes layers twice."
+        f"sft ran out of {exhausted_memory(error)}: lower sft.batch_size=4 to 2 and raise sft.accumulate=1 to 2, which "
+        "is the same step; or lower sft.max_length=200, for example to 100; or set "
+        "trainer.activation_checkpointing=true, which computes layers twice."
     )
     with pytest.raises(ValignError, match=r"^dpo ran out of .*lower dpo\.batch_size=4 to 2"):
         tiny.train_dpo(tmp_path, path, tiny.preferences(8))

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from valign.core.progress import Lines, duration, progress
+from valign.core.progress import ProgressLines, duration, progress
 
 
 class Clock:
@@ -27,7 +27,7 @@ def test_a_line_every_ten_seconds_at_most() -> None:
     At 24 s 30 are done: 24 * 10 / 30 = 8 s are left.
     """
     clock, stream = Clock(), io.StringIO()
-    with Lines(40, "asking", "questions", stream, clock=clock) as bar:
+    with ProgressLines(40, "asking", "questions", stream, clock=clock) as bar:
         for now, n in ((12.0, 10), (15.0, 10), (24.0, 10), (33.0, 10)):
             clock.now = now
             bar.update(n)
@@ -40,7 +40,7 @@ def test_a_line_every_ten_seconds_at_most() -> None:
 
 def test_short_work_is_not_mentioned() -> None:
     clock, stream = Clock(), io.StringIO()
-    with Lines(2, "asking", "questions", stream, clock=clock) as bar:
+    with ProgressLines(2, "asking", "questions", stream, clock=clock) as bar:
         clock.now = 9.0
         bar.update(2)
     assert stream.getvalue() == ""
@@ -49,7 +49,7 @@ def test_short_work_is_not_mentioned() -> None:
 def test_work_that_failed_shows_how_far_it_came() -> None:
     """5 of 20 after 60 s: 60 * 15 / 5 = 180 s would have been left."""
     clock, stream = Clock(), io.StringIO()
-    bar = Lines(20, "asking", "questions", stream, every=100.0, clock=clock)
+    bar = ProgressLines(20, "asking", "questions", stream, every=100.0, clock=clock)
     clock.now = 60.0
     bar.update(5)
     with pytest.raises(RuntimeError), bar:
@@ -73,7 +73,7 @@ def test_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", io.StringIO())
-    assert isinstance(progress(3, "asking", "questions"), Lines)
+    assert isinstance(progress(3, "asking", "questions"), ProgressLines)
 
 
 def test_duration_in_words() -> None:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl
 from valign.core.records import Document, Passage, Preference
-from valign.documents.changes import Changes, compare
+from valign.documents.changes import Changes, compare_versions
 from valign.documents.read import parse_document
 from valign.generation.requests import Completion, Request
 from valign.pipeline.artifacts import Artifacts
@@ -53,7 +53,7 @@ def test_each_kind_of_change_by_hand() -> None:
     """Clause a stays; b has other words; c's words stand under d, whose own are gone; so c and e are new; f is gone."""
     before = clauses(a="one", b="two", c="three", d="four", f="six")
     after = clauses(a="one", b="2", c="new", d="three", e="five")
-    assert compare(before, after) == Changes(
+    assert compare_versions(before, after) == Changes(
         kept=("a",), moved=(("c", "d"),), changed=("b",), added=("c", "e"), removed=("d", "f")
     )
 
@@ -62,21 +62,23 @@ def test_an_inserted_clause_moves_those_behind_it() -> None:
     """Rule 2 is new, so the words of 2 and 3 are found under 3 and 4: nothing but the new rule has other words."""
     before = clauses(r1="one", r2="two", r3="three")
     after = clauses(r1="one", r2="new", r3="two", r4="three")
-    assert compare(before, after) == Changes(("r1",), (("r2", "r3"), ("r3", "r4")), (), ("r2",), ())
+    assert compare_versions(before, after) == Changes(("r1",), (("r2", "r3"), ("r3", "r4")), (), ("r2",), ())
 
 
 def test_clauses_of_the_same_words_are_paired_in_reading_order() -> None:
     before = clauses(a="same", b="same")
-    assert compare(before, clauses(c="same", d="same", e="same")).moved == (("a", "c"), ("b", "d"))
-    assert compare(before, clauses(c="same", d="same", e="same")).added == ("e",)
-    assert compare(before, before) == Changes(("a", "b"), (), (), (), ())
+    assert compare_versions(before, clauses(c="same", d="same", e="same")).moved == (("a", "c"), ("b", "d"))
+    assert compare_versions(before, clauses(c="same", d="same", e="same")).added == ("e",)
+    assert compare_versions(before, before) == Changes(("a", "b"), (), (), (), ())
 
 
 def test_a_topic_belongs_to_the_words_and_a_number_does_not() -> None:
     """A prompt shows "Fog. Text", so "Rule 1. Fog" may become "Rule 2. Fog" but not "Rule 1. Mist"."""
     before = [Passage("d/1", ("Code", "Rule 1. Fog"), "Text.", 0, 5)]
-    assert compare(before, [Passage("d/2", ("Code", "Rule 2. Fog"), "Text.", 9, 14)]).moved == (("d/1", "d/2"),)
-    assert compare(before, [Passage("d/1", ("Code", "Rule 1. Mist"), "Text.", 0, 5)]).changed == ("d/1",)
+    assert compare_versions(before, [Passage("d/2", ("Code", "Rule 2. Fog"), "Text.", 9, 14)]).moved == (
+        ("d/1", "d/2"),
+    )
+    assert compare_versions(before, [Passage("d/1", ("Code", "Rule 1. Mist"), "Text.", 0, 5)]).changed == ("d/1",)
 
 
 def test_the_line_counts_and_names() -> None:

@@ -17,7 +17,7 @@ from valign.core.errors import ValignError
 from valign.core.records import Document
 from valign.documents.read import parse_document
 from valign.documents.readers import docx as docx_reader
-from valign.documents.readers.docx_numbering import formatted
+from valign.documents.readers.docx_numbering import number_text
 
 NS = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 NOTE_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"
@@ -146,7 +146,7 @@ def test_a_heading_takes_its_computed_number() -> None:
     ],
 )
 def test_formats_of_numbers(number: int, kind: str, expected: str) -> None:
-    assert formatted(number, kind) == expected
+    assert number_text(number, kind) == expected
 
 
 def test_tables_are_rows_of_text() -> None:

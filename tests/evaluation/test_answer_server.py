@@ -56,7 +56,7 @@ def make(tmp_path: Path, server: Server, compose_config: Callable[..., DictConfi
         common += [f"evaluation.server.base_urls=[{server.url}]", "evaluation.server.models.base=served"]
         common += ["evaluation.server.concurrency=1"]
         composed = compose_config(*common, *overrides)
-        checks.check(composed)
+        checks.check_config(composed)
         return Context.of(composed)
 
     return made
@@ -129,10 +129,10 @@ def test_names_without_a_server_are_refused(compose_config: Callable[..., DictCo
     with pytest.raises(
         ValignError, match=r"server\.models\.sft needs the server's address: add evaluation\.server\.base"
     ):
-        checks.check(compose_config("evaluation.server.models.sft=x"))
+        checks.check_config(compose_config("evaluation.server.models.sft=x"))
     with pytest.raises(ValignError, match=r"evaluation\.server\.base_urls: 'there' is not a URL"):
-        checks.check(compose_config("evaluation.server.base_urls=[there]"))
-    kept = run_identity.shareable(compose_config("evaluation.server.base_urls=['http://me:secret@a:1/v1']"))
+        checks.check_config(compose_config("evaluation.server.base_urls=[there]"))
+    kept = run_identity.strip_logins(compose_config("evaluation.server.base_urls=['http://me:secret@a:1/v1']"))
     assert list(kept.evaluation.server.base_urls) == ["http://a:1/v1"]
 
 
@@ -163,7 +163,7 @@ def test_weights_come_from_a_run_that_has_trained(tmp_path: Path, compose_config
     assert run.trained_run(tmp_path)[1].pinned == {"sft": "0" * 16}
     for wrong in (["what=model", "artifact=there"], ["arm=sft", "run=there"]):
         with pytest.raises(ValignError, match=r"needs the folder of a run|goes with what=model"):
-            checks.check(compose_config("output=x", *wrong, name="export"))
+            checks.check_config(compose_config("output=x", *wrong, name="export"))
 
 
 @pytest.fixture(scope="module")

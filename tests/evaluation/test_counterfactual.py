@@ -177,7 +177,7 @@ def test_the_experiment_is_that_of_the_declaration_with_another_document(
     compose_config: Callable[..., DictConfig],
 ) -> None:
     ours, theirs = compose_config("+experiment=counterfactual"), compose_config("+experiment=udhr")
-    checks.check(ours)
+    checks.check_config(ours)
     assert Context.of(ours).document.passages == shipped_document(NAME).passages
     assert len(Context.of(ours).given_questions or []) == len(shipped_questions(NAME))
     for group in ("teacher", "base_model", "synthesis", "adapter", "sft", "dpo", "evaluation"):

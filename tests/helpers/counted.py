@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from valign.cli.main import main_with
-from valign.core.progress import Bar
+from valign.core.progress import ProgressBar
 from valign.generation.requests import Request
 from valign.teachers.cached_groups import CachedGroups
 from valign.train import main
@@ -17,7 +17,7 @@ from valign.train import main
 complete = CachedGroups.complete_group
 
 
-def counted(self: CachedGroups, group: Mapping[str, Request], known: dict[str, Any], bar: Bar) -> int:
+def counted(self: CachedGroups, group: Mapping[str, Request], known: dict[str, Any], bar: ProgressBar) -> int:
     """Complete a group, between two notes of its keys."""
     _note("begin", group)
     shown = complete(self, group, known, bar)

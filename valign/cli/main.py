@@ -46,7 +46,7 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
         config_name: File in ``conf/`` without its suffix, which has a schema of the same name.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
-    run_identity.register()
+    run_identity.register_config()
     job = HydraJob(task)
     try:
         _check_options(sys.argv[1:], config_name)
@@ -104,7 +104,7 @@ class HydraJob:
         """Unpickle in a job on a cluster, where nothing has registered the resolvers of ``conf/`` yet."""
         self.__dict__.update(state)
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        run_identity.register()
+        run_identity.register_config()
 
     def run(self, cfg: DictConfig) -> object:
         """Check the config and run the task.
@@ -137,7 +137,7 @@ class HydraJob:
 def _check(cfg: DictConfig) -> None:
     """Check the config; a value that cannot be resolved is the user's mistake, too."""
     try:
-        checks.check(cfg)
+        checks.check_config(cfg)
     except OmegaConfBaseException as error:
         raise explain(error, HydraConfig.get().job.config_name or "config") from None
 

@@ -14,7 +14,7 @@ from valign.core.errors import ValignError
 from valign.runs import layout
 
 
-class Comparison(Callback):
+class SweepCallback(Callback):
     """Compares the runs of an experiment once all jobs of a multirun have ended."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:

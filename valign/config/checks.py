@@ -1,6 +1,7 @@
-"""Names, resolvers and checks of the config: what comes before anything is loaded.
+"""Checks of a composed config, before anything is loaded.
 
-The keys and their types stand in ``valign/config/schema.py``, the values in ``conf/``.
+Hydra has checked keys and types by then, which stand in ``valign/config/schema.py``. Here come limits, files, and
+settings that do not go together.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ LIMIT_WORDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 }
 
 
-def check(cfg: DictConfig) -> None:
+def check_config(cfg: DictConfig) -> None:
     """Check a composed config without loading anything.
 
     Args:

@@ -14,11 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from valign.config.schema import (
-    SCHEMAS,
-)
+from valign.config.schema import SCHEMAS
 from valign.teachers.urls import strip_login
 
+# Top-level keys that are no part of a run's name.
 NOT_IN_RUN_NAME = (
     "artifacts",
     "dry_run",
@@ -31,9 +30,10 @@ NOT_IN_RUN_NAME = (
     "run_name",
     "runs",
 )
-
-
-HOW_THE_TEACHER_IS_ASKED = (
+# Top-level keys that do not decide a run's result.
+NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "dry_run")
+# Keys of a teacher, or of a server of the arms, that say how it is called and not what it answers.
+CALL_KEYS = (
     "base_urls",
     "api_key_env",
     "concurrency",
@@ -45,18 +45,12 @@ HOW_THE_TEACHER_IS_ASKED = (
     "max_tokens",
     "share",
 )
+# The groups that have such keys.
+CALLED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model", "evaluation.server")
+SERVED_MODELS = "evaluation.server.models"
 
 
-NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "dry_run")
-
-
-ASKED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model", "evaluation.server")
-
-
-SERVED = "evaluation.server.models"
-
-
-def register() -> None:
+def register_config() -> None:
     """Make the schemas and the resolvers of ``conf/`` known to Hydra; doing it again changes nothing."""
     for name, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{name}_schema", node=schema)
@@ -80,8 +74,8 @@ def run_name(recipe: str, experiment: str, document: str) -> str:
         key = override.key_or_group
         group = key.partition(".")[0]
         unnamed = group in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
-        unnamed = unnamed or key.startswith(SERVED)
-        unnamed = unnamed or any(key == f"{asked}.{how}" for asked in ASKED for how in HOW_THE_TEACHER_IS_ASKED)
+        unnamed = unnamed or key.startswith(SERVED_MODELS)
+        unnamed = unnamed or any(key == f"{node}.{name}" for node in CALLED for name in CALL_KEYS)
         if not unnamed:
             parts.append(f"{'no-' if override.is_delete() else ''}{key}-{_slug(override.get_value_element_as_str())}")
     name = "+".join([recipe, *sorted(parts)])
@@ -95,11 +89,11 @@ def task_overrides() -> list[str]:
     return cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
 
 
-def shareable(cfg: DictConfig) -> DictConfig:
-    """Return a resolved copy of a config that may be written to files: no login is left in any teacher's URLs."""
+def strip_logins(cfg: DictConfig) -> DictConfig:
+    """Return a resolved copy of a config that may be written to files, without the logins in the URLs of servers."""
     copy = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     assert isinstance(copy, DictConfig)
-    for key in ASKED:
+    for key in CALLED:
         teacher = OmegaConf.select(copy, key)
         if teacher is not None and teacher.get("base_urls"):
             teacher.base_urls = [strip_login(url) for url in teacher.base_urls]
@@ -128,7 +122,7 @@ def result_settings(noted: Mapping[str, Any]) -> dict[str, Any]:
     evaluation = decides["evaluation"]
     is_served = bool(evaluation["server"]["base_urls"])
     for settings in (decides["teacher"], evaluation["judge_model"] or {}, evaluation["server"]):
-        for key in HOW_THE_TEACHER_IS_ASKED:
+        for key in CALL_KEYS:
             settings.pop(key, None)
     evaluation["server"]["is_asked"] = is_served
     return decides

@@ -28,9 +28,9 @@ class LimitReached(ValignError):
 
 
 class Interrupted(ValignError):
-    """A signal or the loss of another process ended a run; nothing is wrong, and the same command goes on from there.
+    """A signal or the loss of another process ended a run; nothing is wrong, and the same command continues it.
 
-    The exit code is EX_TEMPFAIL, at which the batch scripts requeue their job, and 130 after Ctrl-C.
+    The exit code is 75 (EX_TEMPFAIL), at which the batch scripts requeue their job, and 130 after Ctrl-C.
     """
 
     exit_code = 75

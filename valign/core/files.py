@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
 
-Row = TypeVar("Row")
+Record = TypeVar("Record")
 
 
 def to_dict(row: Any) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def to_dict(row: Any) -> dict[str, Any]:
     return dataclasses.asdict(row)
 
 
-def from_dict(kind: type[Row], data: Mapping[str, Any], where: str = "") -> Row:
+def from_dict(kind: type[Record], data: Mapping[str, Any], where: str = "") -> Record:
     """Build a row from its JSON form.
 
     Args:
@@ -183,7 +183,7 @@ def _partial(path: Path) -> Path:
     return absolute.with_name(f".{absolute.name}.part")
 
 
-def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
+def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
     """Read a JSONL file of one kind of record.
 
     Raises:
@@ -193,7 +193,7 @@ def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
         raise ValignError(f"{path} is a folder, not a JSONL file; give the path of the file itself.")
     if not path.is_file():
         raise ValignError(f"{path} does not exist; check the path.")
-    rows: list[Row] = []
+    rows: list[Record] = []
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # other ends of lines may stand in a text
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Out of memory, said in one line that names the settings to lower."""
+"""Errors of running out of memory, as one line that names the settings to lower."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from valign.core.errors import ValignError
 
-MAIN = re.compile(r"DefaultCPUAllocator|can't allocate memory|cannot allocate memory", re.IGNORECASE)
-DEVICE = re.compile(r"out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
+MAIN_MEMORY = re.compile(r"DefaultCPUAllocator|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+GPU_MEMORY = re.compile(r"out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
 
 
-def memory_of(error: BaseException) -> str | None:
+def exhausted_memory(error: BaseException) -> str | None:
     """Return which memory an error says is used up, ``main memory`` or ``GPU memory``; None for any other error.
 
     PyTorch has a class of its own for a GPU, ``OutOfMemoryError``, and a RuntimeError for the CPU and for libraries.
@@ -21,18 +21,19 @@ def memory_of(error: BaseException) -> str | None:
         return "main memory"
     if not isinstance(error, RuntimeError):
         return None
-    if MAIN.search(str(error)):
+    if MAIN_MEMORY.search(str(error)):
         return "main memory"
-    return "GPU memory" if type(error).__name__ == "OutOfMemoryError" or DEVICE.search(str(error)) else None
+    return "GPU memory" if type(error).__name__ == "OutOfMemoryError" or GPU_MEMORY.search(str(error)) else None
 
 
 @contextlib.contextmanager
 def describe_out_of_memory(what: str, remedies: Callable[[], Sequence[str]]) -> Iterator[None]:
-    """Say what to lower where memory runs out inside.
+    """Turn an out-of-memory error inside into one line that says what to lower.
 
     Args:
-        what: What was done, for example ``sft``.
-        remedies: Called when it happens; each names a key, its present value and a better one, the first the best.
+        what: What is done inside, for example ``sft``.
+        remedies: Called after the error; returns suggestions, the best first, each with a key, its value and a better
+            one.
 
     Raises:
         ValignError: Memory ran out.
@@ -40,12 +41,12 @@ def describe_out_of_memory(what: str, remedies: Callable[[], Sequence[str]]) -> 
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        memory = memory_of(error)
+        memory = exhausted_memory(error)
         if memory is None:
             raise
         raise ValignError(f"{what} ran out of {memory}: {'; or '.join(remedies())}.") from error
 
 
 def suggest_half(key: str, value: int) -> str:
-    """Return the remedy that a setting be half of what it is."""
+    """Suggest half of a setting's value, and 1 at least."""
     return f"lower {key}={value}, for example to {max(1, value // 2)}"

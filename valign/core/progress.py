@@ -1,4 +1,4 @@
-"""How far a long loop is: a bar on a terminal, otherwise a plain line now and then."""
+"""Progress of a long loop: a bar on a terminal, otherwise a plain line now and then."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 if TYPE_CHECKING:
     from typing import Self
 
-EVERY = 10.0
+LINE_SECONDS = 10.0
 
 
-class Bar(Protocol):
+class ProgressBar(Protocol):
     """What shows progress; closed by the ``with`` statement."""
 
     def update(self, n: int = 1) -> object:
@@ -36,7 +36,7 @@ class Bar(Protocol):
         ...
 
 
-class Lines:
+class ProgressLines:
     """Progress as lines of text, for log files."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Lines:
         label: str,
         unit: str,
         stream: TextIO,
-        every: float = EVERY,
+        every: float = LINE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the clock.
@@ -99,7 +99,7 @@ class Lines:
         self.stream.flush()
 
 
-def progress(total: int, label: str, unit: str) -> Bar:
+def progress(total: int, label: str, unit: str) -> ProgressBar:
     """Return what shows the progress of a loop on stderr, with an estimate of the time that is left.
 
     Args:
@@ -111,7 +111,7 @@ def progress(total: int, label: str, unit: str) -> Bar:
         A bar on a terminal; elsewhere lines, one every ten seconds at most.
     """
     if not sys.stderr.isatty():
-        return Lines(total, label, unit, sys.stderr)
+        return ProgressLines(total, label, unit, sys.stderr)
     from tqdm import tqdm
 
     return tqdm(total=total, desc=label, unit=f" {unit}", dynamic_ncols=True, smoothing=0.1)

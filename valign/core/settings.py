@@ -12,7 +12,7 @@ from dataclasses import field
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-Settings = TypeVar("Settings")
+S = TypeVar("S")
 
 
 def setting(default: Any = dataclasses.MISSING, **limits: Any) -> Any:
@@ -30,7 +30,7 @@ def group(kind: type[Any]) -> Any:
     return field(default_factory=kind)
 
 
-def make_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+def make_settings(kind: type[S], values: Mapping[str, Any]) -> S:
     """Make settings from plain values: groups from mappings, tuples from lists.
 
     Args:

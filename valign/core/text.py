@@ -1,4 +1,4 @@
-"""Texts of unknown origin, made fit for a terminal and for Markdown."""
+"""Texts of unknown origin: made safe for a terminal and for Markdown, their words, and whether they refuse."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ REFUSAL = re.compile(
     r"(?:help|assist|answer|provide|comply|discuss|fulfil|give (?:you )?(?:legal|medical|any) advice)",
     re.I,
 )
-
-
 REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 

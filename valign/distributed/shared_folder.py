@@ -10,8 +10,8 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.distributed.ranks import Ranks
 
-SEEN_SECONDS_OF_SRUN = 60.0
-SEEN_SECONDS = 6.0
+VISIBLE_SECONDS_SRUN = 60.0
+VISIBLE_SECONDS = 6.0
 
 
 def check_shared_folder(folder: Path, ranks: Ranks) -> None:
@@ -35,7 +35,7 @@ def check_shared_folder(folder: Path, ranks: Ranks) -> None:
         return [name, socket.gethostname()]
 
     name, host = ranks.broadcast(write)
-    deadline = time.monotonic() + (SEEN_SECONDS_OF_SRUN if ranks.place.launcher == "srun" else SEEN_SECONDS)
+    deadline = time.monotonic() + (VISIBLE_SECONDS_SRUN if ranks.place.launcher == "srun" else VISIBLE_SECONDS)
     while not (folder.is_dir() and name in os.listdir(folder)):
         if time.monotonic() > deadline:
             raise ValignError(

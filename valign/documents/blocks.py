@@ -1,4 +1,4 @@
-"""What the readers of files hand to the splitter: a text, the headings that the format names, and the pages."""
+"""What a reader of a file format returns: the text, the headings that the format marks, and the pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from valign.core.errors import ValignError
 from valign.documents.lines import KEYWORD, LETTER
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
-SPACES = re.compile(r"[^\S\n]+")
+INNER_SPACES = re.compile(r"[^\S\n]+")
 LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": ""})
 BULLET = re.compile(r"[•‣◦▪▫■□●○◆◇►▶✓✔➢➤·∙\uf0a7\uf0a8\uf0b7\uf0d8\uf0fc\u2043\u2219]\s*(?=\S)")
 
@@ -35,7 +35,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Source:
-    """A document's text. ``headings`` holds levels by offset; None lets Markdown's marks count instead."""
+    """A document's text.
+
+    Attributes:
+        text: With LF line ends, and blank lines between its paragraphs.
+        title: The title that the file has beside its text, if any.
+        headings: Levels of the headings by their offsets in the text; None where Markdown's marks are to count.
+        pages: Offset at which each page begins, and its number; empty where the format has no pages.
+    """
 
     text: str
     title: str | None = None
@@ -48,12 +55,12 @@ class Source:
         return self.pages[index - 1][1] if index else None
 
 
-def clean(text: str) -> str:
-    """Return the text with plain spaces, without control characters, ligatures and soft hyphens."""
-    return SPACES.sub(" ", CONTROL.sub("", text.translate(LIGATURES))).strip()
+def clean_text(text: str) -> str:
+    """Return the text with plain spaces and letters: no control characters, ligatures or soft hyphens."""
+    return INNER_SPACES.sub(" ", CONTROL.sub("", text.translate(LIGATURES))).strip()
 
 
-def assemble(blocks: Iterable[Block], title: str | None = None) -> Source:
+def join_blocks(blocks: Iterable[Block], title: str | None = None) -> Source:
     """Join blocks with blank lines between them.
 
     The outermost heading is the document's title where it comes first and no other heading stands beside it.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from valign.core.records import Passage
 from valign.documents.clauses import labelled
 
-SHOWN = 3
+IDS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Changes:
         )
 
 
-def compare(before: Sequence[Passage], after: Sequence[Passage]) -> Changes:
+def compare_versions(before: Sequence[Passage], after: Sequence[Passage]) -> Changes:
     """Compare two versions of a document.
 
     A clause's words are those that a prompt shows, so that a clause that is kept or moved needs no new call of the
@@ -79,5 +79,5 @@ def compare(before: Sequence[Passage], after: Sequence[Passage]) -> Changes:
 
 def _first(ids: Sequence[str]) -> str:
     """Return the first ids in brackets."""
-    more = ", ..." if len(ids) > SHOWN else ""
-    return f" ({', '.join(ids[:SHOWN])}{more})" if ids else ""
+    more = ", ..." if len(ids) > IDS_SHOWN else ""
+    return f" ({', '.join(ids[:IDS_SHOWN])}{more})" if ids else ""

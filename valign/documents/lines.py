@@ -1,7 +1,7 @@
-"""The lines of a plain or Markdown text: which of them are headings, perhaps, and which are paragraphs or list items.
+"""The lines of a plain or Markdown text: which may be headings, and which are paragraphs or list items.
 
-Lines are gathered into blocks between blank lines, and blocks are taken apart into units. What a unit finally is, its
-neighbours decide (see ``split``). Nothing is rewritten; everything is an offset into the text.
+Lines are gathered into blocks between blank lines, and blocks are split into units. Some units can only be told by
+their neighbours; ``valign.documents.outline`` decides on them. The text is not changed: everything is an offset in it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LETTER = re.compile(r"[^\W_]")
 FRONT_MATTER = re.compile(r"---\n(?:(?:[\w-]+:.*|[ \t]+.*|- .*|)\n)*?---(?=\n|$)")
 BOLD = re.compile(r"(\*\*|__)(?P<inner>[^*_]+)\1:?")
 ITEM = re.compile(r"(?:[-*+•–—]|\(?[a-z]\)|\(?[ivx]+\)|[a-z]\.)\s+\S")  # noqa: RUF001
-NUMBER = re.compile(r"(?:\((\d{1,3})\)|(\d{1,3})[.)]|(\d{1,3}(?:\.\d{1,3})+)\.?)\s+(?=\S)")
+PARAGRAPH_NUMBER = re.compile(r"(?:\((\d{1,3})\)|(\d{1,3})[.)]|(\d{1,3}(?:\.\d{1,3})+)\.?)\s+(?=\S)")
 HEADING_NUMBER = re.compile(r"(\d{1,3}(?:\.\d{1,3})*|[IVXLC]+(?=\.)|[A-Z](?=\.))\.?(?:\s+(?=\S)|$)")
 OUTER_WORDS = {"book": 1, "part": 1, "annex": 1, "appendix": 1, "schedule": 1, "title": 2, "chapter": 3}
 INNER_WORDS = (
@@ -34,7 +34,7 @@ KEYWORD = re.compile(
 )
 HEADING_WORDS, TITLE_WORDS = 10, 20
 HEADINGS = ("hash", "keyword", "numbered", "caps", "title")
-WIDTH = 60
+NARROWEST = 60
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,21 @@ class Line:
 
 @dataclass(frozen=True)
 class Unit:
-    """A heading or a paragraph. ``body`` is the offset behind its label, ``bare`` says that nothing follows it."""
+    """A heading, a paragraph, a list item or a rule.
+
+    Attributes:
+        kind: ``hash`` (a heading that Markdown or the format marks), ``keyword`` (``Article 5``), ``numbered`` (``2.3
+            Gifts``), ``caps`` or ``title`` (a line that looks like a heading), ``body``, ``item`` or ``rule``.
+        start: Offset of its first character in the text.
+        end: Offset behind its last character.
+        heading: The heading's words without marks.
+        number: The number of a numbered title or paragraph.
+        body: Offset behind its label or number.
+        word: The keyword in lower case, or the style of a numbered title's number.
+        level: Of a ``hash`` heading, from 1.
+        indent: Characters before it on its line.
+        bare: Whether nothing follows the label of a ``keyword`` heading.
+    """
 
     kind: str
     start: int
@@ -66,7 +80,14 @@ class Unit:
 
 
 class _Place(NamedTuple):
-    """Where a line stands: at the start of a paragraph, after a line that is complete, complete itself, alone."""
+    """Where a line stands in its block.
+
+    Attributes:
+        fresh: Whether it begins a paragraph.
+        free: Whether the line before it is complete.
+        stands: Whether it is complete itself.
+        alone: Whether the block has no other line.
+    """
 
     fresh: bool
     free: bool
@@ -83,7 +104,7 @@ def read_units(text: str, headings: Mapping[int, int] | None = None) -> list[Uni
             and front matter mean nothing. By default they mark the headings.
     """
     blocks = _blocks(text, headings)
-    width = max([WIDTH, *(len(line.text) for block in blocks for line in block)])
+    width = max([NARROWEST, *(len(line.text) for block in blocks for line in block)])
     return [unit for block in blocks for unit in _units(block, width)]
 
 
@@ -187,11 +208,11 @@ def _labelled(line: Line, stands: bool) -> list[Unit]:
         return [Unit("keyword", line.start, line.end, _clean(text), body=body, word=word, bare=not rest)]
     if not match["mark"] or not rest or bold:
         return []
-    return run_in(Unit("keyword", line.start, line.end, _clean(text), body=line.end - len(rest), word=word))
+    return split_run_in(Unit("keyword", line.start, line.end, _clean(text), body=line.end - len(rest), word=word))
 
 
-def run_in(unit: Unit) -> list[Unit]:
-    """Part a labelled line into its label, as the heading, and its sentence, as the body."""
+def split_run_in(unit: Unit) -> list[Unit]:
+    """Split a labelled line, a run-in heading, into its label, as the heading, and its sentence, as the body."""
     match = KEYWORD.match(unit.heading)
     label = unit.heading[: match.end("number")] if match else unit.heading
     return [replace(unit, end=unit.body, heading=label, bare=True), Unit("body", unit.body, unit.end, body=unit.body)]
@@ -199,9 +220,9 @@ def run_in(unit: Unit) -> list[Unit]:
 
 def _numbered(line: Line, after: Line | None, last: Unit | None, place: _Place) -> list[Unit]:
     """Read a line such as ``2. Scope`` (a heading, perhaps) or ``(2) No one shall ...`` (a numbered paragraph)."""
-    match = NUMBER.match(line.text)
+    match = PARAGRAPH_NUMBER.match(line.text)
     title = HEADING_NUMBER.match(line.text)
-    listed = after is not None and NUMBER.match(after.text)
+    listed = after is not None and PARAGRAPH_NUMBER.match(after.text)
     inner = title is not None and after is not None and after.text.startswith(f"{title[1]}.1")
     if title and title.end() < len(line.text) and place.free and place.stands and (inner or not listed):
         rest = line.text[title.end() :]

@@ -1,6 +1,6 @@
 """The structure of a text: its title, its headings and the paragraphs below them.
 
-The units of a text (see ``lines``) are settled by looking at their neighbours, and the headings are put into a tree.
+Which of a text's units are headings is settled by their neighbours, and the headings are put into a tree.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from valign.documents.lines import (
     OUTER_WORDS,
     Unit,
     read_units,
-    run_in,
+    split_run_in,
     successor,
 )
 
@@ -36,7 +36,13 @@ class Paragraph:
 
 @dataclass
 class Section:
-    """The paragraphs directly below one heading; ``path`` and ``slugs`` run from the outermost heading inwards."""
+    """The paragraphs directly below one heading.
+
+    Attributes:
+        path: The headings from the outermost one inwards.
+        slugs: The part of a clause id that each of them gives.
+        paragraphs: In reading order.
+    """
 
     path: tuple[str, ...]
     slugs: tuple[str, ...]
@@ -51,7 +57,7 @@ class Outline:
     sections: list[Section]
 
 
-def outline(text: str, headings: Mapping[int, int] | None = None) -> Outline:
+def find_outline(text: str, headings: Mapping[int, int] | None = None) -> Outline:
     """Find the title, the headings and the paragraphs of a text whose line ends are LF.
 
     Headings are Markdown's (``#``, underlined), labelled lines (``Article 5``, ``Rule 7. Night lights``), numbered
@@ -84,7 +90,7 @@ def slug(heading: str) -> str:
 
 
 def _take_title(units: list[Unit]) -> tuple[str | None, list[Unit]]:
-    """Part the title from the rest: the first H1, else the first line where it reads like a title."""
+    """Split off the title: the first H1, or else the first line where it reads like a title."""
     tops = [i for i, unit in enumerate(units) if unit.kind == "hash" and unit.level == 1]
     if tops:
         first = tops[0]
@@ -114,7 +120,7 @@ def _settle(units: list[Unit], text: str) -> list[Unit]:
         if unit.kind == "keyword":
             empty = after is None or (after.kind == "keyword" and ranks[after.word] <= ranks[unit.word])
             wordy = len(text[unit.body : unit.end].split()) >= RUN_IN_WORDS
-            done.extend(run_in(unit) if empty and wordy and not unit.bare and unit.body > unit.start else [unit])
+            done.extend(split_run_in(unit) if empty and wordy and not unit.bare and unit.body > unit.start else [unit])
         elif unit.kind == "numbered" and not explicit and not in_list and _heads_section(unit, after, ranks):
             done.append(unit)
         elif unit.kind == "numbered" and unit.word != "arabic":

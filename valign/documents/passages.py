@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from valign.core.records import Passage
 from valign.documents.outline import Outline, Paragraph, Section
 
-WORD = re.compile(r"\S+")
+NOT_SPACE = re.compile(r"\S+")
 SENTENCE_END = re.compile(r"[.!?;][\"')\]”’]*\s+(?=[\"“‘(\[]?[^\Wa-z_])|\n(?=\s*(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n")  # noqa: RUF001
 ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Art|Sec|Nos|vs|cf|etc|e\.g|i\.e|Inc|Ltd)|\b[A-Z])\.\s*$")
 
 
-def passages(
+def split_passages(
     text: str, name: str, title: str, parts: Outline, max_words: int, page_of: Callable[[int], int | None]
 ) -> Iterator[Passage]:
     """Give every paragraph its clause id and cut those that are too long; ``page_of`` tells the page of an offset."""
@@ -144,6 +144,6 @@ def _sentences(text: str, start: int, end: int) -> Iterator[list[tuple[int, int]
     ]
     left = start
     for right in [*ends, end]:
-        if words := [match.span() for match in WORD.finditer(text, left, right)]:
+        if words := [match.span() for match in NOT_SPACE.finditer(text, left, right)]:
             yield words
         left = right

@@ -9,8 +9,8 @@ from valign.core.errors import ValignError
 from valign.core.records import Document
 from valign.documents.blocks import Source
 from valign.documents.lines import LETTER
-from valign.documents.outline import outline
-from valign.documents.passages import passages
+from valign.documents.outline import find_outline
+from valign.documents.passages import split_passages
 from valign.documents.readers.docx import read_docx
 from valign.documents.readers.html import read_html
 from valign.documents.readers.pdf import read_pdf
@@ -84,9 +84,9 @@ def parse_document(
         raise ValignError(
             f"{where} has {len(text):,} characters, more than {MAX_CHARS:,}; split it into several files."
         )
-    parts = outline(text, source.headings)
+    parts = find_outline(text, source.headings)
     title = title or parts.title or source.title or name.replace("-", " ").replace("_", " ").capitalize()
-    found = tuple(passages(text, name, title, parts, max_words, source.page_of))
+    found = tuple(split_passages(text, name, title, parts, max_words, source.page_of))
     if not found:
         raise ValignError(f"{where} holds no paragraph below its title; add the text to align to.")
     return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found)

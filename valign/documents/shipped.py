@@ -11,7 +11,7 @@ from valign.core.records import Document, Question
 from valign.documents.read import MAX_WORDS, parse_document
 
 SHIPPED = ("udhr", "lanternfield", "saltmarsh", "udhr_counterfactual")
-DATA = resources.files("valign.documents").joinpath("data")
+SHIPPED_FILES = resources.files("valign.documents").joinpath("data")
 
 
 def shipped_names() -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def shipped_document(name: str, max_words: int = MAX_WORDS) -> Document:
     Raises:
         ValignError: There is no such document.
     """
-    file = DATA.joinpath(f"{_known(name)}.txt")
+    file = SHIPPED_FILES.joinpath(f"{_known(name)}.txt")
     if not file.is_file():
         raise ValignError(f"The shipped document '{name}' is missing from the package; install valign again.")
     return parse_document(file.read_bytes(), name, max_words=max_words, where=f"document={name}")
@@ -37,7 +37,7 @@ def shipped_questions(name: str) -> list[Question]:
     Raises:
         ValignError: There is no such document, or it has no questions.
     """
-    file = DATA.joinpath(f"{_known(name)}_questions.jsonl")
+    file = SHIPPED_FILES.joinpath(f"{_known(name)}_questions.jsonl")
     if not file.is_file():
         raise ValignError(f"The shipped document '{name}' has no questions; give your own with questions=FILE.")
     with resources.as_file(file) as path:

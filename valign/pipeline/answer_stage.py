@@ -20,8 +20,8 @@ from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import CACHE, Context
 from valign.pipeline.recipes import Arm
 from valign.pipeline.worker import answer_part
-from valign.retrieval.search import recall_at_k, select
-from valign.retrieval.settings import LOOKED_UP
+from valign.retrieval.search import recall_at_k, select_passages
+from valign.retrieval.settings import SEARCHES
 
 
 def answer_stage(
@@ -70,7 +70,7 @@ def retrieval_of(context: Context, arm: Arm) -> dict[str, Any] | None:
     """Return the settings by which an arm finds passages; None where it sees none."""
     if not arm.retrieval:
         return None
-    if arm.retriever in (None, *LOOKED_UP):
+    if arm.retriever in (None, *SEARCHES):
         return {**asdict(context.settings.retrieval), **({"kind": arm.retriever} if arm.retriever else {})}
     return {"kind": arm.retriever}
 
@@ -85,7 +85,7 @@ def answer(
     if arm.retrieval:
         found = retrieval_of(context, arm) or {}
         kind, top_k = str(found["kind"]), int(found.get("top_k", 1))
-        retrieved = select(kind, questions, passages, context.embedder, top_k)
+        retrieved = select_passages(kind, questions, passages, context.embedder, top_k)
         counts["retrieval_recall"] = recall_at_k(retrieved, [q.clause for q in questions])
     place = {(passage.clause, passage.start): i for i, passage in enumerate(passages)}
     part: dict[str, Any] = {

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from valign.config.arguments import plain
 from valign.config.earlier_versions import today
-from valign.config.run_identity import shareable
+from valign.config.run_identity import strip_logins
 from valign.config.schema import RunSettings
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Question
@@ -25,7 +25,7 @@ from valign.evaluation.questions import check_questions
 from valign.models.identity import model_id
 from valign.models.load import prepare_model
 from valign.pipeline.recipes import Arm, recipe_arms
-from valign.retrieval.embedder import Embedder
+from valign.retrieval.embedder import SentenceEmbedder
 from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
@@ -55,7 +55,7 @@ class Context:
     @cached_property
     def noted(self) -> dict[str, Any]:
         """The settings as they are written to files and loggers: no login is left in a URL."""
-        return plain(shareable(OmegaConf.create(asdict(self.settings))))
+        return plain(strip_logins(OmegaConf.create(asdict(self.settings))))
 
     @property
     def store(self) -> Path:
@@ -128,9 +128,9 @@ class Context:
         return {"precision": base.precision, **quantized}
 
     @cached_property
-    def embedder(self) -> Embedder:
+    def embedder(self) -> SentenceEmbedder:
         """The sentence embedder of filters, retrieval and metrics."""
-        return Embedder()
+        return SentenceEmbedder()
 
     @cached_property
     def teacher(self) -> Teacher:

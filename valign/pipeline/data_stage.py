@@ -12,7 +12,7 @@ from typing import Any
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Instruction, Preference, Question
 from valign.core.store import digest
-from valign.documents.changes import compare
+from valign.documents.changes import compare_versions
 from valign.evaluation.leakage import question_overlap
 from valign.evaluation.questions import without_original
 from valign.pipeline.artifacts import Artifacts
@@ -122,14 +122,14 @@ def _changes(context: Context) -> str:
     if last is None:
         return f"document: no earlier data about {context.document.name}"
     folder, source = last
-    return f"document, against {folder}: {compare(source.passages, context.document.passages).line()}"
+    return f"document, against {folder}: {compare_versions(source.passages, context.document.passages).line()}"
 
 
 def teacher_budget(context: Context) -> Budget:
     """Say what the teacher's calls for the data would take, without making one."""
     settings = context.settings
     store = CompletionStore(context.cache)
-    tokens = context.teacher.prompt_tokens if isinstance(context.teacher, LocalTeacher) else None
+    tokens = context.teacher.count_prompt_tokens if isinstance(context.teacher, LocalTeacher) else None
     writer = DryTeacher(context.teacher.id, store, tokens)
     base = writer if context.is_base_the_teacher else DryTeacher("base model", None)
     steps = dry_pass(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valign.retrieval.search import WHOLE
+from valign.retrieval.search import WHOLE_DOCUMENT
 
 IN_CONTEXT = "in_context"
 
@@ -37,6 +37,6 @@ def recipe_arms(stages: Sequence[str], retrieval: bool, retriever: str | None = 
     """
     arms = [Arm("_".join(stages[:i]) or "base", tuple(stages[:i]), False) for i in range(len(stages) + 1)]
     if retrieval:
-        way = IN_CONTEXT if retriever == WHOLE else f"rag_{retriever}" if retriever else "rag"
+        way = IN_CONTEXT if retriever == WHOLE_DOCUMENT else f"rag_{retriever}" if retriever else "rag"
         arms.append(Arm("_".join((*stages, way)), tuple(stages), True, retriever))
     return arms

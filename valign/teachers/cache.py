@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from valign.core.progress import Bar, progress
+from valign.core.progress import ProgressBar, progress
 from valign.generation.requests import Request
 from valign.teachers.cached_groups import CachedGroups
 from valign.teachers.cached_stream import CachedStream
@@ -43,7 +43,7 @@ class CachedTeacher:
         self,
         teacher: Teacher,
         path: Path,
-        progress: Callable[[int, str, str], Bar] = progress,
+        progress: Callable[[int, str, str], ProgressBar] = progress,
         share: tuple[int, int] = (0, 1),
     ) -> None:
         """Put a cache before a teacher.

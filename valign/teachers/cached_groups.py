@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from valign.core.progress import Bar
+from valign.core.progress import ProgressBar
 from valign.generation.requests import Request
 from valign.teachers.completion_store import Completions, CompletionStore, StoredRow
 from valign.teachers.protocol import ProgressTeacher, Teacher
-from valign.teachers.usage import Usage, prompt_tokens
+from valign.teachers.usage import Usage, estimate_prompt_tokens
 
 
 class CachedGroups:
@@ -49,7 +49,7 @@ class CachedGroups:
         self._todo = [group for group in groups[share::among] if any(key not in known for key in group)]
         return sum(self.requests[key].sampling.n for group in self._todo for key in group if key not in known)
 
-    def run(self, known: dict[str, Completions], bar: Bar) -> None:
+    def run(self, known: dict[str, Completions], bar: ProgressBar) -> None:
         """Complete the groups that were planned.
 
         Args:
@@ -63,7 +63,7 @@ class CachedGroups:
             shown = self.complete_group({key: self.requests[key] for key in missing}, known, bar) if missing else 0
             bar.update(sum(self.requests[key].sampling.n for key in lacking) - shown)
 
-    def complete_group(self, group: Mapping[str, Request], known: dict[str, Completions], bar: Bar) -> int:
+    def complete_group(self, group: Mapping[str, Request], known: dict[str, Completions], bar: ProgressBar) -> int:
         """Complete the requests of one group, and take what the cache then holds.
 
         Where another process was quicker with one of them, its completions count, as they will the next time.
@@ -102,7 +102,9 @@ class CachedGroups:
                 raise RuntimeError(f"{self.teacher.id} returned {len(row)} completions instead of {request.sampling.n}")
         kept = []
         for (key, request), row in zip(group.items(), rows, strict=True):
-            usage = Usage(prompt_tokens(request.messages), sum(completion.tokens for completion in row), seconds)
+            usage = Usage(
+                estimate_prompt_tokens(request.messages), sum(completion.tokens for completion in row), seconds
+            )
             kept.append(StoredRow(key, row, teacher=self.teacher.id, usage=usage, count=len(row)))
         self.store.write_rows(kept)
         self.completed += len(rows)

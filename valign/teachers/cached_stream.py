@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from valign.core.progress import Bar
+from valign.core.progress import ProgressBar
 from valign.generation.requests import Completion, Request
 from valign.teachers.completion_store import BackgroundWriter, Completions, CompletionStore, StoredRow
 from valign.teachers.protocol import CallResult, Job, StreamingTeacher
 
-CHUNK = 256
+CHUNK_SIZE = 256
 
 
 class CachedStream:
@@ -40,7 +40,7 @@ class CachedStream:
         self._missing = [key for key in self.requests if key not in known]
         return sum(self.requests[key].sampling.n for key in self._missing)
 
-    def run(self, known: dict[str, Completions], bar: Bar) -> None:
+    def run(self, known: dict[str, Completions], bar: ProgressBar) -> None:
         """Make the calls that were planned, and keep each as it finishes.
 
         Args:
@@ -49,10 +49,10 @@ class CachedStream:
         """
         with BackgroundWriter(self.store) as writer:
             self.teacher.complete_each(self._jobs(writer, bar), partial(self._keep, writer, bar))
-        for start in range(0, len(self._missing), CHUNK):
-            known.update(self.store.read(self._missing[start : start + CHUNK]))
+        for start in range(0, len(self._missing), CHUNK_SIZE):
+            known.update(self.store.read(self._missing[start : start + CHUNK_SIZE]))
 
-    def _keep(self, writer: BackgroundWriter, bar: Bar, result: CallResult) -> None:
+    def _keep(self, writer: BackgroundWriter, bar: ProgressBar, result: CallResult) -> None:
         """Hand a finished call to the writer, and the whole request with its last one."""
         found = self._found[result.key]
         found.update(result.completions)
@@ -64,10 +64,10 @@ class CachedStream:
             del self._found[result.key]
             self.completed += 1
 
-    def _jobs(self, writer: BackgroundWriter, bar: Bar) -> Iterator[Job]:
+    def _jobs(self, writer: BackgroundWriter, bar: ProgressBar) -> Iterator[Job]:
         """Yield what is to be done, and look, a chunk at a time, whether another process has done it meanwhile."""
-        for start in range(0, len(self._missing), CHUNK):
-            keys = self._missing[start : start + CHUNK]
+        for start in range(0, len(self._missing), CHUNK_SIZE):
+            keys = self._missing[start : start + CHUNK_SIZE]
             there, parts = self.store.read(keys), self.store.read_parts(keys)
             for key in keys:
                 request, found = self.requests[key], parts.get(key, {})

@@ -15,7 +15,7 @@ from valign.teachers.calls import Call, parse_reply, request_body, split_calls
 from valign.teachers.faults import Fault, classify_error, is_connection_error, redact
 from valign.teachers.protocol import CallResult, Job
 from valign.teachers.servers import Server, Servers, Stopped, backoff_seconds
-from valign.teachers.usage import Meter, prompt_tokens
+from valign.teachers.usage import Meter, estimate_prompt_tokens
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class CallRunner:
         if not self.meter.limited:
             await self._try(call)
             return
-        most = prompt_tokens(call.messages), call.job.request.sampling.max_new_tokens * len(call.numbers)
+        most = estimate_prompt_tokens(call.messages), call.job.request.sampling.max_new_tokens * len(call.numbers)
         while not self.meter.reserve(*most):
             if self.failure:
                 return

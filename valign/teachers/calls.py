@@ -10,7 +10,7 @@ from typing import Any
 from valign.core.records import Message
 from valign.generation.requests import Completion, Request
 from valign.teachers.protocol import CallResult, Job
-from valign.teachers.usage import Usage, estimate_tokens, prompt_tokens
+from valign.teachers.usage import Usage, estimate_prompt_tokens, estimate_tokens
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def parse_reply(call: Call, reply: Any, seconds: float) -> CallResult:
     usage = reply.get("usage") or {}
     estimates = [estimate_tokens(text) for text in texts]
     completion = int(usage.get("completion_tokens") or sum(estimates))
-    prompt = int(usage.get("prompt_tokens") or prompt_tokens(call.messages))
+    prompt = int(usage.get("prompt_tokens") or estimate_prompt_tokens(call.messages))
     share = completion / max(1, sum(estimates))
     tokens = [completion] if len(texts) == 1 else [round(share * estimate) for estimate in estimates]
     found = {

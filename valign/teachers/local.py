@@ -78,7 +78,7 @@ class LocalTeacher:
         smaller = suggest_half(f"{self.group}.batch_tokens", self.batch_tokens)
         return [smaller, f"choose a smaller model than {self.model}, or teacher=api"]
 
-    def prompt_tokens(self, request: Request) -> int:
+    def count_prompt_tokens(self, request: Request) -> int:
         """Count a prompt's tokens with the model's own tokenizer and chat template; the weights are not loaded."""
         text = self._tokenizer.apply_chat_template(
             [dict(message) for message in request.messages], add_generation_prompt=True, tokenize=False

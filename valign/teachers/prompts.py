@@ -7,27 +7,27 @@ from collections.abc import Mapping, Sequence
 
 from valign.core.records import Message
 
-TURN = re.compile(r"^### (system|user|assistant)\n", re.MULTILINE)
+TURN_MARK = re.compile(r"^### (system|user|assistant)\n", re.MULTILINE)
 
 
 def parse_turns(text: str) -> tuple[Message, ...]:
     """Return the conversation that a template's text holds; none where it has no such line."""
-    parts = TURN.split(text)[1:]
+    parts = TURN_MARK.split(text)[1:]
     return tuple(
         Message(role=role, content=content.strip()) for role, content in zip(parts[::2], parts[1::2], strict=True)
     )
 
 
-def fill(turns: Sequence[Message], places: re.Pattern[str], words: Mapping[str, str]) -> tuple[Message, ...]:
-    """Return the conversation with words put in at their places; braces inside the words mean nothing.
+def fill_turns(turns: Sequence[Message], places: re.Pattern[str], words: Mapping[str, str]) -> tuple[Message, ...]:
+    """Return the conversation with its placeholders replaced by words; a placeholder inside the words is left as it is.
 
     Args:
         turns: The conversation.
-        places: Matches a place; its first group is the name of what goes there.
-        words: What goes there, by name.
+        places: Matches a placeholder; its first group is the placeholder's name.
+        words: The words by the placeholder's name.
 
     Raises:
-        KeyError: A place has no words.
+        KeyError: There are no words for a placeholder.
     """
     return tuple(
         Message(role=turn["role"], content=places.sub(lambda match: words[match[1]], turn["content"])) for turn in turns

@@ -14,7 +14,7 @@ from valign.core.store import file_digest
 from valign.generation.requests import Completion, Request
 from valign.teachers.protocol import Teacher
 
-GROUP = 16
+GROUP_SIZE = 16
 WORDS_SHOWN = 12
 
 
@@ -56,7 +56,7 @@ class ReplayTeacher:
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Group requests in their order."""
-        return [list(range(i, min(i + GROUP, len(requests)))) for i in range(0, len(requests), GROUP)]
+        return [list(range(i, min(i + GROUP_SIZE, len(requests)))) for i in range(0, len(requests), GROUP_SIZE)]
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """Return what was recorded.

@@ -26,7 +26,7 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
-def prompt_tokens(messages: Iterable[Message]) -> int:
+def estimate_prompt_tokens(messages: Iterable[Message]) -> int:
     """Estimate a conversation's tokens: its texts, and four for the frame of each turn."""
     return sum(estimate_tokens(message["content"]) + TOKENS_PER_TURN for message in messages)
 

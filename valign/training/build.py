@@ -18,7 +18,7 @@ from valign.models.load import load_policy, load_quantized, load_tokenizer
 from valign.models.packing import require_padding_free, supports_custom_masks
 from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import PlannedBatches
-from valign.training.callbacks import Curves, ProgressBar
+from valign.training.callbacks import Curves, TrainingProgress
 from valign.training.checkpoints import Checkpoints
 from valign.training.dpo_module import DPOModule
 from valign.training.examples import EncodedExample, encode_instructions, encode_preferences
@@ -137,7 +137,7 @@ def build_trainer(stage: Stage, plan: Plan, start: int) -> pl.Trainer:
     callbacks = [
         Curves(stage.folder, stage.name, start, stage.logger or None),
         Checkpoints(stage.folder / "checkpoints", stage.trainer.checkpoint_every, len(plan)),
-        ProgressBar(stage.name, len(plan), start),
+        TrainingProgress(stage.name, len(plan), start),
     ]
     return make_trainer(
         stage.trainer,

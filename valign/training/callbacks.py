@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from valign.core.files import write_text
-from valign.core.progress import Bar, progress
+from valign.core.progress import ProgressBar, progress
 from valign.runs.tracking import ignore_lost_logger
 from valign.training.stage import MetricsLogger
 
@@ -64,7 +64,7 @@ def read_curves(path: Path) -> list[tuple[int, str, float]]:
     return [(int(step), name, float(value)) for step, name, value in cells]
 
 
-class ProgressBar(pl.Callback):
+class TrainingProgress(pl.Callback):
     """Shows how far the training is, and the time that is left.
 
     Args:
@@ -75,7 +75,7 @@ class ProgressBar(pl.Callback):
 
     def __init__(self, stage: str, total: int, start: int) -> None:
         self.stage, self.total, self.start = stage, total, start
-        self.bar: Bar | None = None
+        self.bar: ProgressBar | None = None
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Open the bar on the first device."""

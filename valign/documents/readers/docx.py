@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.documents.blocks import BULLET, Block, Source, assemble, clean, missing_package
-from valign.documents.readers.docx_numbering import Numbering, W, value
+from valign.documents.blocks import BULLET, Block, Source, clean_text, join_blocks, missing_package
+from valign.documents.readers.docx_numbering import Numbering, W, child_value
 
 MAX_UNPACKED = 200 * 1024 * 1024
 MAX_RATIO = 200
@@ -43,8 +43,8 @@ def read_docx(raw: bytes, where: str) -> Source:
             kind: parse_xml(related[kind].target_part.blob) if kind in related else None
             for kind in ("numbering", "styles", "footnotes", "endnotes")
         }
-        title = clean(document.core_properties.title or "")
-        return assemble(_Reader(parts).blocks(document.element.body), title or None)
+        title = clean_text(document.core_properties.title or "")
+        return join_blocks(_Reader(parts).blocks(document.element.body), title or None)
     except ValignError as error:
         raise ValignError(f"{where}: {error}") from None
     except Exception as error:
@@ -106,11 +106,11 @@ class _Reader:
 
     def _paragraph(self, paragraph: Any, depth: int) -> Iterator[Block]:
         chain = self._chain(
-            value(paragraph.find(f"{W}pPr"), "pStyle") if paragraph.find(f"{W}pPr") is not None else None
+            child_value(paragraph.find(f"{W}pPr"), "pStyle") if paragraph.find(f"{W}pPr") is not None else None
         )
-        names = [value(style, "name") or "" for style in chain]
+        names = [child_value(style, "name") or "" for style in chain]
         properties = [p for p in [paragraph.find(f"{W}pPr"), *(s.find(f"{W}pPr") for s in chain)] if p is not None]
-        lines = [clean(line) for line in self._text(paragraph).split("\n")]
+        lines = [clean_text(line) for line in self._text(paragraph).split("\n")]
         text = "\n".join(line for line in lines if line)
         if text and not any(name.lower().startswith(("toc ", "toc heading")) for name in names):
             level = _heading_level(names, properties)
@@ -136,7 +136,7 @@ class _Reader:
             return chain[:1]
         while style_id in self.styles and self.styles[style_id] not in chain:
             chain.append(self.styles[style_id])
-            style_id = value(chain[-1], "basedOn")
+            style_id = child_value(chain[-1], "basedOn")
         return chain
 
     def _label(self, properties: list[Any]) -> tuple[str, int]:
@@ -145,8 +145,8 @@ class _Reader:
         for own in properties:
             numbers = own.find(f"{W}numPr")
             if numbers is not None:
-                list_id = list_id or value(numbers, "numId")
-                depth = depth or value(numbers, "ilvl")
+                list_id = list_id or child_value(numbers, "numId")
+                depth = depth or child_value(numbers, "ilvl")
         if list_id is None or list_id == "0":
             return "", 0
         level = int(depth) if depth and depth.isdecimal() else 0
@@ -173,7 +173,7 @@ class _Reader:
             elif name in ("footnoteReference", "endnoteReference"):
                 note = self.notes.get((name.removesuffix("Reference"), element.get(f"{W}id", "")))
                 if note is not None:
-                    texts = (clean(self._text(p).replace("\n", " ")) for p in note.iter(f"{W}p"))
+                    texts = (clean_text(self._text(p).replace("\n", " ")) for p in note.iter(f"{W}p"))
                     notes.append(" ".join(text for text in texts if text))
             else:
                 stack.extend(reversed(element))
@@ -192,7 +192,7 @@ class _Reader:
         lines = []
         for row in rows:
             cells = [" ".join(b.text.replace("\n", " ").strip() for b in self.blocks(cell, depth + 1)) for cell in row]
-            if line := clean(" | ".join(cells)).rstrip(" |"):
+            if line := clean_text(" | ".join(cells)).rstrip(" |"):
                 lines.append(line)
         if lines:
             yield Block("\n".join(lines))
@@ -215,7 +215,7 @@ def _heading_level(names: list[str], properties: list[Any]) -> int:
         if match := HEADING_STYLE.fullmatch(name):
             return int(match[1]) + 1
     for own in properties:
-        level = value(own, "outlineLvl")
+        level = child_value(own, "outlineLvl")
         if level is not None:
             return int(level) + 2 if level.isdecimal() and int(level) < 9 else 0
     return 0

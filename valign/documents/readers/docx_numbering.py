@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
-         (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
+ROMAN_DIGITS = (
+    (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
+    (9, "ix"), (5, "v"), (4, "iv"), (1, "i"),
+)  # fmt: skip
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 
 
@@ -36,9 +38,9 @@ class Numbering:
         for num in root.iterfind(f"{W}num"):
             starts = {}
             for override in num.iterfind(f"{W}lvlOverride"):
-                if (start := value(override, "startOverride")) is not None:
+                if (start := child_value(override, "startOverride")) is not None:
                     starts[_int(override.get(f"{W}ilvl"))] = _int(start, 1)
-            self.lists[num.get(f"{W}numId", "")] = (value(num, "abstractNumId") or "", starts)
+            self.lists[num.get(f"{W}numId", "")] = (child_value(num, "abstractNumId") or "", starts)
 
     def label(self, list_id: str, depth: int) -> str:
         """Return the next label of a list at this depth, such as ``2.1.``, ``(b)`` or ``-``; empty without one."""
@@ -63,33 +65,33 @@ class Numbering:
         def number(match: re.Match[str]) -> str:
             wanted = int(match[1]) - 1
             above = levels.get(wanted, level)
-            return formatted(counts.setdefault(wanted, above.start), above.kind)
+            return number_text(counts.setdefault(wanted, above.start), above.kind)
 
         return re.sub(r"%([1-9])", number, level.text).strip()
 
 
-def formatted(number: int, kind: str) -> str:
+def number_text(number: int, kind: str) -> str:
     """Return a number in one of Word's formats; those without a form of their own here are decimal."""
     if kind in ("lowerLetter", "upperLetter") and number > 0:
         letter = chr(ord("a") + (number - 1) % 26) * ((number - 1) // 26 + 1)
         return letter if kind == "lowerLetter" else letter.upper()
     if kind in ("lowerRoman", "upperRoman") and 0 < number < 4000:
         roman = ""
-        for size, sign in ROMAN:
+        for size, sign in ROMAN_DIGITS:
             roman += sign * (number // size)
             number %= size
         return roman if kind == "lowerRoman" else roman.upper()
     return f"{number:02d}" if kind == "decimalZero" else str(number)
 
 
-def value(element: Any, name: str) -> str | None:
+def child_value(element: Any, name: str) -> str | None:
     """Return the ``w:val`` of a child element, where there is one."""
     child = element.find(f"{W}{name}")
     return None if child is None else child.get(f"{W}val")
 
 
 def _level(element: Any) -> _Level:
-    start, kind, text = (value(element, name) for name in ("start", "numFmt", "lvlText"))
+    start, kind, text = (child_value(element, name) for name in ("start", "numFmt", "lvlText"))
     return _Level(_int(start, 1), kind or "decimal", text or "")
 
 

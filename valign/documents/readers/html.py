@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from valign.documents.blocks import Block, Source, assemble, clean, missing_package
+from valign.documents.blocks import Block, Source, clean_text, join_blocks, missing_package
 from valign.documents.readers.text import decode
 
 DROPPED = frozenset(
@@ -46,11 +46,11 @@ def read_html(raw: bytes, where: str) -> Source:
         soup = BeautifulSoup(text, "html.parser")
     main = soup.find_all(lambda tag: tag.name == "main" or tag.get("role") == "main")
     root = main[0] if len(main) == 1 else soup
-    title = None if soup.title is None else clean(soup.title.get_text(" ").replace("\n", " "))
+    title = None if soup.title is None else clean_text(soup.title.get_text(" ").replace("\n", " "))
     top = soup.h1 if root is not soup and root.find("h1") is None else None
     if top is not None:
-        title = clean(SPACE.sub(" ", top.get_text(" "))) or title
-    return assemble(_Page().blocks(root), title or None)
+        title = clean_text(SPACE.sub(" ", top.get_text(" "))) or title
+    return join_blocks(_Page().blocks(root), title or None)
 
 
 def _known(encoding: str | None) -> str | None:
@@ -115,11 +115,11 @@ class _Page:
     def _close(self, tag: Any) -> Iterator[Block]:
         name = tag.name
         if name in ("td", "th") and self.cells is not None:
-            self.cells.append(clean(SPACE.sub(" ", "".join(self.buffer).replace(BREAK, " "))))
+            self.cells.append(clean_text(SPACE.sub(" ", "".join(self.buffer).replace(BREAK, " "))))
             self.buffer = []
             return
         if name == "tr" and self.cells is not None:
-            if row := clean(" | ".join(self.cells)).rstrip(" |"):
+            if row := clean_text(" | ".join(self.cells)).rstrip(" |"):
                 self.rows.append(row)
             self.cells = None
         if name in BLOCKS or name in ("td", "th"):
@@ -152,7 +152,7 @@ class _Page:
             return
         text, self.buffer = "".join(self.buffer), []
         for part in re.split(rf"\s*{BREAK}\s*{BREAK}\s*", text.strip()):
-            lines = [line for line in map(clean, part.split(BREAK)) if line]
+            lines = [line for line in map(clean_text, part.split(BREAK)) if line]
             if not lines:
                 continue
             if self.level:

@@ -6,10 +6,10 @@ import logging
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.documents.blocks import Source, assemble, missing_package
-from valign.documents.readers.pdf_lines import Line, page_lines
+from valign.documents.blocks import Source, join_blocks, missing_package
+from valign.documents.readers.pdf_lines import PdfLine, page_lines
 from valign.documents.readers.pdf_paragraphs import to_blocks
-from valign.documents.readers.pdf_running import without_running
+from valign.documents.readers.pdf_running import drop_running_lines
 from valign.documents.readers.pdf_words import page_words
 
 log = logging.getLogger(__name__)
@@ -40,13 +40,13 @@ def read_pdf(raw: bytes, where: str, max_chars: int) -> Source:
         raise ValignError(f"{where} is a damaged PDF, or is cut off; open it and print it to a new PDF.") from None
     with document:
         lines = _lines(document, where, max_chars)
-    lines = without_running(lines)
-    return assemble(to_blocks(lines)) if lines else Source("\n")
+    lines = drop_running_lines(lines)
+    return join_blocks(to_blocks(lines)) if lines else Source("\n")
 
 
-def _lines(document: Any, where: str, max_chars: int) -> list[Line]:
+def _lines(document: Any, where: str, max_chars: int) -> list[PdfLine]:
     """Return the lines of all pages; those that are only pictures are named in a warning, or an error if all are."""
-    lines: list[Line] = []
+    lines: list[PdfLine] = []
     pictures: list[int] = []
     letters = unknown = 0
     for number in range(1, len(document) + 1):

@@ -23,11 +23,11 @@ MARKER = re.compile(
 
 
 @dataclass(slots=True)
-class Line:
+class PdfLine:
     """A line of one column.
 
     Attributes:
-        text: Its words; cells of a table's row are parted by `` | ``.
+        text: Its words; cells of a table's row are separated by `` | ``.
         left: Left end, in points.
         right: Right end.
         base: Baseline, counted upwards.
@@ -53,14 +53,14 @@ class Line:
     columns: int = 1
 
 
-Row = list[Word]
+WordRow = list[Word]
 
 
-def page_lines(words: list[Word], page: int) -> list[Line]:
-    """Return the lines of a page: full-width lines part it into bands, in which the columns are read one by one."""
+def page_lines(words: list[Word], page: int) -> list[PdfLine]:
+    """Return the lines of a page: full-width lines divide it into bands, in which the columns are read one by one."""
     gutters = _gutters(words)
-    lines: list[Line] = []
-    band: dict[int, list[Line]] = defaultdict(list)
+    lines: list[PdfLine] = []
+    band: dict[int, list[PdfLine]] = defaultdict(list)
     band_wide = False
     for row in _rows(words):
         pieces = list(_pieces(row, gutters))
@@ -77,7 +77,7 @@ def page_lines(words: list[Word], page: int) -> list[Line]:
     return lines
 
 
-def _end_band(band: dict[int, list[Line]], lines: list[Line]) -> None:
+def _end_band(band: dict[int, list[PdfLine]], lines: list[PdfLine]) -> None:
     """Move the lines of a band to the page, column by column."""
     flow = lines[-1].flow + 1 if lines else 0
     for column in sorted(band):
@@ -88,9 +88,9 @@ def _end_band(band: dict[int, list[Line]], lines: list[Line]) -> None:
     band.clear()
 
 
-def _rows(words: list[Word]) -> list[Row]:
+def _rows(words: list[Word]) -> list[WordRow]:
     """Gather words with the same baseline, from the top down and from left to right."""
-    rows: list[Row] = []
+    rows: list[WordRow] = []
     anchor = 0.0
     for word in sorted(words, key=lambda w: -w.base):
         if rows and anchor - word.base <= 0.35 * min(word.size, rows[-1][0].size):
@@ -152,9 +152,9 @@ def _is_column(words: list[Word]) -> bool:
     return lines >= MIN_LINES and len(words) >= MIN_WORDS * lines
 
 
-def _pieces(row: Row, gutters: list[tuple[float, float]]) -> Iterator[Row]:
-    """Part a row where a gutter lies between two of its words."""
-    piece: Row = []
+def _pieces(row: WordRow, gutters: list[tuple[float, float]]) -> Iterator[WordRow]:
+    """Split a row where a gutter lies between two of its words."""
+    piece: WordRow = []
     for word in row:
         if piece:
             before = piece[-1].right
@@ -165,11 +165,11 @@ def _pieces(row: Row, gutters: list[tuple[float, float]]) -> Iterator[Row]:
     yield piece
 
 
-def _crosses(piece: Row, gutters: list[tuple[float, float]]) -> bool:
+def _crosses(piece: WordRow, gutters: list[tuple[float, float]]) -> bool:
     return any(piece[0].left < left and piece[-1].right > right for left, right in gutters)
 
 
-def _line(words: Row, page: int) -> Line:
+def _line(words: WordRow, page: int) -> PdfLine:
     parts = [words[0].text]
     table = False
     for index, (before, word) in enumerate(pairwise(words)):
@@ -181,7 +181,7 @@ def _line(words: Row, page: int) -> Line:
     for word in words:
         weights[word.size] += len(word.text)
     lettered = [word for word in words if any(c.isalnum() for c in word.text)]
-    return Line(
+    return PdfLine(
         "".join(parts),
         words[0].left,
         words[-1].right,

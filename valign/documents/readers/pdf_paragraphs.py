@@ -7,21 +7,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from valign.documents.blocks import BULLET, Block, clean
+from valign.documents.blocks import BULLET, Block, clean_text
 from valign.documents.lines import KEYWORD
-from valign.documents.readers.pdf_lines import Line
+from valign.documents.readers.pdf_lines import PdfLine
 
-LABEL = re.compile(r"(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z]|[ivx]{1,4})[.)]|\d{1,3}(?:\.\d{1,3})+|[-–—*]|§+)\s+\S")  # noqa: RUF001
-NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\S")
+ITEM_LABEL = re.compile(r"(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z]|[ivx]{1,4})[.)]|\d{1,3}(?:\.\d{1,3})+|[-–—*]|§+)\s+\S")  # noqa: RUF001
+HEADING_DEPTH = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\S")
 NOTE = re.compile(r"(?:\d{1,3}|[*†‡])[.)]?\s*\S")
 TERMINAL = re.compile(r"[.:;!?][\"'”’)\]]*$")  # noqa: RUF001
-TAIL = re.compile(r"(\w+)[-‐]$")  # noqa: RUF001
-HEAD = re.compile(r"\w+")
-TENS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
-UNITS = frozenset(
+LINE_HYPHEN = re.compile(r"(\w+)[-‐]$")  # noqa: RUF001
+FIRST_WORD = re.compile(r"\w+")
+TENS_WORDS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
+UNIT_WORDS = frozenset(
     "one two three four five six seven eight nine first second third fourth fifth sixth seventh eighth ninth".split()
 )
-WORDS = re.compile(r"[\w'’]+(?:-[\w'’]+)*")  # noqa: RUF001
+WORD_PATTERN = re.compile(r"[\w'’]+(?:-[\w'’]+)*")  # noqa: RUF001
 LARGER, SMALLER = 1.08, 0.92
 HEADING_WORDS, HEADING_LINES = 25, 4
 LEVELS_PER_STYLE = 5
@@ -37,12 +37,12 @@ class Look:
     leading: float
     rights: dict[tuple[int, int], float]
 
-    def right(self, line: Line) -> float:
+    def right(self, line: PdfLine) -> float:
         """Return the right end of the column in which a line stands."""
         return max(self.rights[line.page, line.flow], line.right)
 
 
-def to_blocks(lines: list[Line]) -> list[Block]:
+def to_blocks(lines: list[PdfLine]) -> list[Block]:
     """Join lines to paragraphs, also over the ends of columns and pages, and find the headings by their look."""
     look = _look(lines)
     words = _vocabulary(lines)
@@ -57,16 +57,16 @@ def to_blocks(lines: list[Line]) -> list[Block]:
             continue
         text, pages = _joined(group, words)
         if _is_heading(group, look):
-            number = NUMBERED.match(text)
+            number = HEADING_DEPTH.match(text)
             depth = min(number[1].count(".") if number else 0, LEVELS_PER_STYLE - 1)
             level = 1 + LEVELS_PER_STYLE * min(ranks[_style(group[0])], 5) + depth
             blocks.append(Block(text, level, pages=pages))
         else:
-            blocks.append(Block(text, 0, LABEL.match(text) is not None, pages))
+            blocks.append(Block(text, 0, ITEM_LABEL.match(text) is not None, pages))
     return blocks
 
 
-def _look(lines: list[Line]) -> Look:
+def _look(lines: list[PdfLine]) -> Look:
     sizes: Counter[tuple[float, bool]] = Counter()
     gaps: Counter[float] = Counter()
     for line in lines:
@@ -80,7 +80,7 @@ def _look(lines: list[Line]) -> Look:
     return Look(size, bold, leading, _rights(lines))
 
 
-def _rights(lines: list[Line]) -> dict[tuple[int, int], float]:
+def _rights(lines: list[PdfLine]) -> dict[tuple[int, int], float]:
     """Return the right end of each column, by page and flow: the furthest among the columns in the same place."""
     places: dict[tuple[int, int], tuple[int, float]] = {}
     for line in lines:
@@ -94,25 +94,25 @@ def _rights(lines: list[Line]) -> dict[tuple[int, int], float]:
     return {key: furthest[place] for key, place in rounded.items()}
 
 
-def _vocabulary(lines: list[Line]) -> set[str]:
+def _vocabulary(lines: list[PdfLine]) -> set[str]:
     """Return the words that stand within lines, to tell ``con-duct`` from ``co-operate`` at a line's end."""
     words: set[str] = set()
     for line in lines:
-        found = WORDS.findall(line.text.casefold())
+        found = WORD_PATTERN.findall(line.text.casefold())
         words.update(found[1:-1])
     return words
 
 
-def _style(line: Line) -> tuple[float, bool]:
+def _style(line: PdfLine) -> tuple[float, bool]:
     return round(line.size * 2) / 2, line.bold
 
 
-def _stands_out(line: Line, look: Look) -> bool:
+def _stands_out(line: PdfLine, look: Look) -> bool:
     larger = line.size > LARGER * look.size
     return not line.table and (larger or (line.bold and not look.bold and line.size > SMALLER * look.size))
 
 
-def _is_heading(group: list[Line], look: Look) -> bool:
+def _is_heading(group: list[PdfLine], look: Look) -> bool:
     """Tell whether a group of lines looks like a heading: it stands out, is short, and is no sentence in bold."""
     if not _stands_out(group[0], look) or len(group) > HEADING_LINES:
         return False
@@ -122,10 +122,10 @@ def _is_heading(group: list[Line], look: Look) -> bool:
     return text[-1] not in ".;," or len(text.split()) <= 3 or group[0].size > LARGER * look.size
 
 
-def _groups(lines: list[Line], look: Look) -> Iterator[list[Line]]:
+def _groups(lines: list[PdfLine], look: Look) -> Iterator[list[PdfLine]]:
     """Yield the lines of each heading, paragraph, list item and table; footnotes wait for the end of a paragraph."""
-    group: list[Line] = []
-    notes: list[Line] = []
+    group: list[PdfLine] = []
+    notes: list[PdfLine] = []
     small = _note_lines(lines, look)
     for line in lines:
         if id(line) in small:
@@ -142,10 +142,10 @@ def _groups(lines: list[Line], look: Look) -> Iterator[list[Line]]:
     yield from _note_groups(notes)
 
 
-def _note_lines(lines: list[Line], look: Look) -> set[int]:
+def _note_lines(lines: list[PdfLine], look: Look) -> set[int]:
     """Return the footnotes: the small lines that end a column, from the first that starts with a mark."""
     found: set[int] = set()
-    ending: list[Line] = []
+    ending: list[PdfLine] = []
     for line, after in zip(reversed(lines), [None, *reversed(lines[1:])], strict=True):
         last = after is None or (after.page, after.flow) != (line.page, line.flow)
         if last:
@@ -159,8 +159,8 @@ def _note_lines(lines: list[Line], look: Look) -> set[int]:
     return found
 
 
-def _note_groups(notes: Iterable[Line]) -> Iterator[list[Line]]:
-    group: list[Line] = []
+def _note_groups(notes: Iterable[PdfLine]) -> Iterator[list[PdfLine]]:
+    group: list[PdfLine] = []
     for line in notes:
         if group and NOTE.match(line.text):
             yield group
@@ -170,7 +170,7 @@ def _note_groups(notes: Iterable[Line]) -> Iterator[list[Line]]:
         yield group
 
 
-def _begins(group: list[Line], line: Line, look: Look) -> bool:
+def _begins(group: list[PdfLine], line: PdfLine, look: Look) -> bool:
     """Tell whether a line begins something new after the lines of a group."""
     last = group[-1]
     if line.table or last.table:
@@ -183,30 +183,32 @@ def _begins(group: list[Line], line: Line, look: Look) -> bool:
     if gap < 0 or gap > GAP * max(look.leading * line.size / look.size, line.size):
         return True
     if _stands_out(line, look):
-        return bool(LABEL.match(line.text) or NUMBERED.match(line.text) or _is_label(line.text)) and not _is_bare(last)
+        return bool(
+            ITEM_LABEL.match(line.text) or HEADING_DEPTH.match(line.text) or _is_label(line.text)
+        ) and not _is_bare(last)
     return _begins_below(group, line, look)
 
 
-def _begins_column(group: list[Line], line: Line, look: Look) -> bool:
-    """Tell the same for the first line of a column; a sentence that is not complete goes on there."""
+def _begins_column(group: list[PdfLine], line: PdfLine, look: Look) -> bool:
+    """Tell whether the first line of a column begins something new; a sentence that is not complete goes on there."""
     last = group[-1]
     if _stands_out(line, look) or _is_label(line.text) or BULLET.match(line.text):
         return True
     if not TERMINAL.search(last.text):
-        return bool(LABEL.match(line.text)) and _ended_early(last, line, look)
-    return line.columns != last.columns or bool(LABEL.match(line.text)) or _ended_early(last, line, look)
+        return bool(ITEM_LABEL.match(line.text)) and _ended_early(last, line, look)
+    return line.columns != last.columns or bool(ITEM_LABEL.match(line.text)) or _ended_early(last, line, look)
 
 
-def _begins_below(group: list[Line], line: Line, look: Look) -> bool:
-    """Tell the same for a line close below the last one: by its marker, its indent or the room that was left."""
+def _begins_below(group: list[PdfLine], line: PdfLine, look: Look) -> bool:
+    """Tell whether a line close below the last one begins something new, by its marker, indent or room."""
     last, step = group[-1], INDENT * look.size
     early = _ended_early(last, line, look)
     if BULLET.match(line.text) or (early and (_is_label(last.text) or _is_label(line.text))):
         return True
-    marked = LABEL.match(line.text) is not None
+    marked = ITEM_LABEL.match(line.text) is not None
     if marked and (early or TERMINAL.search(last.text) or abs(line.left - last.left) > step):
         return True
-    listed = LABEL.match(group[0].text) or BULLET.match(group[0].text)
+    listed = ITEM_LABEL.match(group[0].text) or BULLET.match(group[0].text)
     if len(group) > 1 and line.left > last.left + step:
         return True
     if listed and line.left < last.left - step and len(group) > 1:
@@ -216,9 +218,9 @@ def _begins_below(group: list[Line], line: Line, look: Look) -> bool:
     return early and (TERMINAL.search(last.text) is not None or not line.text[0].islower())
 
 
-def _ended_early(last: Line, line: Line, look: Look) -> bool:
+def _ended_early(last: PdfLine, line: PdfLine, look: Look) -> bool:
     """Tell whether a line was ended on purpose: the next word would have fitted, with some room to spare."""
-    return not TAIL.search(last.text) and last.right + line.first + 0.8 * last.size < look.right(last)
+    return not LINE_HYPHEN.search(last.text) and last.right + line.first + 0.8 * last.size < look.right(last)
 
 
 def _is_label(text: str) -> bool:
@@ -229,19 +231,19 @@ def _is_label(text: str) -> bool:
     return not match["rest"] or (len(match["rest"].split()) <= 10 and match["rest"][-1] not in ".;,")
 
 
-def _is_bare(line: Line) -> bool:
+def _is_bare(line: PdfLine) -> bool:
     match = KEYWORD.match(line.text)
     return match is not None and not match["rest"]
 
 
-def _joined(group: list[Line], words: set[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+def _joined(group: list[PdfLine], words: set[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Return the text of a paragraph, with the offsets at which its pages begin."""
     text, pages = "", [(0, group[0].page)]
     for line in group:
-        own = clean(line.text)
+        own = clean_text(line.text)
         if not text:
             own = BULLET.sub("- ", own, count=1) if BULLET.match(own) else own
-        elif TAIL.search(text) and own[:1].isalnum():
+        elif LINE_HYPHEN.search(text) and own[:1].isalnum():
             text = _unhyphenated(text, own, words)
         else:
             text += " "
@@ -252,18 +254,18 @@ def _joined(group: list[Line], words: set[str]) -> tuple[str, tuple[tuple[int, i
 
 
 def _unhyphenated(text: str, after: str, words: set[str]) -> str:
-    """Return the text to which the next line is joined: without its last hyphen where that only parts a word."""
-    tail, head = TAIL.search(text), HEAD.match(after)
+    """Return the text to which the next line is joined: without its last hyphen where that only divides a word."""
+    tail, head = LINE_HYPHEN.search(text), FIRST_WORD.match(after)
     if tail is None or head is None or not after[0].islower() or not tail[1][-1].isalpha():
         return text
     left, right = tail[1].casefold(), head[0].casefold()
-    if left in TENS and right in UNITS:
+    if left in TENS_WORDS and right in UNIT_WORDS:
         return text
     if left + right not in words and (f"{left}-{right}" in words or {left, right} <= words):
         return text
     return text[:-1]
 
 
-def _rows(group: list[Line]) -> tuple[str, tuple[tuple[int, int], ...]]:
+def _rows(group: list[PdfLine]) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Return a table as one line a row."""
-    return "\n".join(clean(line.text) for line in group), ((0, group[0].page),)
+    return "\n".join(clean_text(line.text) for line in group), ((0, group[0].page),)

@@ -6,24 +6,24 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-from valign.documents.readers.pdf_lines import Line
+from valign.documents.readers.pdf_lines import PdfLine
 
 OUTER_ROWS = 3
 PAGES_FOR_PROOF = 3
-NUMBER = re.compile(r"\d+")
+NUMBER_PATTERN = re.compile(r"\d+")
 LETTERS = re.compile(r"[^\W_]")
-TAIL = re.compile(r"\W*(?:(?:of|/)\s*\d{1,4}\W*)?")
-ROMAN = r"[ivxlc]{1,7}|[IVXLC]{1,7}"
+PAGE_COUNT = re.compile(r"\W*(?:(?:of|/)\s*\d{1,4}\W*)?")
+ROMAN_NUMERAL = r"[ivxlc]{1,7}|[IVXLC]{1,7}"
 PAGE_NUMBER = re.compile(
-    rf"[\W_]*(?:(?:page|p\.|pg\.?)\s*)?(?:\d{{1,4}}|{ROMAN})(?:\s*(?:of|/)\s*\d{{1,4}})?[\W_]*", re.IGNORECASE
+    rf"[\W_]*(?:(?:page|p\.|pg\.?)\s*)?(?:\d{{1,4}}|{ROMAN_NUMERAL})(?:\s*(?:of|/)\s*\d{{1,4}})?[\W_]*", re.IGNORECASE
 )
-LEADER = re.compile(rf"(?:\s?[.…·_]){{4,}}\s*(?:\d{{1,4}}|{ROMAN})$")
+LEADER = re.compile(rf"(?:\s?[.…·_]){{4,}}\s*(?:\d{{1,4}}|{ROMAN_NUMERAL})$")
 APART = 1.6
 
-Row = list[Line]
+LineRow = list[PdfLine]
 
 
-def without_running(lines: list[Line]) -> list[Line]:
+def drop_running_lines(lines: list[PdfLine]) -> list[PdfLine]:
     """Leave out running headers and footers, page numbers, and the lines of a table of contents (``Gifts .... 7``).
 
     A row at the top or bottom of a page is running where the same words stand at the same height on three pages (on
@@ -44,14 +44,14 @@ def without_running(lines: list[Line]) -> list[Line]:
     return kept or lines
 
 
-def _rows_of_pages(lines: Iterable[Line]) -> dict[int, list[Row]]:
+def _rows_of_pages(lines: Iterable[PdfLine]) -> dict[int, list[LineRow]]:
     """Return the rows of each page from the top down; lines of several columns may share one."""
-    pages: dict[int, list[Line]] = defaultdict(list)
+    pages: dict[int, list[PdfLine]] = defaultdict(list)
     for line in lines:
         pages[line.page].append(line)
-    found: dict[int, list[Row]] = {}
+    found: dict[int, list[LineRow]] = {}
     for page, own in pages.items():
-        rows: list[Row] = []
+        rows: list[LineRow] = []
         for line in sorted(own, key=lambda li: (-li.base, li.left)):
             if rows and rows[-1][0].base - line.base < 2.0:
                 rows[-1].append(line)
@@ -61,7 +61,7 @@ def _rows_of_pages(lines: Iterable[Line]) -> dict[int, list[Row]]:
     return found
 
 
-def _proven(pages: dict[int, list[Row]]) -> set[tuple[str, int, int]]:
+def _proven(pages: dict[int, list[LineRow]]) -> set[tuple[str, int, int]]:
     """Return the keys of rows that are seen at the edge of enough pages."""
     seen: dict[tuple[str, int, int], set[int]] = defaultdict(set)
     for page, rows in pages.items():
@@ -72,7 +72,7 @@ def _proven(pages: dict[int, list[Row]]) -> set[tuple[str, int, int]]:
     return {key for key, where in seen.items() if len(where) >= enough}
 
 
-def _keys(row: Row, page: int) -> set[tuple[str, int, int]]:
+def _keys(row: LineRow, page: int) -> set[tuple[str, int, int]]:
     """Return what a row has in common with its like on other pages: words, height, size.
 
     Once the words stand as they are; once a number at the edge stands as its distance from the page's own, so that
@@ -82,14 +82,14 @@ def _keys(row: Row, page: int) -> set[tuple[str, int, int]]:
     height, size = round(row[0].base / 3), round(row[0].size)
     keys = {(text, height, size)}
     if not re.match(r"(?:article|section|rule|clause|principle|chapter|§)\W*\d", text):
-        for match in NUMBER.finditer(text):
+        for match in NUMBER_PATTERN.finditer(text):
             before, after = text[: match.start()], text[match.end() :]
-            if len(match[0]) < 6 and (not LETTERS.search(before) or TAIL.fullmatch(after)):
+            if len(match[0]) < 6 and (not LETTERS.search(before) or PAGE_COUNT.fullmatch(after)):
                 keys.add((f"{before}#{int(match[0]) - page}{after}", height, size))
     return keys
 
 
-def _is_number(row: Row, inner: Line | None) -> bool:
+def _is_number(row: LineRow, inner: PdfLine | None) -> bool:
     """Tell whether a row is a page number that stands apart from the text."""
     if len(row) > 1 or not PAGE_NUMBER.fullmatch(row[0].text) or inner is None:
         return False

@@ -1,4 +1,4 @@
-"""The words on a PDF page, with their places, as the page's text layer tells them."""
+"""The words on a PDF page, with their positions, from the page's text layer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 BOLD_NAME = re.compile(r"bold|black|heavy|semibd|demi", re.IGNORECASE)
 BOLD_WEIGHT = 600
 HYPHEN = 0x2
-SPACES = frozenset((0x9, 0xA, 0xB, 0xC, 0xD, 0x20, 0xA0, 0x3000))
-TURN = math.pi / 2
+SPACE_CODES = frozenset((0x9, 0xA, 0xB, 0xC, 0xD, 0x20, 0xA0, 0x3000))
+QUARTER_TURN = math.pi / 2
 TILT = 0.1
 RAISED, SMALL = 0.15, 0.85
 
@@ -54,9 +54,9 @@ def page_words(text_page: Any) -> PageWords:
         return PageWords([], reader.letters, reader.unknown)
     turns = Counter[int]()
     for word, style in found:
-        turns[round(style.angle / TURN) % 4] += len(word.text)
+        turns[round(style.angle / QUARTER_TURN) % 4] += len(word.text)
     main = turns.most_common(1)[0][0]
-    kept = [word for word, style in found if abs(_apart(style.angle, main * TURN)) < TILT]
+    kept = [word for word, style in found if abs(_apart(style.angle, main * QUARTER_TURN)) < TILT]
     return PageWords(kept, reader.letters, reader.unknown)
 
 
@@ -65,7 +65,7 @@ def _apart(angle: float, other: float) -> float:
 
 
 class _Reader:
-    """Parts the characters of a page into words; asks for a place only where a word begins or ends."""
+    """Splits the characters of a page into words; asks for a position only where a word begins or ends."""
 
     def __init__(self, text_page: Any) -> None:
         from pypdfium2 import raw
@@ -85,7 +85,7 @@ class _Reader:
         first = last = 0
         for index in range(page.count_chars()):
             code = unicode_of(page, index)
-            if code in SPACES:
+            if code in SPACE_CODES:
                 if letters:
                     words.append(self._word(letters, first, last))
                     letters = []

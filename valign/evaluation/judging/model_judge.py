@@ -12,7 +12,7 @@ from valign.core.store import digest
 from valign.evaluation.judging.judgement import Judgement, make_judgement, paired_answers
 from valign.generation.requests import Request, Sampling
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.prompts import fill, parse_turns
+from valign.teachers.prompts import fill_turns, parse_turns
 
 _TEMPLATE = "pairwise.txt"
 _PLACEHOLDER = re.compile(r"\{(clause|question|first|second)\}")
@@ -30,7 +30,7 @@ def judge_template() -> tuple[str, tuple[Message, ...]]:
 def judge_prompt(clause: str, question: str, first: str, second: str) -> tuple[Message, ...]:
     """Return the conversation that asks for a judgement; braces inside the words mean nothing."""
     words = {"clause": clause, "question": question, "first": first, "second": second}
-    return fill(judge_template()[1], _PLACEHOLDER, words)
+    return fill_turns(judge_template()[1], _PLACEHOLDER, words)
 
 
 def judge_by_model(
