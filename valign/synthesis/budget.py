@@ -200,10 +200,19 @@ def dry_pass(
     teacher: DryTeacher,
     base: DryTeacher,
 ) -> list[BudgetStep]:
-    """Run the synthesis with a dry teacher; returns its steps. Arguments as for ``synthesize``.
+    """Run the synthesis with a dry teacher and return what it was asked for, step by step.
 
     Clauses that are short although every candidate is kept are asked about again, as they would be. Nothing is said
     about the data's quality, and no clause that stays short is an error.
+
+    Args:
+        document: The document.
+        held_out: Evaluation questions; None where they are to be made.
+        settings: What is written, and how much; the filters' thresholds are set aside.
+        seed: The run's seed.
+        system_prompt: The one under which the base model answers.
+        teacher: Stands for the teacher.
+        base: Stands for the base model; the same object where that is the teacher.
     """
     stand_ins: dict[str, Any] = {"teacher": teacher, "base": base, "embedder": WordEmbedder()}
     with TemporaryDirectory() as folder, _without_warnings("valign.synthesis"):

@@ -55,7 +55,7 @@ def top_up(
 
 
 def cover_instructions(writer: Writer, filters: Filters, funnel: Funnel, rows: list[Instruction]) -> None:
-    """Top D_sft up where a clause has fewer than ``min_instructions`` rows, of whatever kind.
+    """Top D_sft up where a clause has fewer than ``coverage.min_instructions`` rows, of whatever kind.
 
     Args:
         writer: The document's writer.
@@ -139,8 +139,8 @@ def _frame_situations(writer: Writer, filters: Filters, funnel: Funnel, passage:
 def _framed(writer: Writer, passage: Passage) -> list[tuple[str, str, str]]:
     """Return kind, question and what is asked for, recitations first, then phrases."""
     title, subject = frame_words(writer, passage)
-    keyed = writer.unique_phrases[passage.clause]
-    asked = [("phrase", frame.format(words=words), words) for words in keyed for frame in PHRASE_FRAMES]
+    phrases = writer.unique_phrases[passage.clause]
+    asked = [("phrase", frame.format(words=words), words) for words in phrases for frame in PHRASE_FRAMES]
     recited = [("recite", frame.format(title=title, topic=subject), passage.text) for frame in RECITE_FRAMES]
     return [*recited, *asked]
 
