@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from valign.cli.main import main_with
+from valign.config.earlier_versions import today
 
 if TYPE_CHECKING:
     from valign.generation.generator import Generator
@@ -45,6 +46,7 @@ def load(runs: Path) -> tuple[dict[str, Generator], str | None]:
     for folder in layout.run_folders(runs):
         trained = OmegaConf.load(folder / "config.yaml")
         assert isinstance(trained, DictConfig)
+        trained = today(trained)
         details = read_json(folder / layout.RUN)
         pipeline = Pipeline(trained, pinned=pinned_by(details))
         system = pipeline.system_prompt

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from valign.cli.main import main_with
+from valign.config.earlier_versions import today
 from valign.config.run_identity import shareable
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def main(config: DictConfig) -> None:
     details = read_json(folder / layout.RUN)
     trained = OmegaConf.load(folder / "config.yaml")
     assert isinstance(trained, DictConfig)
+    trained = today(trained)
     choose_server(trained, config.evaluation.server)
     with signals.heeded(), joined(None, OmegaConf.select(trained, "trainer.wait_seconds", default=86400.0)) as ranks:
         pipeline = Pipeline(trained, pinned=pinned_by(details), ranks=ranks)

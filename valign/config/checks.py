@@ -1,6 +1,7 @@
-"""Names, resolvers and checks of the config: what comes before anything is loaded.
+"""Checks of a composed config, before anything is loaded.
 
-The keys and their types stand in ``valign/config/schema.py``, the values in ``conf/``.
+The keys, their types and limits stand in ``valign/config/schema.py`` and the rooms' ``settings.py``, the values in
+``conf/``.
 """
 
 from __future__ import annotations

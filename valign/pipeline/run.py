@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from valign.config.arguments import plain
+from valign.config.earlier_versions import today
 from valign.config.run_identity import HOW_THE_TEACHER_IS_ASKED, NOT_RESULTS, shareable
 from valign.core.errors import ValignError
 from valign.core.files import read_json, to_dict, write_json
@@ -53,7 +54,7 @@ def trained_run(folder: Path) -> Pipeline:
         raise ValignError(f"{folder} is not the folder of a run that has trained; give one such as runs/udhr/sft_dpo.")
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
-    return Pipeline(config, pinned=pinned_by({"artifacts": read_json(folder / ARTIFACTS)}))
+    return Pipeline(today(config), pinned=pinned_by({"artifacts": read_json(folder / ARTIFACTS)}))
 
 
 def write_run(pipeline: Pipeline, folder: Path, arms: Sequence[Arm], state: str, config: Mapping[str, Any]) -> None:

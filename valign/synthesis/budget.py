@@ -157,7 +157,7 @@ class DryTeacher:
 
 
 class WordEmbedder:
-    """Embeds a text as its words, hashed: the dry pass keeps every candidate, so what they mean does not matter."""
+    """Embeds a text as its hashed words; as the dry pass keeps every candidate, their meaning does not matter."""
 
     id = "words"
 
@@ -176,9 +176,10 @@ class WordEmbedder:
 
 
 def make_placeholder(request: Request, number: int) -> Completion:
-    """Return a question that stands for a completion; no two are the same, and other prompts have another second word.
+    """Return a question that stands for a completion; no two are the same.
 
-    So those of an evaluation prompt are of no family that a training prompt's are of.
+    The second word differs by prompt, so that questions of an evaluation prompt and of a training prompt are never of
+    one scenario family.
     """
     words = list(dict.fromkeys(re.findall(r"[a-z]{3,}", request.messages[-1]["content"].lower()))) or ["this"]
     first = number % len(words)

@@ -69,7 +69,7 @@ def count_taught(facts: Sequence[Fact], rows: Sequence[Instruction], failures: M
 
 
 def order_phrasings(writer: Writer, fact: Fact, passage: Passage) -> list[str]:
-    """Return a fact's questions, shuffled by the seed, and behind them the sentences to complete."""
+    """Return a fact's questions, shuffled by the seed, and then the sentences to complete."""
     rng = writer.rng("phrasings", fact.fact_id)
     ordered = []
     for group in phrasings(fact, passage):
