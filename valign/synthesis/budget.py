@@ -157,7 +157,7 @@ class DryTeacher:
 
 
 class WordEmbedder:
-    """Embeds a text as its words, hashed: the dry pass keeps every candidate, so what they mean does not matter."""
+    """Embeds a text as its hashed words; as the dry pass keeps every candidate, their meaning does not matter."""
 
     id = "words"
 
@@ -176,9 +176,10 @@ class WordEmbedder:
 
 
 def make_placeholder(request: Request, number: int) -> Completion:
-    """Return a question that stands for a completion; no two are the same, and other prompts have another second word.
+    """Return a question that stands for a completion; no two are the same.
 
-    So those of an evaluation prompt are of no family that a training prompt's are of.
+    The second word differs by prompt, so that questions of an evaluation prompt and of a training prompt are never of
+    one scenario family.
     """
     words = list(dict.fromkeys(re.findall(r"[a-z]{3,}", request.messages[-1]["content"].lower()))) or ["this"]
     first = number % len(words)
@@ -200,10 +201,19 @@ def dry_pass(
     teacher: DryTeacher,
     base: DryTeacher,
 ) -> list[BudgetStep]:
-    """Run the synthesis with a dry teacher; returns its steps. Arguments as for ``synthesize``.
+    """Run the synthesis with a dry teacher and return what it was asked for, step by step.
 
     Clauses that are short although every candidate is kept are asked about again, as they would be. Nothing is said
     about the data's quality, and no clause that stays short is an error.
+
+    Args:
+        document: The document.
+        held_out: Evaluation questions; None where they are to be made.
+        settings: What is written, and how much; the filters' thresholds are set aside.
+        seed: The run's seed.
+        system_prompt: The one under which the base model answers.
+        teacher: Stands for the teacher.
+        base: Stands for the base model; the same object where that is the teacher.
     """
     stand_ins: dict[str, Any] = {"teacher": teacher, "base": base, "embedder": WordEmbedder()}
     with TemporaryDirectory() as folder, _without_warnings("valign.synthesis"):

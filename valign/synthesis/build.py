@@ -67,10 +67,10 @@ def synthesize(
         base: The base model, whose own answers may serve as rejected ones.
         embedder: Gives unit vectors.
         settings: What is written, how much, and what the filters let pass.
-        seed: Start of the random numbers.
+        seed: The run's seed.
         system_prompt: The one under which the base model answers.
         question_teacher: Writes the evaluation questions, where they are made; None for the teacher itself.
-        audited: Whether D_pref is searched for shortcuts; a dry pass has placeholders there.
+        audited: Whether D_pref is searched for shortcuts; not in a dry pass, which has placeholders there.
 
     Returns:
         Counts for the manifest.
@@ -102,8 +102,7 @@ def synthesize(
     write_jsonl(folder / PREFERENCES, preferences)
     shortcuts = _write_funnel(folder, funnels, preferences if audited else (), seed)
     counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
-    counts |= _count(writer, instructions, preferences)
-    return {**counts, "coverage": coverage, "shortcut_audit": shortcuts}
+    return {**_count(writer, instructions, preferences), **counts, "coverage": coverage, "shortcut_audit": shortcuts}
 
 
 def _write_sft(writer: Writer, filters: Filters, funnels: dict[str, Funnel]) -> tuple[list[Instruction], list[Fact]]:

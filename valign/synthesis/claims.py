@@ -1,4 +1,4 @@
-"""Claims: statements about a passage, right and wrong in turn."""
+"""Claims: yes/no questions on statements about a passage, right and wrong in turn."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def top_up(
 
 
 def cover_instructions(writer: Writer, filters: Filters, funnel: Funnel, rows: list[Instruction]) -> None:
-    """Top D_sft up where a clause has fewer than ``min_instructions`` rows, of whatever kind.
+    """Top D_sft up where a clause has fewer than ``coverage.min_instructions`` rows, of whatever kind.
 
     Args:
         writer: The document's writer.
@@ -139,8 +139,8 @@ def _frame_situations(writer: Writer, filters: Filters, funnel: Funnel, passage:
 def _framed(writer: Writer, passage: Passage) -> list[tuple[str, str, str]]:
     """Return kind, question and what is asked for, recitations first, then phrases."""
     title, subject = frame_words(writer, passage)
-    keyed = writer.unique_phrases[passage.clause]
-    asked = [("phrase", frame.format(words=words), words) for words in keyed for frame in PHRASE_FRAMES]
+    phrases = writer.unique_phrases[passage.clause]
+    asked = [("phrase", frame.format(words=words), words) for words in phrases for frame in PHRASE_FRAMES]
     recited = [("recite", frame.format(title=title, topic=subject), passage.text) for frame in RECITE_FRAMES]
     return [*recited, *asked]
 
@@ -177,15 +177,15 @@ def check_coverage(
         report[kind] = {"least": number, "short": {clause: n for clause, n in found.items() if n < number}}
     report["questions"]["given"] = given_questions
     lacking = {kind: r for kind, r in report.items() if r["short"]}
-    mild = {kind for kind in lacking if settings.waive or (kind == "questions" and given_questions)}
-    if hard := {kind: r for kind, r in lacking.items() if kind not in mild}:
+    tolerated = {kind for kind in lacking if settings.waive or (kind == "questions" and given_questions)}
+    if fatal := {kind: r for kind, r in lacking.items() if kind not in tolerated}:
         raise ValignError(
-            f"coverage: {'; '.join(_listed(kind, r) for kind, r in hard.items())}. Let more be asked (synthesis."
+            f"coverage: {'; '.join(_listed(kind, r) for kind, r in fatal.items())}. Let more be asked (synthesis."
             "instructions.questions_per_passage, synthesis.preferences.scenarios_per_passage, "
             "synthesis.coverage.top_up_rounds) or set synthesis.coverage.waive=true."
         )
-    for kind in sorted(mild):
-        log.warning("coverage: %s", _mildly(kind, lacking[kind]))
+    for kind in sorted(tolerated):
+        log.warning("coverage: %s", _as_warning(kind, lacking[kind]))
     return report
 
 
@@ -195,11 +195,11 @@ def coverage_lines(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return []
     asked = ", ".join(f"{r['least']} {NOUNS[kind]}" for kind, r in report.items())
     lines = [f"coverage, at least for a clause: {asked}"]
-    return lines + [f"    {_mildly(kind, r)}" for kind, r in report.items() if r["short"]]
+    return lines + [f"    {_as_warning(kind, r)}" for kind, r in report.items() if r["short"]]
 
 
-def _mildly(kind: str, lack: Mapping[str, Any]) -> str:
-    """Say what is short without ending the build; questions that somebody wrote are as that person wanted them."""
+def _as_warning(kind: str, lack: Mapping[str, Any]) -> str:
+    """Say what is short as a warning; of questions that the user wrote, which are as the user wants them, as a note."""
     if not lack.get("given"):
         return f"WARNING: {_listed(kind, lack)}"
     short: Mapping[str, int] = lack["short"]

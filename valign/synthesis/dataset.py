@@ -13,10 +13,10 @@ from valign.core.records import Document, Instruction, Passage, Preference, Ques
 from valign.core.store import MANIFEST, is_complete
 from valign.synthesis.templates import Template
 
-SOURCE = "source.json"
-
-
 DATA_STAGE = "data"
+SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
+FACTS = "facts.jsonl"
+SOURCE = "source.json"
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,3 @@ def source_of_run(details: Mapping[str, Any]) -> DataSource:
     passages = tuple(from_dict(Passage, passage, "run.json") for passage in details["passages"])
     path = details["config"]["document"]["path"]
     return DataSource(document["name"], document["title"], document["sha256"], path, passages)
-
-
-SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
-
-
-FACTS = "facts.jsonl"

@@ -66,15 +66,15 @@ class Edit:
     kind: str
 
 
-def make_edits(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
+def make_edits(text: str, names: Sequence[str], rng: random.Random) -> list[Edit]:
     """Return sentences that differ from the text in one fact or in polarity, each place changed once.
 
     Args:
         text: A sentence or clause.
         names: Names that occur in the document, to exchange names with.
-        source: Random numbers; they choose the replacements.
+        rng: Chooses the replacements.
     """
-    found = [*_numbers(text, source), *_series(text, source), *_names(text, names, source), *_polarity(text)]
+    found = [*_numbers(text, rng), *_series(text, rng), *_names(text, names, rng), *_polarity(text)]
     return [e for e in found if e.text != text]
 
 
@@ -153,40 +153,40 @@ def _replace(text: str, span: tuple[int, int], new: str, kind: str) -> Edit:
     return Edit(text[: span[0]] + new + text[span[1] :], old, new, kind)
 
 
-def _numbers(text: str, source: random.Random) -> list[Edit]:
+def _numbers(text: str, rng: random.Random) -> list[Edit]:
     found = []
     for match in NUMBER_PATTERN.finditer(text):
         old = match.group()
         if old.isdigit():
             value = int(old)
-            new = str(source.choice([n for n in (value + 1, value * 2, max(1, value // 2), value + 5) if n != value]))
+            new = str(rng.choice([n for n in (value + 1, value * 2, max(1, value // 2), value + 5) if n != value]))
         elif old.lower() == "one" or "," in old or "." in old:
             continue
         else:
             near = [w for w in NUMBER_WORDS[1:] if w != old.lower() and "-" not in w]
-            new = source.choice(near)
+            new = rng.choice(near)
         found.append(_replace(text, match.span(), new, "number"))
     return found
 
 
-def _series(text: str, source: random.Random) -> list[Edit]:
+def _series(text: str, rng: random.Random) -> list[Edit]:
     """Exchange days, months, colours and other words that come in series; numbers have their own edit."""
     found = []
     for words in SERIES[1:]:
         pattern = rf"\b(?:{'|'.join(words)})\b" + (r"(?! (?:not|be)\b)" if "May" in words else "")
         for match in re.finditer(pattern, text):
             others = [w for w in words if w != match.group()]
-            found.append(_replace(text, match.span(), source.choice(others), "series"))
+            found.append(_replace(text, match.span(), rng.choice(others), "series"))
     return found
 
 
-def _names(text: str, names: Sequence[str], source: random.Random) -> list[Edit]:
+def _names(text: str, names: Sequence[str], rng: random.Random) -> list[Edit]:
     series = {w for words in SERIES for w in words}
     found = []
     for match in NAME_PATTERN.finditer(text):
         others = [n for n in names if n not in text and n not in series]
         if others and match.group() not in series:
-            found.append(_replace(text, match.span(), source.choice(others), "name"))
+            found.append(_replace(text, match.span(), rng.choice(others), "name"))
     return found
 
 

@@ -19,12 +19,12 @@ CLAIM_FRAME = "Would it be right to say that {claim}?"
 
 
 def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], Funnel]:
-    """Make held-out questions for a document that has none, at most ``evaluation_questions.per_passage`` for each.
+    """Make evaluation questions about a document that has none, at most ``per_passage`` about each passage.
 
-    Their prompt is not one that training questions come from. The reference is the quote that answers the question;
-    its facts are numbers, names and, where there are none, phrases that only this clause has, unless the question
-    gives them away. A passage with fewer than ``min_questions`` is asked about again and then gets fixed questions: for
-    its phrases, and on the truth of a statement.
+    Their prompt is not one that training questions come from. The reference answer is the quote that answers the
+    question. Its facts are numbers and names or, where there are none, phrases that only this clause has, unless the
+    question gives them away. A passage with fewer questions than ``coverage.min_questions`` is asked about again and
+    then gets fixed questions: on its phrases, and on the truth of a statement.
 
     Returns:
         The questions, and the counts.
@@ -42,7 +42,7 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
 
 
 def no_questions(name: str) -> ValignError:
-    """Return the error for a document that no held-out question was made about."""
+    """Return the error for a document about which no evaluation question was made."""
     return ValignError(
         f"the teacher made no held-out question about {name} that passed the filters; add "
         "evaluation.questions=FILE.jsonl, or choose a larger teacher."
@@ -114,8 +114,8 @@ class _Making:
         self.funnel.keep(passage.clause, kind)
 
 
-def _facts(quote: str, question: str, keyed: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _facts(quote: str, question: str, phrases: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     known = question.lower()
-    found = [*sorted(numbers_in(quote)), *names_in(quote)] or [k for k in keyed if k in quote.lower()]
+    found = [*sorted(numbers_in(quote)), *names_in(quote)] or [k for k in phrases if k in quote.lower()]
     given = numbers_in(question)
     return tuple((fact.lower(),) for fact in found if fact.lower() not in known and fact not in given)[:2]

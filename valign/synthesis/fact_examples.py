@@ -69,11 +69,11 @@ def count_taught(facts: Sequence[Fact], rows: Sequence[Instruction], failures: M
 
 
 def order_phrasings(writer: Writer, fact: Fact, passage: Passage) -> list[str]:
-    """Return a fact's questions, shuffled by the seed, and behind them the sentences to complete."""
-    source = writer.rng("phrasings", fact.fact_id)
+    """Return a fact's questions, shuffled by the seed, and then the sentences to complete."""
+    rng = writer.rng("phrasings", fact.fact_id)
     ordered = []
     for group in phrasings(fact, passage):
-        source.shuffle(group)
+        rng.shuffle(group)
         ordered += group
     return ordered
 

@@ -63,7 +63,7 @@ class Vectors:
         self.count = 0
 
     def add(self, vector: np.ndarray) -> None:
-        """Add a vector; the room is doubled where it is full."""
+        """Add a vector; the array is doubled where it is full."""
         if self.count == len(self.rows):
             self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
         self.rows[self.count] = vector
@@ -108,7 +108,7 @@ class Filters:
         self._faithful: dict[tuple[str, str], float] = {}
 
     def embed_batch(self, questions: Sequence[str]) -> None:
-        """Embed questions together that will be judged one by one; those that are malformed need no vector."""
+        """Embed together the questions that will be checked one by one; those that are malformed need no vector."""
         self.embedder.embed([text for text in questions if well_formed(text)])
 
     def check_question(self, text: str, clause: str) -> tuple[str | None, dict[str, float]]:
@@ -119,10 +119,11 @@ class Filters:
             clause: The clause that it was asked about.
 
         Returns:
-            The name of the filter that drops it, or None; and the scores: ``language`` (see ``Language``),
-            ``relevance`` (cosine with its passage), ``rank`` (of its passage among all, by that cosine, from 1),
-            ``overlap`` and ``evaluation`` (see ``leak``), ``nearest`` (cosine with the nearest question kept so far),
-            ``wording`` (share of runs of letters in common with the nearest of those).
+            The name of the filter that drops it, or None; and the scores: ``language`` (fit to the document's script
+            and stop words, 0 to 1), ``relevance`` (cosine with its passage), ``rank`` (of its passage among all, by
+            that cosine, from 1), ``overlap`` and ``evaluation`` (likeness to the evaluation questions, in words and as
+            a cosine), ``nearest`` (cosine with the nearest question kept so far), ``wording`` (share of runs of letters
+            in common with the nearest of those).
         """
         if not well_formed(text) or refuses(text):
             return "malformed" if not well_formed(text) else "refusal", {}
@@ -173,7 +174,7 @@ class Filters:
         return ("near evaluation" if scores["evaluation"] > self.settings.max_evaluation else None), scores
 
     def score_faithfulness(self, answers: Sequence[tuple[str, Passage]]) -> None:
-        """Have answers scored together that ``answer`` will be asked about one by one."""
+        """Score together the answers that ``check_answer`` will be asked about one by one."""
         new = {(text, passage.text): (text, passage) for text, passage in answers if text.strip()}
         new = {key: pair for key, pair in new.items() if key not in self._faithful}
         self._faithful.update(zip(new, self.faithfulness.scores(list(new.values())), strict=True) if new else ())
@@ -183,8 +184,9 @@ class Filters:
 
         Returns:
             The name of the filter that drops it, or None; and the scores: ``repetition`` (share of runs of three
-            words that came before), ``answer_language`` (see ``Language``; the passage's own words are 1),
-            ``faithfulness`` (see ``faithfulness.py``) and ``ungrounded`` (numbers and names that the passage lacks).
+            words that came before), ``answer_language`` (fit to the document's script and stop words; the passage's
+            own words are 1), ``faithfulness`` (the judge's score) and ``ungrounded`` (count of numbers and names that
+            the passage lacks).
         """
         quoted = verbatim(text, passage)
         if not text.strip() or (refuses(text) and not quoted):

@@ -10,21 +10,13 @@ PHRASE_FRAMES = (
     "Tell me what I should know about {words}.",
     "What is laid down about {words}?",
 )
-
-
 RECITE_FRAMES = (
     "What does the {title} say about {topic}?",
     "Give me the words of the {title} on {topic}.",
     "Which rule of the {title} is about {topic}?",
 )
-
-
 OPEN_TAILS = ("What do the rules say?", "Which rule applies?", "What applies here?")
-
-
 YES_NO = re.compile(r"^(?:can|may|could|is|are|am|was|were|do|does|did|must|shall|should|has|have|will|would)\b", re.I)
-
-
 FROM_TEACHER, FROM_FRAME = "asked", "valign"
 
 

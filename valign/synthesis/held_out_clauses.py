@@ -30,9 +30,9 @@ def without_clauses(document: Document, clauses: Sequence[str]) -> Document:
 
 
 def exposure(document: Document, held_out: Sequence[str], clauses: Iterable[str]) -> dict[str, str]:
-    """Say of clauses whether examples are written about them: ``seen`` or ``unseen``.
+    """Say of each clause whether examples are written about it: ``seen`` or ``unseen``.
 
-    A clause of which a part was held out is left out. Empty where nothing was held out.
+    A clause of which only a part was held out is neither and is left out. Without held-out clauses the result is empty.
 
     Args:
         document: The document.

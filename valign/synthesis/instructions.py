@@ -22,9 +22,9 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
     """
     funnel = Funnel()
     rows = ask_all_kinds(writer, filters, funnel)
-    keyed = find_unique_phrases(writer.document.passages, writer.settings.instructions.phrases_per_passage)
+    phrases = find_unique_phrases(writer.document.passages, writer.settings.instructions.phrases_per_passage)
     for passage in writer.document.passages:
-        rows += _framed(writer, filters, funnel, passage, keyed[passage.clause])
+        rows += _framed(writer, filters, funnel, passage, phrases[passage.clause])
         claims = write_claims(writer, passage, writer.settings.instructions.claims_per_passage)
         filters.embed_batch([claim.question for claim in claims])
         for claim in claims:
@@ -35,13 +35,13 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
 
 
 def _framed(
-    writer: Writer, filters: Filters, funnel: Funnel, passage: Passage, keyed: Sequence[str]
+    writer: Writer, filters: Filters, funnel: Funnel, passage: Passage, phrases: Sequence[str]
 ) -> list[Instruction]:
     """Return the rows that ask for a phrase of the passage or for the passage itself."""
     rows: list[Instruction] = []
-    source = writer.rng("frames", passage.text)
-    for words in keyed:
-        question = source.choice(PHRASE_FRAMES).format(words=words)
+    rng = writer.rng("frames", passage.text)
+    for words in phrases:
+        question = rng.choice(PHRASE_FRAMES).format(words=words)
         quote = writer.quote(words, passage)
         row = make_framed_row(writer, passage, "phrase", question, quote.sentence, quote, None)
         keep_framed(rows, row, filters, funnel, passage)

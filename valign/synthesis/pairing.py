@@ -1,4 +1,4 @@
-"""Couples of situations: the right answer to each is the wrong one to the other."""
+"""Situations matched two by two: the right answer to each is the wrong one to the other."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Situation:
 def pair_situations(situations: Sequence[Situation], writer: Writer) -> dict[str, str]:
     """Match situations two by two, so that the right answer to each is the wrong one to the other.
 
-    Every answer is then as often chosen as rejected, and all that a pair can teach is which question it belongs to.
-    Answers that are only ever rejected become less likely everywhere, where they are right too. Couples are of
-    different clauses; those whose questions are nearest to each other's passages come first.
+    Every answer is then as often chosen as rejected, and all that a row can teach is which question it belongs to.
+    An answer that is only ever rejected becomes less likely everywhere, also where it is right. Matched situations are
+    of different clauses; those whose questions are nearest to each other's passages are matched first.
 
     Args:
         situations: Those whose rejected answer is to be another clause's.
@@ -71,7 +71,7 @@ def pair_situations(situations: Sequence[Situation], writer: Writer) -> dict[str
 def _nearest(
     situations: Sequence[Situation], questions: NDArray[Any], passages: NDArray[Any], free: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Return possible couples, nearest first: each situation with the MOST_CANDIDATES others that are nearest to it.
+    """Return possible matches, nearest first: each situation with the MOST_CANDIDATES others that are nearest to it.
 
     The work and the memory grow with the number of situations times ROWS_AT_ONCE, not with its square.
     """

@@ -27,11 +27,15 @@ def write_preferences(
 ) -> tuple[list[Preference], Funnel]:
     """Write D_pref.
 
-    The rejected answer of a situation is of one kind, drawn by the question alone, so that other clauses have no say in
-    it: ``edit`` is the chosen answer with one fact or its polarity changed; ``clause`` is what another clause says, see
-    ``pair_situations``; ``base`` is the base model's own answer without the passage, where it is unfaithful;
-    ``contradiction`` is the chosen answer with every statement turned into its opposite. Claims join in as pairs that
-    differ in verdict and fact.
+    The rejected answer of a situation is of one kind, drawn by the question alone, so that it does not depend on other
+    clauses:
+
+    - ``edit``: the chosen answer with one fact or its polarity changed;
+    - ``clause``: the right answer to a situation of another clause, whose rejected answer is this one's in turn;
+    - ``base``: the base model's own answer without the passage, where it is unfaithful;
+    - ``contradiction``: the chosen answer with every statement turned into its opposite.
+
+    Questions on the truth of a statement are pairs, too, which differ in verdict and fact.
 
     Args:
         writer: Writes with the teacher.
@@ -60,10 +64,19 @@ def pairs_of(
     funnel: Funnel,
     system: str | None = None,
 ) -> list[Preference]:
-    """Return situations as pairs, each with a rejected answer of a drawn kind; arguments as in write_preferences."""
+    """Return situations as pairs, each with a rejected answer of a drawn kind.
+
+    Args:
+        found: The situations.
+        writer: Has the settings, the random numbers and the document.
+        base: The base model, behind a cache.
+        filters: The document's filters.
+        funnel: Counts of D_pref, to which these pairs are added.
+        system: System prompt under which the base model answers.
+    """
     shares = check_shares(writer.settings.preferences.rejected)
     rows: list[Preference] = []
-    turn = {s.question: _draw(writer.rng("kind", s.question), shares) for s in found}
+    turn = {s.question: draw_kind(writer.rng("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
     other = pair_situations([s for s in found if turn[s.question] == "clause"], writer)
     filters.score_faithfulness([(own[s.question], s.passage) for s in found if s.question in own])
@@ -108,11 +121,11 @@ def check_shares(shares: RejectedShares) -> dict[str, float]:
     return found
 
 
-def _draw(source: random.Random, shares: Mapping[str, float]) -> str:
-    """Draw a kind by the shares; equal ones are drawn as a choice among the kinds."""
+def draw_kind(rng: random.Random, shares: Mapping[str, float]) -> str:
+    """Draw a kind of rejected answer by its share; where all shares are equal, as a plain choice."""
     if len(set(shares.values())) == 1:
-        return source.choice(list(shares))
-    return source.choices(list(shares), list(shares.values()))[0]
+        return rng.choice(list(shares))
+    return rng.choices(list(shares), list(shares.values()))[0]
 
 
 def ask_situations(
@@ -120,7 +133,12 @@ def ask_situations(
 ) -> list[Situation]:
     """Let the teacher tell situations and answer them; return those that the filters let pass.
 
-    ``passages`` and ``turn`` as in ``Writer.ask``.
+    Args:
+        writer: Writes with the teacher.
+        filters: The document's filters.
+        funnel: Counts of D_pref; what is made and dropped is added.
+        passages: The passages that the situations are about; by default the document's.
+        turn: Number of the round; each has other random numbers.
     """
     settings = writer.settings.preferences
     template = writer.template("scenario")
@@ -168,7 +186,7 @@ def _rejected(
 ) -> tuple[str | None, str]:
     """Return a rejected answer of the kind asked for, or of another kind where that one cannot be had.
 
-    ``given`` is the base model's answer, or that of the situation's couple.
+    ``given`` is the base model's answer, or the one to the situation that this one was matched with.
     """
     if kind == "clause" and given:
         return given, kind

@@ -62,10 +62,17 @@ def questions_by_kind(kinds: KindWeights, total: int) -> dict[str, int]:
 def ask_all_kinds(
     writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
 ) -> list[Instruction]:
-    """Return the rows whose questions the teacher wrote, kind by kind; ``passages`` and ``turn`` as in ``Writer.ask``.
+    """Return the rows whose questions the teacher wrote, kind by kind.
+
+    Args:
+        writer: Writes with the teacher.
+        filters: The document's filters.
+        funnel: Counts of D_sft, to which these rows are added.
+        passages: The passages that are asked about; by default the document's.
+        turn: Number of the round; each has other random numbers.
 
     Raises:
-        ValignError: A kind needs written answers and ``answers`` is ``quote``, or there is no such kind.
+        ValignError: A kind needs written answers and ``answers`` is ``quote``, or no kind has a weight.
     """
     rows = []
     settings = writer.settings.instructions
@@ -175,7 +182,7 @@ def _both(asked: Asked) -> Passage:
 
 
 def _silent(writer: Writer, funnel: Funnel, template: Template, asked: Sequence[Asked]) -> list[Instruction]:
-    """Answer, that the document does not say, the questions that it is silent about.
+    """Answer the questions on which the document is silent: that it does not say.
 
     The teacher is asked whether the nearest clauses answer a question after all; where it does not say no, the question
     is dropped.

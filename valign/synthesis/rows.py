@@ -1,4 +1,4 @@
-"""Training rows: made from a passage, with what they rest on."""
+"""Rows of D_sft, each with the words of the document that it rests on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from valign.synthesis.writer import Writer
 
 
 def frame_words(writer: Writer, passage: Passage) -> tuple[str, str]:
-    """Return what frames call the document, and what they call the passage."""
+    """Return the words that frames use for the document and for the passage."""
     title = writer.document.title.removeprefix("The ").strip()
     return title, topic(passage).lower() or passage.heading[-1]
 

@@ -17,7 +17,7 @@ TEMPLATE_PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer)\}")
 
 @dataclass(frozen=True)
 class Template:
-    """A conversation with places for a passage, a second one, a question, a reply, an answer.
+    """A conversation with placeholders for a passage, a second one, a question, a reply, an answer.
 
     Attributes:
         id: The file's name.

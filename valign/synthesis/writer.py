@@ -1,4 +1,4 @@
-"""The writer: what every maker of training rows needs to ask the teacher and keep a row."""
+"""The writer: asks the teacher about a document, draws random numbers, and says where a row came from."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ class Writer:
 
     Attributes:
         document: What the examples are about: the document without the clauses that the settings hold out.
-        whole: All of it.
+        whole: The whole document.
+        names: Names that occur in ``document``.
+        reserved: Scenario families of the evaluation questions that were made, of which no training question may be.
 
     Args:
         document: The document.
         teacher: The teacher, behind its cache.
         embedder: Gives unit vectors.
         settings: What is written, and how much.
-        seed: Start of the random numbers.
+        seed: The run's seed.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Writer:
         return "family of the evaluation" if scenario_family(clause, FROM_TEACHER, question) in self.reserved else None
 
     def rng(self, *what: str) -> random.Random:
-        """Return random numbers that depend on the seed and on what they are for, not on the order of work."""
+        """Return a random generator whose seed depends on the run's and on what it is for, not on the order of work."""
         return random.Random(digest([self.seed, *what]))
 
     def ask(
@@ -85,7 +87,10 @@ class Writer:
             count: Questions about a passage.
             label: What is written, for the progress bar.
             passages: The passages; by default the document's.
-            turn: Another one has other random numbers, and so other questions.
+            turn: Number of the round; each has other random numbers, and so other questions.
+
+        Returns:
+            For each call: the passage, the completions, and how they were sampled.
         """
         shown = (self.document.passages if passages is None else passages) if count else ()
         asked = [one for passage in shown for one in self._requests(template, openings, count, passage, turn)]
@@ -102,14 +107,14 @@ class Writer:
             return [(passage, Request(messages, self.sampling(count, template.hash, passage.text, *again), begin))]
         found = []
         for i in range(count):
-            place = turn * count + i
-            sampling = self.sampling(1, template.hash, passage.text, str(place))
-            styled = self.with_style(messages, self.settings.instructions.personas, passage, place)
+            index = turn * count + i
+            sampling = self.sampling(1, template.hash, passage.text, str(index))
+            styled = self.with_style(messages, self.settings.instructions.personas, passage, index)
             found.append((passage, Request(styled, sampling, begin[i : i + 1])))
         return found
 
     def sampling(self, count: int, *what: str) -> Sampling:
-        """Return the settings for questions, with a seed that depends on what they are for."""
+        """Return how ``count`` questions are sampled, with a seed that depends on what they are for."""
         seed = int(digest([self.seed, *what])[:7], 16)
         s = self.settings.sampling
         return Sampling(s.max_new_tokens, s.temperature, s.top_p, n=count, seed=seed)
@@ -117,7 +122,7 @@ class Writer:
     def with_style(
         self, messages: tuple[Message, ...], styles: Sequence[str], passage: Passage, index: int
     ) -> tuple[Message, ...]:
-        """Add one of the styles, drawn by the passage and the index, to the last turn."""
+        """Return a prompt with one of the styles, drawn by the passage and the index, behind its last turn."""
         if not styles:
             return messages
         style = self.rng("style", *styles, passage.text, str(index)).choice(styles)
@@ -125,7 +130,7 @@ class Writer:
         return (*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n{style}"})
 
     def open_ended(self, question: str) -> str:
-        """Ask an open question where a quote cannot give the verdict that a yes/no question wants.
+        """Make a question an open one where a quote cannot give the verdict that a yes/no question wants.
 
         The quote says what the document says and leaves the verdict to the reader, so the question must not ask for
         more: "May I enter?" becomes "May I enter? What do the rules say?".
@@ -140,10 +145,10 @@ class Writer:
         return best_quote(question, passage, self.embedder, self.settings.max_quote_words)
 
     def answer_all(self, questions: Sequence[tuple[str, Passage]], label: str) -> list[tuple[str, Quote]]:
-        """Answer questions about passages; returns each answer and the quote that it rests on.
+        """Answer questions about passages; return each answer and the quote that it rests on.
 
-        With ``answers: quote`` the answer is the quote itself, which is faithful whatever the teacher's size; with
-        ``answers: write`` the teacher, shown the passage, writes it (greedy).
+        With ``answers: quote`` the answer is the quote itself, which is faithful whatever the teacher's size. With
+        ``answers: write`` the teacher, shown the passage, writes it (greedy decoding).
         """
         quotes = [self.quote(question, passage) for question, passage in questions]
         if self.settings.answers == "quote" or not questions:
@@ -152,26 +157,18 @@ class Writer:
         return list(zip(written, quotes, strict=True))
 
     def write_answers(self, questions: Sequence[tuple[str, Passage, str]], label: str) -> list[str]:
-        """Let the teacher answer questions, each with its clause and the text that the teacher is shown."""
-        template = self.template("answer")
+        """Let the teacher answer questions, each given with its clause and the text that the teacher is shown."""
+        template, lengths = self.template("answer"), self.settings.instructions.lengths
         sampling = Sampling(max_new_tokens=max(96, self.settings.sampling.max_new_tokens))
         requests = []
         for i, (question, passage, text) in enumerate(questions):
             messages = template.fill(passage=text, question=question)
-            requests.append(
-                Request(self.with_style(messages, self.settings.instructions.lengths, passage, i), sampling)
-            )
+            requests.append(Request(self.with_style(messages, lengths, passage, i), sampling))
         return [found[0].text for found in self.teacher.complete_all(requests, label)]
 
     def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
-        """Describe where an example came from."""
-        settings: dict[str, Any] = {}
-        if sampling is not None:
-            settings = {
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "max_new_tokens": sampling.max_new_tokens,
-                "seed": sampling.seed,
-            }
-        teacher = self.teacher.id if sampling is not None else FROM_FRAME
-        return Provenance(quote.text, quote.start, quote.end, template, hash, teacher, settings)
+        """Describe where an example came from; ``sampling`` is None where no teacher wrote the question."""
+        kept = ("temperature", "top_p", "max_new_tokens", "seed")
+        drawn: dict[str, Any] = {} if sampling is None else {name: getattr(sampling, name) for name in kept}
+        teacher = FROM_FRAME if sampling is None else self.teacher.id
+        return Provenance(quote.text, quote.start, quote.end, template, hash, teacher, drawn)
