@@ -158,7 +158,7 @@ def test_the_table_says_what_was_not_measured() -> None:
 def test_weights_come_from_a_run_that_has_trained(tmp_path: Path, compose_config: Callable[..., DictConfig]) -> None:
     with pytest.raises(ValignError, match="is not the folder of a run that has trained"):
         run.trained_run(tmp_path)
-    (tmp_path / "config.yaml").write_text("artifacts: there\n")
+    OmegaConf.save(compose_config("artifacts=there"), tmp_path / "config.yaml")
     write_json(tmp_path / layout.ARTIFACTS, {"sft": "0" * 16, "answers/base": "1" * 16})
     assert run.trained_run(tmp_path)[1].pinned == {"sft": "0" * 16}
     for wrong in (["what=model", "artifact=there"], ["arm=sft", "run=there"]):

@@ -55,7 +55,10 @@ STAGE_CODE = {
         ("pipeline/worker.py:tax_part",),
         ("pipeline/worker.py", "evaluation", "generation", "models", "distributed/devices.py", *TEXTS),
     ),
-    "judgements": StageCode(("evaluation/judging/model_judge.py:by_model",), ("evaluation/judging",)),
+    "judgements": StageCode(
+        ("evaluation/judging/model_judge.py:judge_by_model",),
+        ("evaluation/judging", "evaluation/answer_metrics.py", "evaluation/normalise.py", "evaluation/verdicts.py"),
+    ),
 }
 """What each stage's hash covers."""
 
@@ -65,6 +68,7 @@ NOT_DECIDING = {
     "core": "carries records and files; what is in them is decided elsewhere (text.py is named apart)",
     "distributed": "deals work to processes, whose number does not change a result (devices.py is named apart)",
     "documents": "the passages are in the hash (clauses.py is named apart)",
+    "generation/requests.py": "what is asked, by which replies are kept",
     "pipeline/context.py": "what it reads is in the hash",
     "runs": "names and loggers",
     "teachers": "replies are kept by teacher and request, and the teacher's id is in the hash",

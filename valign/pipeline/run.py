@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,10 +28,12 @@ from valign.pipeline.scoring import copy_text, score_arms
 from valign.pipeline.size_checks import check_context_length, warn_of_size
 from valign.pipeline.training_stage import curves_by_step, train_stages
 from valign.pipeline.worker import follow
+from valign.reporting.comparison import Comparison
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
 from valign.runs.layout import ARTIFACTS, COMPARISON, CONFIG, PAGE, RUN, VALIDATION, run_is_current, validation_error
 from valign.runs.tracking import (
+    RunLogger,
     closing_logger,
     ignore_lost_logger,
     log_answers,
@@ -41,10 +43,6 @@ from valign.runs.tracking import (
     make_logger,
 )
 from valign.synthesis.filters import funnel_table
-
-if TYPE_CHECKING:
-    from valign.reporting.comparison import Comparison
-    from valign.runs.tracking import RunLogger
 
 log = logging.getLogger("valign.train")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl, write_text
 from valign.core.records import Answer, Question
@@ -21,9 +21,7 @@ from valign.pipeline.size_checks import check_context_length
 from valign.pipeline.tax_stage import measures_tax, tax_stage
 from valign.pipeline.training_stage import train_stages
 from valign.runs.layout import JUDGEMENTS, PROBED
-
-if TYPE_CHECKING:
-    from valign.runs.tracking import RunLogger
+from valign.runs.tracking import RunLogger
 
 
 def score_arms(

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valign.core.store import digest, file_digest
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import replay_stage
 from valign.pipeline.worker import train_part
-from valign.runs.tracking import ignore_lost_logger
+from valign.runs.tracking import RunLogger, ignore_lost_logger
 from valign.synthesis.dataset import PREFERENCES, SFT
-
-if TYPE_CHECKING:
-    from valign.runs.tracking import RunLogger
 
 
 def train_stages(

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from valign.core.files import from_dict, read_jsonl
 from valign.core.out_of_memory import describe_out_of_memory, suggest_half
 from valign.core.records import Answer, Instruction, Preference, Question
 from valign.distributed.devices import own_device
 from valign.evaluation.answering import answer_questions
+from valign.evaluation.metric_info import Likelihoods
 from valign.models.load import load_policy
 from valign.pipeline.context import CACHE, Context
+from valign.runs.tracking import RunLogger
 from valign.training.stage import Stage
-
-if TYPE_CHECKING:
-    from valign.evaluation.metric_info import Likelihoods
-    from valign.runs.tracking import RunLogger
 
 
 def follow(context: Context) -> None:

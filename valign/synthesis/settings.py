@@ -183,8 +183,8 @@ class SynthesisSettings:
         cite: Whether answers end with the clause that they rest on.
         max_quote_words: Words of the longest quote; a longer passage is quoted in part.
         templates: Folder with prompt templates of the user's own; None for the package's.
-        question_teacher: Who writes evaluation questions that are made; None for the teacher.
         hold_out_clauses: Ids of clauses that no training example is about.
+        question_teacher: Who writes evaluation questions that are made; None for the teacher.
         instructions: What is written for D_sft.
         preferences: What is written for D_pref.
         evaluation_questions: What is written where a document has no evaluation questions.
@@ -197,8 +197,8 @@ class SynthesisSettings:
     cite: bool = False
     max_quote_words: int = setting(at_least=5)
     templates: str | None = None
-    question_teacher: TeacherSettings | None = None
     hold_out_clauses: tuple[str, ...] = ()
+    question_teacher: TeacherSettings | None = None
     instructions: InstructionSettings = group(InstructionSettings)
     preferences: PreferenceSettings = group(PreferenceSettings)
     evaluation_questions: EvaluationQuestionSettings = group(EvaluationQuestionSettings)
