@@ -22,7 +22,7 @@ NEEDS = {
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Say that there is no such key, and which one is nearest: in the same group, or of the same name in another."""
+    """Return the message that there is no such key, with the nearest: in the same group, or of the same name elsewhere."""
     options = [*known, "experiment"]
     group, _, name = key.rpartition(".")
     same = [option for option in options if option.rpartition(".")[2] == name]
@@ -44,6 +44,6 @@ def missing(key: str) -> ValignError:
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Return `` (did you mean '...'?)`` for the option that is spelt most like a word, or nothing."""
+    """Return `` (did you mean '...'?)`` with the option that is spelt most like a word, or an empty text."""
     found = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
     return f" (did you mean '{found[0]}'?)" if found else ""
