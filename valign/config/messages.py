@@ -22,7 +22,7 @@ NEEDS = {
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Return the message that there is no such key, with the nearest: in the same group, or of the same name elsewhere."""
+    """Return the message that there is no such key, with the nearest one: of the same name, or spelt most like it."""
     options = [*known, "experiment"]
     group, _, name = key.rpartition(".")
     same = [option for option in options if option.rpartition(".")[2] == name]
