@@ -21,9 +21,7 @@ from valign.distributed.ranks import Ranks
 from valign.distributed.shared_folder import check_shared_folder
 from valign.distributed.watch import Watch
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
-)  # of os._exit's stand-in
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # from _exit
 
 
 class Store:
