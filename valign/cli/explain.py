@@ -16,8 +16,6 @@ from valign.config.schema import SCHEMAS, key_type, keys
 from valign.core.errors import ValignError, first_line
 
 EXTRAS = {"hydra/sweeper=optuna": "sweep", "hydra/launcher=submitit_slurm": "slurm"}
-
-
 TYPES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
@@ -95,7 +93,7 @@ def _bad_key_or_value(error: Exception, schema: type) -> ValignError:
 
 
 def _type_words(kind: Any) -> str:
-    """Say a key's type in words."""
+    """Return a key's type in words."""
     options = [option for option in get_args(kind) if option is not type(None)] or [kind]
     if type(None) in get_args(kind):
         return f"{_type_words(options[0])}, or null"

@@ -1,4 +1,4 @@
-"""What has to be there before jobs are handed to SLURM, each with a line that says what is missing."""
+"""Checks before jobs are handed to SLURM; each error is a line that says what is missing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _installed(name: str) -> bool:
 
 
 def _ask(*command: str) -> str:
-    """Return what a SLURM command prints; what it complains about is the user's line."""
+    """Return what a SLURM command prints; its complaint becomes a ``ValignError``."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=os.environ)
     except subprocess.TimeoutExpired:

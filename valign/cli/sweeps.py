@@ -15,10 +15,10 @@ from valign.runs import layout
 
 
 class SweepCallback(Callback):
-    """Compares the runs of an experiment once all jobs of a multirun have ended."""
+    """Checks the launcher before a multirun, and compares the runs of the experiment after it."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """End with one line where the jobs cannot be launched; Hydra would make a warning of another exception."""
+        """Exit with one line where the jobs cannot be launched; Hydra would turn an exception into a warning."""
         try:
             check_launcher(OmegaConf.to_container(config.hydra.launcher, resolve=False))  # type: ignore[arg-type]
         except ValignError as error:

@@ -106,6 +106,6 @@ def missing_key(key: str) -> ValignError:
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Return `` (did you mean '...'?)`` for the option that is spelt most like a word, or nothing."""
+    """Return `` (did you mean '...'?)`` with the option that is spelt most like a word, or an empty text."""
     found = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
     return f" (did you mean '{found[0]}'?)" if found else ""

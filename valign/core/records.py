@@ -36,7 +36,15 @@ class Passage:
 
 @dataclass(frozen=True)
 class Document:
-    """A document that states values, and its passages in reading order."""
+    """A document that states values.
+
+    Attributes:
+        name: First part of every clause id.
+        title: The document's title.
+        text: Its words, with LF line ends.
+        sha256: Of the file's bytes, in hex.
+        passages: In reading order.
+    """
 
     name: str
     title: str
@@ -97,8 +105,16 @@ class Fact:
 class Instruction:
     """A row of D_sft: a question and an answer that is faithful to its clauses.
 
-    ``fact`` is the id of the fact that the row teaches, if it was written for one; ``family`` names the row's scenario
-    family: clause, kind of question, and the question's first words.
+    Attributes:
+        example_id: Follows from the row's content.
+        clauses: Ids of the clauses on which the answer rests.
+        kind: Kind of question.
+        question: What the user says.
+        answer: What the model is to say.
+        provenance: Where the row came from.
+        filters: The row's scores in the filters, by name.
+        fact: Id of the fact that the row teaches, if it was written for one.
+        family: The row's scenario family: clause, kind of question, and the question's first words.
     """
 
     example_id: str
@@ -116,7 +132,17 @@ class Instruction:
 class Preference:
     """A row of D_pref: a situation, a faithful answer and one that is not.
 
-    ``rejected_kind`` says how the rejected answer came about, ``family`` names the row's scenario family.
+    Attributes:
+        example_id: Follows from the row's content.
+        clauses: Ids of the clauses on which the chosen answer rests.
+        kind: Kind of question.
+        question: What the user says.
+        chosen: The faithful answer.
+        rejected: The other one.
+        rejected_kind: How the rejected answer was made.
+        provenance: Where the row came from.
+        filters: The row's scores in the filters, by name.
+        family: The row's scenario family: clause, kind of question, and the question's first words.
     """
 
     example_id: str
@@ -173,7 +199,23 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one arm answered to one question, with the clauses it was shown (RAG)."""
+    """What one arm answered to one question.
+
+    Attributes:
+        question_id: Of the question, as are clause, question, reference, facts, verdict, kind and original.
+        clause: Id of the clause that decides the question.
+        question: What the person asks.
+        reference: A correct answer.
+        answer: What the arm said.
+        arm: Name of the arm.
+        facts: What an answer must say; each fact is a tuple of accepted wordings.
+        verdict: ``yes``, ``no``, or None where the question has no verdict.
+        kind: Kind of question.
+        retrieved: Ids of the clauses that the arm was shown (RAG).
+        tokens: Length of the answer.
+        finished: Whether the answer ended by itself and not at the longest length.
+        original: What the version of the document that pre-training knows would have an answer say.
+    """
 
     question_id: str
     clause: str

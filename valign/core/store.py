@@ -1,4 +1,4 @@
-"""Artifacts: the output folder of a stage, named by a hash of its config and inputs, built once and shared."""
+"""Artifacts: the output folders of stages, each named by a hash of its config and inputs, built once and shared."""
 
 from __future__ import annotations
 
@@ -79,10 +79,11 @@ def build_artifact(
     build: Callable[[Path], Mapping[str, Any] | None],
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Return the folder of a stage's output, building it first where no complete one exists.
+    """Return the folder of a stage's output, and build it first where it is not complete.
 
-    Two processes that need the same output wait for one another on a file lock. A build that was killed leaves its
-    folder without a manifest; the next one continues in it, so ``build`` must make do with what it finds there.
+    Of several processes that need the same output, one builds it and the others wait, on a file lock. A build that was
+    killed leaves its folder without a manifest; the next one continues in it, so ``build`` must cope with what is
+    there.
 
     Args:
         root: The artifact store.
@@ -126,7 +127,7 @@ def build_artifact(
 def _manifest(
     name: str, config: Mapping[str, Any], inputs: Mapping[str, str], counts: Mapping[str, Any] | None, seconds: float
 ) -> dict[str, Any]:
-    """Describe how an artifact came about."""
+    """Describe how an artifact was built."""
     return {
         "stage": name,
         "config": config,

@@ -24,7 +24,15 @@ def device_of(accelerator: str) -> str:
 
 
 def own_device(accelerator: str, ranks: Ranks) -> str:
-    """Return the device that this process has for itself, for example ``cuda:1``."""
+    """Return the device that this process has for itself, for example ``cuda:1``.
+
+    Args:
+        accelerator: ``cpu``, ``gpu`` or ``auto``.
+        ranks: The run's processes.
+
+    Raises:
+        ValignError: A GPU is asked for and there is none.
+    """
     device = device_of(accelerator)
     if device == "cpu" or ranks.world_size == 1:
         return device
@@ -34,5 +42,9 @@ def own_device(accelerator: str, ranks: Ranks) -> str:
 
 
 def world_size(trainer: Mapping[str, Any]) -> int:
-    """Return the number of devices over all machines."""
+    """Return the number of devices over all machines, one process each.
+
+    Args:
+        trainer: Keys devices and num_nodes.
+    """
     return int(trainer.get("devices") or 1) * int(trainer.get("num_nodes") or 1)

@@ -50,11 +50,14 @@ def compare_versions(before: Sequence[Passage], after: Sequence[Passage]) -> Cha
     """Compare two versions of a document.
 
     A clause's words are those that a prompt shows, so that a clause that is kept or moved needs no new call of the
-    teacher. Clauses of the same words are paired in reading order.
+    teacher. Clauses with the same words are paired in reading order.
 
     Args:
         before: Passages of the older version.
         after: Passages of the newer version.
+
+    Returns:
+        Which clauses are kept, moved, changed, added and removed.
     """
     old = {passage.clause: labelled(passage) for passage in before}
     new = {passage.clause: labelled(passage) for passage in after}

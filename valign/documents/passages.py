@@ -1,4 +1,4 @@
-"""From an outline to passages: clause ids, and paragraphs cut to the budget."""
+"""From an outline to passages: clause ids, and paragraphs cut to the largest number of words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Art|Sec|Nos|vs|cf|et
 def split_passages(
     text: str, name: str, title: str, parts: Outline, max_words: int, page_of: Callable[[int], int | None]
 ) -> Iterator[Passage]:
-    """Give every paragraph its clause id and cut those that are too long; ``page_of`` tells the page of an offset."""
+    """Yield the passages of a document: every paragraph with its clause id, and those that are too long in parts.
+
+    Args:
+        text: The document's text.
+        name: First part of every clause id.
+        title: The document's title, the first heading of every passage.
+        parts: The text's outline.
+        max_words: The longest passage, in words.
+        page_of: Returns the page of an offset.
+    """
     sections = parts.sections
     loose = sections[0].paragraphs
     if len(sections) == 1 and all(p.number is None for p in loose):
@@ -89,7 +98,7 @@ def _words(text: str) -> int:
 
 
 def _merge(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
-    """Merge neighbouring paragraphs of a text without structure while they fit the budget."""
+    """Merge neighbouring paragraphs of a text without structure while they are not too long."""
     merged: list[Paragraph] = []
     for paragraph in paragraphs:
         if merged and _words(text[merged[-1].start : paragraph.end]) <= max_words:
@@ -100,7 +109,7 @@ def _merge(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Parag
 
 
 def _join_lists(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
-    """Join a numbered list to the paragraph that introduces it with a colon, where both fit the budget."""
+    """Join a numbered list to the paragraph that introduces it with a colon, where both are not too long."""
     joined: list[Paragraph] = []
     index = 0
     while index < len(paragraphs):

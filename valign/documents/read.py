@@ -64,10 +64,18 @@ def parse_document(
     where: str = "document",
     suffix: str = "txt",
 ) -> Document:
-    """Split the bytes of a file into passages; ``where`` names their source in messages.
+    """Split the bytes of a file into passages.
 
-    The document's text has LF line ends and no byte order mark; its hash is that of the bytes as they came. The text
-    of a PDF, Word or HTML file is made of its paragraphs, with blank lines between them.
+    The document's text has LF line ends and no byte order mark; its hash is that of the bytes. The text of a PDF, Word
+    or HTML file consists of its paragraphs, with blank lines between them.
+
+    Args:
+        raw: The file's bytes.
+        name: First part of every clause id.
+        title: The document's title; by default its first heading or title line.
+        max_words: The longest passage, in words.
+        where: The source of the bytes, for messages.
+        suffix: The file's suffix without the dot, which says its format.
 
     Raises:
         ValignError: The bytes are not a file of this kind, hold no words, or a setting is impossible.

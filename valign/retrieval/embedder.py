@@ -23,7 +23,7 @@ BATCH_SIZE = 64
 
 
 class SentenceEmbedder:
-    """Turns texts into unit vectors; loads its model at the first use and remembers what it has embedded.
+    """Turns texts into unit vectors; loads its model at the first use and caches what it has embedded.
 
     Attributes:
         source: Folder of a sentence-transformers model, or a hub id.
@@ -90,7 +90,7 @@ class SentenceEmbedder:
         """Embed texts.
 
         Args:
-            texts: n texts; words behind the model's longest input (256 tokens for MiniLM) do not count.
+            texts: n texts; tokens beyond the model's longest input (256 for MiniLM) do not count.
 
         Returns:
             float32 array (n, d) of unit rows, d = 384 for MiniLM.
@@ -112,7 +112,7 @@ class SentenceEmbedder:
         """Embed the tokens of texts, each in its context.
 
         Args:
-            texts: n texts; words behind the model's longest input do not count.
+            texts: n texts; tokens beyond the model's longest input (256 for MiniLM) do not count.
 
         Returns:
             n float32 arrays (tokens, d) of unit rows; the tokens that begin and end an input are left out.

@@ -20,7 +20,7 @@ class Retriever(Protocol):
 
 
 class Embedder(Protocol):
-    """Anything that turns N texts into an (N, D) array whose rows have length 1."""
+    """Turns N texts into an (N, D) array whose rows have length 1."""
 
     def embed(self, texts: list[str], /) -> np.ndarray:
         """Return one unit row for each text."""
@@ -29,7 +29,7 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class TokenEmbedder(Protocol):
-    """Anything that turns N texts into N arrays (tokens, D) whose rows have length 1."""
+    """Turns N texts into N arrays (tokens, D) whose rows have length 1."""
 
     def embed_tokens(self, texts: list[str], /) -> list[np.ndarray]:
         """Return the rows of each text's tokens, special tokens left out."""

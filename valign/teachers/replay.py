@@ -1,4 +1,4 @@
-"""A teacher that repeats what was recorded, and how to record."""
+"""A teacher that answers from a recording, and a teacher that makes one."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Recorder:
 
 
 def record(path: Path, requests: Sequence[Request], completions: Sequence[Sequence[Completion]]) -> None:
-    """Add requests and their completions, for example those of a cached teacher, to a recording."""
+    """Append requests and their completions, for example those of a cached teacher, to a recording."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         for request, row in zip(requests, completions, strict=True):
