@@ -34,7 +34,7 @@ def explain(error: Exception, config_name: str = "config") -> ValignError:
     if isinstance(error, yaml.YAMLError):
         return ValignError(f"not YAML: {error}; mend the file.")
     if found := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
-        return messages.missing_key(found[1])
+        return messages.missing(found[1])
     if isinstance(error, InterpolationResolutionError):
         return ValignError(
             f"{error.full_key}: cannot resolve its value ({first_line(error)}); check what ${{...}} names."

@@ -1,4 +1,4 @@
-"""Checks of a composed config, before anything is loaded.
+"""Names, resolvers and checks of the config: what comes before anything is loaded.
 
 Hydra has checked keys and types by then, which stand in ``valign/config/schema.py``. Here come limits, files, and
 settings that do not go together.
@@ -18,7 +18,7 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from valign.config.messages import NEEDS, did_you_mean, missing_key, unknown_key
+from valign.config.messages import NEEDS, did_you_mean, missing, unknown_key
 from valign.config.schema import (
     SCHEMAS,
     STAGES,
@@ -36,7 +36,7 @@ from valign.training.preference import PreferenceLoss
 from valign.training.settings import DPOSettings
 
 EMBEDDED = ("embedded:smollm2-135m",)
-LIMIT_WORDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "above": ("above", operator.gt),
     "at_least": ("of at least", operator.ge),
     "below": ("below", operator.lt),
@@ -57,7 +57,7 @@ def check_config(cfg: DictConfig) -> None:
     _check_keys(cfg, schema)
     absent = sorted(OmegaConf.missing_keys(cfg))
     if absent:
-        raise missing_key(next((key for key in absent if key in NEEDS), absent[0]))
+        raise missing(next((key for key in absent if key in NEEDS), absent[0]))
     for key in keys(schema):
         _check_value(key, OmegaConf.select(cfg, key), limits(schema, key))
     if schema is SCHEMAS["config"]:
@@ -106,7 +106,7 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
             raise ValignError(f"{key}={item} is unknown{near}; choose from: {', '.join(choices)}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValignError(f"{key}={value} is out of range: give a finite number.")
-    for name, (words, holds) in LIMIT_WORDS.items():
+    for name, (words, holds) in LIMITS.items():
         if name in limits and not holds(value, limits[name]):
             raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
 
@@ -170,7 +170,7 @@ def _check_teacher(key: str, teacher: DictConfig) -> None:
         _check_model(f"{key}.model", teacher.model)
     elif teacher.kind == "replay":
         if teacher.recording is None:
-            raise missing_key(f"{key}.recording")
+            raise missing(f"{key}.recording")
         _check_file(f"{key}.recording", teacher.recording, (".jsonl",))
     else:
         if not teacher.base_urls:

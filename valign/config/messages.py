@@ -94,7 +94,7 @@ def unknown_key(key: str, known: Iterable[str], value: str | None = None) -> str
     return f"unknown key '{key}'{hint}; --cfg job shows every key."
 
 
-def missing_key(key: str) -> ValignError:
+def missing(key: str) -> ValignError:
     """Return the error for a key that has to be given and was not."""
     text = NEEDS.get(key, f"add {key}=...")
     if HydraConfig.initialized():

@@ -32,13 +32,13 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
     Raises:
         ValignError: The teacher's questions were all dropped, and ``min_questions`` asks for some.
     """
-    making = _Making(writer, filters)
+    maker = _QuestionMaker(writer, filters)
     least = writer.settings.coverage.min_questions
-    making.ask(writer.document.passages, 0)
-    if least and not making.rows:
+    maker.ask(writer.document.passages, 0)
+    if least and not maker.rows:
         raise no_questions(writer.document.name)
-    top_up(writer, making.funnel, least, making.ask, making.frame)
-    return making.rows, making.funnel
+    top_up(writer, maker.funnel, least, maker.ask, maker.frame)
+    return maker.rows, maker.funnel
 
 
 def no_questions(name: str) -> ValignError:
@@ -49,8 +49,8 @@ def no_questions(name: str) -> ValignError:
     )
 
 
-class _Making:
-    """The questions made so far, and the counts."""
+class _QuestionMaker:
+    """Makes the questions of one document, and has those made so far and the counts."""
 
     def __init__(self, writer: Writer, filters: Filters) -> None:
         self.writer = writer
