@@ -67,7 +67,7 @@ def test_the_page_shows_coverage_and_audit(tmp_path: Path) -> None:
         "auc": 0.91, "length_auc": 0.5, "kinds": {"base": 0.97, "edit": None}, "cause": "rejected answers have: hm",
         "words": {"chosen": [], "rejected": ["hm"]},
     }  # fmt: skip
-    whole = comparison(config={"synthesis": {"min_preferences": 2}})  # as earlier versions had it
+    whole = comparison(config={"synthesis": {"coverage": {"min_preferences": 2}}})
     assert whole.funnel is not None
     funnel = {**whole.funnel, "preference": {**whole.funnel["preference"], "audit": report}}
     text = page(tmp_path, dataclasses.replace(whole, funnel=funnel)).text()

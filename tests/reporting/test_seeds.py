@@ -144,6 +144,18 @@ def test_runs_that_differ_by_seed_are_one_experiment(tmp_path: Path) -> None:
     assert "training again with" not in page
 
 
+def test_a_seed_of_an_earlier_version_is_of_the_same_experiment(tmp_path: Path) -> None:
+    """A key that was renamed since is the same setting."""
+    recall = {"base": BASE, "sft": {"q1": 1.0, "q2": 0.0}}
+    runs = [
+        run(tmp_path / "a", 0, recall, synthesis={"max_rank": 2}),
+        run(tmp_path / "b", 1, recall, synthesis={"filters": {"max_rank": 2}}),
+    ]
+    assert [arm.arm for arm in compare_runs(runs).arms] == ["base", "sft"]
+    other = run(tmp_path / "c", 1, recall, synthesis={"filters": {"max_rank": 3}})
+    assert len(compare_runs([runs[0], other]).arms) == 3
+
+
 def test_clauses_that_training_left_out_are_apart_over_seeds_too(tmp_path: Path) -> None:
     """Both seeds learn the first clause; the second one, held out, is right once."""
     held = {"synthesis": {"hold_out_clauses": ["d/q2"]}}

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from valign.config.run_identity import result_settings
 from valign.core.errors import ValignError
-from valign.core.files import read_json, to_dict, write_json
+from valign.core.files import read_json, to_dict, write_json, write_text
 from valign.core.records import Question
 from valign.core.store import MANIFEST, code_digest, digest, file_digest
 from valign.distributed import signals
@@ -81,16 +81,19 @@ def run(context: Context) -> float | None:
     device_of(settings.trainer.accelerator)  # a GPU that is not there is noticed before the teacher is paid
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).unlink(missing_ok=True)  # the folder is complete no more, and may hold results of other settings
-    OmegaConf.save(OmegaConf.create(context.noted), folder / CONFIG)
+    write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(context.noted)))
     artifacts = Artifacts(context.store)
     with closing_logger(_logger(context)) as logger:
         with ignore_lost_logger("settings", f"they are in {folder}"):
             log_config(logger, context.noted)
         warn_of_size(context, settings.recipe.stages)
+        if context.given_questions:
+            check_context_length(context, arms, context.given_questions)  # before the teacher is paid
         data = data_stage(context, artifacts)
         questions = evaluation_questions(context, data)
+        check_context_length(context, arms, questions)
         if context.server:
-            train_before_serving(context, artifacts, data, questions, logger)
+            train_before_serving(context, artifacts, data, logger)
         score_arms(context, artifacts, data, arms, questions, folder, logger)
         write_run(context, artifacts, data, arms, questions, folder, state)
         comparison = compare_runs([folder])
@@ -120,13 +123,9 @@ def _logger(context: Context) -> RunLogger:
     )
 
 
-def train_before_serving(
-    context: Context, artifacts: Artifacts, data: Path, questions: Sequence[Question], logger: RunLogger | None
-) -> None:
+def train_before_serving(context: Context, artifacts: Artifacts, data: Path, logger: RunLogger | None) -> None:
     """Train all stages before a server is asked, and note them in the run's folder: they are to be exported first."""
-    arms = context.arms
-    check_context_length(context, arms, questions)
-    train_stages(context, artifacts, data, arms[-1].stages, logger)
+    train_stages(context, artifacts, data, context.arms[-1].stages, logger)
     write_json(context.run_folder / ARTIFACTS, artifacts.hashes)
 
 
@@ -143,10 +142,15 @@ def trained_run(folder: Path) -> tuple[Context, Artifacts]:
 
 
 def context_of_run(folder: Path) -> Context:
-    """Return what is known of a run, from the config in its folder."""
-    config = OmegaConf.load(folder / CONFIG)
-    assert isinstance(config, DictConfig)
-    return Context.of(config)
+    """Return what is known of a run, from the config in its folder.
+
+    Raises:
+        ValignError: That is not the config of a run.
+    """
+    try:
+        return Context.of(OmegaConf.load(folder / CONFIG))  # type: ignore[arg-type]
+    except (TypeError, AttributeError) as error:
+        raise ValignError(f"{folder / CONFIG} is not the config of a run ({error}); choose another run.") from None
 
 
 def write_run(

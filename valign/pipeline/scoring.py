@@ -17,7 +17,6 @@ from valign.pipeline.context import Context
 from valign.pipeline.data_stage import clause_exposure
 from valign.pipeline.judge_stage import judge_stage
 from valign.pipeline.recipes import Arm
-from valign.pipeline.size_checks import check_context_length
 from valign.pipeline.tax_stage import measures_tax, tax_stage
 from valign.pipeline.training_stage import train_stages
 from valign.runs.layout import JUDGEMENTS, PROBED
@@ -48,9 +47,8 @@ def score_arms(
         logger: Receives the curves of the trainings; None for none.
 
     Raises:
-        ValignError: A prompt does not fit the model, or a server has no name for an arm's model.
+        ValignError: A server has no name for an arm's model.
     """
-    check_context_length(context, arms, questions)
     if context.server:
         context.server.check([arm.stages for arm in arms], str(context.run_folder))
     samples = context.settings.evaluation.bootstrap

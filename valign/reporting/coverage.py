@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from valign.config.earlier_versions import with_new_names
 from valign.reporting.clause_names import Clauses
 from valign.reporting.colours import colour_step
 from valign.reporting.comparison import Comparison
@@ -60,7 +59,7 @@ def coverage_table(comparison: Comparison, clauses: Clauses) -> CoverageTable | 
     counts = {kind: funnel.get("per_clause", {}) for kind, funnel in written_data(comparison).items()}
     counts["questions"] = _questions(comparison, clauses)
     known = {key: (title, least) for key, title, least in _COLUMNS}
-    settings = with_new_names(comparison.config).get("synthesis")
+    settings = comparison.config.get("synthesis")
     synthesis = settings if isinstance(settings, Mapping) else {}
     contract = synthesis.get("coverage") or {}
     held_out = tuple(synthesis.get("hold_out_clauses") or ())

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from valign.config.earlier_versions import with_new_names
 from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_json, read_jsonl, read_rows
 from valign.core.records import Answer, Document, Instruction, Passage, Preference
@@ -46,7 +47,7 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
     Raises:
         ValignError: The runs are about different documents or questions.
     """
-    details = [read_json(folder / RUN) for folder in folders]
+    details = [_read_details(folder) for folder in folders]
     hashes = {d["document"]["sha256"] for d in details}
     if len(hashes) > 1:
         raise ValignError("these runs are about different documents; give the runs of one experiment.")
@@ -80,6 +81,12 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
         judgements=_judgements(judged, names),
         labels=_labels(folders),
     )
+
+
+def _read_details(folder: Path) -> dict[str, Any]:
+    """Read what a run notes of itself, its config by today's names."""
+    details: dict[str, Any] = read_json(folder / RUN)
+    return {**details, "config": with_new_names(details["config"])}
 
 
 def _arms(
