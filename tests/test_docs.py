@@ -19,8 +19,6 @@ CODE = re.compile(r"```[\s\S]*?```|`[^`\n]+`|^ {4,}\S.*$", re.MULTILINE)
 GROUPS = "adapter|base_model|document|dpo|evaluation|logger|recipe|retrieval|sft|synthesis|teacher|trainer"
 KEY = re.compile(rf"(?<![\w/.-])(?:{GROUPS})(?:\.[a-z_]+)+(?![\w/(])")
 FILE_NAMES = {"jsonl", "md", "py", "sbatch", "url", "yaml"}
-ROOMS = (ROOT / "valign/pipeline/answer_stage.py").is_file()
-in_rooms = pytest.mark.skipif(not ROOMS, reason="the package is not in its rooms yet, which the pages describe")
 
 
 def hook(name: str) -> Any:
@@ -114,18 +112,16 @@ def test_commands_experiments_and_targets_exist() -> None:
             assert (ROOT / f"valign/{name}.py").is_file(), f"{page}: {name}"
         for name in set(re.findall(r"\+experiment=(\w+)", text)) - {"NAME"}:
             assert (ROOT / f"conf/experiment/{name}.yaml").is_file(), f"{page}: {name}"
-        for name in set(re.findall(r"`make ([a-z-]+)`", text)) - {"test-all"}:
+        for name in set(re.findall(r"`make ([a-z-]+)`", text)):
             assert name in targets, f"{page}: {name}"
 
 
-@in_rooms
 def test_paths_exist() -> None:
     for page in PAGES:
         for path in re.findall(r"`((?:valign|conf|tests|experiments|slurm|docs)/[\w/.]*)`", "\n".join(code(page))):
             assert "NAME" in path or (ROOT / path).exists(), f"{page}: {path}"
 
 
-@in_rooms
 def test_the_rooms_have_the_files_that_the_page_names() -> None:
     rows = re.findall(r"^\| `(\w+)/` \| (.*) \|$", (ROOT / "docs/code.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert {room for room, _ in rows} == {init.parent.name for init in (ROOT / "valign").glob("*/__init__.py")}
@@ -138,8 +134,6 @@ def test_keys_exist() -> None:
     reference = hook("config_reference")
     schemas = reference.schema_module().SCHEMAS.values()
     known = {key.name: key.kind for schema in schemas for key in reference.keys(schema)}
-    if "synthesis.filters" not in known:
-        pytest.skip("the keys of synthesis are not in their groups yet, which the pages name")
     for page in PAGES:
         for key in {key for text in code(page) for key in KEY.findall(text)}:
             parts = key.split(".")

@@ -15,7 +15,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
-SCHEMA = ("valign/config/schema.py", "valign/schema.py")  # the first that is there
 LONGEST = 60  # characters of a value in the tables
 KEY = re.compile(r"^( *)([A-Za-z_]\w*):(?: +(.*))?$")
 WORDS = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "null", Any: "anything"}
@@ -70,10 +69,9 @@ def groups(found: list[Key], own: list[Key]) -> list[str]:
 
 def schema_module() -> Any:
     """Import the schema from this repository."""
-    path = next(path for path in SCHEMA if (ROOT / path).is_file())
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
-    return importlib.import_module(path.removesuffix(".py").replace("/", "."))
+    return importlib.import_module("valign.config.schema")
 
 
 def training(schema: type) -> Iterator[str]:
