@@ -53,7 +53,10 @@ STAGE_CODE = {
     ),
     "tax": StageCode(
         ("pipeline/worker.py:tax_part",),
-        ("pipeline/worker.py", "evaluation", "generation", "models", "distributed/devices.py", *TEXTS),
+        (
+            *("pipeline/worker.py", "distributed/devices.py", "documents/clauses.py"),
+            *("evaluation", "generation", "models"),
+        ),
     ),
     "judgements": StageCode(
         ("evaluation/judging/model_judge.py:judge_by_model",),
