@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from valign.cli import main
 from valign.config import run_identity
-from valign.config.arguments import synthesis_settings
+from valign.config.arguments import plain
+from valign.core.settings import make_settings
 from valign.synthesis.settings import SynthesisSettings
 
 os.environ.update(HF_HUB_OFFLINE="1", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false", WANDB_MODE="offline")
@@ -43,4 +44,4 @@ def settings() -> SynthesisSettings:
     """What the configuration asks of the synthesis by default."""
     run_identity.register_config()
     with initialize_config_dir(str(main.config_folder()), version_base="1.3"):
-        return synthesis_settings(compose("config").synthesis)
+        return make_settings(SynthesisSettings, plain(compose("config").synthesis))

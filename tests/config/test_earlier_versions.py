@@ -10,11 +10,14 @@ from entry_point import Compose
 from omegaconf import DictConfig, OmegaConf
 
 from valign.config import checks
-from valign.config.arguments import build_teacher, plain, synthesis_settings
+from valign.config.arguments import plain
 from valign.config.earlier_versions import today, with_new_names
 from valign.config.messages import RENAMED
 from valign.config.schema import SCHEMAS, keys
-from valign.synthesis.settings import KindWeights, RejectedShares
+from valign.core.settings import make_settings
+from valign.synthesis.settings import KindWeights, RejectedShares, SynthesisSettings
+from valign.teachers.factory import make_teacher
+from valign.teachers.settings import TeacherSettings
 
 FILE = Path(__file__).parent / "earlier_run.yaml"  # of commit 84ca4af, whose synthesis had no groups
 
@@ -58,8 +61,13 @@ def test_it_is_what_the_code_takes(earlier: DictConfig, compose_config: Compose)
     overrides = ["synthesis.preferences.scenarios_per_passage=7", "synthesis.sampling.top_p=0.8"]
     composed = compose_config("+experiment=udhr", *overrides)
     checks.check_config(OmegaConf.merge(OmegaConf.structured(SCHEMAS["config"]), found))  # type: ignore[arg-type]
-    assert synthesis_settings(found.synthesis) == synthesis_settings(composed.synthesis)
-    assert build_teacher(found.teacher, "teacher").id == build_teacher(composed.teacher, "teacher").id
+    assert make_settings(SynthesisSettings, plain(found.synthesis)) == make_settings(
+        SynthesisSettings, plain(composed.synthesis)
+    )
+    assert (
+        make_teacher(make_settings(TeacherSettings, plain(found.teacher))).id
+        == make_teacher(make_settings(TeacherSettings, plain(composed.teacher))).id
+    )
     assert plain(found.sft) == plain(composed.sft)
     assert plain(found.evaluation) == plain(composed.evaluation)
 
@@ -85,7 +93,7 @@ def test_what_a_very_old_run_did_not_know_was_not_done(earlier: DictConfig) -> N
     absent = object()
     assert not [key for key in keys(SCHEMAS["config"]) if OmegaConf.select(found, key, default=absent) is absent]
     assert "nonsense" not in found and "question_pairs" not in found.synthesis
-    settings = synthesis_settings(found.synthesis)
+    settings = make_settings(SynthesisSettings, plain(found.synthesis))
     assert settings.instructions.kinds == KindWeights(question=1.0)
     assert settings.preferences.rejected == RejectedShares(edit=1.0, base=1.0)
     filters, coverage = settings.filters, settings.coverage

@@ -10,12 +10,14 @@ from hydra.core.global_hydra import GlobalHydra
 
 from valign.cli import main
 from valign.config import run_identity
-from valign.config.arguments import synthesis_settings
+from valign.config.arguments import plain
 from valign.core.files import write_jsonl
 from valign.core.records import Original, Question
+from valign.core.settings import make_settings
 from valign.pipeline.context import Context
 from valign.retrieval.embedder import SentenceEmbedder
 from valign.synthesis.build import synthesize
+from valign.synthesis.settings import SynthesisSettings
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.replay import Recorder
@@ -87,7 +89,7 @@ def record(folder: Path, seed: int = 0) -> Path:
         teacher=CachedTeacher(Recorder(Parrot(), folder / "recording.jsonl"), folder / "completions.sqlite"),
         base=CachedTeacher(LocalTeacher("tiny", "float32"), folder / "completions.sqlite"),
         embedder=SentenceEmbedder(),
-        settings=synthesis_settings(composed.synthesis),
+        settings=make_settings(SynthesisSettings, plain(composed.synthesis)),
         seed=seed,
     )
     return folder / "recording.jsonl"

@@ -14,7 +14,7 @@ from fakes import Bag, Parrot
 from omegaconf import DictConfig
 
 from valign.config import checks
-from valign.config.arguments import synthesis_settings
+from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Instruction, Passage, Preference, Provenance, Question
@@ -287,7 +287,7 @@ def test_the_second_teacher_is_a_config_node(compose_config: Compose, tmp_path: 
 
 
 def test_the_large_experiment_has_the_rich_kinds(compose_config: Compose) -> None:
-    chosen = synthesis_settings(compose_config("+experiment=udhr_mistral").synthesis).instructions
+    chosen = make_settings(SynthesisSettings, plain(compose_config("+experiment=udhr_mistral").synthesis)).instructions
     assert sum(questions_by_kind(chosen.kinds, chosen.questions_per_passage).values()) == 48
     assert set(questions_by_kind(chosen.kinds, 48)) == {
         "factual",

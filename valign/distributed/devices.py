@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from valign.core.errors import ValignError
 from valign.distributed.ranks import Ranks
 
@@ -39,12 +36,3 @@ def own_device(accelerator: str, ranks: Ranks) -> str:
     import torch
 
     return f"cuda:{ranks.place.local_rank % torch.cuda.device_count()}"
-
-
-def world_size(trainer: Mapping[str, Any]) -> int:
-    """Return the number of devices over all machines, one process each.
-
-    Args:
-        trainer: Keys devices and num_nodes.
-    """
-    return int(trainer.get("devices") or 1) * int(trainer.get("num_nodes") or 1)
