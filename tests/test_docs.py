@@ -101,7 +101,8 @@ def test_every_module_is_in_the_reference() -> None:
 def test_every_measure_is_explained() -> None:
     text = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
     for info in METRICS.values():
-        assert f"| {info.label} (`{info.name}`) |" in text
+        row = f"| {info.label} (`{info.name}`) |"
+        assert row in text, f"docs/evaluation.md, The measures: add a row that begins with {row}"
 
 
 def test_commands_experiments_and_targets_exist() -> None:

@@ -18,7 +18,7 @@ def main(config: DictConfig) -> None:
     from valign.runs import layout
 
     runs = Path(config.runs).expanduser()
-    folders = [f for f in layout.run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
+    folders = layout.run_folders(runs)
     comparison = study.compare_runs(folders)
     said = {result.arm: result.answers for result in comparison.arms}
     drawn = draw_tasks(said, comparison.passages, int(config.pairs), str(config.rater), int(config.seed))

@@ -58,6 +58,7 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
         (["dpo.loss=simpo"], r"dpo\.loss=simpo needs its margin: add dpo\.simpo_gamma=0\.5"),
         (["dpo.loss=ipo", "dpo.label_smoothing=0.1"], r"dpo\.loss=ipo has no label smoothing"),
         (["retrieval.kind=embeding"], r"retrieval\.kind=embeding is unknown \(did you mean 'embedding'\?\)"),
+        (["evaluation.metrics=[]"], r"evaluation\.metrics=\[\] shows nothing; write for example"),
         (["evaluation.metrics=[rouge]"], r"evaluation\.metrics=rouge is unknown \(did you mean 'rouge_l'\?\)"),
         (["evaluation.judge=api"], r"evaluation\.judge=api needs its model: choose evaluation=judge_api and add"),
         (["evaluation.judge=referee"], r"evaluation\.judge=referee is unknown \(did you mean 'reference'\?\)"),

@@ -68,6 +68,37 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["scores.json"]
 
 
+def test_a_second_writers_partial_file_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins as soon as the first one's has become the file, under the same name."""
+    file = tmp_path / "scores.json"
+    replace = os.replace
+
+    def replace_and_begin(source: Path, target: Path) -> None:
+        replace(source, target)
+        Path(source).write_text("second")
+
+    monkeypatch.setattr(os, "replace", replace_and_begin)
+    with write_atomically(file) as partial:
+        partial.write_text("first")
+    assert (file.read_text(), partial.read_text()) == ("first", "second")
+
+
+def test_a_link_stays_and_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    write_text(target, "old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    write_text(link, "new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "folder"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        with pytest.raises(ValignError, match=f"{name} is there already and no ordinary file"):
+            write_text(tmp_path / name, "new")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "link", "pipe", "target"]
+
+
 def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
     with write_atomically(tmp_path / "rows.jsonl") as partial:
         left = partial

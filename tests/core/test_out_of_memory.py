@@ -17,8 +17,8 @@ from valign.core.out_of_memory import describe_out_of_memory, exhausted_memory
 from valign.core.settings import make_settings
 from valign.generation.requests import Request, Sampling
 from valign.models.load import prepare_model
+from valign.pipeline.answer_stage import answer_part
 from valign.pipeline.context import Context
-from valign.pipeline.worker import answer_part
 from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.settings import TeacherSettings
@@ -122,7 +122,7 @@ def test_a_local_teacher_that_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch
 def test_answering_that_runs_out_of_memory(
     compose_config: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("valign.pipeline.worker.load_policy", failing(CPU))
+    monkeypatch.setattr("valign.pipeline.arm_model.load_policy", failing(CPU))
     context = Context.of(compose_config("base_model=tiny"))
     with pytest.raises(ValignError) as found:
         answer_part(context, "sft", str(tmp_path), [], [], [])

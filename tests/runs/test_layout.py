@@ -31,6 +31,7 @@ def test_one_run_is_wanted(tmp_path: Path) -> None:
 
 
 def test_runs_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """Another evaluation of a run, inside its folder, is none of them."""
     names = [
         "sft+rate-0.25",
         "sft+rate-0.5",
@@ -38,9 +39,8 @@ def test_runs_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         "sft+rate-9",
         "sft+rate-18",
         "sft_dpo",
-        "sft_dpo/evaluations/own",
     ]
-    for name in reversed(names):
+    for name in ("sft_dpo/evaluations/own", *reversed(names)):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / name / RUN).write_text("{}")
     assert [str(folder.relative_to(tmp_path)) for folder in run_folders(tmp_path)] == names

@@ -18,7 +18,8 @@ from valign.models.packing import supports_custom_masks
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
 from valign.training.losses import dpo_loss, hinge_loss, ipo_loss, robust_dpo_loss, sft_loss, simpo_loss
-from valign.training.preference import PreferenceLoss
+from valign.training.preference import LOSS_KINDS, PreferenceLoss
+from valign.training.settings import LOSSES
 from valign.training.supervised_logps import has_plain_head, pair_lengths, pair_logps, supervised_logps
 
 
@@ -158,6 +159,19 @@ def test_losses_of_a_policy_that_is_its_reference(name: str, smoothing: float, v
     off, _, _ = loss((same[0] - torch.tensor([0.0, 1.0]), same[1]), same, lengths)
     with pytest.raises(ValignError, match=rf"first loss is .* = {value:.4f} \(pair b\).*delete this stage's folder"):
         loss.require_start_at_reference(off, ("a", "b"))
+
+
+def test_every_name_has_its_loss_and_starts_where_it_says() -> None:
+    """A loss that is forgotten here, or starts elsewhere, would stop every training with it, or train as another."""
+    assert tuple(LOSS_KINDS) == LOSSES
+    same, lengths = (torch.tensor([-3.0]), torch.tensor([-70.0])), (torch.ones(1), torch.ones(1))
+    needed: dict[str, dict[str, float]] = {"robust": {"label_smoothing": 0.2}, "simpo": {"simpo_gamma": 0.5}}
+    for name in LOSSES:
+        loss = PreferenceLoss(tiny.dpo_settings(loss=name, beta=0.3, **needed.get(name, {})))
+        known = loss.at_reference()
+        assert loss.needs_reference == (known is not None)
+        if known is not None:
+            assert loss(same, same, lengths)[0].item() == pytest.approx(known[1], abs=1e-6), name
 
 
 def test_simpo_has_no_reference_and_no_known_start() -> None:

@@ -10,15 +10,16 @@ import dataclasses
 import math
 import operator
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from valign.config.file_checks import check_file
 from valign.config.messages import NEEDS, did_you_mean, missing, unknown_key
+from valign.config.model_checks import check_models, check_server
 from valign.config.schema import (
     SCHEMAS,
     STAGES,
@@ -31,11 +32,9 @@ from valign.core.settings import make_settings
 from valign.documents.read import SUFFIXES
 from valign.documents.shipped import shipped_names
 from valign.synthesis.settings import WRITTEN_KINDS
-from valign.teachers.urls import strip_login
 from valign.training.preference import PreferenceLoss
 from valign.training.settings import DPOSettings
 
-EMBEDDED = ("embedded:smollm2-135m",)
 LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "above": ("above", operator.gt),
     "at_least": ("of at least", operator.ge),
@@ -62,9 +61,17 @@ def check_config(cfg: DictConfig) -> None:
         _check_value(key, OmegaConf.select(cfg, key), limits(schema, key))
     if schema is SCHEMAS["config"]:
         _check_document(cfg)
-        _check_models(cfg)
+        check_models(cfg)
         _check_synthesis(cfg)
         _check_training(cfg)
+        if not cfg.evaluation.metrics:
+            raise ValignError(
+                "evaluation.metrics=[] shows nothing; write for example evaluation.metrics=[fact_recall]."
+            )
+        if not cfg.evaluation.metrics:
+            raise ValignError(
+                "evaluation.metrics=[] measures nothing; name some, as in evaluation.metrics=[fact_recall]."
+            )
         for key in ("runs", "artifacts"):
             if Path(cfg[key]).expanduser().exists() and not Path(cfg[key]).expanduser().is_dir():
                 raise ValignError(f"{key}={cfg[key]} is a file, not a folder; name a folder, which is made if need be.")
@@ -117,7 +124,7 @@ def _check_document(cfg: DictConfig) -> None:
         names = ", ".join(shipped_names())
         raise ValignError(f"document.name={document.name} needs document.path=FILE; shipped without one: {names}.")
     if document.path is not None:
-        _check_file("document.path", document.path, tuple(f".{suffix}" for suffix in SUFFIXES))
+        check_file("document.path", document.path, tuple(f".{suffix}" for suffix in SUFFIXES))
         if document.questions == "shipped":
             raise ValignError(
                 f"document.path={document.path} is not the shipped {document.name}, which the shipped questions are "
@@ -126,80 +133,7 @@ def _check_document(cfg: DictConfig) -> None:
     for key in ("document.questions", "evaluation.questions", "evaluation.probes", "sft.replay_file"):
         value = OmegaConf.select(cfg, key)
         if value is not None and value != "shipped":
-            _check_file(key, value, (".jsonl",))
-
-
-def _check_file(key: str, value: str, suffixes: tuple[str, ...]) -> None:
-    path = Path(value).expanduser()
-    if path.is_dir():
-        raise ValignError(f"{key}={value} is a folder; give the path of the file itself.")
-    if not path.is_file():
-        raise ValignError(f"{key}={value} does not exist; check the path (relative to {Path.cwd()}).")
-    if path.suffix.lower() not in suffixes:
-        raise ValignError(
-            f"{key}={value}: '{path.suffix}' files are not supported; give one of: {', '.join(suffixes)}."
-        )
-
-
-def _check_models(cfg: DictConfig) -> None:
-    _check_model("base_model.model", cfg.base_model.model)
-    _check_teacher("teacher", cfg.teacher)
-    if cfg.synthesis.question_teacher is not None:
-        _check_teacher("synthesis.question_teacher", cfg.synthesis.question_teacher)
-    _check_judge(cfg.evaluation)
-    _check_server(cfg.evaluation.server)
-
-
-def _check_judge(evaluation: DictConfig) -> None:
-    """Check that a judge which is a model has one, of its own kind."""
-    kind, model = evaluation.judge, evaluation.judge_model
-    if kind in ("local", "api"):
-        if model is None or model.kind != kind:
-            raise ValignError(
-                f"evaluation.judge={kind} needs its model: choose evaluation=judge_{kind} and add "
-                "evaluation.judge_model.model=..."
-            )
-        _check_teacher("evaluation.judge_model", model)
-
-
-def _check_teacher(key: str, teacher: DictConfig) -> None:
-    shared = re.fullmatch(r"(\d+)/(\d+)", teacher.share or "0/1")
-    if shared is None or int(shared[1]) >= int(shared[2]):
-        raise ValignError(f"{key}.share={teacher.share}: write k/n, with k from 0 to n - 1, as in {key}.share=0/8.")
-    if teacher.kind == "local":
-        _check_model(f"{key}.model", teacher.model)
-    elif teacher.kind == "replay":
-        if teacher.recording is None:
-            raise missing(f"{key}.recording")
-        _check_file(f"{key}.recording", teacher.recording, (".jsonl",))
-    else:
-        if not teacher.base_urls:
-            raise ValignError(f"{key}=api needs a server: add {key}.base_urls=[http://localhost:8000/v1].")
-        _check_urls(key, teacher.base_urls)
-        if teacher.max_cost is not None and None in (teacher.price_in, teacher.price_out):
-            raise ValignError(
-                f"{key}.max_cost={teacher.max_cost} needs prices: add {key}.price_in=... and "
-                f"{key}.price_out=... (per million tokens)."
-            )
-
-
-def _check_urls(key: str, urls: Iterable[str]) -> None:
-    for url in urls:
-        if not re.match(r"https?://[^/\s]", url):
-            raise ValignError(
-                f"{key}.base_urls: {strip_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
-            )
-
-
-def _check_server(server: DictConfig) -> None:
-    """Check the server through which the arms answer, where there is one."""
-    key = "evaluation.server"
-    _check_urls(key, server.base_urls)
-    named = next((name for name in server.models if server.models[name] is not None), None)
-    if named is not None and not server.base_urls:
-        raise ValignError(
-            f"{key}.models.{named} needs the server's address: add {key}.base_urls=[http://localhost:8000/v1]."
-        )
+            check_file(key, value, (".jsonl",))
 
 
 def _check_weights(cfg: DictConfig) -> None:
@@ -229,18 +163,6 @@ def _check_synthesis(cfg: DictConfig) -> None:
         )
     if synthesis.templates is not None and not Path(synthesis.templates).expanduser().is_dir():
         raise ValignError(f"synthesis.templates={synthesis.templates} is not a folder; give one with your templates.")
-
-
-def _check_model(key: str, model: str) -> None:
-    if model.startswith("embedded:") and model not in EMBEDDED:
-        near = did_you_mean(model, EMBEDDED)
-        raise ValignError(f"{key}={model} is not shipped{near}; choose from: {', '.join(EMBEDDED)}.")
-    path = Path(model).expanduser()
-    if model.startswith((".", "/", "~")) and not path.is_dir():
-        wrong = (
-            "is a file; give the model's folder" if path.exists() else "does not exist; check the path of the folder"
-        )
-        raise ValignError(f"{key}={model} {wrong}.")
 
 
 def _check_training(cfg: DictConfig) -> None:
@@ -292,6 +214,6 @@ def _check_folders(cfg: DictConfig) -> None:
             wrong = "is a file, not a folder" if Path(value).expanduser().exists() else "does not exist"
             raise ValignError(f"{key}={value} {wrong}; {NEEDS[key].format(choice=HydraConfig.get().job.config_name)}")
     if cfg.get("questions") is not None:
-        _check_file("questions", cfg.questions, (".jsonl",))
+        check_file("questions", cfg.questions, (".jsonl",))
     if cfg.get("evaluation") is not None:
-        _check_server(cfg.evaluation.server)
+        check_server(cfg.evaluation.server)

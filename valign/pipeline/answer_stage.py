@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.files import to_dict, write_jsonl
+from valign.core.out_of_memory import describe_out_of_memory
 from valign.core.records import Answer, Passage, Question
 from valign.core.store import digest
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
+from valign.evaluation.metric_info import Likelihoods
 from valign.evaluation.scores import question_values
 from valign.models.chat_template import adapt_to_template
 from valign.models.load import load_tokenizer
+from valign.pipeline.arm_model import answering_remedies, load_arm
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import CACHE, Context
 from valign.pipeline.recipes import Arm
-from valign.pipeline.worker import answer_part
 from valign.retrieval.search import recall_at_k, select_passages
 from valign.retrieval.settings import SEARCHES
 
@@ -107,6 +109,51 @@ def answer(
     write_jsonl(folder / "values.jsonl", values)
     (folder / CACHE).unlink(missing_ok=True)
     return counts
+
+
+def answer_part(
+    context: Context,
+    arm: str,
+    folder: str,
+    weights: Sequence[str],
+    questions: Sequence[Question],
+    retrieved: Sequence[Sequence[int]],
+    measure_only: bool = False,
+) -> tuple[list[Answer], Likelihoods]:
+    """Do this process's part of an arm's answers and likelihoods.
+
+    Args:
+        context: What is known of the run.
+        arm: Name of the arm.
+        folder: The stage's.
+        weights: Weights of the arm's stages.
+        questions: What it is asked.
+        retrieved: For each question the numbers of the passages in its prompt.
+        measure_only: Whether a server gives the answers, so that there are none here.
+
+    Returns:
+        What all processes found, in the first; of the others, nothing that counts.
+    """
+    from valign.evaluation.likelihoods import measure_likelihoods
+    from valign.generation.generator import Generator
+
+    evaluation = context.settings.evaluation
+    shown = [[context.document.passages[i] for i in found] for found in retrieved]
+    common: dict[str, Any] = {
+        "arm": arm,
+        "system": context.settings.base_model.system_prompt,
+        "ranks": context.ranks,
+    }
+    with describe_out_of_memory(f"answering as {arm}", lambda: answering_remedies(context)):
+        model, tokenizer = load_arm(context, [Path(path) for path in weights])
+        generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", evaluation.batch_tokens)
+        answers = []
+        if not measure_only:
+            longest = evaluation.max_new_tokens
+            answers = answer_questions(
+                generator, questions, shown, cache=Path(folder) / CACHE, max_new_tokens=longest, **common
+            )
+        return answers, measure_likelihoods(generator, questions, shown, **common)
 
 
 def _ask_server(

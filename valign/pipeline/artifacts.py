@@ -22,7 +22,7 @@ class StageCode:
     Attributes:
         entry: Where that code begins: functions, each as ``file.py:function`` below ``valign/``.
         parts: Folders and files below ``valign/`` that the entry reaches.
-        without: Files in those folders that it does not.
+        without: Folders and files in them that it does not.
     """
 
     entry: tuple[str, ...]
@@ -32,8 +32,9 @@ class StageCode:
 
 TEXTS = ("documents/clauses.py", "core/text.py")  # how a clause is named in a prompt, and what a word is
 TRAINING = StageCode(
-    ("pipeline/worker.py:train_part",),
-    ("pipeline/worker.py", "training", "models", "distributed/devices.py"),
+    ("pipeline/training_stage.py:train_part",),
+    ("pipeline/training_stage.py", "training", "models", "distributed/devices.py"),
+    without=("models/export.py",),
 )
 STAGE_CODE = {
     "data": StageCode(
@@ -45,22 +46,31 @@ STAGE_CODE = {
     "sft": TRAINING,
     "dpo": TRAINING,
     "answers": StageCode(
-        ("pipeline/answer_stage.py:answer", "pipeline/worker.py:answer_part"),
+        ("pipeline/answer_stage.py:answer", "pipeline/answer_stage.py:answer_part"),
         (
-            *("pipeline/answer_stage.py", "pipeline/worker.py", "pipeline/recipes.py", "distributed/devices.py"),
+            *("pipeline/answer_stage.py", "pipeline/arm_model.py", "pipeline/recipes.py", "distributed/devices.py"),
             *("evaluation", "generation", "retrieval", "models", *TEXTS),
+        ),
+        without=(
+            *("evaluation/judging", "evaluation/probes", "evaluation/tax", "evaluation/questions.py"),
+            *("evaluation/significance.py", "evaluation/leakage.py", "evaluation/context_check.py"),
+            *("evaluation/arm_names.py", "models/export.py"),
         ),
     ),
     "tax": StageCode(
-        ("pipeline/worker.py:tax_part",),
+        ("pipeline/tax_stage.py:tax_part",),
         (
-            *("pipeline/worker.py", "distributed/devices.py", "documents/clauses.py"),
-            *("evaluation", "generation", "models"),
+            *("pipeline/tax_stage.py", "pipeline/arm_model.py", "distributed/devices.py", "documents/clauses.py"),
+            *("evaluation/tax", "evaluation/answering.py", "generation", "models"),
         ),
+        without=("evaluation/tax/scores.py", "models/export.py"),
     ),
     "judgements": StageCode(
         ("evaluation/judging/model_judge.py:judge_by_model",),
-        ("evaluation/judging", "evaluation/answer_metrics.py", "evaluation/normalise.py", "evaluation/verdicts.py"),
+        (
+            *("evaluation/judging/model_judge.py", "evaluation/judging/judgement.py"),
+            *("evaluation/answer_metrics.py", "evaluation/normalise.py", "evaluation/verdicts.py"),
+        ),
     ),
 }
 """What each stage's hash covers."""

@@ -23,7 +23,7 @@ from valign.pipeline.size_checks import check_context_length, warn_of_size
 from valign.pipeline.worker import follow
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
-from valign.runs.layout import PAGE, RUN, run_folder
+from valign.runs.layout import EVALUATIONS, PAGE, RUN, run_folder
 
 
 def evaluate(run: Path, questions: Path | None, output: Path | None, server: ServerSettings) -> None:
@@ -46,7 +46,7 @@ def evaluate(run: Path, questions: Path | None, output: Path | None, server: Ser
         if ranks.is_first:
             arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"], a.get("retriever")) for a in details["arms"]]
             name = questions.stem if questions else "own"
-            target = output or folder / "evaluations" / name
+            target = output or folder / EVALUATIONS / name
             artifacts = Artifacts(context.store, pinned_by(details))
             _score(context, artifacts, arms, questions, target, digest([details["state"], name]))
         else:

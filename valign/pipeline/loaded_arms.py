@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valign.core.files import read_json
+from valign.pipeline.arm_model import load_arm
 from valign.pipeline.artifacts import Artifacts, pinned_by
-from valign.pipeline.data_stage import data_stage
 from valign.pipeline.run import context_of_run
-from valign.pipeline.training_stage import train_stages
-from valign.pipeline.worker import load_arm
+from valign.pipeline.training_stage import trained_weights
 from valign.runs.layout import RUN, run_folders
 
 if TYPE_CHECKING:
@@ -30,12 +29,11 @@ def load_arms(runs: Path) -> tuple[dict[str, Generator], str | None]:
     for folder in run_folders(runs):
         context, details = context_of_run(folder), read_json(folder / RUN)
         artifacts = Artifacts(context.store, pinned_by(details))
-        data = data_stage(context, artifacts)
         system = context.settings.base_model.system_prompt
         for arm in details["arms"]:
             if arm["retrieval"] or arm["name"] in arms:
                 continue
-            weights = train_stages(context, artifacts, data, arm["stages"])
+            weights = trained_weights(context, artifacts, arm["stages"])
             model, tokenizer = load_arm(context, weights)
             arms[arm["name"]] = Generator(model, tokenizer, arm["name"])
     return arms, system

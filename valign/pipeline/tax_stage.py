@@ -7,11 +7,40 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.files import to_dict
+from valign.core.out_of_memory import describe_out_of_memory
 from valign.core.store import digest
 from valign.evaluation.tax.items import everyday_tasks, general_texts
+from valign.pipeline.arm_model import answering_remedies, load_arm
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
-from valign.pipeline.worker import tax_part
+
+
+def tax_part(context: Context, name: str, folder: str, weights: Sequence[str]) -> dict[str, Any]:
+    """Do this process's part of measuring what alignment cost in general ability.
+
+    Args:
+        context: What is known of the run.
+        name: Name of the model.
+        folder: The stage's.
+        weights: Weights of its stages; none for the base model.
+
+    Returns:
+        The counts; from the first process alone.
+    """
+    from valign.evaluation.tax.measure import measure_tax
+
+    evaluation = context.settings.evaluation
+    with describe_out_of_memory(f"measuring the tax of {name}", lambda: answering_remedies(context)):
+        return measure_tax(
+            Path(folder),
+            [Path(path) for path in weights],
+            lambda paths: load_arm(context, paths),
+            label=name,
+            max_new_tokens=evaluation.tax.max_new_tokens,
+            batch_tokens=evaluation.batch_tokens,
+            system=context.settings.base_model.system_prompt,
+            ranks=context.ranks,
+        )
 
 
 def measures_tax(context: Context) -> bool:

@@ -7,13 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from valign.core.files import read_jsonl
+from valign.core.records import Instruction, Preference
 from valign.core.store import digest, file_digest
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import replay_stage
-from valign.pipeline.worker import train_part
+from valign.pipeline.data_stage import data_stage, replay_stage
 from valign.runs.tracking import RunLogger, ignore_lost_logger
 from valign.synthesis.dataset import PREFERENCES, SFT
+from valign.training.stage import Stage
 
 
 def train_stages(
@@ -36,6 +38,11 @@ def train_stages(
         folder = _train(context, artifacts, data, tuple(stages[: i + 1]), weights, logger)
         weights = [*weights, next(f for f in (folder / "adapter", folder / "model") if f.is_dir())]
     return weights
+
+
+def trained_weights(context: Context, artifacts: Artifacts, stages: Sequence[str]) -> list[Path]:
+    """Return the weights of some stages of a run, which asks for its data only where something was trained on them."""
+    return train_stages(context, artifacts, data_stage(context, artifacts), stages) if stages else []
 
 
 def _train(
@@ -89,6 +96,53 @@ def _train(
             for step, values in curves_by_step(folder):
                 logger.log_metrics({f"{name}/{quantity}": value for quantity, value in values.items()}, step)
     return folder
+
+
+def train_part(
+    context: Context,
+    name: str,
+    folder: str,
+    rows: str,
+    replay: str,
+    before: Sequence[str],
+    logger: RunLogger | None = None,
+) -> dict[str, Any]:
+    """Do this process's part of a training.
+
+    Args:
+        context: What is known of the run.
+        name: ``sft`` or ``dpo``.
+        folder: The stage's.
+        rows: File of D_sft or D_pref.
+        replay: File of general instructions that SFT learns beside D_sft; empty for none.
+        before: Weights of the stages before it.
+        logger: Receives the curves; None for none.
+
+    Returns:
+        The counts; from the first process alone.
+    """
+    from valign.training.fit import fit
+
+    settings = context.settings
+    base = settings.base_model
+    stage = Stage(
+        folder=Path(folder),
+        model=context.model_path,
+        initial=[Path(path) for path in before],
+        adapter=settings.adapter,
+        settings=settings.sft if name == "sft" else settings.dpo,
+        trainer=settings.trainer,
+        seed=settings.seed,
+        system_prompt=base.system_prompt,
+        precision=base.precision,
+        quantization=base.quantization,
+        trust_remote_code=base.trust_remote_code,
+        logger=logger,
+        ranks=context.ranks,
+    )
+    if name == "sft":
+        return fit(stage, [row for file in (rows, replay) if file for row in read_jsonl(Path(file), Instruction)])
+    return fit(stage, read_jsonl(Path(rows), Preference))
 
 
 def curves_by_step(folder: Path) -> list[tuple[int, dict[str, float]]]:

@@ -8,10 +8,9 @@ from valign.core.errors import ValignError
 from valign.distributed.devices import device_of
 from valign.models import export
 from valign.models.precision import resolve_precision
-from valign.pipeline.data_stage import data_stage
 from valign.pipeline.recipes import recipe_arms
 from valign.pipeline.run import trained_run
-from valign.pipeline.training_stage import train_stages
+from valign.pipeline.training_stage import trained_weights
 
 
 def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple[str, str]:
@@ -35,7 +34,7 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple
     name = arm or list(arms)[-1]
     if name not in arms:
         raise ValignError(f"arm={name}: {run} has only: {', '.join(arms)}.")
-    weights = train_stages(context, artifacts, data_stage(context, artifacts), arms[name].stages)
+    weights = trained_weights(context, artifacts, arms[name].stages)
     if what == "model":
         device = device_of(context.settings.trainer.accelerator)
         export.write_model(

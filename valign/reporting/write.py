@@ -23,8 +23,7 @@ from valign.runs.layout import COMPARISON, run_folders
 
 def write_report(runs: Path, output: Path) -> None:
     """Compare all runs in a folder: write the page and the tables, and print one of them."""
-    folders = [f for f in run_folders(runs) if "evaluations" not in f.relative_to(runs).parts]
-    comparison = compare_runs(folders)
+    comparison = compare_runs(run_folders(runs))
     write_page(comparison, output)
     write_tables(comparison, output)
     print("\n" + comparison_table(comparison))

@@ -9,6 +9,7 @@ from valign.core.errors import ValignError
 from valign.core.files import read_json
 
 RUN = "run.json"
+EVALUATIONS = "evaluations"
 CONFIG = "config.yaml"
 ARTIFACTS = "artifacts.json"
 PAGE = "report.html"
@@ -38,12 +39,17 @@ def validation_error(folder: Path) -> float | None:
 def run_folders(runs: Path) -> list[Path]:
     """Return the run folders in a folder, or the folder itself where it is one, sorted by name; 9 comes before 16.
 
+    Other evaluations of a run, which lie in its folder, are no runs.
+
     Raises:
         ValignError: There is none.
     """
     if not runs.is_dir():
         raise ValignError(f"{runs} is not a folder; give the folder of a run or of several, as in runs=runs/udhr.")
-    found = [runs] if (runs / RUN).is_file() else sorted((file.parent for file in runs.rglob(RUN)), key=_by_number)
+    if (runs / RUN).is_file():
+        return [runs]
+    inside = (file.parent for file in runs.rglob(RUN))
+    found = sorted((f for f in inside if EVALUATIONS not in f.relative_to(runs).parts), key=_by_number)
     if not found:
         raise ValignError(f"{runs} holds no finished run; run python -m valign.train +experiment=udhr first.")
     return found
@@ -61,7 +67,7 @@ def run_folder(folder: Path) -> Path:
     Raises:
         ValignError: There is none, or there are several.
     """
-    found = [f for f in run_folders(folder) if "evaluations" not in f.relative_to(folder).parts]
+    found = run_folders(folder)
     if len(found) != 1:
         raise ValignError(f"{folder} holds {len(found)} runs; give the folder of one, such as run=runs/udhr/sft_dpo.")
     return found[0]

@@ -29,8 +29,8 @@ def make_teacher(settings: TeacherSettings, group: str = "teacher") -> Teacher:
     if s.kind == "api":
         meter = Meter(s.price_in, s.price_out, s.max_cost, s.max_tokens)
         return ApiTeacher(s.model, s.base_urls, s.api_key_env, s.concurrency, s.timeout, s.max_retries, meter, group)
-    if s.kind != "replay":
-        raise ValignError(f"teacher.kind={s.kind} is unknown; choose from: {', '.join(TEACHERS)}.")
-    if s.recording is None:
-        raise ValignError("teacher=replay needs its recording: add teacher.recording=/path/to/file.jsonl.")
-    return ReplayTeacher(Path(s.recording).expanduser(), s.model)
+    if s.kind == "replay":
+        if s.recording is None:
+            raise ValignError("teacher=replay needs its recording: add teacher.recording=/path/to/file.jsonl.")
+        return ReplayTeacher(Path(s.recording).expanduser(), s.model)
+    raise ValignError(f"teacher.kind={s.kind} is unknown; choose from: {', '.join(TEACHERS)}.")

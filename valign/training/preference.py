@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.training.settings import LOSSES, DPOSettings
@@ -16,6 +17,47 @@ ROUNDING_NATS = 0.1
 
 _Pair = tuple["torch.Tensor", "torch.Tensor"]
 _Triple = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class LossKind:
+    """A loss by its name: how it is computed, and where it starts.
+
+    Attributes:
+        compute: Takes the module ``valign.training.losses``, the settings, and what ``PreferenceLoss`` is called with.
+        at_reference: Takes DPO's settings; returns the loss of a policy that is its reference, in words, its value, and
+            its slope per nat of the margin. None for a loss that has no reference.
+    """
+
+    compute: Callable[[Any, DPOSettings, Any, Any, Any], _Triple]
+    at_reference: Callable[[DPOSettings], tuple[str, float, float]] | None
+
+
+# Where the policy is its reference the margin is 0: -log sigmoid(0) = ln 2, which the robust loss keeps, as
+# ((1 - e) - e) / (1 - 2 e) is 1; max(0, 1 - 0) = 1; (0 - 1 / (2 beta))^2.
+LOSS_KINDS = {
+    "sigmoid": LossKind(
+        lambda losses, s, policy, reference, _: losses.dpo_loss(*policy, *reference, s.beta, s.label_smoothing),
+        lambda s: ("ln 2", math.log(2), s.beta / 2),
+    ),
+    "robust": LossKind(
+        lambda losses, s, policy, reference, _: losses.robust_dpo_loss(*policy, *reference, s.beta, s.label_smoothing),
+        lambda s: ("ln 2", math.log(2), s.beta / 2 / (1 - 2 * s.label_smoothing)),
+    ),
+    "ipo": LossKind(
+        lambda losses, s, policy, reference, lengths: losses.ipo_loss(*policy, *reference, *lengths, s.beta),
+        lambda s: ("1 / (2 beta)^2", 1 / (2 * s.beta) ** 2, 1 / s.beta),
+    ),
+    "hinge": LossKind(
+        lambda losses, s, policy, reference, _: losses.hinge_loss(*policy, *reference, s.beta),
+        lambda s: ("1", 1.0, s.beta),
+    ),
+    "simpo": LossKind(
+        lambda losses, s, policy, _, lengths: losses.simpo_loss(*policy, *lengths, s.beta, s.simpo_gamma),
+        None,
+    ),
+}
+"""Every loss of ``dpo.loss``; its names are ``LOSSES``."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +95,7 @@ class PreferenceLoss:
     @property
     def needs_reference(self) -> bool:
         """Whether log-probabilities under a reference policy go into the loss."""
-        return self.settings.loss != "simpo"
+        return LOSS_KINDS[self.settings.loss].at_reference is not None
 
     def __call__(self, policy: _Pair, reference: _Pair | None, lengths: _Pair) -> _Triple:
         """Return losses, chosen rewards and rejected rewards, each (pairs,); the rewards are detached.
@@ -65,31 +107,15 @@ class PreferenceLoss:
         """
         from valign.training import losses
 
-        s = self.settings
-        if reference is None:
-            return losses.simpo_loss(*policy, *lengths, s.beta, s.simpo_gamma or 0.0)
-        if s.loss == "ipo":
-            return losses.ipo_loss(*policy, *reference, *lengths, s.beta)
-        if s.loss == "hinge":
-            return losses.hinge_loss(*policy, *reference, s.beta)
-        smoothed = losses.robust_dpo_loss if s.loss == "robust" else losses.dpo_loss
-        return smoothed(*policy, *reference, s.beta, s.label_smoothing)
+        return LOSS_KINDS[self.settings.loss].compute(losses, self.settings, policy, reference, lengths)
 
     def at_reference(self) -> tuple[str, float, float] | None:
-        """Return the loss of a policy that is its reference: in words, its value, and its slope per nat.
+        """Return the loss of a policy that is its reference: in words, its value, and its slope per nat of the margin.
 
-        The margin is 0 there: -log sigmoid(0) = ln 2, which the robust loss keeps ((1 - e) - e over 1 - 2 e is 1);
-        max(0, 1 - 0) = 1; (0 - 1 / (2 beta))^2. None for SimPO, which has no reference.
+        None for a loss that has no reference.
         """
-        s = self.settings
-        if s.loss == "simpo":
-            return None
-        if s.loss == "hinge":
-            return "1", 1.0, s.beta
-        if s.loss == "ipo":
-            return "1 / (2 beta)^2", 1 / (2 * s.beta) ** 2, 1 / s.beta
-        steeper = 1 - 2 * s.label_smoothing if s.loss == "robust" else 1
-        return "ln 2", math.log(2), s.beta / 2 / steeper
+        known = LOSS_KINDS[self.settings.loss].at_reference
+        return known(self.settings) if known else None
 
     def require_start_at_reference(self, losses: torch.Tensor, example_ids: tuple[str, ...]) -> None:
         """Stop where the policy does not start as its reference.

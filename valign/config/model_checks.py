@@ -1,0 +1,94 @@
+"""Checks of the models that a config names: base model, teachers, judge, and the servers behind them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from valign.config.file_checks import check_file
+from valign.config.messages import did_you_mean, missing
+from valign.core.errors import ValignError
+from valign.teachers.urls import strip_login
+
+EMBEDDED = ("embedded:smollm2-135m",)
+
+
+def check_models(cfg: DictConfig) -> None:
+    """Check the base model, the teachers, the judge and the server of the arms.
+
+    Raises:
+        ValignError: One is not there, or lacks a setting that it needs.
+    """
+    _check_model("base_model.model", cfg.base_model.model)
+    _check_teacher("teacher", cfg.teacher)
+    if cfg.synthesis.question_teacher is not None:
+        _check_teacher("synthesis.question_teacher", cfg.synthesis.question_teacher)
+    _check_judge(cfg.evaluation)
+    check_server(cfg.evaluation.server)
+
+
+def _check_judge(evaluation: DictConfig) -> None:
+    """Check that a judge which is a model has one, of its own kind."""
+    kind, model = evaluation.judge, evaluation.judge_model
+    if kind in ("local", "api"):
+        if model is None or model.kind != kind:
+            raise ValignError(
+                f"evaluation.judge={kind} needs its model: choose evaluation=judge_{kind} and add "
+                "evaluation.judge_model.model=..."
+            )
+        _check_teacher("evaluation.judge_model", model)
+
+
+def _check_teacher(key: str, teacher: DictConfig) -> None:
+    shared = re.fullmatch(r"(\d+)/(\d+)", teacher.share or "0/1")
+    if shared is None or int(shared[1]) >= int(shared[2]):
+        raise ValignError(f"{key}.share={teacher.share}: write k/n, with k from 0 to n - 1, as in {key}.share=0/8.")
+    if teacher.kind == "local":
+        _check_model(f"{key}.model", teacher.model)
+    elif teacher.kind == "replay":
+        if teacher.recording is None:
+            raise missing(f"{key}.recording")
+        check_file(f"{key}.recording", teacher.recording, (".jsonl",))
+    elif teacher.kind == "api":
+        if not teacher.base_urls:
+            raise ValignError(f"{key}=api needs a server: add {key}.base_urls=[http://localhost:8000/v1].")
+        _check_urls(key, teacher.base_urls)
+        if teacher.max_cost is not None and None in (teacher.price_in, teacher.price_out):
+            raise ValignError(
+                f"{key}.max_cost={teacher.max_cost} needs prices: add {key}.price_in=... and "
+                f"{key}.price_out=... (per million tokens)."
+            )
+
+
+def _check_urls(key: str, urls: Iterable[str]) -> None:
+    for url in urls:
+        if not re.match(r"https?://[^/\s]", url):
+            raise ValignError(
+                f"{key}.base_urls: {strip_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
+            )
+
+
+def check_server(server: DictConfig) -> None:
+    """Check the server through which the arms answer, where there is one."""
+    key = "evaluation.server"
+    _check_urls(key, server.base_urls)
+    named = next((name for name in server.models if server.models[name] is not None), None)
+    if named is not None and not server.base_urls:
+        raise ValignError(
+            f"{key}.models.{named} needs the server's address: add {key}.base_urls=[http://localhost:8000/v1]."
+        )
+
+
+def _check_model(key: str, model: str) -> None:
+    if model.startswith("embedded:") and model not in EMBEDDED:
+        near = did_you_mean(model, EMBEDDED)
+        raise ValignError(f"{key}={model} is not shipped{near}; choose from: {', '.join(EMBEDDED)}.")
+    path = Path(model).expanduser()
+    if model.startswith((".", "/", "~")) and not path.is_dir():
+        wrong = (
+            "is a file; give the model's folder" if path.exists() else "does not exist; check the path of the folder"
+        )
+        raise ValignError(f"{key}={model} {wrong}.")
