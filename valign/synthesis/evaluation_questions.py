@@ -45,7 +45,7 @@ def no_questions(name: str) -> ValignError:
     """Return the error for a document about which no evaluation question was made."""
     return ValignError(
         f"the teacher made no held-out question about {name} that passed the filters; add "
-        "evaluation.questions=FILE.jsonl, or choose a larger teacher."
+        "document.questions=FILE.jsonl, or choose a larger teacher."
     )
 
 
