@@ -238,6 +238,21 @@ def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
+def shared_names(package: Package) -> dict[str, list[str]]:
+    """Return the public functions, classes and constants that several files define, and these files."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for module, tree in package.trees.items():
+        for node in [] if _is_door(module) else tree.body:
+            names = [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+            for name in names:
+                if not _is_private(name) and name != "log":
+                    found[name].add(module)
+    return {name: sorted(modules) for name, modules in found.items() if len(modules) > 1}
+
+
 @pytest.fixture(scope="module")
 def package() -> Package:
     """The package itself."""
@@ -269,6 +284,10 @@ def test_files_classes_and_functions_are_short(package: Package) -> None:
 
 def test_private_names_stay_in_their_file(package: Package) -> None:
     assert private(package) == set()
+
+
+def test_a_public_name_has_one_meaning(package: Package) -> None:
+    assert shared_names(package) == {}
 
 
 def make(root: Path, files: Mapping[str, str]) -> Package:
@@ -385,4 +404,16 @@ def test_a_private_name_of_another_file_is_found(tmp_path: Path) -> None:
         "valign/core/b.py: valign.core.a._x",
         "valign/core/c.py: valign.core.a._x",
         "valign/core/d.py: valign.core.a._x",
+    }
+
+
+def test_a_name_of_two_files_is_found(tmp_path: Path) -> None:
+    files = {
+        "core/a": "log = 1\nX, _Y = 1, 2\ndef f(): ...\nclass A:\n    def f(self): ...",
+        "core/b": "log = 2\nX: int = 3\n_Y = 4\ndef f(): ...",
+        "train": "def f(): ...",
+    }
+    assert shared_names(make(tmp_path, files)) == {
+        "X": ["valign.core.a", "valign.core.b"],
+        "f": ["valign.core.a", "valign.core.b"],
     }

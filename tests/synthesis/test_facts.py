@@ -17,7 +17,7 @@ from valign.documents.read import parse_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.fact_examples import count_taught, write_fact_examples
-from valign.synthesis.fact_extraction import SCHEMA, list_facts, locate_facts, parse_reply
+from valign.synthesis.fact_extraction import FACTS_SCHEMA, list_facts, locate_facts, parse_facts
 from valign.synthesis.fact_phrasings import clause_label, phrasings, sentence_of
 from valign.synthesis.fact_rules import FACT_KINDS, find_facts
 from valign.synthesis.filters import Filters, Funnel
@@ -194,7 +194,7 @@ def test_how_a_clause_is_called(heading: str, name: str) -> None:
     ],
 )
 def test_replies_are_read_tolerantly(text: str, data: dict[str, Any] | None) -> None:
-    assert parse_reply(text) == data
+    assert parse_facts(text) == data
 
 
 def test_a_reply_is_looked_up_in_the_clause() -> None:
@@ -233,14 +233,14 @@ def test_an_unreadable_reply_gets_one_try_and_then_the_rules(settings: Synthesis
     facts, failures = list_facts(Writer(document, CachedTeacher(scribe, tmp_path / "c.sqlite"), Bag(), chosen, 0))
     assert [fact.text for fact in facts] == ["two hours", "save for the keeper's key"]
     assert failures == {"not in the clause": 1, "unreadable reply": 1}
-    assert [request.schema for request in scribe.asked] == [SCHEMA] * 4
+    assert [request.schema for request in scribe.asked] == [FACTS_SCHEMA] * 4
     assert "two hours!" in scribe.asked[2].messages[-1]["content"]
 
 
 def test_a_request_without_a_schema_keeps_its_key() -> None:
     plain_request = Request(({"role": "user", "content": "Hello"},), Sampling())
     assert "schema" not in plain_request.to_dict()
-    assert request_key("t", replace(plain_request, schema=SCHEMA)) != request_key("t", plain_request)
+    assert request_key("t", replace(plain_request, schema=FACTS_SCHEMA)) != request_key("t", plain_request)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -19,7 +19,7 @@ from valign.pipeline.data_stage import data_stage, evaluation_questions
 from valign.pipeline.recipes import Arm
 from valign.pipeline.run import context_of_run, print_leak, write_run
 from valign.pipeline.scoring import score_arms
-from valign.pipeline.size_checks import check_context_length, warn_of_size
+from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.worker import follow
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
@@ -78,7 +78,7 @@ def _score(
         check_questions(asked, str(questions), context.document)
         context = with_evaluation(context, questions=str(questions))
     warn_of_size(context, ())
-    check_context_length(context, arms, asked)
+    require_context_length(context, arms, asked)
     score_arms(context, artifacts, data, arms, asked, output)
     write_run(context, artifacts, data, arms, asked, output, state)
     comparison = compare_runs([output])

@@ -25,7 +25,7 @@ from valign.pipeline.data_stage import data_stage, evaluation_questions, funnel,
 from valign.pipeline.judge_stage import run_judge
 from valign.pipeline.recipes import Arm
 from valign.pipeline.scoring import copy_text, score_arms
-from valign.pipeline.size_checks import check_context_length, warn_of_size
+from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.training_stage import curves_by_step, train_stages
 from valign.pipeline.worker import follow
 from valign.reporting.comparison import Comparison
@@ -88,10 +88,10 @@ def run(context: Context) -> float | None:
             log_config(logger, context.noted)
         warn_of_size(context, settings.recipe.stages)
         if context.given_questions:
-            check_context_length(context, arms, context.given_questions)  # before the teacher is paid
+            require_context_length(context, arms, context.given_questions)  # before the teacher is paid
         data = data_stage(context, artifacts)
         questions = evaluation_questions(context, data)
-        check_context_length(context, arms, questions)
+        require_context_length(context, arms, questions)
         if context.server:
             train_before_serving(context, artifacts, data, logger)
         score_arms(context, artifacts, data, arms, questions, folder, logger)

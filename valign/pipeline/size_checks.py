@@ -54,7 +54,7 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
         log.warning(line)
 
 
-def check_context_length(context: Context, arms: Sequence[Arm], questions: Sequence[Question]) -> None:
+def require_context_length(context: Context, arms: Sequence[Arm], questions: Sequence[Question]) -> None:
     """Refuse an arm whose prompt, the whole document, does not fit the model's context, before it is trained.
 
     Raises:

@@ -37,7 +37,7 @@ from valign.reporting.wins import win_matrix
 PAGE_FILES = Path(__file__).parent / "templates"
 _PAGE = "page.html.j2"
 _PICTURE = "picture.svg.j2"
-MARGIN, GAP, HEADING = 16, 32, 20
+_MARGIN, _GAP, _HEADING = 16, 32, 20
 SECRET = re.compile(r"(^|[_-])(api_?key|password|secret|token)$", re.IGNORECASE)
 
 
@@ -75,13 +75,13 @@ def render_picture(comparison: Comparison, output: Path) -> Path:
     """
     comparison.check()
     charts = dot_charts(comparison)
-    places, y = [], MARGIN
+    places, y = [], _MARGIN
     for row in (charts[i : i + 2] for i in range(0, len(charts), 2)):
-        y += HEADING
-        places += [(MARGIN + i * (chart.width + GAP), y, chart) for i, chart in enumerate(row)]
+        y += _HEADING
+        places += [(_MARGIN + i * (chart.width + _GAP), y, chart) for i, chart in enumerate(row)]
         y += max(chart.height for chart in row)
-    width = max([x + chart.width for x, _, chart in places], default=MARGIN) + MARGIN
-    picture = _environment().get_template(_PICTURE).render(places=places, width=width, height=y + MARGIN)
+    width = max([x + chart.width for x, _, chart in places], default=_MARGIN) + _MARGIN
+    picture = _environment().get_template(_PICTURE).render(places=places, width=width, height=y + _MARGIN)
     return _write(picture, output)
 
 

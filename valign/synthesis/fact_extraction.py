@@ -22,7 +22,7 @@ VALUE = {
     "exceptions": TEXT_LIST,
     "consequences": TEXT_LIST,
 }
-SCHEMA: dict[str, Any] = {
+FACTS_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "values": {
@@ -76,23 +76,24 @@ def _replies(writer: Writer) -> list[dict[str, Any] | None]:
     template, again = writer.template("extract"), writer.template("repair")
     sampling = Sampling(max_new_tokens=LONGEST_REPLY)
     passages = writer.document.passages
-    requests = [Request(template.fill(passage=labelled(p)), sampling, schema=SCHEMA) for p in passages]
+    requests = [Request(template.fill(passage=labelled(p)), sampling, schema=FACTS_SCHEMA) for p in passages]
     texts = [found[0].text for found in writer.teacher.complete_all(requests, "facts")]
-    replies = [parse_reply(text) for text in texts]
+    replies = [parse_facts(text) for text in texts]
     broken = [i for i, reply in enumerate(replies) if reply is None]
     requests = [
-        Request(again.fill(passage=labelled(passages[i]), reply=texts[i]), sampling, schema=SCHEMA) for i in broken
+        Request(again.fill(passage=labelled(passages[i]), reply=texts[i]), sampling, schema=FACTS_SCHEMA)
+        for i in broken
     ]
     if requests:
         for i, found in zip(broken, writer.teacher.complete_all(requests, "facts, second try"), strict=True):
-            replies[i] = parse_reply(found[0].text)
+            replies[i] = parse_facts(found[0].text)
     return replies
 
 
-def parse_reply(text: str) -> dict[str, Any] | None:
+def parse_facts(text: str) -> dict[str, Any] | None:
     r"""Read the JSON object in a reply, with prose or a code fence around it, or commas too many; None without one.
 
-    >>> parse_reply('Here it is:\n```json\n{"values": [], "numbers": ["two",], "names": []}\n```')
+    >>> parse_facts('Here it is:\n```json\n{"values": [], "numbers": ["two",], "names": []}\n```')
     {'values': [], 'numbers': ['two'], 'names': []}
     """
     decoder = json.JSONDecoder(strict=False)

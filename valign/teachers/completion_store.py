@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 Completions = list[Completion]
-SCHEMA = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, value TEXT NOT NULL, created_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS parts (key TEXT, number INTEGER, value TEXT NOT NULL, PRIMARY KEY (key, number));
 CREATE TABLE IF NOT EXISTS usage (key TEXT, teacher TEXT, completions INTEGER, prompt_tokens INTEGER,
@@ -166,7 +166,7 @@ class CompletionStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=self.wait, isolation_level=None)) as connection:
                 if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'usage_by_teacher'").fetchone():
-                    connection.executescript(SCHEMA)
+                    connection.executescript(_TABLES)
                 yield connection
         except OSError as error:
             raise ValignError(

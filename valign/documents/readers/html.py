@@ -18,7 +18,7 @@ DROPPED = frozenset(
 DROPPED_ROLES = frozenset(("navigation", "contentinfo", "banner", "search", "menu"))
 RUNNING = frozenset(("header", "footer"))  # of a page, as LibreOffice marks them
 INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
-HEADING = re.compile(r"h[1-6]")
+_HEADING = re.compile(r"h[1-6]")
 BLOCKS = frozenset(
     "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure form h1 h2 "
     "h3 h4 h5 h6 header hr html legend li main ol p pre section summary table tbody tfoot thead tr ul".split()
@@ -97,7 +97,7 @@ class _Page:
         name = tag.name
         if name in BLOCKS or name in ("td", "th"):
             yield from self._flush()
-        if HEADING.fullmatch(name):
+        if _HEADING.fullmatch(name):
             self.level = int(name[1])
         elif name in ("ul", "ol", "menu"):
             self.lists.append(_whole(tag.get("start"), 1) - 1 if name == "ol" else None)
@@ -124,7 +124,7 @@ class _Page:
             self.cells = None
         if name in BLOCKS or name in ("td", "th"):
             yield from self._flush()
-        if HEADING.fullmatch(name):
+        if _HEADING.fullmatch(name):
             self.level = 0
         elif name in ("ul", "ol", "menu") and self.lists:
             self.lists.pop()

@@ -18,14 +18,14 @@ TERMINAL = re.compile(r"[.:;!?][\"'”’)\]]*$")  # noqa: RUF001
 LINE_HYPHEN = re.compile(r"(\w+)[-‐]$")  # noqa: RUF001
 FIRST_WORD = re.compile(r"\w+")
 TENS_WORDS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
-UNIT_WORDS = frozenset(
+_UNIT_WORDS = frozenset(
     "one two three four five six seven eight nine first second third fourth fifth sixth seventh eighth ninth".split()
 )
-WORD_PATTERN = re.compile(r"[\w'’]+(?:-[\w'’]+)*")  # noqa: RUF001
+_WORD_PATTERN = re.compile(r"[\w'’]+(?:-[\w'’]+)*")  # noqa: RUF001
 LARGER, SMALLER = 1.08, 0.92
-HEADING_WORDS, HEADING_LINES = 25, 4
+_HEADING_WORDS, HEADING_LINES = 25, 4
 LEVELS_PER_STYLE = 5
-GAP, INDENT = 1.35, 0.8
+_GAP, INDENT = 1.35, 0.8
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _vocabulary(lines: list[PdfLine]) -> set[str]:
     """Return the words that stand within lines, to tell ``con-duct`` from ``co-operate`` at a line's end."""
     words: set[str] = set()
     for line in lines:
-        found = WORD_PATTERN.findall(line.text.casefold())
+        found = _WORD_PATTERN.findall(line.text.casefold())
         words.update(found[1:-1])
     return words
 
@@ -117,7 +117,7 @@ def _is_heading(group: list[PdfLine], look: Look) -> bool:
     if not _stands_out(group[0], look) or len(group) > HEADING_LINES:
         return False
     text = " ".join(line.text for line in group)
-    if len(text.split()) > HEADING_WORDS or BULLET.match(text) or not any(c.isalpha() for c in text):
+    if len(text.split()) > _HEADING_WORDS or BULLET.match(text) or not any(c.isalpha() for c in text):
         return False
     return text[-1] not in ".;," or len(text.split()) <= 3 or group[0].size > LARGER * look.size
 
@@ -180,7 +180,7 @@ def _begins(group: list[PdfLine], line: PdfLine, look: Look) -> bool:
     if (line.page, line.flow) != (last.page, last.flow):
         return _begins_column(group, line, look)
     gap = last.base - line.base
-    if gap < 0 or gap > GAP * max(look.leading * line.size / look.size, line.size):
+    if gap < 0 or gap > _GAP * max(look.leading * line.size / look.size, line.size):
         return True
     if _stands_out(line, look):
         return bool(
@@ -259,7 +259,7 @@ def _unhyphenated(text: str, after: str, words: set[str]) -> str:
     if tail is None or head is None or not after[0].islower() or not tail[1][-1].isalpha():
         return text
     left, right = tail[1].casefold(), head[0].casefold()
-    if left in TENS_WORDS and right in UNIT_WORDS:
+    if left in TENS_WORDS and right in _UNIT_WORDS:
         return text
     if left + right not in words and (f"{left}-{right}" in words or {left, right} <= words):
         return text

@@ -10,7 +10,7 @@ from valign.documents.readers.pdf_lines import PdfLine
 
 OUTER_ROWS = 3
 PAGES_FOR_PROOF = 3
-NUMBER_PATTERN = re.compile(r"\d+")
+_NUMBER_PATTERN = re.compile(r"\d+")
 LETTERS = re.compile(r"[^\W_]")
 PAGE_COUNT = re.compile(r"\W*(?:(?:of|/)\s*\d{1,4}\W*)?")
 ROMAN_NUMERAL = r"[ivxlc]{1,7}|[IVXLC]{1,7}"
@@ -82,7 +82,7 @@ def _keys(row: LineRow, page: int) -> set[tuple[str, int, int]]:
     height, size = round(row[0].base / 3), round(row[0].size)
     keys = {(text, height, size)}
     if not re.match(r"(?:article|section|rule|clause|principle|chapter|§)\W*\d", text):
-        for match in NUMBER_PATTERN.finditer(text):
+        for match in _NUMBER_PATTERN.finditer(text):
             before, after = text[: match.start()], text[match.end() :]
             if len(match[0]) < 6 and (not LETTERS.search(before) or PAGE_COUNT.fullmatch(after)):
                 keys.add((f"{before}#{int(match[0]) - page}{after}", height, size))
