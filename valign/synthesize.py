@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     from valign.core.store import MANIFEST
     from valign.pipeline.artifacts import Artifacts
     from valign.pipeline.context import Context
-    from valign.pipeline.data_stage import data_stage, evaluation_questions, funnel, leak, replay_stage
+    from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
     from valign.synthesis.coverage import coverage_lines
     from valign.synthesis.filters import funnel_table
 
@@ -27,7 +27,7 @@ def main(config: DictConfig) -> None:
     artifacts = Artifacts(context.store)
     folder = data_stage(context, artifacts)
     counts = read_json(folder / MANIFEST)["counts"]
-    print("\n" + funnel_table(funnel(folder)))
+    print("\n" + funnel_table(read_funnel(folder)))
     print("\n".join(coverage_lines(counts["coverage"])))
     print(f"data: {folder}")
     print(f"clauses covered: {100 * counts['clauses_covered'] / counts['clauses']:.1f}%")
@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
     if counts["facts"]:
         print(f"facts covered: {100 * counts['facts_covered'] / counts['facts']:.1f}%")
     print(f"quotes verified: {100 * counts['quotes_verified'] / counts['quotes']:.1f}%")
-    found = leak(folder, replay_stage(context, artifacts, folder), evaluation_questions(context, folder))
+    found = measure_leak(folder, replay_stage(context, artifacts, folder), evaluation_questions(context, folder))
     print(f"leak rate: {100 * found['rate']:.1f}%")
 
 

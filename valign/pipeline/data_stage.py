@@ -200,7 +200,7 @@ def clause_exposure(context: Context, questions: Sequence[Question]) -> dict[str
     return exposure(context.document, held_out, {q.clause for q in questions})
 
 
-def leak(data: Path, replay: Path | None, questions: Sequence[Question]) -> dict[str, Any]:
+def measure_leak(data: Path, replay: Path | None, questions: Sequence[Question]) -> dict[str, Any]:
     """Measure how many evaluation questions share six words in a row with a training question.
 
     Args:
@@ -219,7 +219,7 @@ def leak(data: Path, replay: Path | None, questions: Sequence[Question]) -> dict
     return question_overlap([q.question for q in questions], rows, n=SHARED_WORDS)
 
 
-def funnel(data: Path) -> dict[str, Any]:
+def read_funnel(data: Path) -> dict[str, Any]:
     """Return what synthesis made, and what its filters dropped."""
     counts: dict[str, Any] = read_json(data / FUNNEL)
     return counts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from valign.distributed.join import connect
 from valign.distributed.shared_folder import check_shared_folder
 from valign.pipeline.artifacts import Artifacts, pinned_by
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import data_stage, evaluation_questions, funnel, leak, replay_stage
+from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
 from valign.pipeline.judge_stage import run_judge
 from valign.pipeline.recipes import Arm
 from valign.pipeline.scoring import copy_text, score_arms
@@ -60,9 +60,10 @@ def train(config: DictConfig, is_sweep: bool = False) -> float | None:
         What a sweeper is to lower, the last stage's error on held-out training examples; None where nothing is held
         out, and in processes other than the first.
     """
-    trainer = Context.of(config).settings.trainer
+    alone = Context.of(config)
+    trainer = alone.settings.trainer
     with signals.stop_on_signal(), connect(trainer.world_size, trainer.wait_seconds, is_sweep) as ranks:
-        context = Context.of(config, ranks)
+        context = replace(alone, ranks=ranks)
         check_shared_folder(context.store, ranks)
         if ranks.is_first:
             return run(context)
@@ -184,8 +185,8 @@ def write_run(
         "document": {"title": document.title, "name": document.name, "sha256": document.sha256},
         "passages": [to_dict(p) for p in document.passages],
         "judge": to_dict(judge) if judge else None,
-        "funnel": funnel(data),
-        "leak": leak(data, replay_stage(context, artifacts, data), questions),
+        "funnel": read_funnel(data),
+        "leak": measure_leak(data, replay_stage(context, artifacts, data), questions),
         "curves": _curves(artifacts),
         "timings": artifacts.timings,
         "artifacts": artifacts.hashes,
