@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -316,3 +318,35 @@ def test_a_run_ends_with_its_own_error_where_a_signal_has_ended_wandb(
 def test_other_errors_are_not_taken_for_a_logger_that_is_gone() -> None:
     with pytest.raises(ValueError, match="mine"), ignore_lost_logger("scores", "never said"):
         raise ValueError("mine")
+
+
+def test_each_way_in_which_wandb_says_that_its_process_is_gone_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    """Which one is raised depends on the moment in which the process ends."""
+    mailbox = importlib.import_module("wandb.sdk.mailbox.mailbox")
+    handle = importlib.import_module("wandb.sdk.mailbox.mailbox_handle")
+    errors = [mailbox.MailboxClosedError(), handle.HandleAbandonedError(), ConnectionResetError("lost")]
+    for error in errors:
+        with ignore_lost_logger("scores", "they are in a file"):
+            raise error
+    assert [record.message.endswith("they are in a file") for record in caplog.records] == [True] * 3
+
+
+class Unfinished:
+    """A W&B run that cannot be ended, for a reason that has nothing to do with its process."""
+
+    settings = SimpleNamespace(root_dir="runs")
+
+    def finish(self, exit_code: int) -> None:
+        raise RuntimeError("not now")
+
+
+def test_no_error_of_the_logger_takes_the_place_of_the_runs_own(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("valign.runs.tracking._wandb_run", lambda logger: Unfinished())
+    with pytest.raises(SystemExit) as ended, closing_logger(False):
+        raise SystemExit(75)
+    assert ended.value.code == 75
+    assert "W&B: its run cannot be ended (not now)" in caplog.text
+    with pytest.raises(RuntimeError, match="not now"), closing_logger(False):
+        pass

@@ -163,9 +163,8 @@ def ignore_lost_logger(what: str, instead: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from wandb.sdk.mailbox import HandleAbandonedError  # here, since it takes a second and most runs end without
-
-        if not isinstance(error, ConnectionError | HandleAbandonedError):
+        # W&B has several internal errors for a process that is gone; what a user can mend is in ``wandb.errors``.
+        if not isinstance(error, ConnectionError) and not type(error).__module__.startswith("wandb.sdk."):
             raise
         log.warning("%s: the logger is gone (%s); %s", what, error, instead)
 
@@ -198,13 +197,23 @@ def closing_logger(logger: RunLogger) -> Iterator[RunLogger]:
 
 
 def _finish(run: Any, code: int) -> None:
-    """End a W&B run; where W&B's own process is gone, only what this process holds of it."""
+    """End a W&B run; where W&B's own process is gone, only what this process holds of it.
+
+    After an error nothing that W&B raises takes that error's place: a job that SLURM takes back has to end by what its
+    launcher raised.
+    """
     import wandb
 
-    with ignore_lost_logger("W&B", "what it lacks is in the run's folder"):
-        run.finish(exit_code=code)
-        return
-    with suppress(ConnectionError, SystemExit):  # the latter for the other process's exit code
+    instead = "what it lacks is in the run's folder"
+    try:
+        with ignore_lost_logger("W&B", instead):
+            run.finish(exit_code=code)
+            return
+    except Exception as error:
+        if not code:
+            raise
+        log.warning("W&B: its run cannot be ended (%s); %s", error, instead)
+    with suppress(Exception if code else ConnectionError, SystemExit):  # the latter for the other process's exit code
         wandb.teardown()
 
 
