@@ -115,6 +115,7 @@ class Instruction:
         filters: The row's scores in the filters, by name.
         fact: Id of the fact that the row teaches, if it was written for one.
         family: The row's scenario family: clause, kind of question, and the question's first words.
+        verdict: ``yes``, ``no``, or None where the question has no verdict, or none is known.
     """
 
     example_id: str
@@ -126,6 +127,7 @@ class Instruction:
     filters: dict[str, float] = field(default_factory=dict)
     fact: str = ""
     family: str = ""
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Preference:
         provenance: Where the row came from.
         filters: The row's scores in the filters, by name.
         family: The row's scenario family: clause, kind of question, and the question's first words.
+        verdict: The chosen answer's, ``yes`` or ``no``, or None where the question has no verdict, or none is known.
     """
 
     example_id: str
@@ -155,6 +158,7 @@ class Preference:
     provenance: Provenance
     filters: dict[str, float] = field(default_factory=dict)
     family: str = ""
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)
