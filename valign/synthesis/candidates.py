@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
 # How a teacher's rejected answer contradicts its clause: by the opposite verdict, an exception that the clause does not
 # have, another scope, another holder of the right or duty, another consequence.
 CONTRADICTIONS = ("verdict", "exception", "scope", "holder", "consequence")
