@@ -92,7 +92,12 @@ def specifications(options: argparse.Namespace) -> list[dict[str, Any]]:
 def can_run(spec: dict[str, Any], on_gpu: bool) -> bool:
     """Tell whether a configuration's packages are there, and the GPU that they need."""
     needed = [package for word, package in NEEDS.items() if word in json.dumps(spec)]
-    return not needed or (on_gpu and all(importlib.util.find_spec(package) for package in needed))
+    return not needed or (on_gpu and all(map(is_installed, needed)))
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a package is there."""
+    return importlib.util.find_spec(package) is not None
 
 
 def numerics(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def test_what_matters_most_is_measured_first_on_a_gpu(tmp_path: Path, monkeypatc
     """SFT and DPO of both engines, at both kinds of rows, before any other configuration; none without its package."""
     gpu = load_script("benchmark/gpu.py")
     monkeypatch.syspath_prepend(str(Path(gpu.__file__).parent))
-    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: name == "liger_kernel")
+    monkeypatch.setattr(gpu, "is_installed", lambda name: name == "liger_kernel")
     options = {"device": "cuda", "work": tmp_path, "shape": "tiny", "threads": 1, "checkpointing": False}
     specs = gpu.specifications(argparse.Namespace(**options, steps=2, batch=4, length=1024))
     order = [(spec["engine"], spec["stage"], spec["rows"]) for spec in specs]
