@@ -153,7 +153,7 @@ class Filters:
             scores |= more
             if reason:
                 return reason, scores
-        if (clause, text) in self.kept:
+        if (clause, text) in self.kept and "duplicate" not in self.waived:
             return "duplicate", scores
         self.kept.add((clause, text))
         self.seen.add(vector)
