@@ -186,6 +186,8 @@ class Filters:
 
     def score_faithfulness(self, answers: Sequence[tuple[str, Passage]]) -> None:
         """Score together the answers that ``check_answer`` will be asked about one by one."""
+        if "faithfulness" in self.waived:
+            return
         new = {(text, passage.text): (text, passage) for text, passage in answers if text.strip()}
         new = {key: pair for key, pair in new.items() if key not in self._faithful}
         self._faithful.update(zip(new, self.faithfulness.scores(list(new.values())), strict=True) if new else ())
@@ -209,11 +211,12 @@ class Filters:
         if language < self.settings.min_language:
             return "other language", scores
         self.score_faithfulness([(text, passage)])
-        scores["faithfulness"] = round(self._faithful[text, passage.text], 4)
+        if "faithfulness" not in self.waived:
+            scores["faithfulness"] = round(self._faithful[text, passage.text], 4)
         scores["ungrounded"] = float(len(find_ungrounded(text, labelled(passage))))
         if scores["ungrounded"] and "grounding" not in self.waived:
             return UNGROUNDED, scores
-        if scores["faithfulness"] < self.settings.min_faithfulness:
+        if scores.get("faithfulness", 1.0) < self.settings.min_faithfulness:
             return UNFAITHFUL, scores
         return None, scores
 
