@@ -26,6 +26,7 @@ from valign.synthesis.question_kinds import QUESTION_KINDS
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.shortcut_audit import audit_shortcuts
 from valign.synthesis.writer import Writer
+from valign.teachers.batch_round import stop_if_pending
 from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ def synthesize(
         Counts for the manifest.
 
     Raises:
+        Pending: A batch has completions still to bring; everything that can be asked for without them has been.
         ValignError: Nothing was left for training, or too little for some clause.
     """
     writer = Writer(document, teacher, embedder, settings, seed)
@@ -87,11 +89,16 @@ def synthesize(
         unfiltered = Filters(document.passages, (), embedder, settings.filters)
         questions, funnels["questions"] = write_questions(asking, unfiltered)
         writer.reserved = frozenset(question.family for question in questions)
+        if question_teacher is not None:
+            writer.rests_on = (teacher, question_teacher)
+            if not teacher.is_batch:  # it is asked when nothing can change any more what it is asked
+                stop_if_pending([question_teacher], folder.name)
     write_jsonl(folder / QUESTIONS, questions)
     judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
     filters = Filters(document.passages, questions, embedder, settings.filters, judge)
     instructions, facts = _write_sft(writer, filters, funnels)
     preferences = _write_pref(writer, base, filters, funnels, system_prompt)
+    stop_if_pending(writer.rests_on, folder.name)
     _check_not_empty(instructions, preferences, funnels["sft"])
     coverage = _check_coverage(writer, questions, funnels, held_out is not None)
     if settings.cite:

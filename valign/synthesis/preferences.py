@@ -77,7 +77,9 @@ def pairs_of(
     shares = check_shares(writer.settings.preferences.rejected)
     rows: list[Preference] = []
     turn = {s.question: draw_kind(writer.rng("kind", s.question), shares) for s in found}
-    own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
+    # a model in this process computes its answers together, so it is asked when all situations are known
+    asked = [s for s in found if turn[s.question] == "base" and not writer.is_waiting]
+    own = _base_answers(base, asked, system)
     other = pair_situations([s for s in found if turn[s.question] == "clause"], writer)
     filters.score_faithfulness([(own[s.question], s.passage) for s in found if s.question in own])
     for situation in found:
