@@ -82,17 +82,8 @@ def synthesize(
     """
     writer = Writer(document, teacher, embedder, settings, seed)
     funnels: dict[str, Funnel] = {}
-    questions = held_out
-    if questions is None:
-        of_all = replace(settings, hold_out_clauses=())
-        asking = Writer(document, question_teacher or teacher, embedder, of_all, seed)
-        unfiltered = Filters(document.passages, (), embedder, settings.filters)
-        questions, funnels["questions"] = write_questions(asking, unfiltered)
-        writer.reserved = frozenset(question.family for question in questions)
-        if question_teacher is not None:
-            writer.rests_on = (teacher, question_teacher)
-            if not teacher.is_batch:  # it is asked when nothing can change any more what it is asked
-                stop_if_pending([question_teacher], folder.name)
+    if (questions := held_out) is None:
+        questions = _write_questions(writer, question_teacher, funnels, folder.name)
     write_jsonl(folder / QUESTIONS, questions)
     judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
     filters = Filters(document.passages, questions, embedder, settings.filters, judge)
@@ -110,6 +101,22 @@ def synthesize(
     shortcuts = _write_funnel(folder, funnels, preferences if audited else (), seed)
     counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
     return {**_count(writer, instructions, preferences), **counts, "coverage": coverage, "shortcut_audit": shortcuts}
+
+
+def _write_questions(
+    writer: Writer, other: CachedTeacher | None, funnels: dict[str, Funnel], name: str
+) -> list[Question]:
+    """Make the evaluation questions, with another teacher where there is one; no row may be of their families."""
+    of_all = replace(writer.settings, hold_out_clauses=())
+    asking = Writer(writer.whole, other or writer.teacher, writer.embedder, of_all, writer.seed)
+    unfiltered = Filters(writer.whole.passages, (), writer.embedder, writer.settings.filters)
+    questions, funnels["questions"] = write_questions(asking, unfiltered)
+    writer.reserved = frozenset(question.family for question in questions)
+    if other is not None:
+        writer.rests_on = (writer.teacher, other)
+        if not writer.teacher.is_batch:  # it is asked when all questions are known, and so everything that it is asked
+            stop_if_pending([other], name)
+    return questions
 
 
 def _write_sft(writer: Writer, filters: Filters, funnels: dict[str, Funnel]) -> tuple[list[Instruction], list[Fact]]:

@@ -30,7 +30,7 @@ class Writer:
         whole: The whole document.
         names: Names that occur in ``document``.
         reserved: Scenario families of the evaluation questions that were made, of which no training question may be.
-        rests_on: The teachers on whose completions it depends what is kept.
+        rests_on: The teachers whose completions decide what is kept.
 
     Args:
         document: The document.
@@ -57,11 +57,6 @@ class Writer:
     def unique_phrases(self) -> dict[str, list[str]]:
         """Phrases that only one clause has, by clause; up to twelve of each."""
         return find_unique_phrases(self.document.passages, 12)
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a batch has completions still to bring, so that nobody knows yet what will be short or missing."""
-        return any(teacher.pending for teacher in self.rests_on)
 
     def template(self, name: str) -> Template:
         """Return a prompt template: the package's, or the one that ``synthesis.templates`` has instead."""
@@ -167,10 +162,8 @@ class Writer:
         """Let the teacher answer questions, each given with its clause and the text that the teacher is shown."""
         template, lengths = self.template("answer"), self.settings.instructions.lengths
         sampling = Sampling(max_new_tokens=max(96, self.settings.sampling.max_new_tokens))
-        requests = []
-        for question, passage, text in questions:  # its length depends on no other question, which a batch may lack
-            messages = template.fill(passage=text, question=question)
-            requests.append(Request(self.with_style(messages, lengths, passage, question), sampling))
+        filled = [(question, p, template.fill(passage=text, question=question)) for question, p, text in questions]
+        requests = [Request(self.with_style(turns, lengths, p, question), sampling) for question, p, turns in filled]
         return [found[0].text for found in self.teacher.complete_all(requests, label)]
 
     def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
@@ -179,3 +172,8 @@ class Writer:
         drawn: dict[str, Any] = {} if sampling is None else {name: getattr(sampling, name) for name in kept}
         teacher = FROM_FRAME if sampling is None else self.teacher.id
         return Provenance(quote.text, quote.start, quote.end, template, hash, teacher, drawn)
+
+
+def is_waiting(writer: Writer) -> bool:
+    """Tell whether a batch has completions still to bring, so that nobody knows yet what will be short or missing."""
+    return any(teacher.pending for teacher in writer.rests_on)

@@ -19,7 +19,7 @@ from valign.teachers.usage import cost
 
 log = logging.getLogger(__name__)
 
-MOST_LINES, MOST_BYTES = 50_000, 200_000_000  # what hosted endpoints take in one file
+FILE_REQUESTS, FILE_BYTES = 50_000, 200_000_000  # what hosted endpoints take in one file
 LOCK = ".requests.lock"
 
 
@@ -109,8 +109,8 @@ def _is_part(path: Path, first: str) -> bool:
 
 def _write_files(folder: Path, first: str, lacking: Mapping[str, LackingCall]) -> list[Path]:
     """Write requests to as many files as they need, and remove those of an earlier round that are no longer needed."""
-    files = []
-    for number, lines in enumerate(split_lines([call.line for call in lacking.values()]), start=1):
+    files, texts = [], [call.line for call in lacking.values()]
+    for number, lines in enumerate(split_lines(texts, FILE_REQUESTS, FILE_BYTES), start=1):
         files.append(folder / (f"{first}.jsonl" if number == 1 else f"{first}-{number}.jsonl"))
         write_text(files[-1], "".join(f"{line}\n" for line in lines))
     for path in folder.glob(f"{first}*.jsonl"):
@@ -119,9 +119,7 @@ def _write_files(folder: Path, first: str, lacking: Mapping[str, LackingCall]) -
     return files
 
 
-def split_lines(
-    lines: Sequence[str], most_lines: int = MOST_LINES, most_bytes: int = MOST_BYTES
-) -> Iterator[list[str]]:
+def split_lines(lines: Sequence[str], most_lines: int, most_bytes: int) -> Iterator[list[str]]:
     """Divide lines, in their order, into files that are not too large; a line that is too large alone is its own."""
     part: list[str] = []
     size = 0

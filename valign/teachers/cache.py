@@ -83,7 +83,7 @@ class CachedTeacher:
 
     @property
     def is_batch(self) -> bool:
-        """Whether completions come later, as results of a batch."""
+        """Whether completions come as results of a batch."""
         return isinstance(self.teacher, BatchTeacher)
 
     def complete_all(self, requests: Sequence[Request], label: str) -> list[Completions]:
@@ -92,9 +92,8 @@ class CachedTeacher:
         What is computed together follows from the whole list of requests and not from what is in the cache, so that a
         run that was killed and started again forms the same groups, and gets the same completions, as one that was
         not. After each group its completions are on disk. A teacher that hands over single calls has no groups: each
-        finished call is written at once, and only the calls that are missing are made. A batch teacher leaves requests
-        without completions; what stands for these is dropped by every filter, and a request that is made from it is
-        not asked.
+        finished call is written at once, and only the calls that are missing are made. Where a batch has still to
+        bring completions, something stands for them that no filter lets pass, and what is made from it is not asked.
 
         Args:
             requests: Any number; equal ones are completed once.
@@ -106,13 +105,10 @@ class CachedTeacher:
         Raises:
             ValignError: The cache cannot be used, or the teacher fails.
         """
-        name = self.teacher.id
-        keys = [request_key(name, request) for request in requests]
-        by_key = {
-            key: request
-            for key, request in zip(keys, requests, strict=True)
-            if not (self.is_batch and rests_on_pending(request))
-        }
+        keys = [request_key(self.id, request) for request in requests]
+        by_key = dict(zip(keys, requests, strict=True))
+        if self.is_batch:
+            by_key = {key: request for key, request in by_key.items() if not rests_on_pending(request)}
         known = self.store.read(list(by_key))
         self.asked.update(by_key)
         before = self.calls
@@ -125,7 +121,7 @@ class CachedTeacher:
         self.hits += sum(key in known for key in keys) - (self.calls - before)
         if not self.is_batch:
             return [known[key] for key in keys]
-        self.pending += len(set(keys) - set(known))
+        self.pending += sum(key not in known for key in keys)
         return [known.get(key) or make_pending(request) for key, request in zip(keys, requests, strict=True)]
 
     def spent(self) -> Spent:
