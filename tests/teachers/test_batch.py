@@ -133,7 +133,7 @@ def test_results_come_in_any_order_in_part_and_broken(place: Place) -> None:
     assert notes.startswith("results so far: 3 completions read; 3 failed and are asked for again: ")
     assert "1 with status 500 (overloaded)" in notes and "1 (too late)" in notes
     assert "1 with status 200 (no completion)" in notes
-    assert f"1 lines hold no result, the first is {place.batch}/b.jsonl, line 6" in notes
+    assert f"1 unreadable, first {place.batch}/b.jsonl, line 6" in notes
     assert notes.endswith("1 duplicates; 1 that this run does not ask for")
     place.reply("c.jsonl", *(said(names[i], f"late {i}") for i in (0, 1, 2, 4)))
     assert place.round(requests) == ""
@@ -253,10 +253,14 @@ def test_what_another_run_has_asked_for_is_left_to_it(place: Place) -> None:
     place.round([ask("a"), ask("b")])
     told = place.round([ask("b"), ask("c")], "bbbbbbbb")
     assert [line["body"]["messages"][0]["content"] for line in place.asked("bbbbbbbb")] == ["c"]
-    assert "also: other requests of this run stand in requests-m-aaaaaaaa.jsonl" in told
+    assert told.startswith("batch: 2 completions of m are still to be written\n")
+    assert f"requests: 1 stand in {place.batch}/requests-m-aaaaaaaa.jsonl, which another run wrote" in told
+    assert [line.split()[4].rpartition("-")[2] for line in told.splitlines() if line.startswith("next: ")] == [
+        "bbbbbbbb.jsonl",
+        "aaaaaaaa.jsonl",
+    ]
     told = place.round([ask("b")], "cccccccc")
-    assert not (place.batch / "requests-m-cccccccc.jsonl").exists()
-    assert "run-batch" not in told and "requests-m-aaaaaaaa.jsonl" in told
+    assert not (place.batch / "requests-m-cccccccc.jsonl").exists() and "requests-m-aaaaaaaa.jsonl" in told
     (place.batch / "requests-m-aaaaaaaa.jsonl").unlink()
     place.round([ask("b")], "cccccccc")
     assert len(place.asked("cccccccc")) == 1
@@ -338,7 +342,7 @@ def test_hostile_lines_are_counted_and_nothing_more(place: Place, line: str) -> 
     (place.batch / "r.jsonl").write_bytes(line.replace("NAME", request["custom_id"]).encode("latin-1") + b"\n")
     told = place.round([ask("a")])
     assert place.asked() == [request]
-    assert "1 lines hold no result" in told or "1 failed and are asked for again" in told
+    assert "1 unreadable" in told or "1 failed and are asked for again" in told
 
 
 def test_odd_figures_and_halves_of_characters_do_no_harm(place: Place) -> None:

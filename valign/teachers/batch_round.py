@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -74,8 +75,8 @@ def _hand_out(teacher: BatchTeacher, lacking: Mapping[str, LackingCall], name: s
         raise ValignError(
             f"teacher.requests={teacher.folder} is not writable ({error.strerror}); choose another folder."
         ) from None
-    waiting = sorted({others[key] for key in lacking if key in others})
-    return _instructions(teacher, own, files, waiting)
+    waiting = sorted({teacher.folder / others[key] for key in lacking if key in others})
+    return _instructions(teacher, lacking, own, files, waiting)
 
 
 def _check_limits(teacher: BatchTeacher, lacking: Mapping[str, LackingCall]) -> None:
@@ -135,27 +136,33 @@ def split_lines(lines: Sequence[str], most_lines: int, most_bytes: int) -> Itera
 
 
 def _instructions(
-    teacher: BatchTeacher, lacking: Mapping[str, LackingCall], files: Sequence[Path], waiting: Sequence[str]
+    teacher: BatchTeacher,
+    lacking: Mapping[str, LackingCall],
+    own: Mapping[str, LackingCall],
+    files: Sequence[Path],
+    others: Sequence[Path],
 ) -> list[str]:
     """Say where the requests are, what they take, and how they are run."""
-    lines = []
+    if not lacking:
+        return []
+    completions = sum(call.completions for call in lacking.values())
+    lines = [f"batch: {completions:,} completions of {teacher.id} are still to be written"]
     if files:
-        prompt, most = (sum(getattr(call, name) for call in lacking.values()) for name in ("prompt", "most"))
-        completions = sum(call.completions for call in lacking.values())
-        lines.append(f"batch: {completions:,} completions of {teacher.id} are still to be written")
-        size = f"{len(lacking):,} requests, about {prompt:,} prompt tokens, at most {most:,} completion tokens"
+        prompt, most = (sum(getattr(call, name) for call in own.values()) for name in ("prompt", "most"))
+        size = f"{len(own):,} requests, about {prompt:,} prompt tokens, at most {most:,} completion tokens"
         lines.append(f"requests: {', '.join(map(str, files))} ({size})")
         lines.append(_cost_line(teacher, prompt, most))
-        for path in files:
-            results = path.with_name(f"results-{path.name.removeprefix(REQUESTS_PREFIX)}")
-            lines.append(f"next: vllm run-batch -i {path} -o {results} --model {teacher.id}")
-        place = teacher.given or teacher.folder
-        lines.append(f"or: send it to a hosted batch endpoint, and put the results (.jsonl) into {place}")
-    if waiting:
+    if others:
         lines.append(
-            f"also: other requests of this run stand in {', '.join(waiting)} in {teacher.folder}, which another run "
-            "wrote: run that file, too, or delete it and give this command again"
+            f"requests: {len(lacking) - len(own):,} stand in {', '.join(map(str, others))}, which another run wrote; "
+            "if that is not to be run, delete it and give this command again"
         )
+    for path in (*files, *others):
+        results = path.with_name(f"results-{path.name.removeprefix(REQUESTS_PREFIX)}")
+        words = ("vllm", "run-batch", "-i", str(path), "-o", str(results), "--model", teacher.id)
+        lines.append(f"next: {shlex.join(words)}")
+    place = teacher.given or teacher.folder
+    lines.append(f"or: send it to a hosted batch endpoint, and put the results (.jsonl) into {place}")
     return lines
 
 
@@ -177,7 +184,7 @@ def _notes(teacher: BatchTeacher, known: set[str]) -> list[str]:
     if failed:
         parts.append(f"{len(failed):,} failed and are asked for again: {failure_lines(failed)}")
     if results.unreadable:
-        parts.append(f"{len(results.unreadable):,} lines hold no result, the first is {results.unreadable[0]}")
+        parts.append(f"{len(results.unreadable):,} unreadable, first {results.unreadable[0]}")
     if results.duplicates:
         parts.append(f"{results.duplicates:,} duplicates")
     if unknown:
