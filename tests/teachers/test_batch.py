@@ -41,9 +41,11 @@ class Place:
         self.folder = folder
         self.batch = folder / "batch"
 
-    def round(self, requests: Sequence[Request], name: str = "aaaaaaaa", meter: Meter | None = None) -> str:
+    def round(
+        self, requests: Sequence[Request], name: str = "aaaaaaaa", meter: Meter | None = None, per_file: int = 50_000
+    ) -> str:
         """Ask in a process's place: return what is to be done next, nothing where all is there."""
-        cached = CachedTeacher(BatchTeacher("m", self.batch, meter=meter), self.folder / "c.sqlite")
+        cached = CachedTeacher(BatchTeacher("m", self.batch, None, meter, per_file), self.folder / "c.sqlite")
         self.rows = cached.complete_all(requests, "test")
         self.cached = cached
         try:
@@ -143,6 +145,18 @@ def test_results_come_in_any_order_in_part_and_broken(place: Place) -> None:
     assert (spent.calls, spent.prompt_tokens, spent.completion_tokens) == (6, 30, 42)
 
 
+def test_failures_of_vllm_are_understood(place: Place) -> None:
+    """As vLLM 0.32 writes them where its engine has died: an error inside an error, and no body."""
+    place.round([ask("a")])
+    error = {"error": {"message": "EngineCore encountered an issue.", "type": "InternalServerError", "code": 500}}
+    response = {"status_code": 500, "request_id": "vllm-batch-b4", "body": None}
+    row = {"id": "vllm-bb", "custom_id": place.asked()[0]["custom_id"], "response": response, "error": error}
+    place.reply("r.jsonl", row)
+    assert "1 failed and are asked for again: 1 with status 500 (EngineCore encountered an issue)" in place.round(
+        [ask("a")]
+    )
+
+
 def test_results_may_go_once_they_were_read(place: Place) -> None:
     place.round([ask("a"), ask("b")])
     place.reply("r.jsonl", said(place.asked()[0]["custom_id"], "A"))
@@ -225,10 +239,9 @@ def test_what_is_made_from_a_completion_that_is_not_there_is_not_asked(place: Pl
     assert first.text not in (place.batch / "requests-m-aaaaaaaa.jsonl").read_text()
 
 
-def test_large_rounds_are_several_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_rounds_are_several_files(place: Place) -> None:
     """Five lines in twos are three files; when one is left, the other two go."""
-    monkeypatch.setattr("valign.teachers.batch_round.FILE_REQUESTS", 2)
-    told = place.round([ask(f"p{i}") for i in range(5)])
+    told = place.round([ask(f"p{i}") for i in range(5)], per_file=2)
     names = [f"requests-m-aaaaaaaa{part}.jsonl" for part in ("", "-2", "-3")]
     files = [place.batch / name for name in names]
     assert [len(file.read_text().splitlines()) for file in files] == [2, 2, 1]

@@ -40,6 +40,7 @@ CALL_KEYS = (
     "timeout",
     "max_retries",
     "requests",
+    "requests_per_file",
     "results",
     "batch_discount",
     "price_in",

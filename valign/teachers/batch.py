@@ -48,11 +48,19 @@ class BatchTeacher:
     Attributes:
         id: The model's name.
         folder: Where files of requests go.
+        per_file: Most requests in one file.
         meter: Prices, a batch's discount taken off, and limits.
         lacking: The requests that lack a result, by custom id, in the order in which they were asked for.
     """
 
-    def __init__(self, model: str, folder: Path, results: Path | None = None, meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        folder: Path,
+        results: Path | None = None,
+        meter: Meter | None = None,
+        per_file: int = 50_000,
+    ) -> None:
         """Choose the model and the places.
 
         Args:
@@ -60,11 +68,13 @@ class BatchTeacher:
             folder: Where files of requests go.
             results: File or folder of results; by default the folder of the requests.
             meter: Prices and limits; by default there are none.
+            per_file: Most requests in one file.
         """
         self.id = model
         self.folder = folder
         self.given = results
         self.meter = meter or Meter()
+        self.per_file = per_file
         self.lacking: dict[str, LackingCall] = {}
 
     @cached_property

@@ -20,7 +20,7 @@ from valign.teachers.usage import cost
 
 log = logging.getLogger(__name__)
 
-FILE_REQUESTS, FILE_BYTES = 50_000, 200_000_000  # what hosted endpoints take in one file
+FILE_BYTES = 200_000_000  # what hosted endpoints take in one file
 LOCK = ".requests.lock"
 
 
@@ -70,7 +70,7 @@ def _hand_out(teacher: BatchTeacher, lacking: Mapping[str, LackingCall], name: s
             others = _asked_by_others(teacher.folder, first) if lacking else {}
             own = {key: call for key, call in lacking.items() if key not in others}
             _check_limits(teacher, own)
-            files = _write_files(teacher.folder, first, own)
+            files = _write_files(teacher.folder, first, own, teacher.per_file)
     except OSError as error:
         raise ValignError(
             f"teacher.requests={teacher.folder} is not writable ({error.strerror}); choose another folder."
@@ -108,10 +108,10 @@ def _is_part(path: Path, first: str) -> bool:
     return re.fullmatch(rf"{re.escape(first)}(-\d+)?\.jsonl", path.name) is not None
 
 
-def _write_files(folder: Path, first: str, lacking: Mapping[str, LackingCall]) -> list[Path]:
+def _write_files(folder: Path, first: str, lacking: Mapping[str, LackingCall], per_file: int) -> list[Path]:
     """Write requests to as many files as they need, and remove those of an earlier round that are no longer needed."""
     files, texts = [], [call.line for call in lacking.values()]
-    for number, lines in enumerate(split_lines(texts, FILE_REQUESTS, FILE_BYTES), start=1):
+    for number, lines in enumerate(split_lines(texts, per_file, FILE_BYTES), start=1):
         files.append(folder / (f"{first}.jsonl" if number == 1 else f"{first}-{number}.jsonl"))
         write_text(files[-1], "".join(f"{line}\n" for line in lines))
     for path in folder.glob(f"{first}*.jsonl"):

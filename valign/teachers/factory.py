@@ -34,7 +34,7 @@ def make_teacher(settings: TeacherSettings, group: str = "teacher") -> Teacher:
         if s.requests is None:
             raise ValignError(f"{group}=batch needs a folder for its files: add {group}.requests=FOLDER.")
         results = None if s.results is None else Path(s.results).expanduser()
-        return BatchTeacher(s.model, Path(s.requests).expanduser(), results, meter)
+        return BatchTeacher(s.model, Path(s.requests).expanduser(), results, meter, s.requests_per_file)
     if s.kind == "replay":
         if s.recording is None:
             raise ValignError("teacher=replay needs its recording: add teacher.recording=/path/to/file.jsonl.")

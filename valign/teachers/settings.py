@@ -26,6 +26,7 @@ class TeacherSettings:
         timeout: Seconds that a call may take, from sending to the whole reply.
         max_retries: Further tries of a failed call, each after a longer wait.
         requests: Folder into which a batch teacher writes its files of requests.
+        requests_per_file: Most requests in one file; a file that is not run to its end may bring nothing.
         results: File or folder of a batch's results; None for the folder of the requests.
         batch_discount: What a batch costs, as a share of the same calls one by one.
         price_in: Cost of a million prompt tokens; None where it is not known.
@@ -46,6 +47,7 @@ class TeacherSettings:
     timeout: float = setting(120.0, above=0)
     max_retries: int = setting(8, at_least=0)
     requests: str | None = None
+    requests_per_file: int = setting(50_000, above=0, at_most=50_000)
     results: str | None = None
     batch_discount: float = setting(0.5, above=0, at_most=1)
     price_in: float | None = setting(None, at_least=0)
