@@ -132,7 +132,7 @@ def test_results_come_in_any_order_in_part_and_broken(place: Place) -> None:
     assert [line["custom_id"] for line in place.asked()] == [names[i] for i in (0, 1, 2, 4)]
     assert place.rows[3] == [Completion("three", 7, False)] and place.rows[5] == [Completion("five", 7, True)]
     notes = told.splitlines()[-1]
-    assert notes.startswith("results so far: 3 completions read; 3 failed and are asked for again: ")
+    assert notes.startswith("results so far: 3 results read; 3 failed and are asked for again: ")
     assert "1 with status 500 (overloaded)" in notes and "1 (too late)" in notes
     assert "1 with status 200 (no completion)" in notes
     assert f"1 unreadable, first {place.batch}/b.jsonl, line 6" in notes

@@ -180,7 +180,7 @@ def _notes(teacher: BatchTeacher, known: set[str]) -> list[str]:
         return []
     failed = [fault for key, fault in results.failed.items() if key in teacher.lacking]
     unknown = sum(key.rpartition("-")[0] not in known for key in {**results.replies, **results.failed})
-    parts = [f"{len(results.replies):,} completions read"]
+    parts = [f"{len(results.replies):,} results read"]
     if failed:
         parts.append(f"{len(failed):,} failed and are asked for again: {failure_lines(failed)}")
     if results.unreadable:
