@@ -50,7 +50,10 @@ def print_budget(config: DictConfig) -> None:
     budget = teacher_budget(context)
     kind = "its own tokenizer" if config.teacher.kind == "local" else "an estimate: one for four characters"
     print(f"\nbudget of {context.document.name}, teacher {context.teacher.id} (nothing was asked)")
-    print(f"prompt tokens: {kind}\n")
+    print(f"prompt tokens: {kind}")
+    if config.teacher.kind == "batch":
+        print(f"prices: of a batch, {config.teacher.batch_discount:g} of those of single calls")
+    print()
     print(budget_table(budget))
 
 

@@ -106,3 +106,57 @@ def test_a_launcher_that_is_not_installed_is_one_line(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lacking)
     with pytest.raises(ValignError, match=r"needs its launcher: pip install -e '\.\[slurm\]'"):
         check_launcher({"_target_": LAUNCHER})
+
+
+PYTHON = """#!/bin/sh
+echo "$@" >>calls
+n=$(($(cat rounds 2>/dev/null || echo 0) + 1)); echo $n >rounds
+rm -f batch/requests-*; [ $n -gt "$ROUNDS" ] && exit "$ENDS"
+mkdir -p batch; echo $n >batch/requests-m-1.jsonl; echo $n >batch/requests-m-1-2.jsonl; exit 4
+"""
+VLLM = """#!/bin/sh
+[ "$1" = run-batch ] && cp "$3" "$5"; echo "$@" >>runs; exit "$BREAKS"
+"""
+
+
+def batches(folder: Path, **given: str) -> tuple[subprocess.CompletedProcess[str], int]:
+    """Run the rounds of batches with stand-ins for the synthesis and for vLLM; return what came, and vLLM's calls."""
+    for name, text in (("py", PYTHON), ("vllm", VLLM)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    standard = {"PYTHON": "py", "BATCH": "batch", "ROUNDS": "2", "ENDS": "0", "BREAKS": "0", "TEACHER_MODEL": "m"}
+    path = {"PATH": f"{folder}:{os.environ['PATH']}", "VALIGN_SETTINGS": "a=b", "SLURM_JOB_ID": "7"}
+    done = subprocess.run(
+        ["bash", SCRIPTS / "synthesize_batch.sbatch"],
+        cwd=folder,
+        env=os.environ | path | standard | given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done, len((folder / "runs").read_text().splitlines()) if (folder / "runs").exists() else 0
+
+
+def test_batches_are_run_until_the_data_is_there(tmp_path: Path) -> None:
+    """Two rounds of two files; each result has a name of its own, and the synthesis is told where they lie."""
+    done, runs = batches(tmp_path)
+    assert (done.returncode, done.stderr, runs) == (0, "", 4)
+    settings = "-m valign.synthesize a=b teacher=batch teacher.model=m teacher.requests=batch"
+    assert (tmp_path / "calls").read_text().splitlines() == [settings] * 3
+    results = sorted(path.name for path in (tmp_path / "batch").glob("results-*"))
+    assert results == [f"results-m-1{part}-7-0-{turn}.jsonl" for part in ("-2", "") for turn in (1, 2)]
+    first = (tmp_path / "runs").read_text().splitlines()[0]
+    assert first.endswith("--model m --tensor-parallel-size 2")
+
+
+def test_batches_end_when_a_command_fails_or_the_rounds_are_used_up(tmp_path: Path) -> None:
+    """A mistake of the settings, a server that does not start, and requests that always fail."""
+    for name, given, code, runs, line in (
+        ("mistake", {"ENDS": "2"}, 2, 4, ""),
+        ("engine", {"BREAKS": "9"}, 9, 1, "error: vllm run-batch ended with code 9; what it finished before is kept\n"),
+        ("rounds", {"ROUNDS": "99", "MAX_ROUNDS": "3"}, 4, 6, "error: requests are left after 3 rounds; raise "),
+    ):
+        (tmp_path / name).mkdir()
+        done, found = batches(tmp_path / name, **given)
+        assert (done.returncode, found) == (code, runs)
+        assert done.stderr.startswith(line) and done.stderr.count("\n") == (1 if line else 0)

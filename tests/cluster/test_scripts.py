@@ -25,7 +25,7 @@ SCRIPTS = sorted([*(ROOT / "slurm").glob("*.sbatch"), *(ROOT / "slurm").glob("*.
 
 
 def test_shellcheck_has_nothing_to_say() -> None:
-    assert len(SCRIPTS) == 5
+    assert len(SCRIPTS) == 6
     assert shutil.which("shellcheck"), "shellcheck is missing"
     done = subprocess.run(["shellcheck", *SCRIPTS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

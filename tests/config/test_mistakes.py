@@ -56,6 +56,17 @@ def test_a_mistake_is_one_line_on_stderr(arguments: list[str], expected: list[st
     assert all(part in stderr for part in expected), stderr
 
 
+def test_requests_that_wait_for_a_batch_are_no_mistake(run_cli: Run) -> None:
+    """Several lines on stdout and code 4; the other jobs of a multirun still run."""
+    lines = ["batch: 3 completions are still to be written", "next: run it", "then: the same command again"]
+    code, stdout, stderr = run_cli("experiment_name=batch")
+    assert (code, stderr) == (4, "")
+    assert stdout.splitlines() == lines
+    code, stdout, _ = run_cli("-m", "experiment_name=batch,other", "run_name=x")
+    assert code == 4
+    assert all(line in stdout.splitlines() for line in lines) and "ran runs/other/x" in stdout
+
+
 def test_a_mistake_is_answered_at_once(tmp_path: Path) -> None:
     code, stdout, stderr, seconds = run_process("sft.epoch=1", cwd=tmp_path)
     assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)

@@ -8,7 +8,7 @@ import sys
 from omegaconf import DictConfig
 
 from valign.cli.main import main_with
-from valign.core.errors import Interrupted, ValignError
+from valign.core.errors import Interrupted, Pending, ValignError
 
 HEAVY = ("datasets", "matplotlib", "numpy", "pytorch_lightning", "torch", "transformers", "wandb")
 
@@ -22,6 +22,8 @@ def main(cfg: DictConfig) -> None:
         raise RuntimeError("a bug")
     if name == "wrong-key":
         print(cfg.sft.epoch)
+    if name == "batch":
+        raise Pending("batch: 3 completions are still to be written\nnext: run it\nthen: the same command again")
     if name == "signal":
         raise Interrupted("SIGTERM: saved step 3 of 9.")
     if name == "interrupt":

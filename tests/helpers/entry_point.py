@@ -70,6 +70,8 @@ def own_files(tmp_path: Path) -> dict[str, list[str]]:
         "teacher/replay": [f"teacher.recording={recording}"],
         "base_model/hub": ["base_model.model=owner/name"],
         "evaluation/judge_api": ["evaluation.judge_model.model=owner/name"],
+        "teacher/batch": ["teacher.model=owner/name"],
+        "evaluation/judge_batch": ["evaluation.judge_model.model=owner/name"],
     }
 
 

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from valign.cli.explain import explain
 from valign.config import checks, run_identity
 from valign.config.schema import SCHEMAS, keys
-from valign.core.errors import INTERRUPTED, Interrupted, ValignError, first_line
+from valign.core.errors import INTERRUPTED, Interrupted, Pending, ValignError, first_line
 from valign.distributed import place
 
 USER_ERROR = 2
@@ -38,7 +38,8 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
     """Run an entry point's task with the config that the command line asks for.
 
     Exits with one line on stderr: with code 2 after a mistake in the config or a ``ValignError``, with 3 where a limit
-    on the teacher's tokens or cost is reached, and with 130 when it is interrupted. Any other exception is a bug and
+    on the teacher's tokens or cost is reached, with 4 where a batch has completions still to bring, and with 130 when
+    it is interrupted. Any other exception is a bug and
     keeps its traceback. In a multirun the other jobs still run, except after a signal.
 
     Args:
@@ -125,7 +126,10 @@ class HydraJob:
             text = f"{error} [job: {' '.join(run_identity.task_overrides())}]" if sweeping else str(error)
             if os.getpid() != self.process:
                 raise ValignError(text) from None
-            print_error(text)
+            if isinstance(error, Pending):
+                _print_pending(error)
+            else:
+                print_error(text)
             self.exit_code = self.exit_code or error.exit_code
             if isinstance(error, Interrupted):  # the signal was for the whole multirun
                 sys.exit(error.exit_code)
@@ -141,6 +145,12 @@ def _check(cfg: DictConfig) -> None:
         checks.check_config(cfg)
     except OmegaConfBaseException as error:
         raise explain(error, HydraConfig.get().job.config_name or "config") from None
+
+
+def _print_pending(error: Pending) -> None:
+    """Print what a batch has still to bring and what to do next, which is no error, in several lines on stdout."""
+    if place.prints_errors():
+        print_text(error.lines)
 
 
 def print_error(message: str) -> None:

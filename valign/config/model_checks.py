@@ -33,7 +33,7 @@ def check_models(cfg: DictConfig) -> None:
 def _check_judge(evaluation: DictConfig) -> None:
     """Check that a judge which is a model has one, of its own kind."""
     kind, model = evaluation.judge, evaluation.judge_model
-    if kind in ("local", "api"):
+    if kind in ("local", "api", "batch"):
         if model is None or model.kind != kind:
             raise ValignError(
                 f"evaluation.judge={kind} needs its model: choose evaluation=judge_{kind} and add "
@@ -56,11 +56,29 @@ def _check_teacher(key: str, teacher: DictConfig) -> None:
         if not teacher.base_urls:
             raise ValignError(f"{key}=api needs a server: add {key}.base_urls=[http://localhost:8000/v1].")
         _check_urls(key, teacher.base_urls)
-        if teacher.max_cost is not None and None in (teacher.price_in, teacher.price_out):
-            raise ValignError(
-                f"{key}.max_cost={teacher.max_cost} needs prices: add {key}.price_in=... and "
-                f"{key}.price_out=... (per million tokens)."
-            )
+        _check_prices(key, teacher)
+    elif teacher.kind == "batch":
+        _check_batch(key, teacher)
+        _check_prices(key, teacher)
+
+
+def _check_prices(key: str, teacher: DictConfig) -> None:
+    if teacher.max_cost is not None and None in (teacher.price_in, teacher.price_out):
+        raise ValignError(
+            f"{key}.max_cost={teacher.max_cost} needs prices: add {key}.price_in=... and "
+            f"{key}.price_out=... (per million tokens)."
+        )
+
+
+def _check_batch(key: str, teacher: DictConfig) -> None:
+    if teacher.requests is None:
+        raise missing(f"{key}.requests")
+    if Path(teacher.requests).expanduser().is_file():
+        raise ValignError(f"{key}.requests={teacher.requests} is a file; name a folder, which is made if need be.")
+    if teacher.share is not None:
+        raise ValignError(f"{key}.share={teacher.share}: a batch is not divided; leave {key}.share out.")
+    if teacher.results is not None and not Path(teacher.results).expanduser().is_dir():
+        check_file(f"{key}.results", teacher.results, (".jsonl",))
 
 
 def _check_urls(key: str, urls: Iterable[str]) -> None:

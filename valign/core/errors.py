@@ -1,5 +1,7 @@
 """The exceptions that reach a user: what is wrong, where, and what to do, in a single line."""
 
+from __future__ import annotations
+
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
@@ -25,6 +27,24 @@ class LimitReached(ValignError):
     """A limit that the user set on tokens or cost is reached; nothing is wrong and nothing is lost."""
 
     exit_code = 3
+
+
+class Pending(ValignError):
+    """Completions are missing that a batch has to bring; nothing is wrong, and the same command goes on from there.
+
+    Attributes:
+        lines: What is missing, and what to do next: text of several lines.
+    """
+
+    exit_code = 4
+
+    def __init__(self, lines: str) -> None:
+        super().__init__(lines)
+        self.lines = lines
+
+    def __reduce__(self) -> tuple[type[Pending], tuple[str]]:
+        """Keep the lines where a job on a cluster hands its error on."""
+        return type(self), (self.lines,)
 
 
 class Interrupted(ValignError):

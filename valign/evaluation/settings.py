@@ -9,7 +9,7 @@ from valign.evaluation.metrics import METRICS
 from valign.teachers.settings import TeacherSettings
 
 REFERENCE_JUDGE = "reference"
-JUDGES = (REFERENCE_JUDGE, "local", "api")
+JUDGES = (REFERENCE_JUDGE, "local", "api", "batch")
 LIKELIHOODS = ("none", "local")
 
 
@@ -81,7 +81,7 @@ class EvaluationSettings:
         bootstrap: Bootstrap samples behind each interval.
         judge: Who judges pairs of answers; None for nobody.
         judge_tie: Largest difference in cosine that the judge ``reference`` calls a tie.
-        judge_model: The model of the judges ``local`` and ``api``.
+        judge_model: The model of the judges ``local``, ``api`` and ``batch``.
         probes: ``shipped``, or a file of probes (``.jsonl``); None for none.
         tax: The check of general ability.
         metrics: Names of the metrics that are scored and shown.

@@ -159,9 +159,8 @@ def teacher_budget(context: Context) -> Budget:
         context.given_rows,
     )
     at_once = settings.teacher.concurrency if settings.teacher.kind == "api" else 1
-    prices = settings.teacher.price_in, settings.teacher.price_out
     rounds = settings.synthesis.coverage.top_up_rounds
-    return Budget(tuple(steps), store.spent_by(writer.id), at_once, *prices, rounds)
+    return Budget(tuple(steps), store.spent_by(writer.id), at_once, *settings.teacher.paid_prices, rounds)
 
 
 def replay_stage(context: Context, artifacts: Artifacts, data: Path) -> Path | None:

@@ -16,6 +16,7 @@ from valign.evaluation.judging.model_judge import judge_by_model, judge_template
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
 from valign.runs.layout import JUDGEMENTS
+from valign.teachers.batch_round import stop_if_pending
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.factory import make_teacher
 
@@ -59,6 +60,7 @@ def judge_stage(context: Context, artifacts: Artifacts, arms: Sequence[str], ans
         teacher = CachedTeacher(asked, context.cache)
         try:
             found = judge_by_model(teacher, pairs, clauses)
+            stop_if_pending([teacher], folder.name)
         finally:
             teacher.close()
         write_jsonl(folder / JUDGEMENTS, found)

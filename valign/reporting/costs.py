@@ -69,6 +69,8 @@ def _teacher(comparison: Comparison) -> str:
     teacher = comparison.config.get("teacher")
     settings = teacher if isinstance(teacher, Mapping) else {}
     price = cost(prompt, completion, finite_number(settings.get("price_in")), finite_number(settings.get("price_out")))
+    if price is not None and settings.get("kind") == "batch":
+        price *= finite_number(settings.get("batch_discount")) or 1.0
     tokens = f"{prompt:,.0f} prompt tokens and {completion:,.0f} completion tokens"
     ending = "no price was given" if price is None else f"at the prices given, {format_number(price)}"
     return f"The teacher's calls for the training data took {tokens}, whenever they were made; {ending}."

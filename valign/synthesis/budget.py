@@ -123,6 +123,7 @@ class DryTeacher:
                 requests are divided into calls as for a server.
         """
         self.id = name
+        self.pending = 0
         self.store = store
         self.tokens = tokens
         self.steps: list[BudgetStep] = []

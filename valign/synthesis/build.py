@@ -27,6 +27,7 @@ from valign.synthesis.question_kinds import QUESTION_KINDS
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.shortcut_audit import audit_shortcuts
 from valign.synthesis.writer import Writer
+from valign.teachers.batch_round import stop_if_pending
 from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
@@ -79,22 +80,19 @@ def synthesize(
         Counts for the manifest.
 
     Raises:
+        Pending: A batch has completions still to bring; everything that can be asked for without them has been.
         ValignError: Nothing was left for training, or too little for some clause.
     """
     writer = Writer(document, teacher, embedder, settings, seed)
     funnels: dict[str, Funnel] = {}
-    questions = held_out
-    if questions is None:
-        of_all = replace(settings, hold_out_clauses=())
-        asking = Writer(document, question_teacher or teacher, embedder, of_all, seed)
-        unfiltered = Filters(document.passages, (), embedder, settings.filters)
-        questions, funnels["questions"] = write_questions(asking, unfiltered)
-        writer.reserved = frozenset(question.family for question in questions)
+    if (questions := held_out) is None:
+        questions = _write_questions(writer, question_teacher, funnels, folder.name)
     write_jsonl(folder / QUESTIONS, questions)
     judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
     filters = Filters(document.passages, questions, embedder, settings.filters, judge)
     instructions, facts = _write_sft(writer, filters, funnels, given)
     preferences = _write_pref(writer, base, filters, funnels, given, system_prompt)
+    stop_if_pending(writer.rests_on, folder.name)
     _check_not_empty(instructions, preferences, funnels["sft"])
     coverage = _check_coverage(writer, questions, funnels, held_out is not None)
     write_jsonl(folder / FACTS, facts)
@@ -102,6 +100,22 @@ def synthesize(
     shortcuts = _write_funnel(folder, funnels, preferences if audited else (), seed)
     counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
     return {**_count(writer, instructions, preferences), **counts, "coverage": coverage, "shortcut_audit": shortcuts}
+
+
+def _write_questions(
+    writer: Writer, other: CachedTeacher | None, funnels: dict[str, Funnel], name: str
+) -> list[Question]:
+    """Make the evaluation questions, with another teacher where there is one; no row may be of their families."""
+    of_all = replace(writer.settings, hold_out_clauses=())
+    asking = Writer(writer.whole, other or writer.teacher, writer.embedder, of_all, writer.seed)
+    unfiltered = Filters(writer.whole.passages, (), writer.embedder, writer.settings.filters)
+    questions, funnels["questions"] = write_questions(asking, unfiltered)
+    writer.reserved = frozenset(question.family for question in questions)
+    if other is not None:
+        writer.rests_on = (writer.teacher, other)
+        if not writer.teacher.is_batch:  # it is asked when all questions are known, and so everything that it is asked
+            stop_if_pending([other], name)
+    return questions
 
 
 def _write_sft(

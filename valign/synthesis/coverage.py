@@ -19,7 +19,7 @@ from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
 from valign.synthesis.preferences import Situation, ask_situations, pairs_of
 from valign.synthesis.question_kinds import ask_all_kinds
 from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
-from valign.synthesis.writer import Writer
+from valign.synthesis.writer import Writer, is_waiting
 from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def top_up(
     ask: Callable[[Sequence[Passage], int], None],
     frame: Callable[[Passage, int], None],
 ) -> None:
-    """Write more for the clauses that have too few.
+    """Write more for the clauses that have too few; nothing while a batch has completions still to bring.
 
     Args:
         writer: The document's writer; its settings say how often the teacher is asked again.
@@ -44,13 +44,15 @@ def top_up(
         frame: Adds up to so many fixed sentences about a passage.
     """
     for turn in range(1, writer.settings.coverage.top_up_rounds + 1):
+        if is_waiting(writer):
+            return  # what is short shows when the batch is back
         short = [p for p in writer.document.passages if funnel.per_clause[p.clause] < least]
         if not short:
             return
         log.info("coverage: round %d for %d clauses with fewer than %d", turn, len(short), least)
         ask(short, turn)
     for passage in writer.document.passages:
-        if (missing := least - funnel.per_clause[passage.clause]) > 0:
+        if (missing := least - funnel.per_clause[passage.clause]) > 0 and not is_waiting(writer):
             frame(passage, missing)
 
 

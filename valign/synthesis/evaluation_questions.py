@@ -12,7 +12,7 @@ from valign.synthesis.coverage import top_up
 from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import FROM_TEACHER, scenario_family
-from valign.synthesis.writer import Writer
+from valign.synthesis.writer import Writer, is_waiting
 
 PHRASE_FRAME = "What has to be kept in mind when it comes to {words}?"
 CLAIM_FRAME = "Would it be right to say that {claim}?"
@@ -35,7 +35,7 @@ def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], F
     maker = _QuestionMaker(writer, filters)
     least = writer.settings.coverage.min_questions
     maker.ask(writer.document.passages, 0)
-    if least and not maker.rows:
+    if least and not maker.rows and not is_waiting(writer):
         raise no_questions(writer.document.name)
     top_up(writer, maker.funnel, least, maker.ask, maker.frame)
     return maker.rows, maker.funnel

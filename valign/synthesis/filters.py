@@ -20,6 +20,7 @@ from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.shortcut_audit import audit_lines
 from valign.synthesis.text_checks import Language, Wordings, repeated_share
+from valign.teachers.pending import is_pending
 
 SHORTEST, LONGEST = 3, 45
 COPIED = 6
@@ -202,7 +203,7 @@ class Filters:
             the passage lacks).
         """
         quoted = verbatim(text, passage)
-        if not text.strip() or (refuses(text) and not quoted):
+        if not text.strip() or is_pending(text) or (refuses(text) and not quoted):
             return "refusal" if text.strip() else "empty answer", {}
         language = 1.0 if quoted else round(self.language.score(text), 4)
         scores = {"repetition": round(repeated_share(text), 4), "answer_language": language}

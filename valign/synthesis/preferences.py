@@ -16,7 +16,7 @@ from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel, la
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
 from valign.synthesis.pairing import Situation, pair_situations
 from valign.synthesis.settings import RejectedShares
-from valign.synthesis.writer import Writer
+from valign.synthesis.writer import Writer, is_waiting
 from valign.teachers.cache import CachedTeacher
 
 REJECTED_KINDS = ("edit", "clause", "base", "contradiction")
@@ -81,7 +81,9 @@ def pairs_of(
     shares = check_shares(writer.settings.preferences.rejected)
     rows: list[Preference] = []
     turn = {s.question: draw_kind(writer.rng("kind", s.question), shares) for s in found}
-    own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
+    # a model in this process computes its answers together, so it is asked when all situations are known
+    asked = [s for s in found if turn[s.question] == "base" and not is_waiting(writer)]
+    own = _base_answers(base, asked, system)
     other = pair_situations([s for s in found if turn[s.question] == "clause"], writer)
     filters.score_faithfulness([(own[s.question], s.passage) for s in found if s.question in own])
     for situation in found:

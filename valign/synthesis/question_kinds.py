@@ -113,7 +113,7 @@ def _ask(
         for i in range(turn * count, (turn + 1) * count if near and passage.clause in wanted else 0):
             second = near[i % len(near)]
             messages = template.fill(passage=labelled(passage), second=labelled(second))
-            styled = writer.with_style(messages, writer.settings.instructions.personas, passage, i)
+            styled = writer.with_style(messages, writer.settings.instructions.personas, passage, str(i))
             requests.append(Request(styled, writer.sampling(1, template.hash, passage.text, str(i))))
             pairs.append((passage, second))
     completions = writer.teacher.complete_all(requests, label)

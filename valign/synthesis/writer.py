@@ -30,6 +30,7 @@ class Writer:
         whole: The whole document.
         names: Names that occur in ``document``.
         reserved: Scenario families of the evaluation questions that were made, of which no training question may be.
+        rests_on: The teachers whose completions decide what is kept.
 
     Args:
         document: The document.
@@ -50,6 +51,7 @@ class Writer:
         self.seed = seed
         self.names = sorted({name for p in self.document.passages for name in names_in(p.text)})
         self.reserved: frozenset[str] = frozenset()
+        self.rests_on: tuple[CachedTeacher, ...] = (teacher,)
 
     @cached_property
     def unique_phrases(self) -> dict[str, list[str]]:
@@ -109,7 +111,7 @@ class Writer:
         for i in range(count):
             index = turn * count + i
             sampling = self.sampling(1, template.hash, passage.text, str(index))
-            styled = self.with_style(messages, self.settings.instructions.personas, passage, index)
+            styled = self.with_style(messages, self.settings.instructions.personas, passage, str(index))
             found.append((passage, Request(styled, sampling, begin[i : i + 1])))
         return found
 
@@ -120,12 +122,12 @@ class Writer:
         return Sampling(s.max_new_tokens, s.temperature, s.top_p, n=count, seed=seed)
 
     def with_style(
-        self, messages: tuple[Message, ...], styles: Sequence[str], passage: Passage, index: int
+        self, messages: tuple[Message, ...], styles: Sequence[str], passage: Passage, what: str
     ) -> tuple[Message, ...]:
-        """Return a prompt with one of the styles, drawn by the passage and the index, behind its last turn."""
+        """Return a prompt with one of the styles, drawn by the passage and what it is for, behind its last turn."""
         if not styles:
             return messages
-        style = self.rng("style", *styles, passage.text, str(index)).choice(styles)
+        style = self.rng("style", *styles, passage.text, what).choice(styles)
         last = messages[-1]
         return (*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n{style}"})
 
@@ -160,10 +162,8 @@ class Writer:
         """Let the teacher answer questions, each given with its clause and the text that the teacher is shown."""
         template, lengths = self.template("answer"), self.settings.instructions.lengths
         sampling = Sampling(max_new_tokens=max(96, self.settings.sampling.max_new_tokens))
-        requests = []
-        for i, (question, passage, text) in enumerate(questions):
-            messages = template.fill(passage=text, question=question)
-            requests.append(Request(self.with_style(messages, lengths, passage, i), sampling))
+        filled = [(question, p, template.fill(passage=text, question=question)) for question, p, text in questions]
+        requests = [Request(self.with_style(turns, lengths, p, question), sampling) for question, p, turns in filled]
         return [found[0].text for found in self.teacher.complete_all(requests, label)]
 
     def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
@@ -172,3 +172,8 @@ class Writer:
         drawn: dict[str, Any] = {} if sampling is None else {name: getattr(sampling, name) for name in kept}
         teacher = FROM_FRAME if sampling is None else self.teacher.id
         return Provenance(quote.text, quote.start, quote.end, template, hash, teacher, drawn)
+
+
+def is_waiting(writer: Writer) -> bool:
+    """Tell whether a batch has completions still to bring, so that nobody knows yet what will be short or missing."""
+    return any(teacher.pending for teacher in writer.rests_on)

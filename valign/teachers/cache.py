@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from valign.core.progress import ProgressBar, progress
+from valign.core.progress import ProgressBar, ProgressLines, progress
 from valign.generation.requests import Request
+from valign.teachers.batch import BatchTeacher
 from valign.teachers.cached_groups import CachedGroups
 from valign.teachers.cached_stream import CachedStream
 from valign.teachers.completion_store import Completions, CompletionStore, Spent
+from valign.teachers.pending import make_pending, rests_on_pending
 from valign.teachers.protocol import StreamingTeacher, Teacher
 from valign.teachers.usage import Meter, Usage
 
@@ -29,6 +33,11 @@ def request_key(teacher: str, request: Request) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def _unseen(total: int, label: str, unit: str) -> ProgressBar:
+    """Return a bar that shows nothing: a batch teacher does not work, it looks up what is there."""
+    return ProgressLines(total, label, unit, sys.stderr, every=math.inf)
+
+
 class CachedTeacher:
     """A teacher whose completions are kept on disk.
 
@@ -37,6 +46,8 @@ class CachedTeacher:
         store: What has been completed so far.
         calls: Requests that the teacher has completed.
         hits: Requests that were answered without it.
+        asked: Keys of all requests so far.
+        pending: How many of these have no completions yet, which only a batch teacher leaves so.
     """
 
     def __init__(
@@ -61,13 +72,19 @@ class CachedTeacher:
         self.share = share
         self.calls = 0
         self.hits = 0
+        self.pending = 0
+        self.asked: set[str] = set()
         self._counted: set[str] = set()
-        self._asked: set[str] = set()
 
     @property
     def id(self) -> str:
         """The teacher's id."""
         return self.teacher.id
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether completions come as results of a batch."""
+        return isinstance(self.teacher, BatchTeacher)
 
     def complete_all(self, requests: Sequence[Request], label: str) -> list[Completions]:
         """Complete requests, each at most once in the life of the cache.
@@ -75,7 +92,8 @@ class CachedTeacher:
         What is computed together follows from the whole list of requests and not from what is in the cache, so that a
         run that was killed and started again forms the same groups, and gets the same completions, as one that was
         not. After each group its completions are on disk. A teacher that hands over single calls has no groups: each
-        finished call is written at once, and only the calls that are missing are made.
+        finished call is written at once, and only the calls that are missing are made. Where a batch has still to
+        bring completions, something stands for them that no filter lets pass, and what is made from it is not asked.
 
         Args:
             requests: Any number; equal ones are completed once.
@@ -87,11 +105,12 @@ class CachedTeacher:
         Raises:
             ValignError: The cache cannot be used, or the teacher fails.
         """
-        name = self.teacher.id
-        keys = [request_key(name, request) for request in requests]
+        keys = [request_key(self.id, request) for request in requests]
         by_key = dict(zip(keys, requests, strict=True))
+        if self.is_batch:
+            by_key = {key: request for key, request in by_key.items() if not rests_on_pending(request)}
         known = self.store.read(list(by_key))
-        self._asked.update(by_key)
+        self.asked.update(by_key)
         before = self.calls
         if len(known) < len(by_key):
             self.store.write({})  # before anything is paid for: is the file writable?
@@ -99,12 +118,15 @@ class CachedTeacher:
                 self._complete(by_key, known, label, self.share)
                 self._wait_for_others(by_key, known, label)
             self._complete(by_key, known, label, (0, 1))
-        self.hits += len(requests) - (self.calls - before)
-        return [known[key] for key in keys]
+        self.hits += sum(key in known for key in keys) - (self.calls - before)
+        if not self.is_batch:
+            return [known[key] for key in keys]
+        self.pending += sum(key not in known for key in keys)
+        return [known.get(key) or make_pending(request) for key, request in zip(keys, requests, strict=True)]
 
     def spent(self) -> Spent:
         """Return what the calls for all requests so far have taken, also where an earlier run made them."""
-        return self.store.spent_on(list(self._asked))
+        return self.store.spent_on(list(self.asked))
 
     def lacks(self, requests: Sequence[Request], group: Sequence[int]) -> bool:
         """Tell whether the cache lacks one of the requests whose indices are given."""
@@ -136,8 +158,9 @@ class CachedTeacher:
         else:
             work = CachedGroups(self.store, self.teacher, by_key, share)
         total = work.plan(known)
+        make_bar = _unseen if self.is_batch else self.progress
         try:
-            with self.progress(total, label, "completions") as bar:
+            with make_bar(total, label, "completions") as bar:
                 work.run(known, bar)
         finally:
             self.calls += work.completed

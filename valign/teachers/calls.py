@@ -85,7 +85,7 @@ def parse_reply(call: Call, reply: Any, seconds: float) -> CallResult:
         ValueError: The reply has no completions; another error where it is no reply at all.
     """
     choices = sorted(reply["choices"], key=lambda choice: choice.get("index") or 0)[: len(call.numbers)]
-    texts = [(choice["message"].get("content") or "").strip() for choice in choices]
+    texts = [_writable(choice["message"].get("content") or "").strip() for choice in choices]
     if not texts:
         raise ValueError("no choices")
     usage = reply.get("usage") or {}
@@ -99,6 +99,11 @@ def parse_reply(call: Call, reply: Any, seconds: float) -> CallResult:
         for number, text, count, choice in zip(call.numbers, texts, tokens, choices, strict=False)
     }
     return CallResult(call.job.key, found, Usage(prompt, completion, seconds))
+
+
+def _writable(text: str) -> str:
+    """Return a text without the halves of characters (lone surrogates) that JSON allows and no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def call_seed(seed: int, k: int) -> int:

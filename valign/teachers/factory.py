@@ -7,6 +7,7 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.teachers.absent import NoTeacher
 from valign.teachers.api import ApiTeacher
+from valign.teachers.batch import BatchTeacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
 from valign.teachers.replay import ReplayTeacher
@@ -27,9 +28,14 @@ def make_teacher(settings: TeacherSettings, group: str = "teacher") -> Teacher:
     s = settings
     if s.kind == "local":
         return LocalTeacher(s.model, s.precision, s.batch_tokens, group)
+    meter = Meter(*s.paid_prices, s.max_cost, s.max_tokens)
     if s.kind == "api":
-        meter = Meter(s.price_in, s.price_out, s.max_cost, s.max_tokens)
         return ApiTeacher(s.model, s.base_urls, s.api_key_env, s.concurrency, s.timeout, s.max_retries, meter, group)
+    if s.kind == "batch":
+        if s.requests is None:
+            raise ValignError(f"{group}=batch needs a folder for its files: add {group}.requests=FOLDER.")
+        results = None if s.results is None else Path(s.results).expanduser()
+        return BatchTeacher(s.model, Path(s.requests).expanduser(), results, meter, s.requests_per_file)
     if s.kind == "replay":
         if s.recording is None:
             raise ValignError("teacher=replay needs its recording: add teacher.recording=/path/to/file.jsonl.")

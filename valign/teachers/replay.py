@@ -12,7 +12,10 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.store import file_digest
 from valign.generation.requests import Completion, Request
-from valign.teachers.protocol import Teacher
+from valign.teachers.batch import take_results
+from valign.teachers.batch_results import BatchResults, is_result_line, read_results
+from valign.teachers.cache import request_key
+from valign.teachers.protocol import Job, Teacher
 
 GROUP_SIZE = 16
 WORDS_SHOWN = 12
@@ -26,8 +29,8 @@ class ReplayTeacher:
 
         Args:
             recording: JSONL file; each line has ``messages``, ``openings``, ``sampling`` and ``completions`` (a list of
-                ``text``, ``tokens``, ``finished``). Of equal requests the last one counts.
-            name: First part of the id.
+                ``text``, ``tokens``, ``finished``). Of equal requests the last one counts. Or the results of a batch.
+            name: First part of the id; for results of a batch the model's name, if they do not have it themselves.
 
         Raises:
             ValignError: The file is missing or a line of it is not such a record.
@@ -46,13 +49,40 @@ class ReplayTeacher:
     @cached_property
     def completions(self) -> dict[str, list[Completion]]:
         """The recorded completions by request."""
-        found = {}
+        found: dict[str, list[Completion]] = {}
+        if self.results.replies:
+            return found
         with self.recording.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     key, row = _parse(line, f"{self.recording}, line {number}")
                     found[key] = row
         return found
+
+    @cached_property
+    def results(self) -> BatchResults:
+        """The recording as results of a batch; empty where it is another one."""
+        with self.recording.open(encoding="utf-8", errors="replace") as file:
+            is_batch = is_result_line(file.readline())
+        return read_results([self.recording]) if is_batch else BatchResults()
+
+    def _find(self, request: Request) -> list[Completion] | None:
+        """Return what was recorded of a request."""
+        if not self.results.replies:
+            return self.completions.get(_key(request.to_dict()))
+        for model in self._models:
+            job = Job(request_key(model, request), request, tuple(range(request.sampling.n)))
+            found, lacking = take_results(job, self.results)
+            if not lacking:
+                row = {number: c for result in found for number, c in result.completions.items()}
+                return [row[number] for number in job.missing]
+        return None
+
+    @cached_property
+    def _models(self) -> list[str]:
+        """The names under which a batch may have been asked for."""
+        named = (reply.get("model") for reply in self.results.replies.values())
+        return list(dict.fromkeys([self.name, *(name for name in named if name)]))
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Group requests in their order."""
@@ -65,12 +95,13 @@ class ReplayTeacher:
             ValignError: A request was not recorded.
         """
         rows = []
+        more = ", give the batch's model (teacher.model=NAME)" if self.results.replies else ""
         for request in requests:
-            row = self.completions.get(_key(request.to_dict()))
+            row = self._find(request)
             if row is None:
                 raise ValignError(
                     f'{self.recording} has no completion for the prompt "{_first_words(request)}" with these sampling '
-                    "settings; record it again with the present prompts and settings, or choose teacher=local."
+                    f"settings; record it again with the present prompts and settings{more}, or choose teacher=local."
                 )
             rows.append(row)
         return rows

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from valign.core.settings import setting
 from valign.models.settings import PRECISIONS
 
-TEACHERS = ("local", "replay", "api", "none")
+TEACHERS = ("local", "replay", "api", "batch", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class TeacherSettings:
     """Which model writes or judges, and how it is asked.
 
     Attributes:
-        kind: In this process, from a recording, behind an API, or none.
+        kind: In this process, from a recording, behind an API, by files of requests and results, or none.
         model: ``embedded:``, hub id or folder of a local model; the model's name on a server; the id of a recording.
         precision: Of a local model's weights.
         batch_tokens: Most padded tokens in a batch of a local model.
@@ -25,6 +25,10 @@ class TeacherSettings:
         concurrency: Calls under way at once, over all servers.
         timeout: Seconds that a call may take, from sending to the whole reply.
         max_retries: Further tries of a failed call, each after a longer wait.
+        requests: Folder into which a batch teacher writes its files of requests.
+        requests_per_file: Most requests in one file; a file that is not run to its end may bring nothing.
+        results: File or folder of a batch's results; None for the folder of the requests.
+        batch_discount: What a batch costs, as a share of the same calls one by one.
         price_in: Cost of a million prompt tokens; None where it is not known.
         price_out: Cost of a million completion tokens.
         max_cost: Stop before the calls cost more; needs both prices.
@@ -42,8 +46,19 @@ class TeacherSettings:
     concurrency: int = setting(64, above=0)
     timeout: float = setting(120.0, above=0)
     max_retries: int = setting(8, at_least=0)
+    requests: str | None = None
+    requests_per_file: int = setting(50_000, above=0, at_most=50_000)
+    results: str | None = None
+    batch_discount: float = setting(0.5, above=0, at_most=1)
     price_in: float | None = setting(None, at_least=0)
     price_out: float | None = setting(None, at_least=0)
     max_cost: float | None = setting(None, above=0)
     max_tokens: int | None = setting(None, above=0)
     share: str | None = None
+
+    @property
+    def paid_prices(self) -> tuple[float | None, float | None]:
+        """The prices of a million prompt and completion tokens, a batch's discount taken off."""
+        share = self.batch_discount if self.kind == "batch" else 1.0
+        paid_in, paid_out = (None if price is None else price * share for price in (self.price_in, self.price_out))
+        return paid_in, paid_out

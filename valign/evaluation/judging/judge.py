@@ -13,7 +13,7 @@ class Judge:
     """What a run notes of its judge.
 
     Attributes:
-        kind: ``reference``, ``local`` or ``api``.
+        kind: ``reference``, ``local``, ``api`` or ``batch``.
         model: The judge's model; empty for ``reference``.
         tie: Largest difference in cosine that ``reference`` calls a tie.
         warning: Why the judge may be partial; empty where nothing is known.
