@@ -23,6 +23,7 @@ from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instructions import write_instructions
 from valign.synthesis.preferences import write_preferences
 from valign.synthesis.question_kinds import QUESTION_KINDS
+from valign.synthesis.relevance import make_relevance
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.shortcut_audit import audit_shortcuts
 from valign.synthesis.writer import Writer
@@ -40,6 +41,7 @@ TEMPLATES = (
     "extract",
     "repair",
     "faithful",
+    "decides",
 )
 
 
@@ -78,18 +80,20 @@ def synthesize(
     Raises:
         ValignError: Nothing was left for training, or too little for some clause.
     """
-    writer = Writer(document, teacher, embedder, settings, seed)
+    writer, passages = Writer(document, teacher, embedder, settings, seed), document.passages
     funnels: dict[str, Funnel] = {}
     questions = held_out
     if questions is None:
         of_all = replace(settings, hold_out_clauses=())
         asking = Writer(document, question_teacher or teacher, embedder, of_all, seed)
-        unfiltered = Filters(document.passages, (), embedder, settings.filters)
+        look = make_relevance(settings.filters, passages, embedder, question_teacher or teacher, settings.templates)
+        unfiltered = Filters(passages, (), embedder, settings.filters, relevance=look)
         questions, funnels["questions"] = write_questions(asking, unfiltered)
         writer.reserved = frozenset(question.family for question in questions)
     write_jsonl(folder / QUESTIONS, questions)
     judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
-    filters = Filters(document.passages, questions, embedder, settings.filters, judge)
+    look = make_relevance(settings.filters, passages, embedder, teacher, settings.templates)
+    filters = Filters(passages, questions, embedder, settings.filters, judge, look)
     instructions, facts = _write_sft(writer, filters, funnels)
     preferences = _write_pref(writer, base, filters, funnels, system_prompt)
     _check_not_empty(instructions, preferences, funnels["sft"])
