@@ -93,7 +93,9 @@ def make_items(folder: Path) -> list[dict[str, Any]]:
         for question in questions:
             near = vectors[name] @ embedder.embed([question])[0]
             clause = passages[name][int(near.argmax())].clause
-            items.append(_item({"document": name, "kind": "off topic", "question": question}, "relevance", "off topic", clause))
+            items.append(
+                _item({"document": name, "kind": "off topic", "question": question}, "relevance", "off topic", clause)
+            )
     return items
 
 

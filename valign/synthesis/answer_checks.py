@@ -8,14 +8,21 @@ from valign.core.records import Passage
 from valign.core.text import refuses
 from valign.documents.clauses import labelled
 from valign.synthesis.edits import find_ungrounded
-from valign.synthesis.faithfulness import ABSENT, CONTRADICTED, UNREADABLE, Faithfulness, Judgement, verbatim
+from valign.synthesis.faithfulness import (
+    ABSENT,
+    CONTRADICTED,
+    UNREADABLE_REPLY,
+    AnswerJudgement,
+    Faithfulness,
+    verbatim,
+)
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.text_checks import Language, repeated_share
 
 UNFAITHFUL, UNGROUNDED = "unfaithful", "ungrounded number or name"
 CONTRADICTS, NOT_IN_CLAUSE = "contradicts its clause", "not in its clause"
 WRONG = frozenset((UNFAITHFUL, UNGROUNDED, CONTRADICTS, NOT_IN_CLAUSE))
-BY_LABEL = {CONTRADICTED: CONTRADICTS, ABSENT: NOT_IN_CLAUSE, UNREADABLE: "judgement of the answer unreadable"}
+BY_LABEL = {CONTRADICTED: CONTRADICTS, ABSENT: NOT_IN_CLAUSE, UNREADABLE_REPLY: "judgement of the answer unreadable"}
 
 
 class AnswerChecks:
@@ -31,7 +38,7 @@ class AnswerChecks:
         self.settings = settings
         self.language = language
         self.faithfulness = faithfulness
-        self._judged: dict[tuple[str, str, str], Judgement] = {}
+        self._judged: dict[tuple[str, str, str], AnswerJudgement] = {}
 
     def score(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> None:
         """Judge together the answers that ``check`` will be asked about one by one, with the same questions."""

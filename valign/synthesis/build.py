@@ -80,20 +80,17 @@ def synthesize(
     Raises:
         ValignError: Nothing was left for training, or too little for some clause.
     """
-    writer, passages = Writer(document, teacher, embedder, settings, seed), document.passages
+    writer = Writer(document, teacher, embedder, settings, seed)
     funnels: dict[str, Funnel] = {}
     questions = held_out
     if questions is None:
         of_all = replace(settings, hold_out_clauses=())
         asking = Writer(document, question_teacher or teacher, embedder, of_all, seed)
-        look = make_relevance(settings.filters, passages, embedder, question_teacher or teacher, settings.templates)
-        unfiltered = Filters(passages, (), embedder, settings.filters, relevance=look)
+        unfiltered = _make_filters(document, (), embedder, question_teacher or teacher, settings)
         questions, funnels["questions"] = write_questions(asking, unfiltered)
         writer.reserved = frozenset(question.family for question in questions)
     write_jsonl(folder / QUESTIONS, questions)
-    judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
-    look = make_relevance(settings.filters, passages, embedder, teacher, settings.templates)
-    filters = Filters(passages, questions, embedder, settings.filters, judge, look)
+    filters = _make_filters(document, questions, embedder, teacher, settings)
     instructions, facts = _write_sft(writer, filters, funnels)
     preferences = _write_pref(writer, base, filters, funnels, system_prompt)
     _check_not_empty(instructions, preferences, funnels["sft"])
@@ -107,6 +104,20 @@ def synthesize(
     shortcuts = _write_funnel(folder, funnels, preferences if audited else (), seed)
     counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
     return {**_count(writer, instructions, preferences), **counts, "coverage": coverage, "shortcut_audit": shortcuts}
+
+
+def _make_filters(
+    document: Document,
+    questions: Sequence[Question],
+    embedder: Embedder,
+    teacher: CachedTeacher,
+    settings: SynthesisSettings,
+) -> Filters:
+    """Return the document's filters, with the judges that the settings name."""
+    limits, templates, passages = settings.filters, settings.templates, document.passages
+    faithfulness = make_faithfulness(limits, embedder, teacher, templates)
+    relevance = make_relevance(limits, passages, embedder, teacher, templates)
+    return Filters(passages, questions, embedder, limits, faithfulness, relevance)
 
 
 def _write_sft(writer: Writer, filters: Filters, funnels: dict[str, Funnel]) -> tuple[list[Instruction], list[Fact]]:

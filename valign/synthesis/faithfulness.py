@@ -24,8 +24,8 @@ from valign.teachers.cache import CachedTeacher
 VERDICT = re.compile(r"^(yes|no)[.,:]\s+", re.I)
 FAITHFUL_TEMPLATE = "faithful"
 NOT_GIVEN = "(not given)"
-ENTAILED, CONTRADICTED, ABSENT, UNREADABLE = "entailed", "contradicted", "absent", "unreadable"
-LABEL_SCORES = {ENTAILED: 1.0, ABSENT: 0.25, CONTRADICTED: 0.0, UNREADABLE: 0.0}
+ENTAILED, CONTRADICTED, ABSENT, UNREADABLE_REPLY = "entailed", "contradicted", "absent", "unreadable"
+LABEL_SCORES = {ENTAILED: 1.0, ABSENT: 0.25, CONTRADICTED: 0.0, UNREADABLE_REPLY: 0.0}
 NLI_LABELS = {"entailment": ENTAILED, "contradiction": CONTRADICTED, "neutral": ABSENT}
 WORDS = {ENTAILED: ENTAILED, CONTRADICTED: CONTRADICTED, ABSENT: ABSENT, "yes": ENTAILED, "no": ABSENT}
 FAITHFUL_SCHEMA: dict[str, Any] = {
@@ -40,7 +40,7 @@ FAITHFUL_SCHEMA: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Judgement:
+class AnswerJudgement:
     """What a judge finds of an answer.
 
     Attributes:
@@ -57,7 +57,7 @@ class Faithfulness(ABC):
     """Judges answers by the passages that they should rest on."""
 
     @abstractmethod
-    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[Judgement]:
+    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[AnswerJudgement]:
         """Judge answers, each beside its passage.
 
         Args:
@@ -106,11 +106,11 @@ class ByEmbedding(Faithfulness):
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
 
-    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[Judgement]:
+    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[AnswerJudgement]:
         """Return cosines, without labels."""
         texts = self.embedder.embed([text for text, _ in answers])
         passages = self.embedder.embed([labelled(passage) for _, passage in answers])
-        return [Judgement(float(text @ passage)) for text, passage in zip(texts, passages, strict=True)]
+        return [AnswerJudgement(float(text @ passage)) for text, passage in zip(texts, passages, strict=True)]
 
 
 class ByTeacher(Faithfulness):
@@ -124,7 +124,7 @@ class ByTeacher(Faithfulness):
         self.teacher = teacher
         self.template = load_template(FAITHFUL_TEMPLATE, templates)
 
-    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[Judgement]:
+    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[AnswerJudgement]:
         """Return 1 for what is entailed, 0.25 for what the passage does not say, 0 for what it contradicts."""
         asked = [i for i, (text, passage) in enumerate(answers) if not verbatim(text, passage)]
         labels = [ENTAILED] * len(answers)
@@ -132,7 +132,7 @@ class ByTeacher(Faithfulness):
         replies = self.teacher.complete_all(requests, "faithfulness") if requests else []
         for i, completions in zip(asked, replies, strict=True):
             labels[i] = read_label(completions[0].text, answers[i][0])
-        return [Judgement(LABEL_SCORES[label], label) for label in labels]
+        return [AnswerJudgement(LABEL_SCORES[label], label) for label in labels]
 
     def request(self, answer: str, passage: Passage, question: str) -> Request:
         """Return the call that asks about an answer."""
@@ -172,17 +172,17 @@ class ByEntailment(Faithfulness):
             )
         return model, place
 
-    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[Judgement]:
+    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[AnswerJudgement]:
         """Return the probabilities of entailment; the label is the likeliest class."""
         asked = [i for i, (text, passage) in enumerate(answers) if not verbatim(text, passage)]
-        found = [Judgement(1.0, ENTAILED)] * len(answers)
+        found = [AnswerJudgement(1.0, ENTAILED)] * len(answers)
         if asked:
             model, place = self._model
             names = {int(i): str(name).lower() for i, name in model.config.id2label.items()}
             pairs = [(labelled(answers[i][1]), answers[i][0]) for i in asked]
             rows = np.asarray(model.predict(pairs, apply_softmax=True, show_progress_bar=False))
             for i, row in zip(asked, rows, strict=True):
-                found[i] = Judgement(float(row[place]), NLI_LABELS.get(names[int(row.argmax())], ABSENT))
+                found[i] = AnswerJudgement(float(row[place]), NLI_LABELS.get(names[int(row.argmax())], ABSENT))
         return found
 
 
@@ -196,7 +196,7 @@ def read_label(reply: str, answer: str) -> str:
     said = str(data.get("answer", "")) if data else reply
     words = [word for word in re.findall(r"[a-z]+", said.lower()) if word in WORDS]
     if not words:
-        return UNREADABLE
+        return UNREADABLE_REPLY
     stated, own = verdict_of(answer), str(data.get("verdict", "")).strip().lower()
     if stated and own in ("yes", "no") and own != stated:
         return CONTRADICTED

@@ -25,7 +25,7 @@ DECIDES_SCHEMA: dict[str, Any] = {
     "required": ["decides"],
     "additionalProperties": False,
 }
-LETTERS = "ABCDEFGHIJKLMNOP"
+CLAUSE_LETTERS = "ABCDEFGHIJKLMNOP"
 FIRST, NAMED, OTHER, NONE = 1.0, 0.5, 0.0, -1.0
 IRRELEVANT, OTHER_CLAUSE, NO_CLAUSE = "irrelevant", "another clause decides it", "no clause decides it"
 NOT_SILENT = "not silent"
@@ -58,7 +58,7 @@ class RelevanceJudge:
         self.embedder = embedder
         self.vectors = embedder.embed([labelled(passage) for passage in passages])
         self.teacher = teacher
-        self.shown = min(shown, len(LETTERS), len(self.passages))
+        self.shown = min(shown, len(CLAUSE_LETTERS), len(self.passages))
         self.template = load_template(DECIDES_TEMPLATE, templates)
 
     def scores(self, questions: Sequence[tuple[str, str]]) -> list[float | None]:
@@ -86,15 +86,15 @@ class RelevanceJudge:
 
     def request(self, question: str, order: Sequence[int]) -> Request:
         """Return the call that asks which of some passages decide a question."""
-        lines = [f"{LETTERS[i]}. {labelled(self.passages[place])}" for i, place in enumerate(order)]
+        lines = [f"{CLAUSE_LETTERS[i]}. {labelled(self.passages[place])}" for i, place in enumerate(order)]
         messages = self.template.fill(passage="\n".join(lines), question=question)
         return Request(messages, Sampling(max_new_tokens=24), schema=DECIDES_SCHEMA)
 
     def _score(self, reply: str, own: int, order: Sequence[int]) -> float | None:
-        letters = find_letters(reply, "decides", LETTERS[: len(order)])
+        letters = find_letters(reply, "decides", CLAUSE_LETTERS[: len(order)])
         if letters is None:
             return None
-        named = [order[LETTERS.index(letter)] for letter in letters]
+        named = [order[CLAUSE_LETTERS.index(letter)] for letter in letters]
         if own in named:
             return FIRST if named[0] == own else NAMED
         return OTHER if named else NONE
