@@ -138,13 +138,13 @@ def numbers_in(text: str) -> set[str]:
 def find_ungrounded(answer: str, passage: str, question: str = "") -> list[str]:
     """Return the numbers and names of an answer that neither its passage nor its question has.
 
-    What follows from them counts as theirs: a sum or difference of two of their numbers, a name with another ending,
-    and a number word that only counts what they list ("all three", "the two of you").
+    What follows from them counts as theirs: a sum or difference of two of their numbers, one of which the answer says;
+    a name with another ending; and a number word that only counts what they list ("all three", "the two of you").
     """
     shown = f"{passage}\n{question}"
     known = numbers_in(shown)
-    values = sorted({int(number) for number in known if number.isdigit() and len(number) < 7})
-    known |= {str(n) for a in values for b in values if a < b for n in (a + b, b - a)} if question else set()
+    if question:
+        known |= _derived(known, numbers_in(answer))
     lower, starts = shown.lower(), {word[:5] for word in re.findall(r"[a-z]{5,}", shown.lower())}
     numbers = [
         match.group()
@@ -152,6 +152,13 @@ def find_ungrounded(answer: str, passage: str, question: str = "") -> list[str]:
         if as_digits(match.group()) not in known and match.group().lower() != "one" and not _counts(match, shown)
     ]
     return numbers + [name for name in names_in(answer) if not _is_known(name, lower, starts)]
+
+
+def _derived(known: Collection[str], said: Collection[str]) -> set[str]:
+    """Return the sums and differences of each known number that was said with each other known one."""
+    values = {int(number): number in said for number in known if number.isdigit() and len(number) < 7}
+    pairs = [(a, b) for a, here in values.items() if here for b in values if a != b]
+    return {str(n) for a, b in pairs for n in (a + b, abs(a - b))}
 
 
 def _counts(match: re.Match[str], shown: str) -> bool:

@@ -45,7 +45,7 @@ def find_letters(reply: str, key: str, letters: str) -> list[str] | None:
         found = list(dict.fromkeys(word for word in named if word in letters and len(word) == 1))
         said_none = not items or any(word in ("NONE", "NEITHER", "NO") for word in named)
         return found if found or said_none else None
-    first = re.match(rf"\W*(?:(none|neither|no)\b|([{letters}])(?![\w']))(.?)", reply.strip(), re.I)
+    first = re.match(rf"\W*(?:(none|neither)\b|([{letters}])(?![\w']))(.?)", reply.strip(), re.I)
     if first and first.group(1):
         return []
     if first and (first.group(3) or " ") in " .,:;)\n\"'" and not re.match(r"\W*a [a-z]", reply.strip(), re.I):
