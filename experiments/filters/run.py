@@ -39,6 +39,7 @@ TODAY = FilterSettings(
     min_language=0.5, max_repetition=0.3,
 )  # fmt: skip
 EMBEDDED = "embedded:smollm2-135m"
+KEPT = 0.95  # share of the good items that a limit is to keep
 Item = dict[str, Any]
 
 
@@ -159,14 +160,24 @@ def half_of(item: Item) -> int:
 
 
 def choose(judged: Judged, items: Sequence[Item]) -> int:
-    """Return the limit with the largest mean of good items kept and bad ones dropped, on the first half."""
+    """Return the limit that drops the most bad items of those that keep 95% of the good ones, on the first half.
+
+    Where none keeps so many, the one that keeps the most.
+    """
     chosen = [i for i, item in enumerate(items) if half_of(item) == 0]
 
-    def balanced(k: int) -> float:
+    def value(k: int) -> tuple[float, float]:
         kept = {good: [judged.kept[i][k] for i in chosen if items[i]["good"] is good] for good in (True, False)}
-        return sum(kept[True]) / len(kept[True]) - sum(kept[False]) / len(kept[False])
+        good, bad = (sum(kept[side]) / len(kept[side]) for side in (True, False))
+        return min(good, KEPT), -bad
 
-    return max(range(len(judged.limits)), key=lambda k: (balanced(k), -k))
+    return max(range(len(judged.limits)), key=lambda k: (*value(k), -k))
+
+
+def with_limits(settings: FilterSettings, name: str) -> FilterSettings:
+    """Return settings with the limits that a name such as ``min_relevance 0.1, max_rank 1`` says."""
+    parts = (part.split(" ") for part in name.split(", "))
+    return replace(settings, **{key: type(getattr(settings, key))(float(value)) for key, value in parts})
 
 
 def share(values: Iterable[tuple[bool, str]]) -> str:
@@ -271,15 +282,15 @@ def main(rows: Path | None) -> None:
         ("relevance", judge_questions, ("near", "far", "silent", "off topic")),
         ("answer", judge_answers, ("unfaithful", "near")),
     ]
+    limits = TODAY
     for task, judge, sources in tasks:
         own = [item for item in items if item["task"] == task]
-        text = put(text, task, table(judge(bench, own), own, sources))
+        every = judge(bench, own)
+        limits = with_limits(limits, every[1].limits[choose(every[1], own)])
+        text = put(text, task, table(every, own, sources))
     if rows is not None:
-        text = put(text, "funnel", funnel_lines(rows, bench, NEW))
+        text = put(text, "funnel", funnel_lines(rows, bench, limits))
     page.write_text(text, encoding="utf-8")
-
-
-NEW = replace(TODAY, min_relevance=0.1, max_rank=1, rank_margin=0.2, min_faithfulness=0.3)
 
 
 if __name__ == "__main__":
