@@ -13,9 +13,9 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from valign.core.records import Passage
 from valign.core.store import digest
@@ -43,8 +43,7 @@ KEPT = 0.95  # share of the good items that a limit is to keep
 Item = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """What one judge says of items.
 
     Attributes:
