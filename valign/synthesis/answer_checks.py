@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 from valign.core.records import Passage
 from valign.core.text import refuses
@@ -38,10 +39,19 @@ class AnswerChecks:
         self.settings = settings
         self.language = language
         self.faithfulness = faithfulness
+        self.waived: frozenset[str] = frozenset()
         self._judged: dict[tuple[str, str, str], AnswerJudgement] = {}
+
+    def under(self, settings: FilterSettings, waived: frozenset[str]) -> AnswerChecks:
+        """Return the same filters under other thresholds, without those that are waived."""
+        other = copy(self)
+        other.settings, other.waived = settings, waived
+        return other
 
     def score(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> None:
         """Judge together the answers that ``check`` will be asked about one by one, with the same questions."""
+        if "faithfulness" in self.waived:
+            return
         replied = questions or [""] * len(answers)
         new = {
             (text, passage.text, question): (text, passage)
@@ -64,11 +74,12 @@ class AnswerChecks:
         if language < self.settings.min_language:
             return "other language", scores
         self.score([(text, passage)], [question])
-        judged = self._judged[text, passage.text, question]
-        scores["faithfulness"] = round(judged.score, 4)
+        judged = self._judged[text, passage.text, question] if "faithfulness" not in self.waived else None
+        if judged is not None:
+            scores["faithfulness"] = round(judged.score, 4)
         scores["ungrounded"] = float(len(find_ungrounded(text, labelled(passage), question)))
-        if scores["ungrounded"]:
+        if scores["ungrounded"] and "grounding" not in self.waived:
             return UNGROUNDED, scores
-        if scores["faithfulness"] < self.settings.min_faithfulness:
+        if judged is not None and scores["faithfulness"] < self.settings.min_faithfulness:
             return BY_LABEL.get(judged.label, UNFAITHFUL), scores
         return None, scores

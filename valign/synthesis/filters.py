@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,14 @@ from valign.synthesis.text_checks import Language, Wordings
 
 SHORTEST, LONGEST = 3, 45
 COPIED = 6
+WIDE_OPEN: Mapping[str, Mapping[str, float]] = {
+    "language": {"min_language": 0.0},
+    "relevance": {"min_relevance": -1.0, "max_rank": sys.maxsize},
+    "leak": {"max_overlap": 1.0, "max_evaluation": 1.0},
+    "duplicate": {"max_duplicate": 1.0, "max_wording": 1.0},
+    "repetition": {"max_repetition": 1.0},
+    "faithfulness": {"min_faithfulness": -1.0},
+}
 
 
 @dataclass
@@ -106,6 +116,7 @@ class Filters:
         self.wordings = Wordings()
         self.language = Language([passage.text for passage in passages])
         self.answers = AnswerChecks(settings, self.language, faithfulness or ByEmbedding(embedder))
+        self.waived: frozenset[str] = frozenset()
 
     def embed_batch(self, questions: Sequence[str]) -> None:
         """Embed together the questions that will be checked one by one; those that are malformed need no vector."""
@@ -141,7 +152,7 @@ class Filters:
                 return reason, scores
             reason, more = judge(text)
             scores |= more
-        if reason or (clause, text) in self.kept:
+        if reason or ((clause, text) in self.kept and "duplicate" not in self.waived):
             return reason or "duplicate", scores
         self.kept.add((clause, text))
         self.seen.add(self.embedder.embed([text])[0])
@@ -150,7 +161,7 @@ class Filters:
 
     def _fit(self, text: str) -> tuple[str | None, dict[str, float]]:
         """Judge a question's form and language."""
-        if not well_formed(text) or refuses(text):
+        if "form" not in self.waived and (not well_formed(text) or refuses(text)):
             return "malformed" if not well_formed(text) else "refusal", {}
         language = round(self.language.score(text), 4)
         return ("other language" if language < self.settings.min_language else None), {"language": language}
@@ -213,6 +224,30 @@ class Filters:
             shared = len(own & other)
             best = max(best, shared / max(1, len(own) + len(other) - shared))
         return best
+
+
+def waiving(filters: Filters, names: Sequence[str]) -> Filters:
+    """Return filters without some of them; both know of the questions that either keeps.
+
+    Args:
+        filters: All of them.
+        names: Some of ``WAIVABLE``, or ``form``.
+    """
+    wide: dict[str, Any] = {key: value for name in names for key, value in WIDE_OPEN.get(name, {}).items()}
+    other = copy(filters)
+    other.settings = replace(filters.settings, **wide)
+    other.waived = filters.waived | set(names)
+    other.relevance = filters.relevance.under(other.settings, "relevance" not in other.waived)
+    other.answers = filters.answers.under(other.settings, other.waived)
+    return other
+
+
+def lacking(funnel: Funnel, passages: Sequence[Passage], wanted: int) -> list[tuple[int, list[Passage]]]:
+    """Group the passages of which fewer than the wanted number are kept by how many they lack."""
+    groups: dict[int, list[Passage]] = {}
+    for passage in passages:
+        groups.setdefault(wanted - funnel.per_clause[passage.clause], []).append(passage)
+    return [(count, found) for count, found in groups.items() if count > 0]
 
 
 def well_formed(text: str) -> bool:

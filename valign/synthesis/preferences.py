@@ -13,7 +13,7 @@ from valign.generation.requests import Request, Sampling
 from valign.synthesis.answer_checks import WRONG
 from valign.synthesis.claims import Claim, write_claims
 from valign.synthesis.edits import contradict, make_edits
-from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.filters import Filters, Funnel, lacking
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
 from valign.synthesis.pairing import Situation, pair_situations
 from valign.synthesis.settings import RejectedShares
@@ -24,8 +24,8 @@ REJECTED_KINDS = ("edit", "clause", "base", "contradiction")
 
 
 def write_preferences(
-    writer: Writer, base: CachedTeacher, filters: Filters, system: str | None = None
-) -> tuple[list[Preference], Funnel]:
+    writer: Writer, base: CachedTeacher, filters: Filters, funnel: Funnel, system: str | None = None
+) -> list[Preference]:
     """Write D_pref.
 
     The rejected answer of a situation is of one kind, drawn by the question alone, so that it does not depend on other
@@ -42,19 +42,23 @@ def write_preferences(
         writer: Writes with the teacher.
         base: The base model, behind a cache.
         filters: The document's filters.
+        funnel: Counts of D_pref, to which these pairs are added; the teacher is asked for the situations that a clause
+            lacks.
         system: System prompt under which the base model answers.
 
     Returns:
-        The rows that every filter let pass, and the counts.
+        The rows that every filter let pass.
 
     Raises:
         ValignError: No kind of rejected answer has a share.
     """
     check_shares(writer.settings.preferences.rejected)
-    funnel = Funnel()
-    found = ask_situations(writer, filters, funnel)
+    found = []
+    wanted = writer.settings.preferences.scenarios_per_passage
+    for count, passages in lacking(funnel, writer.document.passages, wanted):
+        found += ask_situations(writer, filters, funnel, passages, total=count)
     rows = pairs_of(found, writer, base, filters, funnel, system)
-    return rows + _claims(writer, filters, funnel), funnel
+    return rows + _claims(writer, filters, funnel)
 
 
 def pairs_of(
@@ -131,7 +135,12 @@ def draw_kind(rng: random.Random, shares: Mapping[str, float]) -> str:
 
 
 def ask_situations(
-    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
+    writer: Writer,
+    filters: Filters,
+    funnel: Funnel,
+    passages: Sequence[Passage] | None = None,
+    turn: int = 0,
+    total: int | None = None,
 ) -> list[Situation]:
     """Let the teacher tell situations and answer them; return those that the filters let pass.
 
@@ -141,10 +150,11 @@ def ask_situations(
         funnel: Counts of D_pref; what is made and dropped is added.
         passages: The passages that the situations are about; by default the document's.
         turn: Number of the round; each has other random numbers.
+        total: Situations about each passage; by default as the settings say.
     """
     settings = writer.settings.preferences
     template = writer.template("scenario")
-    count = settings.scenarios_per_passage
+    count = settings.scenarios_per_passage if total is None else total
     asked = writer.ask(template, settings.openings, count, "situations", passages, turn)
     filters.score_relevance([(found.text, passage.clause) for passage, every, _ in asked for found in every])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []

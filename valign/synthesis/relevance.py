@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.retrieval.protocols import Embedder
+from valign.synthesis.frames import SILENT
 from valign.synthesis.judge_replies import find_letters
 from valign.synthesis.settings import PAIRED_KINDS, FilterSettings
 from valign.synthesis.templates import load_template
@@ -124,6 +126,13 @@ class RelevanceChecks:
         self.judge = judge
         self._decided: dict[tuple[str, str], float | None] = {}
 
+    def under(self, settings: FilterSettings, judged: bool) -> RelevanceChecks:
+        """Return the same filter under other thresholds, without its judge if nothing is to be judged."""
+        other = copy(self)
+        other.settings = settings
+        other.judge = self.judge if judged else None
+        return other
+
     def score(self, questions: Sequence[tuple[str, str]]) -> None:
         """Judge together the questions that ``check`` will be asked about one by one; too far ones are left out."""
         if self.judge is None:
@@ -156,7 +165,7 @@ class RelevanceChecks:
 
 
 def _reason(decides: float, kind: str) -> str | None:
-    if kind == "silent":
+    if kind == SILENT:
         return None if decides == NONE else NOT_SILENT
     if decides >= NAMED:
         return None
