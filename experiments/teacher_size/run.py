@@ -2,8 +2,7 @@
 
 JOBS has a job a line, as JSON: a list of overrides for ``python -m valign.train``, or an object with ``overrides`` and
 the run's ``name``. Every job is a process of one CPU thread; all share the folder of artifacts, so that a stage which
-several need is computed once. What has finished is not started again. When the time is up, what runs is stopped; the
-same command goes on from there.
+several need is computed once. What has finished is not started again. When the time is up, what runs is stopped.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ GRACE = 5.0  # seconds between the signal to stop and the one that kills
 class Job:
     """A run to be made: its overrides, and where its log and the mark of its end go."""
 
-    def __init__(self, overrides: list[str], folder: Path) -> None:
-        key = hashlib.sha256(json.dumps(overrides).encode()).hexdigest()[:12]
-        self.overrides, self.done, self.log = overrides, folder / f"{key}.done", folder / f"{key}.log"
+    def __init__(self, module: str, overrides: list[str], folder: Path) -> None:
+        key = hashlib.sha256(json.dumps([module, overrides]).encode()).hexdigest()[:12]
+        self.command, self.overrides = [sys.executable, "-m", module, *overrides], overrides
+        self.done, self.log = folder / f"{key}.done", folder / f"{key}.log"
 
     def start(self, threads: int) -> None:
         """Start it in a session of its own."""
         own = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         own["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         own |= {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-m", "valign.train", *self.overrides]
         self.began = time.monotonic()
         with self.log.open("wb") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-            self.process = subprocess.Popen(command, env=os.environ | own, start_new_session=True, **streams)
+            self.process = subprocess.Popen(self.command, env=os.environ | own, start_new_session=True, **streams)
 
     def end(self, status: int | str) -> bool:
         """Print how it ended; tells whether it went well, which is marked."""
@@ -75,8 +74,7 @@ def run_all(jobs: list[Job], at_once: int, threads: int, until: float) -> int:
         while time.monotonic() < deadline and any(job.process.poll() is None for job in alive):
             time.sleep(0.1)
     failed += sum(not job.end("stopped") for job in running)
-    if waiting:
-        print(f"{len(waiting)} jobs not started", flush=True)
+    print(f"{len(waiting)} jobs not started", flush=True)
     return failed + len(waiting)
 
 
@@ -98,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("jobs", type=Path, help="JSON lines: a list of overrides each, or {name, overrides}")
     parser.add_argument("--all", nargs="*", default=[], metavar="OVERRIDE", help="of every job, before its own")
+    parser.add_argument("--module", default="valign.train", help="valign.synthesize: the data alone")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the results")
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="shared folder of artifacts")
     parser.add_argument("--at-once", type=int, default=12, help="processes at a time")
@@ -111,7 +110,7 @@ def main() -> None:
     for line in filter(str.strip, options.jobs.read_text(encoding="utf-8").splitlines()):
         given = json.loads(line)
         name, given = ([], given) if isinstance(given, list) else ([f"run_name={given['name']}"], given["overrides"])
-        jobs.append(Job([*options.all, *given, *name, *places], runs / ".jobs"))
+        jobs.append(Job(options.module, [*options.all, *given, *name, *places], runs / ".jobs"))
     failed = run_all(jobs, options.at_once, options.threads, until)
     if options.collect:
         collect(runs, options.collect)

@@ -81,3 +81,22 @@ def test_a_door_answers_at_once(door: str, tmp_path: Path) -> None:
     assert [name for name in HEAVY if name in modules] == []
     assert len(modules) < MODULES
     assert list(tmp_path.iterdir()) == []
+
+
+def test_jax_beside_valign_leaves_the_gpu_alone(tmp_path: Path) -> None:
+    """A library that valign uses starts JAX where it is installed: it is told to take the CPU, unless the user says."""
+    noted = tmp_path / "noted"
+    package = tmp_path / "jax"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        f"import os\nwith open({str(noted)!r}, 'a') as file:\n    file.write(os.environ['JAX_PLATFORMS'] + ' ')\n"
+    )
+    command = ["-m", "valign.synthesize", "+experiment=udhr", "teacher=api", "teacher.model=m", "dry_run=true"]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    environment.pop("JAX_PLATFORMS", None)
+    for own in ({}, {"JAX_PLATFORMS": "cuda"}):
+        done = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=environment | own, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert set(noted.read_text().split()) == {"cpu", "cuda"}

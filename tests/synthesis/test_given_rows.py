@@ -142,6 +142,16 @@ def test_the_filters_are_those_of_all_rows_unless_they_are_waived(settings: Synt
     assert "ungrounded number or name" not in dropped and dropped["overlaps evaluation"] >= 1
 
 
+def test_chosen_answers_are_learned_by_sft_too_where_that_is_asked(settings: SynthesisSettings, tmp_path: Path) -> None:
+    """The pair stays a pair, and its question with the chosen answer is a row of D_sft as well."""
+    settings = replace(settings, instructions=replace(settings.instructions, chosen_answers=True))
+    build(tmp_path, settings, Parrot())
+    sft, pairs = read_jsonl(tmp_path / "sft.jsonl", Instruction), read_jsonl(tmp_path / "preferences.jsonl", Preference)
+    question = ROWS[3]["question"]
+    assert of_file(sft)[question].answer == of_file(pairs)[question].chosen == ROWS[3]["answer"]
+    assert len(of_file(sft)) == len(ROWS)
+
+
 def test_an_answer_against_its_verdict_is_dropped(settings: SynthesisSettings, tmp_path: Path) -> None:
     rows = [{**FEED, "answer": "Yes. Nobody may feed the geese at the north gate."}, *ROWS]
     assert build(tmp_path, settings, Parrot(), rows)["sft"]["dropped"]["answer against its verdict"] == 1

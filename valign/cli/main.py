@@ -46,6 +46,7 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
         config_name: File in ``conf/`` without its suffix, which has a schema of the same name.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # bm25s starts JAX where it is installed, which takes 75% of a GPU
     run_identity.register_config()
     job = HydraJob(task)
     try:

@@ -124,7 +124,9 @@ def _write_sft(
 ) -> tuple[list[Instruction], list[Fact]]:
     """Write D_sft and list the facts that it teaches; the counts of both are put among the funnels."""
     funnel = funnels["sft"] = Funnel()
-    rows = instructions_of([row for row in given if not row.rejected], writer, _of_given(writer, filters), funnel)
+    also = writer.settings.instructions.chosen_answers
+    taken = [row for row in given if also or not row.rejected]
+    rows = instructions_of(taken, writer, _of_given(writer, filters), funnel)
     rows += write_instructions(writer, filters, funnel)
     facts, failures = list_facts(writer)
     rows += write_fact_examples(writer, filters, funnel, facts, rows)
@@ -143,7 +145,7 @@ def _write_pref(
 ) -> list[Preference]:
     """Write D_pref; its counts are put among the funnels."""
     funnel = funnels["preference"] = Funnel()
-    rows = preferences_of([row for row in given if row.rejected], writer, _of_given(writer, filters), funnel)
+    rows = preferences_of([row for row in given if row.rejected], writer, _of_pairs(writer, filters), funnel)
     rows += write_preferences(writer, base, filters, funnel, system_prompt)
     cover_preferences(writer, base, filters, funnel, rows, system_prompt)
     return rows
@@ -166,6 +168,12 @@ def _write_rows(
 def _of_given(writer: Writer, filters: Filters) -> Filters:
     """Return the filters of given rows, which may have any form."""
     return waiving(filters, ("form", *writer.settings.filters.waive))
+
+
+def _of_pairs(writer: Writer, filters: Filters) -> Filters:
+    """Return the filters of given pairs: those that D_sft has already are no duplicates."""
+    known = ("duplicate",) if writer.settings.instructions.chosen_answers else ()
+    return waiving(_of_given(writer, filters), known)
 
 
 def _check_not_empty(instructions: Sequence[Instruction], preferences: Sequence[Preference], funnel: Funnel) -> None:

@@ -67,6 +67,7 @@ class InstructionSettings:
         phrases_per_passage: Questions for phrases that only this passage has.
         recitations_per_passage: Requests for the passage's own words.
         claims_per_passage: Yes/no questions about statements, right and wrong in turn.
+        chosen_answers: Whether pairs with a teacher's rejected answer are learned by SFT as well, by their chosen one.
     """
 
     questions_per_passage: int = setting(at_least=0)
@@ -79,6 +80,7 @@ class InstructionSettings:
     phrases_per_passage: int = setting(at_least=0)
     recitations_per_passage: int = setting(at_least=0, at_most=3)
     claims_per_passage: int = setting(at_least=0)
+    chosen_answers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

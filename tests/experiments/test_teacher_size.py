@@ -1,0 +1,61 @@
+"""The study's runner: jobs in order, so many at once, none twice, until the time is up, and the results packed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from scripts import load_script
+
+JOB = """
+import pathlib, sys, time
+given = dict(part.split("=") for part in sys.argv[1:])
+folder = pathlib.Path(given["runs"], given["run_name"])
+folder.mkdir(parents=True)
+time.sleep(float(given.get("sleep", 0)))
+(folder / "scores.json").write_text(given["artifacts"])
+print("note\\nerror: it broke") if "fails" in given else None
+sys.exit("fails" in given)
+"""
+
+
+def call(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the script on the jobs in a folder, whose jobs are the little program above."""
+    (folder / "little.py").write_text(JOB, encoding="utf-8")
+    script = load_script("teacher_size/run.py").__file__
+    places = ["--runs", str(folder / "runs"), "--artifacts", str(folder / "kept"), "--module", "little"]
+    command = [sys.executable, str(script), str(folder / "jobs.jsonl"), *places, *options]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def write_jobs(folder: Path, *jobs: object) -> None:
+    (folder / "jobs.jsonl").write_text("".join(json.dumps(job) + "\n" for job in jobs), encoding="utf-8")
+
+
+def test_what_failed_is_tried_again_and_nothing_else(tmp_path: Path) -> None:
+    """One of two fails, which its last line says; corrected, it alone runs again. All have the shared folder."""
+    write_jobs(tmp_path, {"name": "a", "overrides": []}, ["run_name=b", "fails=1"])
+    first = call(tmp_path, "--all", "x=1")
+    assert first.returncode == 1 and "2 jobs, 0 of them finished before" in first.stdout
+    assert "error: it broke" in first.stdout and "note" not in first.stdout
+    write_jobs(tmp_path, {"name": "a", "overrides": []}, ["run_name=c"])
+    second = call(tmp_path, "--all", "x=1", "--collect", str(tmp_path / "out" / "all.tar.gz"))
+    assert second.returncode == 0 and "2 jobs, 1 of them finished before" in second.stdout
+    with tarfile.open(tmp_path / "out" / "all.tar.gz") as archive:
+        assert sorted(archive.getnames()) == [f"runs/{name}/scores.json" for name in "abc"]
+    assert (tmp_path / "runs" / "a" / "scores.json").read_text() == str(tmp_path / "kept")
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_when_the_time_is_up_what_runs_is_stopped(tmp_path: Path, at_once: int) -> None:
+    write_jobs(tmp_path, *({"name": name, "overrides": ["sleep=60"]} for name in "abc"))
+    ended = call(tmp_path, "--at-once", str(at_once), "--budget", "2")
+    assert ended.returncode == 1 and ended.stdout.count(" stopped ") == at_once
+    assert f"{3 - at_once} jobs not started" in ended.stdout
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir() if path.name != ".jobs") == list("abc")[:at_once]
