@@ -23,7 +23,8 @@ from valign.documents.clauses import labelled
 from valign.documents.shipped import shipped_document, shipped_questions
 from valign.evaluation.bootstrap import bootstrap_mean
 from valign.retrieval.embedder import SentenceEmbedder
-from valign.synthesis.edits import find_ungrounded
+from valign.synthesis.answer_checks import UNGROUNDED
+from valign.synthesis.edits import NUMBER_PATTERN, as_digits, find_ungrounded, names_in, numbers_in
 from valign.synthesis.faithfulness import ByEmbedding, ByTeacher
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.relevance import RelevanceJudge
@@ -44,13 +45,7 @@ Item = dict[str, Any]
 
 
 class Judged(NamedTuple):
-    """What one judge says of items.
-
-    Attributes:
-        name: Of the judge, for the table.
-        limits: Possible limits, each with its name; a single one is not chosen.
-        kept: Whether an item is kept under each limit: one row an item.
-    """
+    """What one judge says of items: whether each is kept (a row an item) under each of its possible limits."""
 
     name: str
     limits: tuple[str, ...]
@@ -127,7 +122,7 @@ def judge_questions(bench: Bench, items: Sequence[Item]) -> list[Judged]:
 def judge_answers(bench: Bench, items: Sequence[Item]) -> list[Judged]:
     """Return what every judge says of answers beside clauses."""
     pairs, questions = bench.pairs(items), [item["question"] for item in items]
-    old = [not find_ungrounded(text, labelled(passage)) for text, passage in pairs]
+    old = [not ungrounded_before(text, labelled(passage)) for text, passage in pairs]
     grounded = [
         not find_ungrounded(text, labelled(passage), question)
         for (text, passage), question in zip(pairs, questions, strict=True)
@@ -151,6 +146,13 @@ def judge_answers(bench: Bench, items: Sequence[Item]) -> list[Judged]:
         found.append(Judged(name, ("min_faithfulness 0.4", "min_faithfulness 0.2"), rows))
         print(f"{name}, answers: {dict(Counter((i['label'], j.label) for i, j in zip(items, judged, strict=True)))}")
     return found
+
+
+def ungrounded_before(answer: str, passage: str) -> bool:
+    """Tell whether an answer had a number or name that its passage lacks, as the filter saw it before the question."""
+    known, words = numbers_in(passage), passage.lower()
+    numbers = [m for m in NUMBER_PATTERN.findall(answer) if as_digits(m) not in known and m.lower() != "one"]
+    return bool(numbers or [name for name in names_in(answer) if name.lower() not in words])
 
 
 def half_of(item: Item) -> int:
@@ -232,7 +234,9 @@ def sieve_so_far(rows: Sequence[Item], filters: Filters) -> dict[str, Funnel]:
     by_clause = {p.clause: p for p in shipped_document(rows[0]["document"]).passages}
     for row in rows:
         if (row["clause"], row["question"]) in passed and row.get("answer"):
-            reason, _ = filters.check_answer(row["answer"], by_clause[row["clause"]])
+            passage = by_clause[row["clause"]]
+            reason, _ = filters.check_answer(row["answer"], passage, row["question"])
+            reason = UNGROUNDED if ungrounded_before(row["answer"], labelled(passage)) else reason
             if reason:
                 found[row["kind"]].kept -= 1
                 found[row["kind"]].drop(reason)
@@ -267,7 +271,7 @@ def funnel_lines(folder: Path, bench: Bench, limits: FilterSettings) -> str:
 
 def put(text: str, name: str, body: str) -> str:
     """Return a page with a table between the marks of its name."""
-    pattern = rf"(<!-- filters {name} -->\n)(?:.*?\n)?(<!-- /filters -->)"
+    pattern = rf"(<!-- filters {name} -->\n).*?(<!-- /filters -->)"
     return re.sub(pattern, lambda match: f"{match.group(1)}{body}\n\n{match.group(2)}", text, flags=re.DOTALL)
 
 

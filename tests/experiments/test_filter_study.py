@@ -29,10 +29,11 @@ def test_the_limit_that_drops_most_of_those_that_keep_enough() -> None:
 
 def test_tables_are_put_between_their_marks() -> None:
     run = load_script("filters/run.py")
-    page = "a\n<!-- filters answer -->\nold\n<!-- /filters -->\n<!-- filters funnel -->\nkept\n<!-- /filters -->\n"
+    page = "a\n<!-- filters answer -->\n<!-- /filters -->\n<!-- filters funnel -->\nkept\n<!-- /filters -->\n"
     filled = run.put(page, "answer", "| new |")
-    assert "old" not in filled and "| new |" in filled and "kept" in filled
+    assert "| new |" in filled and "kept" in filled
     assert run.put(filled, "answer", "| new |") == filled
+    assert "new" not in run.put(filled, "answer", "other") and "kept" in run.put(filled, "answer", "other")
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(text.count(f"<!-- filters {name} -->\n| ") == 1 for name in ("relevance", "answer", "funnel"))
 
