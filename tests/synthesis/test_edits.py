@@ -137,3 +137,39 @@ def test_claims_have_the_verdict_of_their_clause(name: str, settings: SynthesisS
             assert document.text[claim.quote.start : claim.quote.end] == claim.quote.text
             verdicts.append(claim.verdict)
     assert 0.3 < verdicts.count("Yes") / len(verdicts) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("All three rest on it.", []),
+        ("It is owed by the two of them.", []),
+        ("None of the three may happen.", []),
+        ("There are three pillars of it.", []),
+        ("There are four pillars of it.", ["four"]),
+        ("Six days and two more are eight.", []),
+        ("It lasts for eight days.", ["eight"]),
+        ("It ends after six days.", []),
+        ("It ends after nine days.", ["nine"]),
+        ("It ends after the three days.", ["three"]),
+        ("Farah's case and the Kenyan one are alike.", []),
+        ("So I'm sure, and Romani-speaking guests are welcome.", []),
+        ("It is so, says Portugal.", []),
+        ("It is so, says Ewald.", ["Ewald"]),
+        ("Mrs Novak's twins are 5 years old.", []),
+        ("Mrs Novak's twins are 31 years old.", ["31"]),
+    ],
+)
+def test_what_follows_from_clause_and_question_is_grounded(answer: str, found: list[str]) -> None:
+    """Eight is the sum of six and two, if the answer says one of them; "three" counts life, liberty and rest.
+
+    Three days are no count, as days are what the clause measures.
+    """
+    clause = "It has to do with life, liberty and rest, and lasts for six days. Two guests may see it."
+    question = "Farah is from Kenya, Mrs Novak speaks Romani and Portuguese, her twins are 5 years old; is it for them?"
+    assert find_ungrounded(f"Yes. {answer}", clause, question) == found
+
+
+def test_without_a_question_the_clause_alone_counts() -> None:
+    assert find_ungrounded("It takes Farah three days.", "It takes two days.") == ["three", "Farah"]
+    assert find_ungrounded("It takes Farah three days.", "It takes two days.", "Does it take Farah three days?") == []

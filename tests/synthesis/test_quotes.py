@@ -73,7 +73,7 @@ def test_every_template_shows_the_passage_last(name: str) -> None:
     assert [t["role"] for t in turns][-1] == "user"
     assert sum("PASSAGE {question}" in t["content"] for t in turns) == 1
     assert "PASSAGE {question}" in turns[-1]["content"]
-    assert ("QUESTION" in turns[-1]["content"]) == (name in ("answer", "silent_check"))
+    assert ("QUESTION" in turns[-1]["content"]) == (name in ("answer", "silent_check", "faithful", "decides"))
     assert ("ANSWER" in turns[-1]["content"]) == (name == "faithful")
 
 

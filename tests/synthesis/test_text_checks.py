@@ -140,15 +140,16 @@ def test_questions_that_are_dropped() -> None:
 
 
 class Judge(Noting):
-    """Says yes to statements about geese and notes what it is asked."""
+    """Finds answers about geese entailed, those about ducks contradicted; notes what it is asked."""
 
     id = "judge@1"
 
     def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Judge the statement that stands in the last turn."""
+        """Judge the answer that stands in the last turn."""
         self.asked += requests
-        texts = [request.messages[-1]["content"].split("Statement:")[1] for request in requests]
-        return [[Completion(" Yes." if "geese" in text else "No", 2, True)] for text in texts]
+        texts = [request.messages[-1]["content"].split("Answer:")[1].split("\n")[0] for request in requests]
+        labels = ["entailed" if "geese" in text else "contradicted" for text in texts]
+        return [[Completion(f'{{"verdict": "none", "answer": "{label}"}}', 2, True)] for label in labels]
 
 
 def judged_by(kind: str, model: str | None = None) -> FilterSettings:
@@ -171,7 +172,9 @@ def test_the_teacher_as_judge(tmp_path: Path) -> None:
 
 
 def test_the_judge_asks_with_the_users_own_words(tmp_path: Path) -> None:
-    (tmp_path / "faithful.txt").write_text("### user\nRegel: {passage}\nStatement: {answer}\nJa oder nein?")
+    (tmp_path / "faithful.txt").write_text(
+        "### user\nRegel: {passage}\nFrage: {question}\nAnswer: {answer}\nStimmt das?"
+    )
     judge = Judge()
     teacher = CachedTeacher(judge, tmp_path / "c.sqlite")
     make_faithfulness(judged_by("judge"), Bag(), teacher, str(tmp_path)).scores([("Feed the ducks.", GEESE)])
@@ -187,7 +190,7 @@ def test_an_answer_is_judged_by_the_words_it_was_shown(tmp_path: Path) -> None:
     both = replace(GEESE, text=f"{GEESE.text}\nDucks may be fed.")
     one.score_faithfulness([("Ducks may be fed.", GEESE), ("Ducks may be fed.", both)])
     assert len(judge.asked) == 1
-    assert one.check_answer("Ducks may be fed.", GEESE)[0] == "unfaithful"
+    assert one.check_answer("Ducks may be fed.", GEESE)[0] == "contradicts its clause"
     assert one.check_answer("Ducks may be fed.", both)[0] is None
 
 

@@ -171,6 +171,8 @@ def _check_without_teacher(cfg: DictConfig) -> None:
     """Check that nothing has to be asked of a teacher where there is none."""
     if cfg.synthesis.filters.faithfulness == "judge":
         raise ValignError("teacher=none judges no answers: set synthesis.filters.faithfulness=embedding or nli.")
+    if cfg.synthesis.filters.relevance == "judge":
+        raise ValignError("teacher=none judges no questions: set synthesis.filters.relevance=embedding.")
     if cfg.document.questions is None and cfg.evaluation.questions is None and cfg.synthesis.question_teacher is None:
         raise ValignError(
             "teacher=none makes no evaluation questions: add document.questions=FILE.jsonl, or a teacher for them "

@@ -242,10 +242,11 @@ def _dry(settings: SynthesisSettings) -> SynthesisSettings:
     """
     asked, least = settings.evaluation_questions.per_passage, settings.coverage.min_questions
     judge = "judge" if settings.filters.faithfulness == "judge" else "embedding"
+    second_look, shown = settings.filters.relevance, settings.filters.relevance_clauses
     return replace(
         settings,
         evaluation_questions=replace(settings.evaluation_questions, per_passage=max(asked, least)),
-        filters=replace(EVERYTHING, faithfulness=judge),
+        filters=replace(EVERYTHING, faithfulness=judge, relevance=second_look, relevance_clauses=shown),
         coverage=replace(settings.coverage, min_questions=0, waive=True),
     )
 

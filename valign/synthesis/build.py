@@ -24,6 +24,7 @@ from valign.synthesis.filters import Filters, Funnel, waiving
 from valign.synthesis.instructions import write_instructions
 from valign.synthesis.preferences import write_preferences
 from valign.synthesis.question_kinds import QUESTION_KINDS
+from valign.synthesis.relevance import make_relevance
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.shortcut_audit import audit_shortcuts
 from valign.synthesis.writer import Writer
@@ -42,6 +43,7 @@ TEMPLATES = (
     "extract",
     "repair",
     "faithful",
+    "decides",
 )
 
 
@@ -88,8 +90,7 @@ def synthesize(
     if (questions := held_out) is None:
         questions = _write_questions(writer, question_teacher, funnels, folder.name)
     write_jsonl(folder / QUESTIONS, questions)
-    judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
-    filters = Filters(document.passages, questions, embedder, settings.filters, judge)
+    filters = _make_filters(document, questions, embedder, teacher, settings)
     instructions, facts = _write_sft(writer, filters, funnels, given)
     preferences = _write_pref(writer, base, filters, funnels, given, system_prompt)
     stop_if_pending(writer.rests_on, folder.name)
@@ -108,7 +109,7 @@ def _write_questions(
     """Make the evaluation questions, with another teacher where there is one; no row may be of their families."""
     of_all = replace(writer.settings, hold_out_clauses=())
     asking = Writer(writer.whole, other or writer.teacher, writer.embedder, of_all, writer.seed)
-    unfiltered = Filters(writer.whole.passages, (), writer.embedder, writer.settings.filters)
+    unfiltered = _make_filters(writer.whole, (), writer.embedder, asking.teacher, writer.settings)
     questions, funnels["questions"] = write_questions(asking, unfiltered)
     writer.reserved = frozenset(question.family for question in questions)
     if other is not None:
@@ -116,6 +117,20 @@ def _write_questions(
         if not writer.teacher.is_batch:  # it is asked when all questions are known, and so everything that it is asked
             stop_if_pending([other], name)
     return questions
+
+
+def _make_filters(
+    document: Document,
+    questions: Sequence[Question],
+    embedder: Embedder,
+    teacher: CachedTeacher,
+    settings: SynthesisSettings,
+) -> Filters:
+    """Return the document's filters, with the judges that the settings name."""
+    limits, templates, passages = settings.filters, settings.templates, document.passages
+    faithfulness = make_faithfulness(limits, embedder, teacher, templates)
+    relevance = make_relevance(limits, passages, embedder, teacher, templates)
+    return Filters(passages, questions, embedder, limits, faithfulness, relevance)
 
 
 def _write_sft(

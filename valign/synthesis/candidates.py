@@ -125,7 +125,7 @@ def preferences_of(
 def _check(candidates: Sequence[Candidate], writer: Writer, filters: Filters, funnel: Funnel) -> list[Checked]:
     """Return the candidates that pass; the others are counted."""
     passages = {passage.clause: passage for passage in writer.document.passages}
-    filters.embed_batch([c.question for c in candidates])
+    filters.score_relevance([(c.question, c.clause) for c in candidates if c.clause in passages])
     asked: list[Checked] = []
     for c in candidates:
         funnel.made += 1
@@ -139,11 +139,13 @@ def _check(candidates: Sequence[Candidate], writer: Writer, filters: Filters, fu
         quote = writer.quote(c.question, passages[c.clause])
         silence = silent_answer(writer, c.question, quote) if c.kind == SILENT and not c.answer else ""
         asked.append(Checked(replace(c, answer=c.answer or silence), passages[c.clause], quote, scores))
-    filters.score_faithfulness([(one.candidate.answer, one.passage) for one in asked if one.candidate.kind != SILENT])
+    answered = [one for one in asked if one.candidate.kind != SILENT]
+    questions = [one.candidate.question for one in answered]
+    filters.score_faithfulness([(one.candidate.answer, one.passage) for one in answered], questions)
     kept = []
     for one in asked:
         c = one.candidate
-        reason, more = (None, {}) if c.kind == SILENT else filters.check_answer(c.answer, one.passage)
+        reason, more = (None, {}) if c.kind == SILENT else filters.check_answer(c.answer, one.passage, c.question)
         if reason:
             funnel.drop(reason)
         else:
@@ -153,8 +155,9 @@ def _check(candidates: Sequence[Candidate], writer: Writer, filters: Filters, fu
 
 def _question_fault(c: Candidate, writer: Writer, filters: Filters) -> tuple[str | None, dict[str, float]]:
     """Judge a candidate's question, and whether its answer says the verdict that it should."""
-    own = waiving(filters, ("relevance",)) if c.kind == SILENT else filters
-    reason, scores = own.check_question(c.question, c.clause)
+    unjudged = c.kind == SILENT and filters.relevance.judge is None
+    own = waiving(filters, ("relevance",)) if unjudged else filters
+    reason, scores = own.check_question(c.question, c.clause, c.kind)
     reason = reason or writer.reserved_reason(c.clause, c.question)
     if not reason and c.verdict and stated_verdict(c.answer) not in (c.verdict, None):
         reason = "answer against its verdict"

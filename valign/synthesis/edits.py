@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 UNIT_WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
@@ -53,6 +53,13 @@ AUXILIARIES = {"may": "May", "must": "Must", "can": "Can", "cannot": "Can", "is"
 LONGEST_SUBJECT = 6
 COMPOUND_NUMBER = rf"(?:{'|'.join(TEN_WORDS)})-(?:{'|'.join(UNIT_WORDS[:9])})"
 NUMBER_PATTERN = re.compile(rf"\b(?:\d+(?:[.,]\d+)*|{COMPOUND_NUMBER}|{'|'.join(NUMBER_WORDS)})\b", re.I)
+MEASURED = re.compile(rf"\b(?:\d+|{'|'.join(NUMBER_WORDS)})[ -]([a-z]+)", re.I)
+LISTED = re.compile(r"[\w'-]+(?:(?:,|,? (?:and|or)) [\w'-]+(?: [\w'-]+){0,3}?)+(?=[^\w'-]|$)")
+UNITS = frozenset("second minute hour day night week month year metre kilometre mile euro dollar crown per".split())
+PRONOUN_BEFORE = re.compile(
+    r"\b(?:all|both|any|either|neither|the|these|those|you|we|they|us|other) (?:of the )?$", re.I
+)
+PRONOUN_AFTER = re.compile(r"[.,;:!?)]|$| (?:of (?:you|them|us|these|those|the)|are|is|may|can|must|have|has|do|did)\b")
 NAME_PATTERN = re.compile(r"(?<=[\w,;:'] )[A-Z][\w'-]+(?: (?:of |the )*[A-Z][\w'-]+)*")
 
 
@@ -128,12 +135,56 @@ def numbers_in(text: str) -> set[str]:
     return {as_digits(m) for m in NUMBER_PATTERN.findall(text)}
 
 
-def find_ungrounded(answer: str, passage: str) -> list[str]:
-    """Return the numbers and names of an answer that its passage does not have."""
-    known = numbers_in(passage)
-    numbers = [m for m in NUMBER_PATTERN.findall(answer) if as_digits(m) not in known and m.lower() != "one"]
-    words = passage.lower()
-    return numbers + [name for name in names_in(answer) if name.lower() not in words]
+def find_ungrounded(answer: str, passage: str, question: str = "") -> list[str]:
+    """Return the numbers and names of an answer that neither its passage nor its question has.
+
+    What follows from them counts as theirs: a sum or difference of two of their numbers, one of which the answer says;
+    a name with another ending; and a number word that only counts what they list ("all three", "the two of you").
+    """
+    shown = f"{passage}\n{question}"
+    known = numbers_in(shown)
+    if question:
+        known |= _derived(known, numbers_in(answer))
+    lower, starts = shown.lower(), {word[:5] for word in re.findall(r"[a-z]{5,}", shown.lower())}
+    numbers = [
+        match.group()
+        for match in NUMBER_PATTERN.finditer(answer)
+        if as_digits(match.group()) not in known and match.group().lower() != "one" and not _counts(match, shown)
+    ]
+    return numbers + [name for name in names_in(answer) if not _is_known(name, lower, starts)]
+
+
+def _derived(known: Collection[str], said: Collection[str]) -> set[str]:
+    """Return the sums and differences of each known number that was said with each other known one."""
+    values = {int(number): number in said for number in known if number.isdigit() and len(number) < 7}
+    pairs = [(a, b) for a, here in values.items() if here for b in values if a != b]
+    return {str(n) for a, b in pairs for n in (a + b, abs(a - b))}
+
+
+def _counts(match: re.Match[str], shown: str) -> bool:
+    """Tell whether a number word stands for things that were named, and measures nothing that the text measures."""
+    word = match.group().lower()
+    if word not in UNIT_WORDS[:12]:
+        return False
+    before, after = match.string[: match.start()], match.string[match.end() :]
+    if PRONOUN_BEFORE.search(before) and PRONOUN_AFTER.match(after):
+        return True
+    unit = re.match(r"[ -]([a-z]+)", after)
+    measured = {found.lower().rstrip("s") for found in MEASURED.findall(shown)} | UNITS
+    if unit and unit.group(1).rstrip("s") in measured:
+        return False
+    return UNIT_WORDS.index(word) + 1 in {
+        1 + len(re.findall(",|\\b(?:and|or)\\b", part)) for part in LISTED.findall(shown)
+    }
+
+
+def _is_known(name: str, lower: str, starts: Collection[str]) -> bool:
+    """Tell whether a text has a name, in the possessive, as part of a compound, or with another ending."""
+    plain = re.sub(r"'s?(?= |$)", "", name.lower())
+    if name.lower() in lower or plain in lower or plain in ("i", "i'm", "i'd", "i'll", "i've"):
+        return True
+    words = [part for part in re.findall(r"[A-Z][\w']*", name) if part]
+    return all(w.lower().removesuffix("'s") in lower or (len(w) >= 5 and w[:5].lower() in starts) for w in words)
 
 
 def as_digits(number: str) -> str:

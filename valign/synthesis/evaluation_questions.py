@@ -64,6 +64,7 @@ class _QuestionMaker:
         """Let the teacher ask about passages, four times as often as questions are wanted."""
         template = self.writer.template("held_out")
         asked = self.writer.ask(template, (), 4 * self.most, "held-out questions", passages, turn)
+        self.filters.score_relevance([(found.text, passage.clause) for passage, every, _ in asked for found in every])
         for passage, completions, _ in asked:
             for completion in completions:
                 if self.funnel.per_clause[passage.clause] == self.most:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -14,20 +16,62 @@ from valign.core.records import Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.retrieval.protocols import Embedder
+from valign.synthesis.judge_replies import find_object
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
 
-VERDICT = re.compile(r"^(?:yes|no)[.,:]\s+", re.I)
+VERDICT = re.compile(r"^(yes|no)[.,:]\s+", re.I)
 FAITHFUL_TEMPLATE = "faithful"
+NOT_GIVEN = "(not given)"
+ENTAILED, CONTRADICTED, ABSENT, UNREADABLE_REPLY = "entailed", "contradicted", "absent", "unreadable"
+LABEL_SCORES = {ENTAILED: 1.0, ABSENT: 0.25, CONTRADICTED: 0.0, UNREADABLE_REPLY: 0.0}
+NLI_LABELS = {"entailment": ENTAILED, "contradiction": CONTRADICTED, "neutral": ABSENT}
+WORDS = {ENTAILED: ENTAILED, CONTRADICTED: CONTRADICTED, ABSENT: ABSENT, "yes": ENTAILED, "no": ABSENT}
+FAITHFUL_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "verdict": {"type": "string", "enum": ["yes", "no", "none"]},
+        "answer": {"type": "string", "enum": [ENTAILED, CONTRADICTED, ABSENT]},
+    },
+    "required": ["verdict", "answer"],
+    "additionalProperties": False,
+}
 
 
-class Faithfulness(Protocol):
-    """Scores answers against the passages that they should rest on."""
+@dataclass(frozen=True)
+class AnswerJudgement:
+    """What a judge finds of an answer.
 
-    def scores(self, answers: Sequence[tuple[str, Passage]]) -> list[float]:
+    Attributes:
+        score: Higher is more faithful.
+        label: ``entailed``, ``contradicted``, ``absent`` (the passage does not say so), ``unreadable`` (the judge's
+            reply was), or nothing from a judge that cannot tell.
+    """
+
+    score: float
+    label: str = ""
+
+
+class Faithfulness(ABC):
+    """Judges answers by the passages that they should rest on."""
+
+    @abstractmethod
+    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[AnswerJudgement]:
+        """Judge answers, each beside its passage.
+
+        Args:
+            answers: The answers and their passages.
+            questions: What each answer replies to, where that is known; none, or as many as answers.
+        """
+
+    def scores(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[float]:
         """Return a number for each answer; higher is more faithful."""
-        ...
+        return [found.score for found in self.judge(answers, questions)]
+
+    def labels(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[str]:
+        """Return ``entailed``, ``contradicted`` or ``absent`` for each answer; nothing where the judge cannot tell."""
+        return [found.label for found in self.judge(answers, questions)]
 
 
 def make_faithfulness(
@@ -56,44 +100,47 @@ def make_faithfulness(
     return ByEntailment(settings.faithfulness_model)
 
 
-class ByEmbedding:
-    """The cosine of answer and passage."""
+class ByEmbedding(Faithfulness):
+    """The cosine of answer and passage, which cannot tell a statement from its opposite."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
 
-    def scores(self, answers: Sequence[tuple[str, Passage]]) -> list[float]:
-        """Return cosines."""
+    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[AnswerJudgement]:
+        """Return cosines, without labels."""
         texts = self.embedder.embed([text for text, _ in answers])
         passages = self.embedder.embed([labelled(passage) for _, passage in answers])
-        return [float(text @ passage) for text, passage in zip(texts, passages, strict=True)]
+        return [AnswerJudgement(float(text @ passage)) for text, passage in zip(texts, passages, strict=True)]
 
 
-class ByTeacher:
-    """The teacher, shown the passage, is asked whether it says so: 1 for yes, 0 for anything else.
+class ByTeacher(Faithfulness):
+    """The teacher, shown passage, question and answer, says what the passage replies and whether it bears the answer.
 
-    What is word for word in the passage is 1 without being asked.
+    An answer that begins with the other verdict than the one that the teacher itself finds is contradicted, whatever
+    the teacher calls it. What is word for word in the passage is entailed without being asked.
     """
 
     def __init__(self, teacher: CachedTeacher, templates: str | None = None) -> None:
         self.teacher = teacher
         self.template = load_template(FAITHFUL_TEMPLATE, templates)
 
-    def scores(self, answers: Sequence[tuple[str, Passage]]) -> list[float]:
-        """Return ones and zeros."""
+    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[AnswerJudgement]:
+        """Return 1 for what is entailed, 0.25 for what the passage does not say, 0 for what it contradicts."""
         asked = [i for i, (text, passage) in enumerate(answers) if not verbatim(text, passage)]
-        found = [1.0] * len(answers)
-        if not asked:
-            return found
-        sampling = Sampling(max_new_tokens=4)
-        shown = [self.template.fill(passage=labelled(answers[i][1]), answer=answers[i][0]) for i in asked]
-        requests = [Request(messages, sampling) for messages in shown]
-        for i, completions in zip(asked, self.teacher.complete_all(requests, "faithfulness"), strict=True):
-            found[i] = float(re.match(r"\W*yes\b", completions[0].text, re.I) is not None)
-        return found
+        labels = [ENTAILED] * len(answers)
+        requests = [self.request(*answers[i], questions[i] if questions else "") for i in asked]
+        replies = self.teacher.complete_all(requests, "faithfulness") if requests else []
+        for i, completions in zip(asked, replies, strict=True):
+            labels[i] = read_label(completions[0].text, answers[i][0])
+        return [AnswerJudgement(LABEL_SCORES[label], label) for label in labels]
+
+    def request(self, answer: str, passage: Passage, question: str) -> Request:
+        """Return the call that asks about an answer."""
+        shown = {"passage": labelled(passage), "question": question or NOT_GIVEN, "answer": answer}
+        return Request(self.template.fill(**shown), Sampling(max_new_tokens=24), schema=FAITHFUL_SCHEMA)
 
 
-class ByEntailment:
+class ByEntailment(Faithfulness):
     """The probability that the passage entails the answer, by a cross-encoder; word for word in the passage is 1.
 
     Args:
@@ -125,17 +172,41 @@ class ByEntailment:
             )
         return model, place
 
-    def scores(self, answers: Sequence[tuple[str, Passage]]) -> list[float]:
-        """Return probabilities."""
+    def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[AnswerJudgement]:
+        """Return the probabilities of entailment; the label is the likeliest class."""
         asked = [i for i, (text, passage) in enumerate(answers) if not verbatim(text, passage)]
-        found = [1.0] * len(answers)
+        found = [AnswerJudgement(1.0, ENTAILED)] * len(answers)
         if asked:
             model, place = self._model
+            names = {int(i): str(name).lower() for i, name in model.config.id2label.items()}
             pairs = [(labelled(answers[i][1]), answers[i][0]) for i in asked]
             rows = np.asarray(model.predict(pairs, apply_softmax=True, show_progress_bar=False))
             for i, row in zip(asked, rows, strict=True):
-                found[i] = float(row[place])
+                found[i] = AnswerJudgement(float(row[place]), NLI_LABELS.get(names[int(row.argmax())], ABSENT))
         return found
+
+
+def read_label(reply: str, answer: str) -> str:
+    """Read a judge's reply to an answer: a JSON object, or one of its words.
+
+    >>> read_label('{"verdict": "no", "answer": "entailed"}', "Yes. Guests may."), read_label("Entailed.", "Yes. So.")
+    ('contradicted', 'entailed')
+    """
+    data = find_object(reply, ["answer", "verdict"]) or {}
+    said = str(data.get("answer", "")) if data else reply
+    words = [word for word in re.findall(r"[a-z]+", said.lower()) if word in WORDS]
+    if not words:
+        return UNREADABLE_REPLY
+    stated, own = verdict_of(answer), str(data.get("verdict", "")).strip().lower()
+    if stated and own in ("yes", "no") and own != stated:
+        return CONTRADICTED
+    return WORDS[words[0]]
+
+
+def verdict_of(answer: str) -> str | None:
+    """Return the ``yes`` or ``no`` with which an answer begins."""
+    found = VERDICT.match(answer)
+    return found.group(1).lower() if found else None
 
 
 def verbatim(text: str, passage: Passage) -> bool:

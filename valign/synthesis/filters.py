@@ -13,14 +13,13 @@ import numpy as np
 
 from valign.core.records import Passage, Question
 from valign.core.text import refuses, words
-from valign.documents.clauses import labelled
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.edits import find_ungrounded
-from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
+from valign.synthesis.answer_checks import AnswerChecks
+from valign.synthesis.faithfulness import ByEmbedding, Faithfulness
+from valign.synthesis.relevance import RelevanceChecks, RelevanceJudge
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.shortcut_audit import audit_lines
-from valign.synthesis.text_checks import Language, Wordings, repeated_share
-from valign.teachers.pending import is_pending
+from valign.synthesis.text_checks import Language, Wordings
 
 SHORTEST, LONGEST = 3, 45
 COPIED = 6
@@ -32,7 +31,6 @@ WIDE_OPEN: Mapping[str, Mapping[str, float]] = {
     "repetition": {"max_repetition": 1.0},
     "faithfulness": {"min_faithfulness": -1.0},
 }
-UNFAITHFUL, UNGROUNDED = "unfaithful", "ungrounded number or name"
 
 
 @dataclass
@@ -94,6 +92,7 @@ class Filters:
         embedder: Gives unit vectors.
         settings: Thresholds.
         faithfulness: Judges answers; by default their nearness to the passage.
+        relevance: Judges whether a clause decides a question; by default their nearness decides.
     """
 
     def __init__(
@@ -103,63 +102,73 @@ class Filters:
         embedder: Embedder,
         settings: FilterSettings,
         faithfulness: Faithfulness | None = None,
+        relevance: RelevanceJudge | None = None,
     ) -> None:
         self.embedder = embedder
         self.settings = settings
-        self.place = {passage.clause: i for i, passage in enumerate(passages)}
-        self.passages = embedder.embed([labelled(passage) for passage in passages])
+        self.relevance = RelevanceChecks(passages, embedder, settings, relevance)
+        width = self.relevance.vectors.shape[1]
         texts = [q.question for q in held_out]
         self.held_out = [(set(words(text)), ngrams(words(text), COPIED)) for text in texts]
-        self.held_out_vectors = embedder.embed(texts) if texts else np.zeros((0, self.passages.shape[1]), np.float32)
+        self.held_out_vectors = embedder.embed(texts) if texts else np.zeros((0, width), np.float32)
         self.kept: set[tuple[str, str]] = set()
-        self.seen = Vectors(self.passages.shape[1])
+        self.seen = Vectors(width)
         self.wordings = Wordings()
         self.language = Language([passage.text for passage in passages])
-        self.faithfulness = faithfulness or ByEmbedding(embedder)
-        self._faithful: dict[tuple[str, str], float] = {}
+        self.answers = AnswerChecks(settings, self.language, faithfulness or ByEmbedding(embedder))
         self.waived: frozenset[str] = frozenset()
 
     def embed_batch(self, questions: Sequence[str]) -> None:
         """Embed together the questions that will be checked one by one; those that are malformed need no vector."""
         self.embedder.embed([text for text in questions if well_formed(text)])
 
-    def check_question(self, text: str, clause: str) -> tuple[str | None, dict[str, float]]:
+    def score_relevance(self, questions: Sequence[tuple[str, str]]) -> None:
+        """Embed and judge together questions, each with its clause's id, that will be checked one by one.
+
+        The judge is not asked about those that are dropped in any case.
+        """
+        self.embed_batch([text for text, _ in questions])
+        self.relevance.score([(text, clause) for text, clause in questions if self._fit(text)[0] is None])
+
+    def check_question(self, text: str, clause: str, kind: str = "") -> tuple[str | None, dict[str, float]]:
         """Judge a question.
 
         Args:
             text: The question.
             clause: The clause that it was asked about.
+            kind: Its kind; ``silent`` and the kinds on two clauses are judged otherwise.
 
         Returns:
             The name of the filter that drops it, or None; and the scores: ``language`` (fit to the document's script
             and stop words, 0 to 1), ``relevance`` (cosine with its passage), ``rank`` (of its passage among all, by
-            that cosine, from 1), ``overlap`` and ``evaluation`` (likeness to the evaluation questions, in words and as
-            a cosine), ``nearest`` (cosine with the nearest question kept so far), ``wording`` (share of runs of letters
-            in common with the nearest of those).
+            that cosine, from 1; those nearer by no more than ``rank_margin`` do not count), ``decides`` (the judge's
+            reply, where there is one: see ``RelevanceJudge.scores``), ``overlap`` and ``evaluation`` (likeness to the
+            evaluation questions, in words and as a cosine), ``nearest`` (cosine with the nearest question kept so
+            far), ``wording`` (share of runs of letters in common with the nearest of those).
         """
+        reason, scores = self._fit(text)
+        for judge in (lambda text: self._relevant(text, clause, kind), self.check_leak, self._repeats):
+            if reason:
+                return reason, scores
+            reason, more = judge(text)
+            scores |= more
+        if reason or ((clause, text) in self.kept and "duplicate" not in self.waived):
+            return reason or "duplicate", scores
+        self.kept.add((clause, text))
+        self.seen.add(self.embedder.embed([text])[0])
+        self.wordings.add(text)
+        return None, scores
+
+    def _fit(self, text: str) -> tuple[str | None, dict[str, float]]:
+        """Judge a question's form and language."""
         if "form" not in self.waived and (not well_formed(text) or refuses(text)):
             return "malformed" if not well_formed(text) else "refusal", {}
         language = round(self.language.score(text), 4)
-        if language < self.settings.min_language:
-            return "other language", {"language": language}
-        vector = self.embedder.embed([text])[0]
-        near = self.passages @ vector
-        relevance = float(near[self.place[clause]])
-        rank = float(1 + int((near > relevance).sum()))
-        scores = {"language": language, "relevance": round(relevance, 4), "rank": rank}
-        if relevance < self.settings.min_relevance or scores["rank"] > self.settings.max_rank:
-            return "irrelevant", scores
-        for judge in (self.check_leak, self._repeats):
-            reason, more = judge(text)
-            scores |= more
-            if reason:
-                return reason, scores
-        if (clause, text) in self.kept and "duplicate" not in self.waived:
-            return "duplicate", scores
-        self.kept.add((clause, text))
-        self.seen.add(vector)
-        self.wordings.add(text)
-        return None, scores
+        return ("other language" if language < self.settings.min_language else None), {"language": language}
+
+    def _relevant(self, text: str, clause: str, kind: str) -> tuple[str | None, dict[str, float]]:
+        reason, scores = self.relevance.check(text, clause, kind)
+        return reason, {**scores, "relevance": round(scores["relevance"], 4)}
 
     def _repeats(self, text: str) -> tuple[str | None, dict[str, float]]:
         """Judge a question's likeness to those kept before."""
@@ -185,41 +194,25 @@ class Filters:
             return "overlaps evaluation", scores
         return ("near evaluation" if scores["evaluation"] > self.settings.max_evaluation else None), scores
 
-    def score_faithfulness(self, answers: Sequence[tuple[str, Passage]]) -> None:
-        """Score together the answers that ``check_answer`` will be asked about one by one."""
-        if "faithfulness" in self.waived:
-            return
-        new = {(text, passage.text): (text, passage) for text, passage in answers if text.strip()}
-        new = {key: pair for key, pair in new.items() if key not in self._faithful}
-        self._faithful.update(zip(new, self.faithfulness.scores(list(new.values())), strict=True) if new else ())
+    def score_faithfulness(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> None:
+        """Judge together the answers that ``check_answer`` will be asked about one by one, with the same questions."""
+        self.answers.score(answers, questions)
 
-    def check_answer(self, text: str, passage: Passage) -> tuple[str | None, dict[str, float]]:
+    def check_answer(self, text: str, passage: Passage, question: str = "") -> tuple[str | None, dict[str, float]]:
         """Judge an answer.
+
+        Args:
+            text: The answer.
+            passage: What it should rest on.
+            question: What it replies to, where that is known; its numbers and names may be in the answer.
 
         Returns:
             The name of the filter that drops it, or None; and the scores: ``repetition`` (share of runs of three
             words that came before), ``answer_language`` (fit to the document's script and stop words; the passage's
             own words are 1), ``faithfulness`` (the judge's score) and ``ungrounded`` (count of numbers and names that
-            the passage lacks).
+            passage and question lack).
         """
-        quoted = verbatim(text, passage)
-        if not text.strip() or is_pending(text) or (refuses(text) and not quoted):
-            return "refusal" if text.strip() else "empty answer", {}
-        language = 1.0 if quoted else round(self.language.score(text), 4)
-        scores = {"repetition": round(repeated_share(text), 4), "answer_language": language}
-        if scores["repetition"] > self.settings.max_repetition:
-            return "repetition", scores
-        if language < self.settings.min_language:
-            return "other language", scores
-        self.score_faithfulness([(text, passage)])
-        if "faithfulness" not in self.waived:
-            scores["faithfulness"] = round(self._faithful[text, passage.text], 4)
-        scores["ungrounded"] = float(len(find_ungrounded(text, labelled(passage))))
-        if scores["ungrounded"] and "grounding" not in self.waived:
-            return UNGROUNDED, scores
-        if scores.get("faithfulness", 1.0) < self.settings.min_faithfulness:
-            return UNFAITHFUL, scores
-        return None, scores
+        return self.answers.check(text, passage, question)
 
     def _overlap(self, text: str) -> float:
         """Return 1 for six words in a row in common with an evaluation question, else the largest Jaccard index."""
@@ -244,6 +237,8 @@ def waiving(filters: Filters, names: Sequence[str]) -> Filters:
     other = copy(filters)
     other.settings = replace(filters.settings, **wide)
     other.waived = filters.waived | set(names)
+    other.relevance = filters.relevance.under(other.settings, "relevance" not in other.waived)
+    other.answers = filters.answers.under(other.settings, other.waived)
     return other
 
 

@@ -10,9 +10,10 @@ from valign.core.records import Passage, Preference
 from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
+from valign.synthesis.answer_checks import WRONG
 from valign.synthesis.claims import Claim, write_claims
 from valign.synthesis.edits import contradict, make_edits
-from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel, lacking
+from valign.synthesis.filters import Filters, Funnel, lacking
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
 from valign.synthesis.pairing import Situation, pair_situations
 from valign.synthesis.settings import RejectedShares
@@ -85,7 +86,8 @@ def pairs_of(
     asked = [s for s in found if turn[s.question] == "base" and not is_waiting(writer)]
     own = _base_answers(base, asked, system)
     other = pair_situations([s for s in found if turn[s.question] == "clause"], writer)
-    filters.score_faithfulness([(own[s.question], s.passage) for s in found if s.question in own])
+    asked = [s for s in found if s.question in own]
+    filters.score_faithfulness([(own[s.question], s.passage) for s in asked], [s.question for s in asked])
     for situation in found:
         kind = turn[situation.question]
         given = (own if kind == "base" else other).get(situation.question)
@@ -156,7 +158,7 @@ def ask_situations(
     template = writer.template("scenario")
     count = settings.scenarios_per_passage if total is None else total
     asked = writer.ask(template, settings.openings, count, "situations", passages, turn)
-    filters.embed_batch([completion.text for _, completions, _ in asked for completion in completions])
+    filters.score_relevance([(found.text, passage.clause) for passage, every, _ in asked for found in every])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:
         for completion in completions:
@@ -168,12 +170,11 @@ def ask_situations(
             else:
                 kept.append((completion.text, passage, sampling, scores))
     answers = writer.answer_all([(question, passage) for question, passage, _, _ in kept], "chosen answers")
-    filters.score_faithfulness(
-        [(answer, passage) for (_, passage, _, _), (answer, _) in zip(kept, answers, strict=True)]
-    )
+    texts = [(answer, passage) for (_, passage, _, _), (answer, _) in zip(kept, answers, strict=True)]
+    filters.score_faithfulness(texts, [question for question, _, _, _ in kept])
     situations = []
     for (question, passage, sampling, scores), (answer, quote) in zip(kept, answers, strict=True):
-        reason, more = filters.check_answer(answer, passage)
+        reason, more = filters.check_answer(answer, passage, question)
         if reason:
             funnel.drop(reason)
         else:
@@ -202,7 +203,7 @@ def _rejected(
     """
     if kind == "clause" and given:
         return given, kind
-    if kind == "base" and given and filters.check_answer(given, situation.passage)[0] in (UNFAITHFUL, UNGROUNDED):
+    if kind == "base" and given and filters.check_answer(given, situation.passage, situation.question)[0] in WRONG:
         return given, kind
     if kind == "contradiction" and (opposite := contradict(situation.chosen)):
         return opposite, kind

@@ -12,6 +12,7 @@ from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import SILENT
 from valign.synthesis.quotes import Quote
+from valign.synthesis.relevance import NOT_SILENT
 from valign.synthesis.rows import make_instruction, silent_answer
 from valign.synthesis.settings import PAIRED_KINDS, WRITTEN_KINDS, KindWeights
 from valign.synthesis.templates import Template
@@ -86,11 +87,15 @@ def ask_all_kinds(
             )
         template = writer.template(kind)
         asked = _ask(writer, template, kind, count, passages, turn)
-        filters.embed_batch([completion.text for _, _, completions, _ in asked for completion in completions])
+        texts = [(found.text, passage.clause) for passage, _, every, _ in asked for found in every]
+        if kind in PAIRED_KINDS:
+            filters.embed_batch([text for text, _ in texts])
+        else:
+            filters.score_relevance(texts)
         found = [
             one
             for passage, second, completions, sampling in asked
-            for one in _fit(writer, filters, funnel, passage, second, completions, sampling)
+            for one in _fit(writer, filters, funnel, kind, passage, second, completions, sampling)
         ]
         if kind == SILENT:
             rows += _silent(writer, funnel, template, found)
@@ -132,6 +137,7 @@ def _fit(
     writer: Writer,
     filters: Filters,
     funnel: Funnel,
+    kind: str,
     passage: Passage,
     second: Passage | None,
     completions: Sequence[Completion],
@@ -141,7 +147,7 @@ def _fit(
     kept = []
     for completion in completions:
         funnel.made += 1
-        reason, scores = filters.check_question(completion.text, passage.clause)
+        reason, scores = filters.check_question(completion.text, passage.clause, kind)
         if not completion.finished:
             reason = "malformed"
         reason = reason or writer.reserved_reason(passage.clause, completion.text)
@@ -162,10 +168,11 @@ def _answered(
         answers = [(text, writer.quote(a.question, a.passage)) for text, a in zip(written, asked, strict=True)]
     else:
         answers = writer.answer_all([(a.question, a.passage) for a in asked], label)
-    filters.score_faithfulness([(answer, _both(one)) for one, (answer, _) in zip(asked, answers, strict=True)])
+    texts = [(answer, _both(one)) for one, (answer, _) in zip(asked, answers, strict=True)]
+    filters.score_faithfulness(texts, [one.question for one in asked])
     rows = []
     for one, (answer, quote) in zip(asked, answers, strict=True):
-        reason, more = filters.check_answer(answer, _both(one))
+        reason, more = filters.check_answer(answer, _both(one), one.question)
         if reason:
             funnel.drop(reason)
             continue
@@ -203,7 +210,7 @@ def _silent(writer: Writer, funnel: Funnel, template: Template, asked: Sequence[
     rows = []
     for one, reply in zip(asked, replies, strict=True):
         if not reply[0].text.strip(" \n\"'*.").lower().startswith("no"):
-            funnel.drop("not silent")
+            funnel.drop(NOT_SILENT)
             continue
         quote = writer.quote(one.question, one.passage)
         rows.append(_silence(writer, template, one, quote))

@@ -131,10 +131,14 @@ class FilterSettings:
     """Thresholds of the filters; a candidate beyond one of them is dropped.
 
     Attributes:
-        min_relevance: Lowest cosine of question and passage.
+        relevance: Who says whether a passage decides a question: ``embedding`` (cosine and rank), or ``judge`` (the
+            teacher, shown the nearest passages; where its reply cannot be read, the rank decides).
+        relevance_clauses: Passages that this judge is shown.
+        min_relevance: Lowest cosine of question and passage, whoever judges.
         max_rank: The passage must be among so many nearest to its question.
-        faithfulness: Who judges answers: ``embedding`` (cosine), ``judge`` (the teacher: 1 or 0) or ``nli``
-            (probability).
+        rank_margin: Passages nearer by no more than this do not count in the rank.
+        faithfulness: Who judges answers: ``embedding`` (cosine), ``judge`` (the teacher: entailed 1, not in the passage
+            0.25, contradicted 0) or ``nli`` (probability of entailment).
         faithfulness_model: Folder or hub id of the entailment model, for ``nli``.
         min_faithfulness: Lowest score of an answer.
         max_duplicate: Highest cosine with a question kept before.
@@ -146,8 +150,11 @@ class FilterSettings:
         waive: Filters that given rows need not pass: some of ``WAIVABLE``.
     """
 
+    relevance: str = setting("embedding", choices=("embedding", "judge"))
+    relevance_clauses: int = setting(4, at_least=2, at_most=16)
     min_relevance: float = setting(at_least=-1, at_most=1)
     max_rank: int = setting(at_least=1)
+    rank_margin: float = setting(0.0, at_least=0, at_most=2)
     faithfulness: str = setting("embedding", choices=("embedding", "judge", "nli"))
     faithfulness_model: str | None = None
     min_faithfulness: float = setting(at_least=-1, at_most=1)
