@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 from valign.generation.requests import Completion, Request, Sampling
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import teacher_budget
-from valign.synthesis.budget import Budget, BudgetStep, DryTeacher, budget_table, make_placeholder
+from valign.synthesis.budget import Budget, BudgetStep, DryTeacher, budget_table
 from valign.synthesis.filters import well_formed
+from valign.synthesis.placeholders import make_placeholder
 from valign.teachers.cache import request_key
 from valign.teachers.completion_store import CompletionStore, Spent, StoredRow
 from valign.teachers.usage import Usage, cost, estimate_tokens

@@ -40,7 +40,7 @@ STAGE_CODE = {
     "data": StageCode(
         ("synthesis/build.py:synthesize",),
         ("synthesis", "retrieval", *TEXTS),
-        without=("synthesis/budget.py", "synthesis/replay.py"),
+        without=("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
     ),
     "replay": StageCode(("synthesis/replay.py:replay_rows",), ("synthesis/replay.py",)),
     "sft": TRAINING,

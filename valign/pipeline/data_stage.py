@@ -57,7 +57,6 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
     }
 
     def fill(folder: Path) -> dict[str, Any]:
-        write_source(folder, context.document, settings.document.path, templates)
         with teachers:
             counts = synthesize(
                 folder,
@@ -71,6 +70,8 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
                 system_prompt=settings.base_model.system_prompt,
                 question_teacher=teachers.questions,
             )
+        without_value = counts.get("without_value", ())
+        write_source(folder, context.document, settings.document.path, templates, without_value)
         spent = teachers.counts()
         log.info(
             "%s; teacher calls: %d from the cache, %d new", _changes(context), spent["calls_cached"], spent["calls"]

@@ -25,6 +25,7 @@ from valign.synthesis.preferences import write_preferences
 from valign.synthesis.question_kinds import QUESTION_KINDS
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.shortcut_audit import audit_shortcuts
+from valign.synthesis.value_check import find_without_value
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
@@ -40,6 +41,10 @@ TEMPLATES = (
     "extract",
     "repair",
     "faithful",
+    "cases",
+    "contrasts",
+    "items_repair",
+    "carries_value",
 )
 
 
@@ -88,10 +93,11 @@ def synthesize(
         questions, funnels["questions"] = write_questions(asking, unfiltered)
         writer.reserved = frozenset(question.family for question in questions)
     write_jsonl(folder / QUESTIONS, questions)
+    writer.without_value = find_without_value(writer) if needs_value_check(settings) else frozenset()
     judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
     filters = Filters(document.passages, questions, embedder, settings.filters, judge)
     instructions, facts = _write_sft(writer, filters, funnels)
-    preferences = _write_pref(writer, base, filters, funnels, system_prompt)
+    preferences = _write_pref(writer, base, filters, funnels, system_prompt, audited)
     _check_not_empty(instructions, preferences, funnels["sft"])
     coverage = _check_coverage(writer, questions, funnels, held_out is not None)
     if settings.cite:
@@ -100,9 +106,14 @@ def synthesize(
     write_jsonl(folder / FACTS, facts)
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
-    shortcuts = _write_funnel(folder, funnels, preferences if audited else (), seed)
+    shortcuts = _write_funnel(folder, writer, funnels, preferences if audited else ())
     counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
     return {**_count(writer, instructions, preferences), **counts, "coverage": coverage, "shortcut_audit": shortcuts}
+
+
+def needs_value_check(settings: SynthesisSettings) -> bool:
+    """Tell whether the teacher is asked which passages carry a value: where it is asked in structured calls."""
+    return settings.prompts == "large" or settings.preferences.rejected.teacher > 0
 
 
 def _write_sft(writer: Writer, filters: Filters, funnels: dict[str, Funnel]) -> tuple[list[Instruction], list[Fact]]:
@@ -116,10 +127,15 @@ def _write_sft(writer: Writer, filters: Filters, funnels: dict[str, Funnel]) -> 
 
 
 def _write_pref(
-    writer: Writer, base: CachedTeacher, filters: Filters, funnels: dict[str, Funnel], system_prompt: str | None
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    funnels: dict[str, Funnel],
+    system_prompt: str | None,
+    audited: bool,
 ) -> list[Preference]:
     """Write D_pref; its counts are put among the funnels."""
-    rows, funnels["preference"] = write_preferences(writer, base, filters, system_prompt)
+    rows, funnels["preference"] = write_preferences(writer, base, filters, system_prompt, audited)
     cover_preferences(writer, base, filters, funnels["preference"], rows, system_prompt)
     return rows
 
@@ -151,23 +167,29 @@ def _check_coverage(
 
 
 def _write_funnel(
-    folder: Path, funnels: Mapping[str, Funnel], preferences: Sequence[Preference], seed: int
+    folder: Path, writer: Writer, funnels: Mapping[str, Funnel], preferences: Sequence[Preference]
 ) -> dict[str, Any]:
     """Write the counts of all filters with the audit of the pairs; warn of shortcuts and return the audit."""
     counts = {name: funnel.to_dict() for name, funnel in funnels.items()}
-    counts["preference"]["audit"] = shortcuts = audit_shortcuts(preferences, seed)
+    counts["preference"]["audit"] = shortcuts = audit_shortcuts(preferences, writer.seed)
+    if writer.without_value:
+        counts["preference"]["without_value"] = sorted(writer.without_value)
     if shortcuts["cause"]:
         log.warning("D_pref: %s", shortcuts["cause"])
     write_json(folder / FUNNEL, counts)
     return shortcuts
 
 
-def _count(writer: Writer, instructions: Sequence[Instruction], preferences: Sequence[Preference]) -> dict[str, int]:
-    """Count rows, clauses, quotes, and the quotes that stand word for word at their offsets in the document."""
+def _count(writer: Writer, instructions: Sequence[Instruction], preferences: Sequence[Preference]) -> dict[str, Any]:
+    """Count rows, clauses, quotes, and the quotes that stand word for word at their offsets in the document.
+
+    Clauses without a value are listed, where there are any.
+    """
     whole, taught = writer.whole, writer.document.passages
     rows: list[Instruction | Preference] = [*instructions, *preferences]
     quotes = [row.provenance for row in rows]
     return {
+        **({"without_value": sorted(writer.without_value)} if writer.without_value else {}),
         "instructions": len(instructions),
         "preferences": len(preferences),
         "clauses": len(taught),

@@ -44,6 +44,22 @@ class Funnel:
         self.per_clause[clause] += 1
         self.kinds[kind] += 1
 
+    def take_back(self, clause: str, kind: str, name: str) -> None:
+        """Count a candidate that had passed as dropped after all."""
+        self.kept -= 1
+        self.per_clause[clause] -= 1
+        self.kinds[kind] -= 1
+        self.drop(name)
+
+    def add(self, other: Funnel) -> None:
+        """Add the counts of another funnel."""
+        self.made += other.made
+        self.kept += other.kept
+        for mine, more in zip(
+            (self.dropped, self.per_clause, self.kinds), (other.dropped, other.per_clause, other.kinds), strict=True
+        ):
+            mine.update(more)
+
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         return {
@@ -253,5 +269,7 @@ def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
         if counts:
             middle = counts[len(counts) // 2]
             lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
+        if funnel.get("without_value"):
+            lines.append(f"    no situations for clauses that carry no value: {', '.join(funnel['without_value'])}")
         lines += audit_lines(funnel["audit"]) if "audit" in funnel else []
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.synthesis.claims import Claim, write_claims
+from valign.synthesis.contrasts import count_contrasts, replace_worst_kind, write_contrasts
 from valign.synthesis.edits import contradict, make_edits
 from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
@@ -23,7 +24,7 @@ REJECTED_KINDS = ("edit", "clause", "base", "contradiction")
 
 
 def write_preferences(
-    writer: Writer, base: CachedTeacher, filters: Filters, system: str | None = None
+    writer: Writer, base: CachedTeacher, filters: Filters, system: str | None = None, audited: bool = True
 ) -> tuple[list[Preference], Funnel]:
     """Write D_pref.
 
@@ -35,6 +36,9 @@ def write_preferences(
     - ``base``: the base model's own answer without the passage, where it is unfaithful;
     - ``contradiction``: the chosen answer with every statement turned into its opposite.
 
+    The share ``teacher`` is of situations both of whose answers the teacher writes in a structured call; that kind of
+    contradiction which the shortcut audit finds worst is asked for once more.
+
     Questions on the truth of a statement are pairs, too, which differ in verdict and fact.
 
     Args:
@@ -42,6 +46,7 @@ def write_preferences(
         base: The base model, behind a cache.
         filters: The document's filters.
         system: System prompt under which the base model answers.
+        audited: Whether the teacher's contrasts are searched for shortcuts; not in a dry pass.
 
     Returns:
         The rows that every filter let pass, and the counts.
@@ -51,9 +56,38 @@ def write_preferences(
     """
     check_shares(writer.settings.preferences.rejected)
     funnel = Funnel()
-    found = ask_situations(writer, filters, funnel)
-    rows = pairs_of(found, writer, base, filters, funnel, system)
+    rows = ask_pairs(writer, base, filters, funnel, system)
+    if audited and count_contrasts(writer.settings.preferences):
+        rows = replace_worst_kind(writer, filters, funnel, rows)
     return rows + _claims(writer, filters, funnel), funnel
+
+
+def ask_pairs(
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    funnel: Funnel,
+    system: str | None = None,
+    passages: Sequence[Passage] | None = None,
+    turn: int = 0,
+) -> list[Preference]:
+    """Return pairs on situations that the teacher tells, with rejected answers of every kind that has a share.
+
+    Args:
+        writer: Writes with the teacher.
+        base: The base model, behind a cache.
+        filters: The document's filters.
+        funnel: Counts of D_pref, to which these pairs are added.
+        system: System prompt under which the base model answers.
+        passages: What the situations are about; by default the document's passages. Those without a value get none.
+        turn: Number of the round; each has other random numbers.
+    """
+    if writer.without_value:
+        shown = writer.document.passages if passages is None else passages
+        passages = [passage for passage in shown if passage.clause not in writer.without_value]
+    rows = write_contrasts(writer, filters, funnel, passages, turn)
+    found = ask_situations(writer, filters, funnel, passages, turn)
+    return rows + pairs_of(found, writer, base, filters, funnel, system)
 
 
 def pairs_of(
@@ -66,6 +100,8 @@ def pairs_of(
 ) -> list[Preference]:
     """Return situations as pairs, each with a rejected answer of a drawn kind.
 
+    Where the teacher's own rejected answers alone have a share, as for fixed sentences, it is an edit.
+
     Args:
         found: The situations.
         writer: Has the settings, the random numbers and the document.
@@ -74,7 +110,7 @@ def pairs_of(
         funnel: Counts of D_pref, to which these pairs are added.
         system: System prompt under which the base model answers.
     """
-    shares = check_shares(writer.settings.preferences.rejected)
+    shares = check_shares(writer.settings.preferences.rejected) or {"edit": 1.0}
     rows: list[Preference] = []
     turn = {s.question: draw_kind(writer.rng("kind", s.question), shares) for s in found}
     own = _base_answers(base, [s for s in found if turn[s.question] == "base"], system)
@@ -108,15 +144,15 @@ def pairs_of(
 
 
 def check_shares(shares: RejectedShares) -> dict[str, float]:
-    """Return the kinds of rejected answer with a share above 0.
+    """Return the kinds of rejected answer with a share above 0, other than the teacher's own, which are asked for.
 
     Raises:
-        ValignError: There is none.
+        ValignError: None has one, nor has the teacher.
     """
     found: dict[str, float] = {kind: getattr(shares, kind) for kind in REJECTED_KINDS if getattr(shares, kind) > 0}
-    if not found:
+    if not found and not shares.teacher:
         raise ValignError(
-            f"synthesis.preferences.rejected=nothing: give shares to some of {', '.join(REJECTED_KINDS)}."
+            f"synthesis.preferences.rejected=nothing: give shares to some of {', '.join((*REJECTED_KINDS, 'teacher'))}."
         )
     return found
 
@@ -133,6 +169,8 @@ def ask_situations(
 ) -> list[Situation]:
     """Let the teacher tell situations and answer them; return those that the filters let pass.
 
+    The share of situations whose rejected answer the teacher writes, too, is not among them.
+
     Args:
         writer: Writes with the teacher.
         filters: The document's filters.
@@ -142,7 +180,7 @@ def ask_situations(
     """
     settings = writer.settings.preferences
     template = writer.template("scenario")
-    count = settings.scenarios_per_passage
+    count = settings.scenarios_per_passage - count_contrasts(settings)
     asked = writer.ask(template, settings.openings, count, "situations", passages, turn)
     filters.embed_batch([completion.text for _, completions, _ in asked for completion in completions])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
