@@ -87,8 +87,7 @@ def synthesize(
     funnels: dict[str, Funnel] = {}
     questions = held_out
     if questions is None:
-        of_all = replace(settings, hold_out_clauses=())
-        asking = Writer(document, question_teacher or teacher, embedder, of_all, seed)
+        asking = Writer(document, question_teacher or teacher, embedder, replace(settings, hold_out_clauses=()), seed)
         unfiltered = Filters(document.passages, (), embedder, settings.filters)
         questions, funnels["questions"] = write_questions(asking, unfiltered)
         writer.reserved = frozenset(question.family for question in questions)
@@ -98,7 +97,7 @@ def synthesize(
     filters = Filters(document.passages, questions, embedder, settings.filters, judge)
     instructions, facts = _write_sft(writer, filters, funnels)
     preferences = _write_pref(writer, base, filters, funnels, system_prompt, audited)
-    _check_not_empty(instructions, preferences, funnels["sft"])
+    _check_not_empty(writer, instructions, preferences, funnels)
     coverage = _check_coverage(writer, questions, funnels, held_out is not None)
     if settings.cite:
         instructions = [with_citation(row, document.passages) for row in instructions]
@@ -140,16 +139,26 @@ def _write_pref(
     return rows
 
 
-def _check_not_empty(instructions: Sequence[Instruction], preferences: Sequence[Preference], funnel: Funnel) -> None:
+def _check_not_empty(
+    writer: Writer,
+    instructions: Sequence[Instruction],
+    preferences: Sequence[Preference],
+    funnels: Mapping[str, Funnel],
+) -> None:
     """Check that there is something to train on.
 
     Raises:
         ValignError: There is no row of one of the two.
     """
-    for name, rows in (("D_sft", instructions), ("D_pref", preferences)):
+    if not preferences and writer.without_value >= {passage.clause for passage in writer.document.passages}:
+        raise ValignError(
+            f"D_pref is empty: by {writer.teacher.id} no clause of the document carries a value; check that it states "
+            "rules, or take another teacher."
+        )
+    for name, rows, kind in (("D_sft", instructions, "sft"), ("D_pref", preferences, "preference")):
         if not rows:
             raise ValignError(
-                f"{name} is empty: every candidate was dropped ({dict(funnel.dropped)}); lower "
+                f"{name} is empty: every candidate was dropped ({dict(funnels[kind].dropped)}); lower "
                 "synthesis.filters.min_relevance or raise synthesis.instructions.questions_per_passage."
             )
 

@@ -61,13 +61,13 @@ class Form:
         return replace(self, fields={**self.fields, "reason": STRING}, tokens=self.tokens + REASON_TOKENS)
 
 
-def read_text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """Return a text or number of a reply as one line; nothing for anything else."""
     return one_line(str(value)) if isinstance(value, str | int | float) else ""
 
 
 def _verdict(item: Mapping[str, Any]) -> str | None:
-    return VERDICT_WORDS.get(read_text(item.get("verdict")).lower().strip(" .,!"))
+    return VERDICT_WORDS.get(text_of(item.get("verdict")).lower().strip(" .,!"))
 
 
 def _with_verdict(verdict: str | None, answer: str) -> str:
@@ -81,7 +81,7 @@ def _read_case(item: Mapping[str, Any], plan: ItemPlan, raw: Candidate, document
     """Read a question of D_sft with its answer."""
     if plan.kind == "silent":
         return raw, ""
-    answer, reason = read_text(item.get("answer")), read_text(item.get("reason"))
+    answer, reason = text_of(item.get("answer")), text_of(item.get("reason"))
     verdict = _verdict(item) or (leading_verdict(answer) if plan.verdict else None)
     answer = _with_verdict(verdict, answer)
     found = replace(raw, answer=f"{answer} {reason}".strip(), verdict=verdict)
@@ -96,11 +96,11 @@ def _read_contrast(
     item: Mapping[str, Any], plan: ItemPlan, raw: Candidate, document: Document
 ) -> tuple[Candidate, str]:
     """Read a situation of D_pref with its two answers."""
-    chosen, rejected = read_text(item.get("faithful")), read_text(item.get("unfaithful"))
+    chosen, rejected = text_of(item.get("faithful")), text_of(item.get("unfaithful"))
     verdict = _verdict(item) or (leading_verdict(chosen) if plan.verdict else None)
     if verdict and not leading_verdict(chosen) and not leading_verdict(rejected):
         chosen, rejected = _with_verdict(verdict, chosen), _with_verdict(OPPOSITE[verdict], rejected)
-    kind = read_text(item.get("kind")).lower()
+    kind = text_of(item.get("kind")).lower()
     if kind not in CONTRADICTIONS or (kind == "verdict" and verdict is None):
         kind = plan.contradiction
     found = replace(raw, answer=chosen, rejected=rejected, rejected_kind=kind, verdict=verdict)

@@ -13,7 +13,7 @@ from valign.synthesis.candidates import Candidate
 from valign.synthesis.case_plans import ItemPlan, plan_cases, plan_contrasts
 from valign.synthesis.filters import Funnel, well_formed
 from valign.synthesis.json_replies import read_items
-from valign.synthesis.reply_forms import CASES, CONTRASTS, Form, read_text
+from valign.synthesis.reply_forms import CASES, CONTRASTS, Form, text_of
 from valign.synthesis.writer import Writer
 
 NOT_WRITTEN, MALFORMED = "not written", "malformed"
@@ -157,7 +157,7 @@ def _read(writer: Writer, form: Form, call: PlannedCall, reply: str, request: Re
         raw = Candidate(
             clause=call.passage.clause,
             kind=call.plans[number].kind,
-            question=read_text(items[number].get("question")),
+            question=text_of(items[number].get("question")),
             answer="",
             teacher=writer.teacher.id,
             template=template.id,
@@ -176,7 +176,7 @@ def _read(writer: Writer, form: Form, call: PlannedCall, reply: str, request: Re
 
 def _numbered(items: Sequence[Mapping[str, Any]], wanted: Sequence[int]) -> dict[int, Mapping[str, Any]]:
     """Return items by their numbers; where none of these is wanted, by their order."""
-    numbers = [read_text(item.get("number")) for item in items]
+    numbers = [text_of(item.get("number")) for item in items]
     found: dict[int, Mapping[str, Any]] = {}
     for number, item in zip(numbers, items, strict=True):
         if number.isdecimal() and int(number) in wanted:
