@@ -125,8 +125,8 @@ def harbour_of(rules: int) -> Document:
     """Return a document of so many rules with different words."""
     numbers = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
     lines = [
-        f"## Rule {i}. {SUBJECTS[i % 6].capitalize()}\n\nWhoever keeps {SUBJECTS[i % 6]} at gate {numbers[i % 12]} "
-        f"tells warden {numbers[(5 * i + 1) % 12]} about it before noon.\n"
+        f"## Rule {i}. {SUBJECTS[i % 6].capitalize()}\n\nWhoever keeps {SUBJECTS[i % 6]} tells warden "
+        f"{numbers[(5 * i + 1) % 12]} at gate {numbers[i % 12]} of row {numbers[i // 12]} about it before noon.\n"
         for i in range(rules)
     ]
     return parse_document("\n".join(lines).encode(), "gates")
