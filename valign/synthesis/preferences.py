@@ -181,6 +181,8 @@ def ask_situations(
     settings = writer.settings.preferences
     template = writer.template("scenario")
     count = settings.scenarios_per_passage - count_contrasts(settings)
+    if not count:
+        return []
     asked = writer.ask(template, settings.openings, count, "situations", passages, turn)
     filters.embed_batch([completion.text for _, completions, _ in asked for completion in completions])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
