@@ -150,7 +150,9 @@ def test_the_table_says_what_was_not_measured() -> None:
     values = [{"question_id": "q", "clause": "c", "similarity": 0.5}]
     here = score_arm("base", values, samples=100)
     served = score_arm("sft", values, samples=100) | {"server": {"model": "m", "likelihoods": "none"}}
-    note = "what needs the model itself (reference NLL, verdict preference, alignment tax) not measured for: SFT"
+    note = "what needs the model itself (preference on no, preference on yes, reference NLL, verdict preference, "
+    note += "alignment tax) "
+    note += "not measured for: SFT"
     assert f"answered through a server: SFT; {note};" in footnote([here, served])
     assert "server" not in footnote([here])
 

@@ -232,6 +232,8 @@ def test_registry_leads_with_facts_and_verdicts() -> None:
         "fact_recall",
         "verdict_accuracy",
         "verdict_preference",
+        "preference_on_yes",
+        "preference_on_no",
         "similarity",
         "rouge_l",
         "bertscore",

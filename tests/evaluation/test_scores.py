@@ -52,6 +52,8 @@ def test_question_values() -> None:
         "fact_recall": 0.5,
         "verdict_accuracy": 1.0,
         "verdict_preference": 1.0,
+        "preference_on_yes": 1.0,
+        "preference_on_no": None,
         "similarity": pytest.approx(1),
         "rouge_l": pytest.approx(2 / 3),
         "bertscore": None,

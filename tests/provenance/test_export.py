@@ -124,6 +124,7 @@ def test_the_card_counts(exported: Path) -> None:
     assert facts["example_kinds"] == {"question": 1, "claim": 1}
     assert facts["rejected_kinds"] == {"edit": 1}
     assert (facts["examples"], facts["pairs"], facts["clauses"], facts["clauses_covered"]) == (2, 1, 2, 1)
+    assert facts["given_rows"] == 0
     assert (facts["quotes_verified"], facts["leak_rate"], facts["teacher"]) == (1.0, 0.0, "parrot@1")
     assert len(facts["document_sha256"]) == 64
     assert "# Harbour \\[code\\]: alignment data\n" in text
@@ -148,6 +149,18 @@ def test_the_card_names_the_contract_and_the_judge(tmp_path: Path) -> None:
         assert "max_wording 0.85, max_overlap 0.5. Faithfulness of answers: 1 or 0, by the teacher." in new
     assert "coverage, at least for a clause: 2 D_pref\n" in new
     assert "WARNING: short of synthesis.coverage.min_preferences=2: harbour/rule-1 (0)" in new
+
+
+def test_the_card_counts_given_rows_and_names_what_they_were_spared(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    data = read_data(tmp_path / "data" / HASH)
+    assert "were not put through" not in make_card(data, "unknown")
+    first = replace(data.sft[0], provenance=replace(data.sft[0].provenance, teacher="given: the clerk"))
+    synthesis = {"answers": "quote", "filters": FILTERS | {"waive": ["relevance", "grounding"]}}
+    manifest = data.manifest | {"config": data.manifest["config"] | {"synthesis": synthesis}}
+    card = make_card(replace(data, sft=[first, *data.sft[1:]], manifest=manifest), "unknown")
+    assert "Given rows were not put through: relevance, grounding. Thresholds" in card
+    assert yaml.safe_load(card.split("---\n")[1])["valign"]["given_rows"] == 1
 
 
 def test_a_folder_that_holds_something_is_left_alone(exported: Path, tmp_path: Path) -> None:

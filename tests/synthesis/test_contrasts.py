@@ -115,10 +115,11 @@ def test_shares_of_the_situations(settings: SynthesisSettings, tmp_path: Path) -
         check_shares(RejectedShares())
     teacher = Planner(lambda messages: reply(messages) if "plan" in messages[0]["content"] else "Who is it for?")
     writer, filters = parts(half, tmp_path, teacher, HARBOUR)
-    write_preferences(writer, writer.teacher, filters)
+    write_preferences(writer, writer.teacher, filters, Funnel())
     structured = [request for request in teacher.asked if request.schema]
     told = [request for request in teacher.asked if not request.schema]
-    assert len(structured) == 9 and {request.sampling.n for request in told} == {3}
+    assert sum("carries_value" in request.schema["properties"] for request in structured) == 3
+    assert len(structured) == 3 + 9 and {request.sampling.n for request in told} == {3}
 
 
 def harbour_of(rules: int) -> Document:

@@ -130,7 +130,7 @@ def _check_document(cfg: DictConfig) -> None:
                 f"document.path={document.path} is not the shipped {document.name}, which the shipped questions are "
                 "about; add document=file, and document.questions=FILE.jsonl for questions of your own."
             )
-    for key in ("document.questions", "evaluation.questions", "evaluation.probes", "sft.replay_file"):
+    for key in ("document.questions", "evaluation.questions", "evaluation.probes", "sft.replay_file", "synthesis.rows"):
         value = OmegaConf.select(cfg, key)
         if value is not None and value != "shipped":
             check_file(key, value, (".jsonl",))
@@ -161,8 +161,21 @@ def _check_synthesis(cfg: DictConfig) -> None:
             f"{key}.{written[0]} needs answers of a large teacher: add synthesis.answers=write, or "
             f"{key}.{written[0]}=0."
         )
+    if cfg.teacher.kind == "none":
+        _check_without_teacher(cfg)
     if synthesis.templates is not None and not Path(synthesis.templates).expanduser().is_dir():
         raise ValignError(f"synthesis.templates={synthesis.templates} is not a folder; give one with your templates.")
+
+
+def _check_without_teacher(cfg: DictConfig) -> None:
+    """Check that nothing has to be asked of a teacher where there is none."""
+    if cfg.synthesis.filters.faithfulness == "judge":
+        raise ValignError("teacher=none judges no answers: set synthesis.filters.faithfulness=embedding or nli.")
+    if cfg.document.questions is None and cfg.evaluation.questions is None and cfg.synthesis.question_teacher is None:
+        raise ValignError(
+            "teacher=none makes no evaluation questions: add document.questions=FILE.jsonl, or a teacher for them "
+            "alone, as in +teacher@synthesis.question_teacher=local."
+        )
 
 
 def _check_training(cfg: DictConfig) -> None:

@@ -21,7 +21,9 @@ from valign.evaluation.metric_info import (
     MANNER,
     MODEL,
     SUBSTANCE,
+    Compute,
     MetricInfo,
+    MetricInput,
     from_likelihoods,
     per_answer,
 )
@@ -31,6 +33,18 @@ from valign.evaluation.verdicts import verdict_correct
 def _follows(version: str, answer: Answer) -> float | None:
     side = followed(answer.answer, answer.facts, answer.verdict, answer.original)
     return None if side is None else float(side == version)
+
+
+def _preference_on(verdict: str) -> Compute:
+    def compute(given: MetricInput) -> list[float | None]:
+        if given.likelihoods is None:
+            return [None] * len(given.answers)
+        found = given.likelihoods.verdict_preference
+        return [
+            value if answer.verdict == verdict else None for value, answer in zip(found, given.answers, strict=True)
+        ]
+
+    return compute
 
 
 METRICS: dict[str, MetricInfo] = {
@@ -82,6 +96,22 @@ METRICS: dict[str, MetricInfo] = {
             group=SUBSTANCE,
             needs=MODEL,
             compute=from_likelihoods(lambda measured: measured.verdict_preference),
+        ),
+        MetricInfo(
+            "preference_on_yes",
+            "Preference on yes",
+            "Verdict preference on the questions whose right verdict is yes.",
+            group=SUBSTANCE,
+            needs=MODEL,
+            compute=_preference_on("yes"),
+        ),
+        MetricInfo(
+            "preference_on_no",
+            "Preference on no",
+            "Verdict preference on the questions whose right verdict is no.",
+            group=SUBSTANCE,
+            needs=MODEL,
+            compute=_preference_on("no"),
         ),
         MetricInfo(
             "similarity",

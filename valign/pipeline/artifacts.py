@@ -39,8 +39,11 @@ TRAINING = StageCode(
 STAGE_CODE = {
     "data": StageCode(
         ("synthesis/build.py:synthesize",),
-        ("synthesis", "retrieval", *TEXTS),
-        without=("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
+        ("synthesis", "retrieval", "evaluation/verdicts.py", *TEXTS),
+        without=(
+            *("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
+            "synthesis/given_rows.py",
+        ),
     ),
     "replay": StageCode(("synthesis/replay.py:replay_rows",), ("synthesis/replay.py",)),
     "sft": TRAINING,

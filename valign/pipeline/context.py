@@ -26,6 +26,8 @@ from valign.models.identity import model_id
 from valign.models.load import prepare_model
 from valign.pipeline.recipes import Arm, recipe_arms
 from valign.retrieval.embedder import SentenceEmbedder
+from valign.synthesis.candidates import Candidate
+from valign.synthesis.given_rows import read_given_rows
 from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
@@ -103,6 +105,16 @@ class Context:
             questions = read_jsonl(Path(where).expanduser(), Question)
         check_questions(questions, where, self.document)
         return questions
+
+    @cached_property
+    def given_rows(self) -> list[Candidate]:
+        """The rows for D_sft and D_pref that the config names; none where it names none.
+
+        Raises:
+            ValignError: The file cannot be read, or does not fit the document.
+        """
+        where = self.settings.synthesis.rows
+        return read_given_rows(where, self.document) if where else []
 
     @cached_property
     def probe_questions(self) -> list[Question]:

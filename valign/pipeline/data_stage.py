@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,16 @@ from valign.synthesis.dataset import FUNNEL, PREFERENCES, QUESTIONS, SFT, latest
 from valign.synthesis.evaluation_questions import no_questions
 from valign.synthesis.held_out_clauses import exposure
 from valign.synthesis.replay import general_instructions, replay_rows
+from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore
 from valign.teachers.local import LocalTeacher
+from valign.teachers.settings import TeacherSettings
 
 log = logging.getLogger(__name__)
 
-NOT_HASHED = ("question_teacher", "templates")  # their id and their words are among the inputs
+NOT_HASHED = ("question_teacher", "templates", "rows")  # their id and their words are among the inputs
 REPLAY = "replay.jsonl"
 SHARED_WORDS = 6
 
@@ -40,7 +42,7 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
     if pinned := artifacts.find_pinned("data"):
         return pinned
     settings = context.settings
-    synthesis = settings.synthesis
+    synthesis, given = asked_of(settings.teacher, settings.synthesis), context.given_rows
     teachers = _Teachers(context)
     templates = [load_template(name, synthesis.templates) for name in TEMPLATES]
     chosen = {key: value for key, value in asdict(synthesis).items() if key not in NOT_HASHED}
@@ -51,6 +53,7 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
         "questions": digest([without_original(q) for q in context.given_questions or []]),
         "teacher": teachers.writer.id,
         **({"question_teacher": asking.id} if asking else {}),
+        **({"rows": digest([to_dict(row) for row in given])} if given else {}),
         "base_model": context.model_id,
         "embedder": context.embedder.id,
         **{f"template/{template.id}": template.hash for template in templates},
@@ -69,6 +72,7 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
                 seed=settings.seed,
                 system_prompt=settings.base_model.system_prompt,
                 question_teacher=teachers.questions,
+                given=given,
             )
         without_value = counts.get("without_value", ())
         write_source(folder, context.document, settings.document.path, templates, without_value)
@@ -83,6 +87,18 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
             fill(Path(scratch))
         log.info("share %d of %d is done", teachers.share, teachers.shares)
     return artifacts.build("data", config, inputs, fill)
+
+
+def asked_of(teacher: TeacherSettings, settings: SynthesisSettings) -> SynthesisSettings:
+    """Return what is asked of a teacher: with ``teacher=none`` nothing, and the given rows are all there is."""
+    if teacher.kind != "none":
+        return settings
+    return replace(
+        settings,
+        instructions=replace(settings.instructions, questions_per_passage=0, extract="rules"),
+        preferences=replace(settings.preferences, scenarios_per_passage=0),
+        coverage=replace(settings.coverage, top_up_rounds=0),
+    )
 
 
 class _Teachers:
@@ -136,11 +152,12 @@ def teacher_budget(context: Context) -> Budget:
     steps = dry_pass(
         context.document,
         context.given_questions,
-        settings.synthesis,
+        asked_of(settings.teacher, settings.synthesis),
         settings.seed,
         settings.base_model.system_prompt,
         writer,
         base,
+        context.given_rows,
     )
     at_once = settings.teacher.concurrency if settings.teacher.kind == "api" else 1
     prices = settings.teacher.price_in, settings.teacher.price_out

@@ -10,17 +10,19 @@ from typing import Any
 import yaml
 
 from valign.config.earlier_versions import with_new_names
+from valign.core.records import Instruction, Preference
 from valign.core.text import markdown, one_line
 from valign.evaluation.leakage import question_overlap
 from valign.synthesis.coverage import coverage_lines
 from valign.synthesis.dataset import DataSet
-from valign.synthesis.filters import funnel_table
+from valign.synthesis.frames import FROM_FILE
+from valign.synthesis.funnel_table import funnel_table
 from valign.synthesis.settings import FilterSettings
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGEST_SIZE = "n>1M"
 NOT_RECORDED = "unknown"
-JUDGED_BY = ("faithfulness", "faithfulness_model")
+NO_THRESHOLDS = ("faithfulness", "faithfulness_model", "waive")
 JUDGE_WORDS = {
     "embedding": "nearness of meaning to the clause",
     "judge": "1 or 0, by the teacher",
@@ -46,7 +48,8 @@ share of the evaluation questions of which six words in a row occur in training.
 {funnel}
 ```
 
-Thresholds: {thresholds}. Faithfulness of answers: {faithfulness}. Each row's scores are in its column `filters`.
+{waived}Thresholds: {thresholds}. Faithfulness of answers: {faithfulness}. Each row's scores are in its column
+`filters`.
 
 ## Columns
 
@@ -104,12 +107,15 @@ def make_card(data: DataSet, license: str) -> str:
         "valign": facts,
     }
     filters = with_new_names(data.manifest["config"])["synthesis"]["filters"]
-    thresholds = [f.name for f in dataclasses.fields(FilterSettings) if f.name in filters and f.name not in JUDGED_BY]
+    thresholds = [
+        f.name for f in dataclasses.fields(FilterSettings) if f.name in filters and f.name not in NO_THRESHOLDS
+    ]
     text = TEXT.format(
         title=markdown(_title(data)),
         facts="\n".join(f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in facts.items()),
         funnel="\n".join([funnel_table(data.funnel), *coverage_lines(data.manifest["counts"].get("coverage", {}))]),
         thresholds=", ".join(f"{name} {filters[name]}" for name in thresholds),
+        waived=f"Given rows were not put through: {', '.join(filters['waive'])}. " if filters.get("waive") else "",
         faithfulness=JUDGE_WORDS[filters.get("faithfulness", "embedding")],
         name=dataset_name(data),
     )
@@ -119,7 +125,8 @@ def make_card(data: DataSet, license: str) -> str:
 def measure_data(data: DataSet) -> dict[str, Any]:
     """Return counts, origin and quality of a data set."""
     counts, source = data.manifest["counts"], data.source
-    trained = [*(row.question for row in data.sft), *(row.question for row in data.preferences)]
+    rows: list[Instruction | Preference] = [*data.sft, *data.preferences]
+    trained = [row.question for row in rows]
     leak = question_overlap([q.question for q in data.questions], trained, n=6)
     return {
         "document": one_line(document_name(data)),
@@ -127,6 +134,7 @@ def measure_data(data: DataSet) -> dict[str, Any]:
         "examples": len(data.sft),
         "example_kinds": dict(Counter(row.kind for row in data.sft)),
         "pairs": len(data.preferences),
+        "given_rows": sum(row.provenance.teacher.startswith(FROM_FILE) for row in rows),
         "rejected_kinds": dict(Counter(row.rejected_kind for row in data.preferences)),
         "clauses": counts["clauses"],
         "clauses_covered": len({clause for row in data.sft for clause in row.clauses}),

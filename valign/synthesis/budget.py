@@ -18,6 +18,7 @@ from valign.core.progress import duration
 from valign.core.records import Document, Question
 from valign.generation.requests import Request
 from valign.synthesis.build import synthesize
+from valign.synthesis.candidates import Candidate
 from valign.synthesis.placeholders import UNWRITTEN, make_placeholder
 from valign.synthesis.reply_forms import CASES, CONTRASTS
 from valign.synthesis.settings import FilterSettings, SynthesisSettings
@@ -185,6 +186,7 @@ def dry_pass(
     system_prompt: str | None,
     teacher: DryTeacher,
     base: DryTeacher,
+    given: Sequence[Candidate] = (),
 ) -> list[BudgetStep]:
     """Run the synthesis with a dry teacher and return what it was asked for, step by step.
 
@@ -199,6 +201,7 @@ def dry_pass(
         system_prompt: The one under which the base model answers.
         teacher: Stands for the teacher.
         base: Stands for the base model; the same object where that is the teacher.
+        given: Given rows, all of them taken as kept.
     """
     stand_ins: dict[str, Any] = {"teacher": teacher, "base": base, "embedder": WordEmbedder()}
     with TemporaryDirectory() as folder, _without_warnings("valign.synthesis"):
@@ -210,6 +213,7 @@ def dry_pass(
             settings=_dry(settings),
             seed=seed,
             system_prompt=system_prompt,
+            given=given,
             audited=False,
         )
     return teacher.steps

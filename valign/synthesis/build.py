@@ -12,6 +12,7 @@ from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Fact, Instruction, Preference, Question
 from valign.retrieval.protocols import Embedder
+from valign.synthesis.candidates import Candidate, instructions_of, preferences_of
 from valign.synthesis.citations import pair_with_citation, with_citation
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
 from valign.synthesis.dataset import FACTS, FUNNEL, PREFERENCES, QUESTIONS, SFT
@@ -19,13 +20,12 @@ from valign.synthesis.evaluation_questions import write_questions
 from valign.synthesis.fact_examples import count_taught, write_fact_examples
 from valign.synthesis.fact_extraction import list_facts
 from valign.synthesis.faithfulness import make_faithfulness
-from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.filters import Filters, Funnel, waiving
 from valign.synthesis.instructions import write_instructions
 from valign.synthesis.preferences import write_preferences
 from valign.synthesis.question_kinds import QUESTION_KINDS
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.shortcut_audit import audit_shortcuts
-from valign.synthesis.value_check import find_without_value
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
@@ -60,6 +60,7 @@ def synthesize(
     seed: int,
     system_prompt: str | None = None,
     question_teacher: CachedTeacher | None = None,
+    given: Sequence[Candidate] = (),
     audited: bool = True,
 ) -> dict[str, Any]:
     """Write ``sft.jsonl``, ``preferences.jsonl``, ``questions.jsonl``, ``facts.jsonl`` and ``funnel.json`` to a folder.
@@ -75,6 +76,7 @@ def synthesize(
         seed: The run's seed.
         system_prompt: The one under which the base model answers.
         question_teacher: Writes the evaluation questions, where they are made; None for the teacher itself.
+        given: Given rows; the teacher writes what the settings ask for beyond them.
         audited: Whether D_pref is searched for shortcuts; not in a dry pass, which has placeholders there.
 
     Returns:
@@ -92,35 +94,29 @@ def synthesize(
         questions, funnels["questions"] = write_questions(asking, unfiltered)
         writer.reserved = frozenset(question.family for question in questions)
     write_jsonl(folder / QUESTIONS, questions)
-    writer.without_value = find_without_value(writer) if needs_value_check(settings) else frozenset()
     judge = make_faithfulness(settings.filters, embedder, teacher, settings.templates)
     filters = Filters(document.passages, questions, embedder, settings.filters, judge)
-    instructions, facts = _write_sft(writer, filters, funnels)
-    preferences = _write_pref(writer, base, filters, funnels, system_prompt, audited)
+    instructions, facts = _write_sft(writer, filters, funnels, given)
+    preferences = _write_pref(writer, base, filters, funnels, given, system_prompt, audited)
     _check_not_empty(writer, instructions, preferences, funnels)
     coverage = _check_coverage(writer, questions, funnels, held_out is not None)
-    if settings.cite:
-        instructions = [with_citation(row, document.passages) for row in instructions]
-        preferences = [pair_with_citation(row, document.passages) for row in preferences]
     write_jsonl(folder / FACTS, facts)
-    write_jsonl(folder / SFT, instructions)
-    write_jsonl(folder / PREFERENCES, preferences)
+    _write_rows(folder, instructions, preferences, document, settings.cite)
     shortcuts = _write_funnel(folder, writer, funnels, preferences if audited else ())
     counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
     return {**_count(writer, instructions, preferences), **counts, "coverage": coverage, "shortcut_audit": shortcuts}
 
 
-def needs_value_check(settings: SynthesisSettings) -> bool:
-    """Tell whether the teacher is asked which passages carry a value: where it is asked in structured calls."""
-    return settings.prompts == "large" or settings.preferences.rejected.teacher > 0
-
-
-def _write_sft(writer: Writer, filters: Filters, funnels: dict[str, Funnel]) -> tuple[list[Instruction], list[Fact]]:
+def _write_sft(
+    writer: Writer, filters: Filters, funnels: dict[str, Funnel], given: Sequence[Candidate]
+) -> tuple[list[Instruction], list[Fact]]:
     """Write D_sft and list the facts that it teaches; the counts of both are put among the funnels."""
-    rows, funnels["sft"] = write_instructions(writer, filters)
+    funnel = funnels["sft"] = Funnel()
+    rows = instructions_of([row for row in given if not row.rejected], writer, _of_given(writer, filters), funnel)
+    rows += write_instructions(writer, filters, funnel)
     facts, failures = list_facts(writer)
-    rows += write_fact_examples(writer, filters, funnels["sft"], facts, rows)
-    cover_instructions(writer, filters, funnels["sft"], rows)
+    rows += write_fact_examples(writer, filters, funnel, facts, rows)
+    cover_instructions(writer, filters, funnel, rows)
     funnels["facts"] = count_taught(facts, rows, failures)
     return rows, facts
 
@@ -130,13 +126,35 @@ def _write_pref(
     base: CachedTeacher,
     filters: Filters,
     funnels: dict[str, Funnel],
+    given: Sequence[Candidate],
     system_prompt: str | None,
     audited: bool,
 ) -> list[Preference]:
     """Write D_pref; its counts are put among the funnels."""
-    rows, funnels["preference"] = write_preferences(writer, base, filters, system_prompt, audited)
-    cover_preferences(writer, base, filters, funnels["preference"], rows, system_prompt)
+    funnel = funnels["preference"] = Funnel()
+    rows = preferences_of([row for row in given if row.rejected], writer, _of_given(writer, filters), funnel)
+    rows += write_preferences(writer, base, filters, funnel, system_prompt, audited)
+    cover_preferences(writer, base, filters, funnel, rows, system_prompt)
     return rows
+
+
+def _write_rows(
+    folder: Path,
+    instructions: Sequence[Instruction],
+    preferences: Sequence[Preference],
+    document: Document,
+    cite: bool,
+) -> None:
+    if cite:
+        instructions = [with_citation(row, document.passages) for row in instructions]
+        preferences = [pair_with_citation(row, document.passages) for row in preferences]
+    write_jsonl(folder / SFT, instructions)
+    write_jsonl(folder / PREFERENCES, preferences)
+
+
+def _of_given(writer: Writer, filters: Filters) -> Filters:
+    """Return the filters of given rows, which may have any form."""
+    return waiving(filters, ("form", *writer.settings.filters.waive))
 
 
 def _check_not_empty(
@@ -150,7 +168,7 @@ def _check_not_empty(
     Raises:
         ValignError: There is no row of one of the two.
     """
-    if not preferences and writer.without_value >= {passage.clause for passage in writer.document.passages}:
+    if not preferences and (writer.without_value or set()) >= {passage.clause for passage in writer.document.passages}:
         raise ValignError(
             f"D_pref is empty: by {writer.teacher.id} no clause of the document carries a value; check that it states "
             "rules, or take another teacher."

@@ -1,4 +1,4 @@
-"""Candidates: questions with answers as a large teacher or a file has them, before the filters."""
+"""Candidates: questions with answers as a large teacher or a file has them; the filters make rows of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 from valign.core.records import Instruction, Passage, Preference, Provenance
 from valign.core.store import digest
-from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.frames import FROM_TEACHER, scenario_family
-from valign.synthesis.rows import make_instruction
+from valign.evaluation.verdicts import stated_verdict
+from valign.synthesis.filters import Filters, Funnel, waiving
+from valign.synthesis.frames import FROM_TEACHER, SILENT, scenario_family
+from valign.synthesis.quotes import Quote
+from valign.synthesis.rows import make_instruction, silent_answer
 from valign.synthesis.writer import Writer
 
 # How a teacher's rejected answer contradicts its clause: by the opposite verdict, an exception that the clause does not
@@ -49,88 +51,111 @@ class Candidate:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A candidate that the filters let pass, with its passage, the words that it rests on, and its scores."""
+
+    candidate: Candidate
+    passage: Passage
+    quote: Quote
+    scores: dict[str, float]
+
+    @property
+    def origin(self) -> Provenance:
+        """Where the row comes from."""
+        c, quote = self.candidate, self.quote
+        return Provenance(quote.text, quote.start, quote.end, c.template, c.template_hash, c.teacher, dict(c.sampling))
+
+
 def instructions_of(
     candidates: Sequence[Candidate], writer: Writer, filters: Filters, funnel: Funnel
 ) -> list[Instruction]:
-    """Return the candidates that the filters let pass as rows of D_sft.
+    """Put candidates for D_sft through the filters and make rows of those that pass.
 
     Args:
-        candidates: Questions with answers.
-        writer: Has the document.
+        candidates: The candidates; their rejected answers, if they have one, are left aside.
+        writer: Knows the document and its settings.
         filters: The document's filters.
-        funnel: Counts of D_sft, to which these rows are added.
+        funnel: Counts of D_sft; what is made, dropped and kept is added.
     """
     rows = []
-    for candidate, passage, scores in _passing(candidates, writer, filters, funnel):
-        origin = _origin(candidate, passage, writer)
-        row = make_instruction(candidate.kind, passage, candidate.question, candidate.answer, origin, scores)
-        rows.append(replace(row, verdict=candidate.verdict))
-        funnel.keep(passage.clause, candidate.kind)
+    for one in _check(candidates, writer, filters, funnel):
+        c = one.candidate
+        row = make_instruction(c.kind, one.passage, c.question, c.answer, one.origin, one.scores)
+        rows.append(replace(row, verdict=c.verdict))
+        funnel.keep(c.clause, c.kind)
     return rows
 
 
 def preferences_of(
     candidates: Sequence[Candidate], writer: Writer, filters: Filters, funnel: Funnel
 ) -> list[Preference]:
-    """Return the candidates that the filters let pass as rows of D_pref.
+    """Put candidates for D_pref through the filters and make pairs of those that pass.
 
     Args:
-        candidates: Questions with a faithful and a rejected answer.
-        writer: Has the document.
+        candidates: The candidates, each with a rejected answer.
+        writer: Knows the document and its settings.
         filters: The document's filters.
-        funnel: Counts of D_pref, to which these rows are added.
+        funnel: Counts of D_pref; what is made, dropped and kept is added.
     """
     rows = []
-    for candidate, passage, scores in _passing(candidates, writer, filters, funnel):
-        name = f"pref-{digest([passage.clause, candidate.question, candidate.rejected_kind])[:12]}"
-        family = scenario_family(passage.clause, FROM_TEACHER, candidate.question)
+    for one in _check(candidates, writer, filters, funnel):
+        c = one.candidate
+        name = f"pref-{digest([c.clause, c.question, c.rejected_kind])[:12]}"
+        family = scenario_family(c.clause, FROM_TEACHER, c.question)
         rows.append(
             Preference(
                 name,
-                (passage.clause,),
-                candidate.kind,
-                candidate.question,
-                candidate.answer,
-                candidate.rejected,
-                candidate.rejected_kind,
-                _origin(candidate, passage, writer),
-                scores,
+                (c.clause,),
+                c.kind,
+                c.question,
+                c.answer,
+                c.rejected,
+                c.rejected_kind,
+                one.origin,
+                one.scores,
                 family,
-                candidate.verdict,
+                c.verdict,
             )
         )
-        funnel.keep(passage.clause, candidate.rejected_kind)
+        funnel.keep(c.clause, c.rejected_kind)
     return rows
 
 
-def _passing(
-    candidates: Sequence[Candidate], writer: Writer, filters: Filters, funnel: Funnel
-) -> list[tuple[Candidate, Passage, dict[str, float]]]:
-    """Return what the filters let pass, each with its passage and its scores."""
+def _check(candidates: Sequence[Candidate], writer: Writer, filters: Filters, funnel: Funnel) -> list[Checked]:
+    """Return the candidates that pass; the others are counted."""
     passages = {passage.clause: passage for passage in writer.document.passages}
-    filters.embed_batch([candidate.question for candidate in candidates])
-    asked = []
-    for candidate in candidates:
+    filters.embed_batch([c.question for c in candidates])
+    asked: list[Checked] = []
+    for c in candidates:
         funnel.made += 1
-        reason, scores = filters.check_question(candidate.question, candidate.clause)
-        reason = reason or writer.reserved_reason(candidate.clause, candidate.question)
+        if c.clause not in passages:
+            funnel.drop("clause held out")
+            continue
+        reason, scores = _question_fault(c, writer, filters)
         if reason:
             funnel.drop(reason)
-        else:
-            asked.append((candidate, passages[candidate.clause], scores))
-    filters.score_faithfulness([(candidate.answer, passage) for candidate, passage, _ in asked])
+            continue
+        quote = writer.quote(c.question, passages[c.clause])
+        silence = silent_answer(writer, c.question, quote) if c.kind == SILENT and not c.answer else ""
+        asked.append(Checked(replace(c, answer=c.answer or silence), passages[c.clause], quote, scores))
+    filters.score_faithfulness([(one.candidate.answer, one.passage) for one in asked if one.candidate.kind != SILENT])
     kept = []
-    for candidate, passage, scores in asked:
-        reason, more = filters.check_answer(candidate.answer, passage)
+    for one in asked:
+        c = one.candidate
+        reason, more = (None, {}) if c.kind == SILENT else filters.check_answer(c.answer, one.passage)
         if reason:
             funnel.drop(reason)
         else:
-            kept.append((candidate, passage, {**scores, **more}))
+            kept.append(replace(one, scores={**one.scores, **more}))
     return kept
 
 
-def _origin(candidate: Candidate, passage: Passage, writer: Writer) -> Provenance:
-    """Say where a candidate came from: the words of its clause nearest to the answer, and who wrote it."""
-    quote = writer.quote(f"{candidate.question} {candidate.answer}", passage)
-    written = candidate.template, candidate.template_hash, candidate.teacher
-    return Provenance(quote.text, quote.start, quote.end, *written, dict(candidate.sampling))
+def _question_fault(c: Candidate, writer: Writer, filters: Filters) -> tuple[str | None, dict[str, float]]:
+    """Judge a candidate's question, and whether its answer says the verdict that it should."""
+    own = waiving(filters, ("relevance",)) if c.kind == SILENT else filters
+    reason, scores = own.check_question(c.question, c.clause)
+    reason = reason or writer.reserved_reason(c.clause, c.question)
+    if not reason and c.verdict and stated_verdict(c.answer) not in (c.verdict, None):
+        reason = "answer against its verdict"
+    return reason, scores

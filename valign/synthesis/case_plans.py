@@ -104,7 +104,7 @@ class ItemPlan:
         return "; ".join([*parts, f"verdict: {self.verdict or 'none'}"])
 
 
-def plan_cases(writer: Writer, passage: Passage, turn: int = 0) -> list[ItemPlan]:
+def plan_cases(writer: Writer, passage: Passage, turn: int = 0, count: int | None = None) -> list[ItemPlan]:
     """Plan the questions of D_sft about a passage, by the weights of the kinds.
 
     Of the cases, one in six is an open question; the others have the verdicts yes and no in turn, kind by kind. Where
@@ -115,10 +115,11 @@ def plan_cases(writer: Writer, passage: Passage, turn: int = 0) -> list[ItemPlan
         writer: Has the settings and the random numbers.
         passage: The passage.
         turn: Number of the round; each has another plan.
+        count: Questions of all kinds; by default what the settings say.
     """
     settings = writer.settings.instructions
-    counts = structured_counts(settings.kinds, settings.questions_per_passage)
-    if passage.clause in writer.without_value:
+    counts = structured_counts(settings.kinds, settings.questions_per_passage if count is None else count)
+    if passage.clause in (writer.without_value or ()):
         counts = {"factual": sum(counts.values())} if counts else {}
     rng = writer.rng("cases", passage.text, str(turn))
     kinds = [kind for kind, count in counts.items() for _ in range(count)]
@@ -147,7 +148,7 @@ def plan_contrasts(
         avoided: Words that neither answer is to have.
         kinds: Ways to contradict; by default all, in turn.
     """
-    if passage.clause in writer.without_value:
+    if passage.clause in (writer.without_value or ()):
         return []
     rng = writer.rng("contrasts", passage.text, str(turn), *avoided)
     kinds = kinds or CONTRADICTIONS

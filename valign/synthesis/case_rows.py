@@ -9,14 +9,21 @@ from valign.core.records import Instruction, Passage
 from valign.generation.requests import Completion, Sampling
 from valign.synthesis.candidates import Candidate, instructions_of
 from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.frames import SILENT
 from valign.synthesis.question_kinds import answer_silent, ask_all_kinds, fit_questions
 from valign.synthesis.settings import PAIRED_KINDS
 from valign.synthesis.structured import ask_cases
+from valign.synthesis.value_check import check_values
 from valign.synthesis.writer import Writer
 
 
 def ask_instructions(
-    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
+    writer: Writer,
+    filters: Filters,
+    funnel: Funnel,
+    passages: Sequence[Passage] | None = None,
+    turn: int = 0,
+    total: int | None = None,
 ) -> list[Instruction]:
     """Return the rows whose questions the teacher wrote.
 
@@ -29,14 +36,16 @@ def ask_instructions(
         funnel: Counts of D_sft, to which these rows are added.
         passages: The passages that are asked about; by default the document's.
         turn: Number of the round; each has other random numbers.
+        total: Questions about each passage; by default as the settings say.
     """
     if writer.settings.prompts == "small":
-        return ask_all_kinds(writer, filters, funnel, passages, turn)
+        return ask_all_kinds(writer, filters, funnel, passages, turn, total)
     shown = writer.document.passages if passages is None else passages
-    candidates = ask_cases(writer, shown, turn, funnel)
-    rows = instructions_of([c for c in candidates if c.kind != "silent"], writer, filters, funnel)
-    rows += _silent_rows(writer, filters, funnel, [c for c in candidates if c.kind == "silent"])
-    return rows + ask_all_kinds(writer, filters, funnel, passages, turn, PAIRED_KINDS)
+    check_values(writer)
+    candidates = ask_cases(writer, shown, turn, funnel, total)
+    rows = instructions_of([c for c in candidates if c.kind != SILENT], writer, filters, funnel)
+    rows += _silent_rows(writer, filters, funnel, [c for c in candidates if c.kind == SILENT])
+    return rows + ask_all_kinds(writer, filters, funnel, passages, turn, total, PAIRED_KINDS)
 
 
 def _silent_rows(

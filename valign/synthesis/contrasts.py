@@ -22,18 +22,28 @@ AUDIT_TURN = 1000  # a plan that no round of topping up has
 REPLACED = "told apart by its words, asked again"
 
 
-def count_contrasts(settings: PreferenceSettings) -> int:
+def count_contrasts(settings: PreferenceSettings, count: int | None = None) -> int:
     """Return how many of a passage's situations get a rejected answer of the teacher's.
 
     By their shares, rounded: of six situations three where ``teacher`` and ``edit`` have equal shares.
+
+    Args:
+        settings: Have the shares.
+        count: Situations of a passage; by default what the settings say.
     """
+    count = settings.scenarios_per_passage if count is None else count
     shares = settings.rejected
     total = shares.teacher + shares.contradiction + shares.edit + shares.clause + shares.base
-    return round(settings.scenarios_per_passage * shares.teacher / total) if total else 0
+    return round(count * shares.teacher / total) if total else 0
 
 
 def write_contrasts(
-    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
+    writer: Writer,
+    filters: Filters,
+    funnel: Funnel,
+    passages: Sequence[Passage] | None = None,
+    turn: int = 0,
+    count: int | None = None,
 ) -> list[Preference]:
     """Return the pairs that the teacher wrote and that every check let pass.
 
@@ -43,8 +53,9 @@ def write_contrasts(
         funnel: Counts of D_pref, to which these pairs are added.
         passages: What the situations are about; by default the document's passages.
         turn: Number of the round; each has another plan.
+        count: Situations of a passage; by default the teacher's share of what the settings say.
     """
-    count = count_contrasts(writer.settings.preferences)
+    count = count_contrasts(writer.settings.preferences) if count is None else count
     if not count:
         return []
     shown = writer.document.passages if passages is None else passages

@@ -104,7 +104,7 @@ def cover_preferences(
             if funnel.per_clause[passage.clause] == wanted:
                 break
 
-    top_up(writer, funnel, writer.settings.coverage.min_preferences, ask, frame, writer.without_value)
+    top_up(writer, funnel, writer.settings.coverage.min_preferences, ask, frame, writer.without_value or ())
 
 
 def _frame_instructions(
@@ -177,7 +177,7 @@ def check_coverage(
     report: dict[str, dict[str, Any]] = {}
     for kind, number in least.items():
         found = {p.clause: counts[kind].get(p.clause, 0) for p in writer.document.passages}
-        exempt = writer.without_value if kind == "preferences" else ()
+        exempt = writer.without_value or () if kind == "preferences" else ()
         short = {clause: n for clause, n in found.items() if n < number and clause not in exempt}
         report[kind] = {"least": number, "short": short}
         if exempt:

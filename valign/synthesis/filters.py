@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,18 @@ from valign.retrieval.protocols import Embedder
 from valign.synthesis.edits import find_ungrounded
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness, verbatim
 from valign.synthesis.settings import FilterSettings
-from valign.synthesis.shortcut_audit import audit_lines
 from valign.synthesis.text_checks import Language, Wordings, repeated_share
 
 SHORTEST, LONGEST = 3, 45
 COPIED = 6
+WIDE_OPEN: Mapping[str, Mapping[str, float]] = {
+    "language": {"min_language": 0.0},
+    "relevance": {"min_relevance": -1.0, "max_rank": sys.maxsize},
+    "leak": {"max_overlap": 1.0, "max_evaluation": 1.0},
+    "duplicate": {"max_duplicate": 1.0, "max_wording": 1.0},
+    "repetition": {"max_repetition": 1.0},
+    "faithfulness": {"min_faithfulness": -1.0},
+}
 UNFAITHFUL, UNGROUNDED = "unfaithful", "ungrounded number or name"
 
 
@@ -122,6 +131,7 @@ class Filters:
         self.language = Language([passage.text for passage in passages])
         self.faithfulness = faithfulness or ByEmbedding(embedder)
         self._faithful: dict[tuple[str, str], float] = {}
+        self.waived: frozenset[str] = frozenset()
 
     def embed_batch(self, questions: Sequence[str]) -> None:
         """Embed together the questions that will be checked one by one; those that are malformed need no vector."""
@@ -141,7 +151,7 @@ class Filters:
             a cosine), ``nearest`` (cosine with the nearest question kept so far), ``wording`` (share of runs of letters
             in common with the nearest of those).
         """
-        if not well_formed(text) or refuses(text):
+        if "form" not in self.waived and (not well_formed(text) or refuses(text)):
             return "malformed" if not well_formed(text) else "refusal", {}
         language = round(self.language.score(text), 4)
         if language < self.settings.min_language:
@@ -158,7 +168,7 @@ class Filters:
             scores |= more
             if reason:
                 return reason, scores
-        if (clause, text) in self.kept:
+        if (clause, text) in self.kept and "duplicate" not in self.waived:
             return "duplicate", scores
         self.kept.add((clause, text))
         self.seen.add(vector)
@@ -191,6 +201,8 @@ class Filters:
 
     def score_faithfulness(self, answers: Sequence[tuple[str, Passage]]) -> None:
         """Score together the answers that ``check_answer`` will be asked about one by one."""
+        if "faithfulness" in self.waived:
+            return
         new = {(text, passage.text): (text, passage) for text, passage in answers if text.strip()}
         new = {key: pair for key, pair in new.items() if key not in self._faithful}
         self._faithful.update(zip(new, self.faithfulness.scores(list(new.values())), strict=True) if new else ())
@@ -214,11 +226,12 @@ class Filters:
         if language < self.settings.min_language:
             return "other language", scores
         self.score_faithfulness([(text, passage)])
-        scores["faithfulness"] = round(self._faithful[text, passage.text], 4)
+        if "faithfulness" not in self.waived:
+            scores["faithfulness"] = round(self._faithful[text, passage.text], 4)
         scores["ungrounded"] = float(len(find_ungrounded(text, labelled(passage))))
-        if scores["ungrounded"]:
+        if scores["ungrounded"] and "grounding" not in self.waived:
             return UNGROUNDED, scores
-        if scores["faithfulness"] < self.settings.min_faithfulness:
+        if scores.get("faithfulness", 1.0) < self.settings.min_faithfulness:
             return UNFAITHFUL, scores
         return None, scores
 
@@ -234,6 +247,28 @@ class Filters:
         return best
 
 
+def waiving(filters: Filters, names: Sequence[str]) -> Filters:
+    """Return filters without some of them; both know of the questions that either keeps.
+
+    Args:
+        filters: All of them.
+        names: Some of ``WAIVABLE``, or ``form``.
+    """
+    wide: dict[str, Any] = {key: value for name in names for key, value in WIDE_OPEN.get(name, {}).items()}
+    other = copy(filters)
+    other.settings = replace(filters.settings, **wide)
+    other.waived = filters.waived | set(names)
+    return other
+
+
+def lacking(funnel: Funnel, passages: Sequence[Passage], wanted: int) -> list[tuple[int, list[Passage]]]:
+    """Group the passages of which fewer than the wanted number are kept by how many they lack."""
+    groups: dict[int, list[Passage]] = {}
+    for passage in passages:
+        groups.setdefault(wanted - funnel.per_clause[passage.clause], []).append(passage)
+    return [(count, found) for count, found in groups.items() if count > 0]
+
+
 def well_formed(text: str) -> bool:
     """Tell whether a text is one question: a single line of 3 to 45 words that ends with its question mark."""
     count = len(text.split())
@@ -247,29 +282,3 @@ def well_formed(text: str) -> bool:
 def ngrams(tokens: Sequence[str], n: int) -> set[tuple[str, ...]]:
     """Return the runs of n words."""
     return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
-
-
-def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the closing table: how many were made, what each filter dropped, examples for each clause."""
-    lines = []
-    labels = {
-        "sft": "D_sft",
-        "preference": "D_pref",
-        "questions": "held-out questions",
-        "facts": "facts",
-    }
-    for name, funnel in funnels.items():
-        if name == "facts" and not funnel["kept"]:
-            continue
-        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(funnel["kinds"].items(), key=lambda item: -item[1]))
-        lines.append(f"{labels.get(name, name)}: {funnel['made']} made, {funnel['kept']} kept ({kinds})")
-        for reason, count in sorted(funnel["dropped"].items(), key=lambda item: -item[1]):
-            lines.append(f"    {count:5d} dropped: {reason}")
-        counts = sorted(funnel["per_clause"].values())
-        if counts:
-            middle = counts[len(counts) // 2]
-            lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
-        if funnel.get("without_value"):
-            lines.append(f"    no situations for clauses that carry no value: {', '.join(funnel['without_value'])}")
-        lines += audit_lines(funnel["audit"]) if "audit" in funnel else []
-    return "\n".join(lines)

@@ -17,7 +17,13 @@ RECITE_FRAMES = (
 )
 OPEN_TAILS = ("What do the rules say?", "Which rule applies?", "What applies here?")
 YES_NO = re.compile(r"^(?:can|may|could|is|are|am|was|were|do|does|did|must|shall|should|has|have|will|would)\b", re.I)
-FROM_TEACHER, FROM_FRAME = "asked", "valign"
+SILENT = "silent"
+SILENT_FRAMES = (
+    "The {title} does not say. The nearest it comes to this: {quote}",
+    "The {title} leaves that open. What it does say: {quote}",
+    "That is not laid down in the {title}. Closest to it: {quote}",
+)
+FROM_TEACHER, FROM_FRAME, FROM_FILE = "asked", "valign", "given"
 
 
 def scenario_family(clause: str, kind: str, question: str) -> str:

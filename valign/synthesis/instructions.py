@@ -7,21 +7,29 @@ from collections.abc import Sequence
 from valign.core.records import Instruction, Passage
 from valign.synthesis.case_rows import ask_instructions
 from valign.synthesis.claims import write_claims
-from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.filters import Filters, Funnel, lacking
 from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
 from valign.synthesis.quotes import Quote, find_unique_phrases
 from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
 from valign.synthesis.writer import Writer
 
 
-def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instruction], Funnel]:
+def write_instructions(writer: Writer, filters: Filters, funnel: Funnel) -> list[Instruction]:
     """Write D_sft: teacher's questions, the clause's own phrases, recitations and claims, filtered.
 
+    Args:
+        writer: Writes with the teacher.
+        filters: The document's filters.
+        funnel: Counts of D_sft, to which these rows are added; the teacher is asked for the questions that a clause
+            lacks.
+
     Returns:
-        The rows that every filter let pass, and the counts.
+        The rows that every filter let pass.
     """
-    funnel = Funnel()
-    rows = ask_instructions(writer, filters, funnel)
+    rows = []
+    wanted = writer.settings.instructions.questions_per_passage
+    for count, passages in lacking(funnel, writer.document.passages, wanted):
+        rows += ask_instructions(writer, filters, funnel, passages, total=count)
     phrases = find_unique_phrases(writer.document.passages, writer.settings.instructions.phrases_per_passage)
     for passage in writer.document.passages:
         rows += _framed(writer, filters, funnel, passage, phrases[passage.clause])
@@ -31,7 +39,7 @@ def write_instructions(writer: Writer, filters: Filters) -> tuple[list[Instructi
             answer = f"{claim.verdict}. {writer.quote(claim.quote.text, passage).sentence}"
             row = make_framed_row(writer, passage, "claim", claim.question, answer, claim.quote, None)
             keep_framed(rows, row, filters, funnel, passage)
-    return rows, funnel
+    return rows
 
 
 def _framed(

@@ -10,13 +10,14 @@ from valign.core.records import Passage, Preference
 from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
-from valign.synthesis.claims import Claim, write_claims
+from valign.synthesis.claim_pairs import write_claim_pairs
 from valign.synthesis.contrasts import count_contrasts, replace_worst_kind, write_contrasts
 from valign.synthesis.edits import contradict, make_edits
-from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel
+from valign.synthesis.filters import UNFAITHFUL, UNGROUNDED, Filters, Funnel, lacking
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
 from valign.synthesis.pairing import Situation, pair_situations
 from valign.synthesis.settings import RejectedShares
+from valign.synthesis.value_check import check_values
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
 
@@ -24,8 +25,13 @@ REJECTED_KINDS = ("edit", "clause", "base", "contradiction")
 
 
 def write_preferences(
-    writer: Writer, base: CachedTeacher, filters: Filters, system: str | None = None, audited: bool = True
-) -> tuple[list[Preference], Funnel]:
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    funnel: Funnel,
+    system: str | None = None,
+    audited: bool = True,
+) -> list[Preference]:
     """Write D_pref.
 
     The rejected answer of a situation is of one kind, drawn by the question alone, so that it does not depend on other
@@ -45,21 +51,27 @@ def write_preferences(
         writer: Writes with the teacher.
         base: The base model, behind a cache.
         filters: The document's filters.
+        funnel: Counts of D_pref, to which these pairs are added; the teacher is asked for the situations that a clause
+            lacks.
         system: System prompt under which the base model answers.
         audited: Whether the teacher's contrasts are searched for shortcuts; not in a dry pass.
 
     Returns:
-        The rows that every filter let pass, and the counts.
+        The rows that every filter let pass.
 
     Raises:
         ValignError: No kind of rejected answer has a share.
     """
     check_shares(writer.settings.preferences.rejected)
-    funnel = Funnel()
-    rows = ask_pairs(writer, base, filters, funnel, system)
+    wanted = writer.settings.preferences.scenarios_per_passage
+    rows: list[Preference] = []
+    found: list[Situation] = []
+    for count, passages in lacking(funnel, writer.document.passages, wanted):
+        written, told = _ask_situations(writer, filters, funnel, passages, 0, count)
+        rows, found = rows + written, found + told
     if audited and count_contrasts(writer.settings.preferences):
         rows = replace_worst_kind(writer, filters, funnel, rows)
-    return rows + _claims(writer, filters, funnel), funnel
+    return rows + pairs_of(found, writer, base, filters, funnel, system) + write_claim_pairs(writer, filters, funnel)
 
 
 def ask_pairs(
@@ -82,12 +94,24 @@ def ask_pairs(
         passages: What the situations are about; by default the document's passages. Those without a value get none.
         turn: Number of the round; each has other random numbers.
     """
+    rows, found = _ask_situations(writer, filters, funnel, passages, turn, None)
+    return rows + pairs_of(found, writer, base, filters, funnel, system)
+
+
+def _ask_situations(
+    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None, turn: int, total: int | None
+) -> tuple[list[Preference], list[Situation]]:
+    """Return pairs that the teacher wrote, and situations that lack a rejected answer, by the shares of the kinds."""
+    settings = writer.settings.preferences
+    count = settings.scenarios_per_passage if total is None else total
+    contrasts = count_contrasts(settings, count)
+    if contrasts:
+        check_values(writer)
     if writer.without_value:
         shown = writer.document.passages if passages is None else passages
         passages = [passage for passage in shown if passage.clause not in writer.without_value]
-    rows = write_contrasts(writer, filters, funnel, passages, turn)
-    found = ask_situations(writer, filters, funnel, passages, turn)
-    return rows + pairs_of(found, writer, base, filters, funnel, system)
+    rows = write_contrasts(writer, filters, funnel, passages, turn, contrasts)
+    return rows, ask_situations(writer, filters, funnel, passages, turn, count - contrasts)
 
 
 def pairs_of(
@@ -165,7 +189,12 @@ def draw_kind(rng: random.Random, shares: Mapping[str, float]) -> str:
 
 
 def ask_situations(
-    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None = None, turn: int = 0
+    writer: Writer,
+    filters: Filters,
+    funnel: Funnel,
+    passages: Sequence[Passage] | None = None,
+    turn: int = 0,
+    total: int | None = None,
 ) -> list[Situation]:
     """Let the teacher tell situations and answer them; return those that the filters let pass.
 
@@ -177,10 +206,11 @@ def ask_situations(
         funnel: Counts of D_pref; what is made and dropped is added.
         passages: The passages that the situations are about; by default the document's.
         turn: Number of the round; each has other random numbers.
+        total: Situations about each passage; by default as the settings say.
     """
     settings = writer.settings.preferences
     template = writer.template("scenario")
-    count = settings.scenarios_per_passage - count_contrasts(settings)
+    count = settings.scenarios_per_passage if total is None else total
     if not count:
         return []
     asked = writer.ask(template, settings.openings, count, "situations", passages, turn)
@@ -244,57 +274,3 @@ def _rejected(
     vectors = writer.embedder.embed([labelled(p) for p in others])
     near = vectors @ writer.embedder.embed([situation.question])[0]
     return writer.quote(situation.question, others[int(near.argmax())]).sentence, "clause"
-
-
-def _balanced(claims: Sequence[Claim], count: int, first: str) -> list[Claim]:
-    """Take claims with both verdicts in turn, as far as there are any, beginning with one of them.
-
-    Pairs of one verdict alone would teach the model to shun the other word, whatever it is asked.
-    """
-    order = ("No", "Yes") if first == "No" else ("Yes", "No")
-    sides = {verdict: [c for c in claims if c.verdict == verdict] for verdict in order}
-    longest = max(len(side) for side in sides.values())
-    turns = [side[i] for i in range(longest) for side in sides.values() if i < len(side)]
-    return turns[:count]
-
-
-def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference]:
-    """Return pairs on claims that no row of D_sft asks about: the right verdict against the wrong one."""
-    rows = []
-    taken = writer.settings.instructions.claims_per_passage
-    wanted = writer.settings.preferences.claim_pairs_per_passage
-    for place, passage in enumerate(writer.document.passages):
-        first = ("No", "Yes")[place % 2]
-        claims = write_claims(writer, passage, 3 * taken + 4 * wanted)
-        known = {claim.question for claim in claims[:taken]}
-        fresh = {claim.question: claim for claim in claims[taken:] if claim.question not in known}
-        for claim in _balanced(list(fresh.values()), wanted, first):
-            funnel.made += 1
-            other = {"Yes": "No", "No": "Yes"}[claim.verdict]
-            whole = writer.quote(claim.quote.text, passage).sentence
-            chosen = f"{claim.verdict}. {whole}"
-            broken = whole
-            if claim.broken:
-                broken = whole.replace(claim.quote.sentence.rstrip("."), claim.broken.rstrip("."))
-            reason, scores = filters.check_leak(claim.question)
-            if reason:
-                funnel.drop(reason)
-                continue
-            origin = writer.provenance(claim.quote, "frame/claim", digest(claim.question)[:8], None)
-            name = f"pref-{digest([passage.clause, claim.question])[:12]}"
-            rows.append(
-                Preference(
-                    name,
-                    (passage.clause,),
-                    "claim",
-                    claim.question,
-                    chosen,
-                    f"{other}. {broken}",
-                    "verdict",
-                    origin,
-                    scores,
-                    scenario_family(passage.clause, "claim", claim.question),
-                )
-            )
-            funnel.keep(passage.clause, "verdict")
-    return rows

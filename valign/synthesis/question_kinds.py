@@ -10,19 +10,15 @@ from valign.core.records import Instruction, Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.frames import SILENT
 from valign.synthesis.quotes import Quote
-from valign.synthesis.rows import make_instruction
+from valign.synthesis.rows import make_instruction, silent_answer
 from valign.synthesis.settings import PAIRED_KINDS, WRITTEN_KINDS, KindWeights
 from valign.synthesis.templates import Template
 from valign.synthesis.writer import Writer
 
 QUESTION_KINDS = tuple(kind.name for kind in fields(KindWeights))
 NEAREST_CLAUSES = 3
-SILENT_FRAMES = (
-    "The {title} does not say. The nearest it comes to this: {quote}",
-    "The {title} leaves that open. What it does say: {quote}",
-    "That is not laid down in the {title}. Closest to it: {quote}",
-)
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,7 @@ def ask_all_kinds(
     funnel: Funnel,
     passages: Sequence[Passage] | None = None,
     turn: int = 0,
+    total: int | None = None,
     kinds: Sequence[str] = QUESTION_KINDS,
 ) -> list[Instruction]:
     """Return the rows whose questions the teacher wrote, kind by kind.
@@ -75,6 +72,7 @@ def ask_all_kinds(
         funnel: Counts of D_sft, to which these rows are added.
         passages: The passages that are asked about; by default the document's.
         turn: Number of the round; each has other random numbers.
+        total: Questions about each passage; by default as the settings say.
         kinds: The kinds that are asked for here; others keep their share and are left out.
 
     Raises:
@@ -82,7 +80,8 @@ def ask_all_kinds(
     """
     rows = []
     settings = writer.settings.instructions
-    for kind, count in questions_by_kind(settings.kinds, settings.questions_per_passage).items():
+    wanted = settings.questions_per_passage if total is None else total
+    for kind, count in questions_by_kind(settings.kinds, wanted).items():
         if kind not in kinds:
             continue
         if kind in WRITTEN_KINDS and writer.settings.answers != "write":
@@ -97,7 +96,7 @@ def ask_all_kinds(
             for passage, second, completions, sampling in asked
             for one in fit_questions(writer, filters, funnel, passage, second, completions, sampling)
         ]
-        if kind == "silent":
+        if kind == SILENT:
             rows += answer_silent(writer, funnel, template, found)
         else:
             rows += _answered(writer, filters, funnel, kind, template, found)
@@ -228,13 +227,11 @@ def answer_silent(writer: Writer, funnel: Funnel, template: Template, asked: Seq
             continue
         quote = writer.quote(one.question, one.passage)
         rows.append(_silence(writer, template, one, quote))
-        funnel.keep(one.passage.clause, "silent")
+        funnel.keep(one.passage.clause, SILENT)
     return rows
 
 
 def _silence(writer: Writer, template: Template, asked: Asked, quote: Quote) -> Instruction:
-    title = writer.document.title.removeprefix("The ").strip()
-    frame = writer.rng("silent", asked.question).choice(SILENT_FRAMES)
     origin = writer.provenance(quote, template.id, template.hash, asked.sampling)
-    answer = frame.format(title=title, quote=quote.sentence)
-    return make_instruction("silent", asked.passage, asked.question, answer, origin, asked.scores)
+    answer = silent_answer(writer, asked.question, quote)
+    return make_instruction(SILENT, asked.passage, asked.question, answer, origin, asked.scores)

@@ -11,6 +11,7 @@ from valign.core.text import one_line
 from valign.synthesis.candidates import CONTRADICTIONS, Candidate
 from valign.synthesis.case_plans import OPPOSITE, ItemPlan
 from valign.synthesis.contrast_checks import AGAINST_VERDICT, contrast_fault, leading_verdict
+from valign.synthesis.frames import SILENT
 
 OTHER_VERDICT, EMPTY = "other verdict than planned", "empty answer"
 REASON_TOKENS = 64
@@ -79,7 +80,7 @@ def _with_verdict(verdict: str | None, answer: str) -> str:
 
 def _read_case(item: Mapping[str, Any], plan: ItemPlan, raw: Candidate, document: Document) -> tuple[Candidate, str]:
     """Read a question of D_sft with its answer."""
-    if plan.kind == "silent":
+    if plan.kind == SILENT:
         return raw, ""
     answer, reason = text_of(item.get("answer")), text_of(item.get("reason"))
     verdict = _verdict(item) or (leading_verdict(answer) if plan.verdict else None)

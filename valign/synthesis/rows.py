@@ -9,7 +9,7 @@ from valign.core.store import digest
 from valign.documents.clauses import topic
 from valign.generation.requests import Sampling
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
+from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, SILENT_FRAMES, scenario_family
 from valign.synthesis.quotes import Quote
 from valign.synthesis.writer import Writer
 
@@ -18,6 +18,12 @@ def frame_words(writer: Writer, passage: Passage) -> tuple[str, str]:
     """Return the words that frames use for the document and for the passage."""
     title = writer.document.title.removeprefix("The ").strip()
     return title, topic(passage).lower() or passage.heading[-1]
+
+
+def silent_answer(writer: Writer, question: str, quote: Quote) -> str:
+    """Return the answer to a question on which the document is silent: that it is, and the nearest that it says."""
+    title = writer.document.title.removeprefix("The ").strip()
+    return writer.rng("silent", question).choice(SILENT_FRAMES).format(title=title, quote=quote.sentence)
 
 
 def make_framed_row(

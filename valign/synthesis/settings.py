@@ -9,6 +9,7 @@ from valign.teachers.settings import TeacherSettings
 
 PAIRED_KINDS = ("conflict", "comparison")
 WRITTEN_KINDS = (*PAIRED_KINDS, "silent")
+WAIVABLE = ("language", "relevance", "leak", "duplicate", "repetition", "grounding", "faithfulness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +148,7 @@ class FilterSettings:
         max_evaluation: Highest cosine with an evaluation question.
         min_language: Lowest fit to the document's script and stop words, from 0 to 1.
         max_repetition: Highest share of an answer's runs of three words that occurred in it before.
+        waive: Filters that given rows need not pass: some of ``WAIVABLE``.
     """
 
     min_relevance: float = setting(at_least=-1, at_most=1)
@@ -160,6 +162,7 @@ class FilterSettings:
     max_evaluation: float = setting(0.95, above=0, at_most=1)
     min_language: float = setting(0.0, at_least=0, at_most=1)
     max_repetition: float = setting(1.0, at_least=0, at_most=1)
+    waive: tuple[str, ...] = setting((), choices=WAIVABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +196,7 @@ class SynthesisSettings:
         cite: Whether answers end with the clause that they rest on.
         max_quote_words: Words of the longest quote; a longer passage is quoted in part.
         templates: Folder with prompt templates of the user's own; None for the package's.
+        rows: File of given rows (``.jsonl``), ``shipped`` for those that come with the document, or None.
         hold_out_clauses: Ids of clauses that no training example is about.
         question_teacher: Who writes evaluation questions that are made; None for the teacher.
         instructions: What is written for D_sft.
@@ -209,6 +213,7 @@ class SynthesisSettings:
     cite: bool = False
     max_quote_words: int = setting(at_least=5)
     templates: str | None = None
+    rows: str | None = None
     hold_out_clauses: tuple[str, ...] = ()
     question_teacher: TeacherSettings | None = None
     instructions: InstructionSettings = group(InstructionSettings)

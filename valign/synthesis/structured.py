@@ -40,7 +40,11 @@ class PlannedCall:
 
 
 def ask_cases(
-    writer: Writer, passages: Sequence[Passage], turn: int = 0, funnel: Funnel | None = None
+    writer: Writer,
+    passages: Sequence[Passage],
+    turn: int = 0,
+    funnel: Funnel | None = None,
+    count: int | None = None,
 ) -> list[Candidate]:
     """Let the teacher write questions with answers about passages, several in a call.
 
@@ -49,13 +53,14 @@ def ask_cases(
         passages: What is asked about.
         turn: Number of the round; each has another plan.
         funnel: Counts of D_sft; items that stay unfit after the repair are added as dropped.
+        count: Questions about a passage, of all kinds; by default what the settings say.
 
     Returns:
         The items that are fit, in the order of passages and plan; the kind is the plan's. A ``silent`` one's answer is
         nothing.
     """
     form = CASES.with_reasons() if writer.settings.instructions.reasons else CASES
-    planned = [(passage, plan_cases(writer, passage, turn)) for passage in passages]
+    planned = [(passage, plan_cases(writer, passage, turn, count)) for passage in passages]
     return _ask(writer, form, _divided(planned, writer.settings.items_per_call), turn, funnel)
 
 

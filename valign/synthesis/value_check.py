@@ -23,6 +23,12 @@ VALUE_SCHEMA: dict[str, Any] = {
 NO_VALUE = re.compile(r"\W*no\b", re.I)
 
 
+def check_values(writer: Writer) -> None:
+    """Note with the writer which clauses carry no value, unless that is known."""
+    if writer.without_value is None:
+        writer.without_value = find_without_value(writer)
+
+
 def find_without_value(writer: Writer) -> frozenset[str]:
     """Ask the teacher about each passage whether it carries a value, in one call (greedy decoding).
 

@@ -30,7 +30,7 @@ class Writer:
         whole: The whole document.
         names: Names that occur in ``document``.
         reserved: Scenario families of the evaluation questions that were made, of which no training question may be.
-        without_value: Ids of clauses that carry no value, as far as the teacher was asked; they get no situations.
+        without_value: Ids of clauses that carry no value and get no situations; None where that was not asked.
 
     Args:
         document: The document.
@@ -51,7 +51,7 @@ class Writer:
         self.seed = seed
         self.names = sorted({name for p in self.document.passages for name in names_in(p.text)})
         self.reserved: frozenset[str] = frozenset()
-        self.without_value: frozenset[str] = frozenset()
+        self.without_value: frozenset[str] | None = None
 
     @cached_property
     def unique_phrases(self) -> dict[str, list[str]]:

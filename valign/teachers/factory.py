@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from valign.core.errors import ValignError
+from valign.teachers.absent import NoTeacher
 from valign.teachers.api import ApiTeacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
@@ -33,4 +34,6 @@ def make_teacher(settings: TeacherSettings, group: str = "teacher") -> Teacher:
         if s.recording is None:
             raise ValignError("teacher=replay needs its recording: add teacher.recording=/path/to/file.jsonl.")
         return ReplayTeacher(Path(s.recording).expanduser(), s.model)
+    if s.kind == "none":
+        return NoTeacher()
     raise ValignError(f"teacher.kind={s.kind} is unknown; choose from: {', '.join(TEACHERS)}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from valign.core.settings import setting
 from valign.models.settings import PRECISIONS
 
-TEACHERS = ("local", "replay", "api")
+TEACHERS = ("local", "replay", "api", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class TeacherSettings:
     """Which model writes or judges, and how it is asked.
 
     Attributes:
-        kind: In this process, from a recording, or behind an API.
+        kind: In this process, from a recording, behind an API, or none.
         model: ``embedded:``, hub id or folder of a local model; the model's name on a server; the id of a recording.
         precision: Of a local model's weights.
         batch_tokens: Most padded tokens in a batch of a local model.
