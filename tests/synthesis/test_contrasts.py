@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl
 from valign.core.records import Document, Instruction, Passage, Preference
 from valign.documents.read import parse_document
+from valign.documents.shipped import shipped_document
 from valign.synthesis.build import synthesize
 from valign.synthesis.candidates import CONTRADICTIONS, Candidate
 from valign.synthesis.contrast_checks import contrast_fault, keep_contradictions
@@ -83,25 +85,31 @@ class Labeller:
         """Return ones."""
         return [1.0] * len(answers)
 
-    def labels(self, answers: Sequence[tuple[str, Passage]]) -> list[str]:
-        """Return labels by these words."""
-        return [
-            "contradicted" if "never" in text else "absent" if "perhaps" in text else "entailed" for text, _ in answers
-        ]
+    def labels(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[str]:
+        """Return labels by these words; of two question marks it makes nothing."""
+        assert len(questions) == len(answers)
+        words = {"never": "contradicted", "perhaps": "absent", "??": ""}
+        return [next((label for word, label in words.items() if word in text), "entailed") for text, _ in answers]
 
 
 def test_a_rejected_answer_has_to_contradict(settings: SynthesisSettings, tmp_path: Path) -> None:
-    """Vague is not enough, a chosen answer has to be entailed, and a judge without labels has no say."""
+    """Vague is not enough, a chosen answer has to be entailed, and a judge that cannot tell has no say."""
     settings = replace(settings, filters=replace(LOOSE, min_faithfulness=0.1))
     writer, filters = parts(settings, tmp_path, Planner(), HARBOUR)
     clause = HARBOUR.passages[0].clause
-    pairs = [("it is so", "never"), ("it is so", "perhaps"), ("perhaps", "never"), ("it is so", "it is so, too")]
+    pairs = [
+        ("it is so", "never"),
+        ("it is so", "perhaps"),
+        ("perhaps", "never"),
+        ("it is so", "it is so, too"),
+        ("??", "??"),
+    ]
     asked = Candidate(clause=clause, kind="situation", question="Is it so?", answer="", teacher="t", template="x")
     candidates = [replace(asked, answer=chosen, rejected=rejected) for chosen, rejected in pairs]
     funnel = Funnel()
     assert keep_contradictions(candidates, writer, filters, funnel) == candidates
     filters.faithfulness = Labeller()
-    assert keep_contradictions(candidates, writer, filters, funnel) == candidates[:1]
+    assert keep_contradictions(candidates, writer, filters, funnel) == [candidates[0], candidates[4]]
     assert funnel.dropped == {"unfaithful": 1, "rejected answer contradicts nothing": 2} and funnel.made == 3
 
 
@@ -253,3 +261,14 @@ def test_silent_questions_are_checked_and_framed(settings: SynthesisSettings, tm
     assert rows and all("lamp" in row.question for row in rows)
     assert all(row.answer.startswith(("The ", "That is not")) and row.provenance.template == "cases" for row in rows)
     assert all(passage_of([{"content": f"Rule: {row.provenance.quote}"}]) for row in rows)
+
+
+def test_pairs_of_a_large_teacher_pass_and_swapped_ones_do_not() -> None:
+    """Of the shipped pairs, written by a large model, at least 99% are fit; none whose answers change places is."""
+    text = resources.files("valign.synthesis").joinpath("data", "udhr_rows.jsonl").read_text(encoding="utf-8")
+    pairs = [pair for pair in map(json.loads, text.splitlines()) if pair.get("rejected")]
+    document = shipped_document("udhr")
+    faults = [contrast_fault(p["verdict"], p["answer"], p["rejected"], document) for p in pairs]
+    assert len(pairs) > 500 and faults.count("") >= 0.99 * len(faults)
+    swapped = [contrast_fault(p["verdict"], p["rejected"], p["answer"], document) for p in pairs if p["verdict"]]
+    assert "" not in swapped

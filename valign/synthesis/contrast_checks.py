@@ -24,8 +24,8 @@ NOT_ENTAILED, NOT_CONTRADICTED = UNFAITHFUL, "rejected answer contradicts nothin
 class ThreeValued(Protocol):
     """A judge of faithfulness that tells what an answer contradicts from what it only does not have."""
 
-    def labels(self, answers: Sequence[tuple[str, Passage]]) -> list[str]:
-        """Return ``entailed``, ``contradicted`` or ``absent`` for each answer."""
+    def labels(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[str]:
+        """Return ``entailed``, ``contradicted`` or ``absent`` for each answer; something else where it cannot tell."""
         ...
 
 
@@ -73,8 +73,8 @@ def keep_contradictions(
 ) -> list[Candidate]:
     """Return the candidates whose chosen answer the clause entails and whose rejected answer it contradicts.
 
-    A judge that does not tell contradiction from silence lets every candidate pass; so does a dry pass, which only
-    counts what is asked.
+    Where the judge cannot tell, or is none that tells contradiction from silence, a candidate passes; so it does in a
+    dry pass, which only counts what is asked.
 
     Args:
         candidates: Questions with two answers.
@@ -87,14 +87,19 @@ def keep_contradictions(
         return list(candidates)
     passages = {passage.clause: passage for passage in writer.document.passages}
     both = [(text, passages[c.clause]) for c in candidates for text in (c.answer, c.rejected)]
-    labels = judge.labels(both)
+    labels = judge.labels(both, [c.question for c in candidates for _ in range(2)])
     if filters.settings.min_faithfulness <= EVERYTHING_PASSES:
         return list(candidates)
     kept = []
     for candidate, chosen, rejected in zip(candidates, labels[::2], labels[1::2], strict=True):
-        if chosen == "entailed" and rejected == "contradicted":
-            kept.append(candidate)
-        else:
+        fault = ""
+        if chosen in ("contradicted", "absent"):
+            fault = NOT_ENTAILED
+        elif rejected in ("entailed", "absent"):
+            fault = NOT_CONTRADICTED
+        if fault:
             funnel.made += 1
-            funnel.drop(NOT_ENTAILED if chosen != "entailed" else NOT_CONTRADICTED)
+            funnel.drop(fault)
+        else:
+            kept.append(candidate)
     return kept

@@ -26,9 +26,9 @@ def make_placeholder(request: Request, number: int) -> Completion:
     if request.schema is None:
         return Completion(_question(request, number), 0, True)
     filled = _filled(request.schema)
-    if "items" in filled:
+    plan = PLAN_LINE.findall(request.messages[-1]["content"])
+    if plan and "items" in filled:
         fields = request.schema["properties"]["items"]["items"]["properties"]
-        plan = PLAN_LINE.findall(request.messages[-1]["content"])
         filled["items"] = [_item(request, fields, int(line), verdict) for line, _, verdict in plan]
     return Completion(json.dumps(filled), 0, True)
 
@@ -47,8 +47,9 @@ def _letters(number: int) -> str:
 
 def _filled(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the smallest object of a schema: empty lists and texts, of a choice the first."""
-    empty: dict[str, Any] = {"string": "", "array": [], "integer": 0}
-    return {name: (kind.get("enum") or [empty[kind["type"]]])[0] for name, kind in schema["properties"].items()}
+    empty = {"string": "", "array": [], "integer": 0, "number": 0, "boolean": False, "object": {}}
+    properties: dict[str, Any] = schema.get("properties", {})
+    return {name: (kind.get("enum") or [empty.get(str(kind.get("type")))])[0] for name, kind in properties.items()}
 
 
 def _item(request: Request, fields: dict[str, Any], number: int, verdict: str) -> dict[str, Any]:
