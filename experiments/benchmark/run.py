@@ -51,49 +51,81 @@ class Measurements:
         lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
         self.done = {row["key"]: row for row in map(json.loads, lines)}
         self.planned: dict[str, float] = {}
+        self.started: dict[str, subprocess.Popen[str]] = {}
         self.guessed = self.taken = 0.0
 
     def plan(self, specs: list[dict[str, Any]], seconds: float) -> None:
         """Announce measurements that will be asked for, with a guess of the seconds of each."""
         self.planned |= {key: seconds for key in map(key_of, specs) if key not in self.done}
 
-    def __call__(self, spec: dict[str, Any], limit: float | None = None) -> dict[str, Any]:
-        """Return a measurement's result: ``{"error": ...}`` where it failed or was not done in ``limit`` seconds."""
+    def __call__(
+        self, spec: dict[str, Any], limit: float | None = None, following: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return a measurement's result: ``{"error": ...}`` where it failed or was not done in ``limit`` seconds.
+
+        A failure is not kept: the same command tries again. The process of ``following``, the measurement that comes
+        next, is started at the same time, so that it has imported all that it needs when its turn comes.
+        """
         key = key_of(spec)
-        if key not in self.done:
-            guess = self.planned.pop(key, 30.0)
-            self._announce(spec, guess)
-            began = time.perf_counter()
-            result = self._run(spec, limit)
-            self.guessed, self.taken = self.guessed + guess, self.taken + time.perf_counter() - began
+        if key in self.done:
+            return dict(self.done[key]["result"])
+        guess = self.planned.pop(key, 30.0)
+        self._announce(spec, guess)
+        began = time.perf_counter()
+        process = self.started.pop(key, None) or self._start(spec)
+        if following is not None and (other := key_of(following)) not in {*self.done, *self.started}:
+            self.started[other] = self._start(following)
+        result = self._finish(process, key, limit)
+        self.guessed, self.taken = self.guessed + guess, self.taken + time.perf_counter() - began
+        if "error" not in result:
             self.done[key] = {"key": key, "spec": spec, "result": result}
             with self.file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.done[key]) + "\n")
-            print(f"  {shown(result)}", flush=True)
-        return dict(self.done[key]["result"])
+        print(f"  {shown(result)}", flush=True)
+        return result
+
+    def stop(self) -> None:
+        """End the processes that wait for their turn."""
+        for process in self.started.values():
+            process.kill()
+            process.wait()
+        self.started.clear()
 
     def _announce(self, spec: dict[str, Any], guess: float) -> None:
         left = (guess + sum(self.planned.values())) * (self.taken / self.guessed if self.guessed else 1)
         print(f"{label(spec)} ({len(self.planned) + 1} to go, about {left / 60:.0f} min)", flush=True)
 
-    def _run(self, spec: dict[str, Any], limit: float | None) -> dict[str, Any]:
+    def _start(self, spec: dict[str, Any]) -> subprocess.Popen[str]:
+        """Start a measurement's process, which waits for a line."""
         from valign.training.checkpoints import remove_path
 
-        asked, result = self.folder / "asked.json", self.folder / "result.json"
+        key = key_of(spec)
+        asked, result = self.folder / f"{key}.asked.json", self.folder / f"{key}.json"
         asked.write_text(json.dumps(spec), encoding="utf-8")
         remove_path(result)
-        remove_path(self.folder / "result")
-        command = [sys.executable, str(HERE / "worker.py"), str(asked), str(result)]
+        remove_path(self.folder / key)
+        command = [sys.executable, str(HERE / "worker.py"), str(asked), str(result), "--wait"]
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(spec["threads"])}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, text=True, env=environment, **pipes)
+
+    def _finish(self, process: subprocess.Popen[str], key: str, limit: float | None) -> dict[str, Any]:
+        """Let a process begin, wait for its end, and return what it found."""
+        from valign.training.checkpoints import remove_path
+
+        asked, result = self.folder / f"{key}.asked.json", self.folder / f"{key}.json"
         try:
-            ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=limit)
+            said = process.communicate("begin\n", timeout=limit)[1]
+            if process.returncode:
+                return {"error": (said.strip().splitlines() or ["killed"])[-1]}
+            return dict(json.loads(result.read_text(encoding="utf-8")))
         except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
             return {"error": f"not done after {limit:.0f} s"}
         finally:
-            remove_path(self.folder / "result")
-        if ended.returncode:
-            return {"error": (ended.stderr.strip().splitlines() or ["killed"])[-1]}
-        return dict(json.loads(result.read_text(encoding="utf-8")))
+            for path in (asked, result, self.folder / key):
+                remove_path(path)
 
 
 def key_of(spec: dict[str, Any]) -> str:

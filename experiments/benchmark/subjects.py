@@ -129,48 +129,60 @@ def random_model(folder: Path, vocabulary: int) -> Path:
     return path
 
 
-def random_mistral(folder: Path, name: str, device: str) -> Path:
-    """Write a Mistral of a known shape with random weights in bfloat16 and a tokenizer of single bytes, once.
+def shape_of_mistral(folder: Path, name: str) -> Path:
+    """Write the config of a Mistral and a tokenizer of single bytes, without weights, once; return their folder.
 
     Args:
         folder: Where models are kept.
         name: One of ``SHAPES``.
-        device: Where the weights are drawn.
-
-    Returns:
-        The model's folder.
     """
-    import torch
-    from transformers import MistralConfig, MistralForCausalLM
+    from transformers import MistralConfig
 
     from valign.models.random_model import byte_tokenizer
 
     path, tokenizer = folder / f"mistral-{name}", byte_tokenizer()
-    if (path / "tokenizer_config.json").is_file():
-        return path
     ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = MistralConfig(vocab_size=32000, sliding_window=None, dtype=torch.bfloat16, **ends, **SHAPES[name])
-    usual = torch.get_default_dtype()
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        with torch.device(device):
-            MistralForCausalLM(config).save_pretrained(path)
-    finally:
-        torch.set_default_dtype(usual)
+    own = {"architectures": ["MistralForCausalLM"], **SHAPES[name]}
+    config = MistralConfig(vocab_size=32000, sliding_window=None, **ends, **own)
+    config.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
 
 
+def draw_weights(device: str) -> None:
+    """Let this process draw a model's weights on a device, the same each time, where it would read them from files.
+
+    So both engines train the same model of billions of weights, and nobody waits for a disk.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    def draw(path: Any, dtype: Any, attn_implementation: str, **_: Any) -> Any:
+        torch.manual_seed(0)
+        with torch.device(device):
+            model = AutoModelForCausalLM.from_config(
+                AutoConfig.from_pretrained(path), dtype=dtype, attn_implementation=attn_implementation
+            )
+        return model.eval()
+
+    AutoModelForCausalLM.from_pretrained = draw
+
+
 def initial_adapter(model: Path, file: Path, precision: str = "float32") -> None:
     """Write the adapter that valign starts from, for the other trainer to start from it too."""
-    from safetensors.torch import save_file
-
     from valign.models.adapters import add_adapter
     from valign.models.load import load_model
 
-    policy: Any = add_adapter(load_model(model, precision)[0], **ADAPTER, seed=0)
-    save_file({name: p.detach().contiguous() for name, p in policy.named_parameters() if p.requires_grad}, file)
+    save_trained(add_adapter(load_model(model, precision)[0], **ADAPTER, seed=0), file)
+
+
+def save_trained(model: Any, file: Path) -> None:
+    """Write a model's trainable weights, by name."""
+    from safetensors.torch import save_file
+
+    trained = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(trained, file)
 
 
 def encoded(stage: str, tokenizer: Any, given: Sequence[Any], batch_size: int) -> tuple[list[Any], list[Any]]:

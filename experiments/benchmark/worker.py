@@ -1,13 +1,16 @@
-"""One measurement in a process of its own: ``worker.py SPECIFICATION RESULT``, both JSON files.
+"""One measurement in a process of its own: ``worker.py SPECIFICATION RESULT [--wait]``, both JSON files.
 
-Measured is the training loop. valign: from the start of the training (before DPO's reference pass) to the end of the
-last step. TRL: from ``on_train_begin`` to the end of the last step, and its pass for the reference where it makes one
-beforehand. Loading, tokenising and saving count on neither side; memory is the process's largest, loading included. On
-a GPU a step has ended when the device has made it, and memory is that of its tensors.
+With ``--wait`` it imports what it needs, and begins when a line comes in. Measured is the training loop. valign: from
+the start of the training (before DPO's reference pass) to the end of the last step. TRL: from ``on_train_begin`` to the
+end of the last step, and its pass for the reference where it makes one beforehand. Loading, tokenising and saving count
+on neither side; memory is the process's largest, loading included. On a GPU a step has ended when the device has made
+it, and memory is that of its tensors. Where the specification says ``warm``, a training of so many steps comes first
+and is not counted: libraries start, kernels are compiled.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import resource
 import sys
@@ -15,12 +18,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from subjects import ADAPTER, RANK, SETTINGS, encoded, of_length, rows, supervised_tokens, useful_flops
+from devices import ceiling, forget_peak, peak_mib, synchronize
+from subjects import (
+    ADAPTER,
+    RANK,
+    SETTINGS,
+    draw_weights,
+    encoded,
+    of_length,
+    rows,
+    save_trained,
+    supervised_tokens,
+    useful_flops,
+)
 
 FINAL_STEPS = 10
-CEILING, GPU_CEILING = (2048, 10), (8192, 30)
-CEILING_SECONDS = 10  # a precision that a processor only emulates is found out by one product
 
 
 class Clock:
@@ -48,14 +62,6 @@ class Clock:
         return self.ended - self.began
 
 
-def synchronize() -> None:
-    """Wait until a GPU, where there is one in use, has done what it was given."""
-    import torch
-
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-
-
 def given(spec: dict[str, Any]) -> list[Any]:
     """Return the rows of a measurement."""
     if spec.get("length"):
@@ -63,7 +69,7 @@ def given(spec: dict[str, Any]) -> list[Any]:
     return rows(spec["stage"], spec["examples"], Path(spec["artifact"]) if spec.get("artifact") else None)
 
 
-def with_valign(spec: dict[str, Any], folder: Path) -> tuple[float, float, float]:
+def with_valign(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[float, float, float]:
     """Train with valign; return seconds, the final loss, and the MiB held at the start."""
     from valign.core.settings import make_settings
     from valign.training.dpo_module import DPOModule
@@ -77,10 +83,12 @@ def with_valign(spec: dict[str, Any], folder: Path) -> tuple[float, float, float
     on_train_start: Callable[[Any], None] = module.on_train_start
 
     def timed(self: Any) -> None:
+        if not Path(spec["adapter"]).is_file():
+            save_trained(self.model, Path(spec["adapter"]))
         clock.start()
         on_train_start(self)
 
-    module.on_train_start = timed
+    folder.mkdir(parents=True, exist_ok=True)
     kind: Any = SFTSettings if spec["stage"] == "sft" else DPOSettings
     trainer = {"accelerator": spec.get("device", "cpu"), "devices": 1, "checkpoint_every": 10**9}
     stage = Stage(
@@ -92,11 +100,13 @@ def with_valign(spec: dict[str, Any], folder: Path) -> tuple[float, float, float
         precision=spec["precision"],
         logger=clock,
     )
-    counts = fit(stage, given(spec))
+    # what was trained need not come back to main memory, which takes seconds a time
+    with patch.object(module, "on_train_start", timed), patch.object(module, "cpu", lambda self: self):
+        counts = fit(stage, rows)
     return clock.seconds, counts["final_loss"], clock.before
 
 
-def with_trl(spec: dict[str, Any], folder: Path) -> tuple[float, float, float]:
+def with_trl(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[float, float, float]:
     """Train with TRL, in valign's batches and from valign's adapter; return what ``with_valign`` does."""
     import torch
     import trl
@@ -116,7 +126,7 @@ def with_trl(spec: dict[str, Any], folder: Path) -> tuple[float, float, float]:
 
     stage, bfloat16 = spec["stage"], spec["precision"] == "bfloat16"
     tokenizer = AutoTokenizer.from_pretrained(spec["model"])
-    examples, _ = encoded(stage, tokenizer, given(spec), spec["batch_size"])
+    examples, _ = encoded(stage, tokenizer, rows, spec["batch_size"])
     model = AutoModelForCausalLM.from_pretrained(
         spec["model"], dtype=torch.bfloat16 if bfloat16 else torch.float32, attn_implementation=spec["attention"]
     )
@@ -131,7 +141,8 @@ def with_trl(spec: dict[str, Any], folder: Path) -> tuple[float, float, float]:
         peft_config=lora,
         callbacks=[Marks()],
     )
-    trainer.model.load_state_dict(load_file(spec["adapter"]), strict=False)
+    if trainer.model.load_state_dict(load_file(spec["adapter"]), strict=False).unexpected_keys:
+        raise SystemExit(f"{spec['adapter']} is not an adapter of TRL's model")
     if not spec["options"].get("packing"):
         require_same_tokens(stage, trainer, examples)
     trainer.train()
@@ -207,49 +218,28 @@ def require_same_tokens(stage: str, trainer: Any, examples: list[Any]) -> None:
             raise SystemExit(f"TRL tokenises {example.example_id} in another way")
 
 
-def ceiling(device: str) -> dict[str, float]:
-    """Return the floating-point operations a second of large matrix products, the best of some, by precision."""
-    import torch
-
-    size, times = CEILING if device == "cpu" else GPU_CEILING
-    found = {}
-    for name in ("float32", "bfloat16"):
-        place = "cpu" if device == "cpu" else "cuda"
-        a, b = (torch.ones(size, size, dtype=getattr(torch, name), device=place) for _ in range(2))
-        best, started = float("inf"), time.perf_counter()
-        for _ in range(times):
-            if time.perf_counter() - started > CEILING_SECONDS:
-                break
-            began = time.perf_counter()
-            torch.mm(a, b)
-            synchronize()
-            best = min(best, time.perf_counter() - began)
-        found[name] = 2 * size**3 / best
-    return found
-
-
-def peak_mib() -> float:
-    """Return the most memory in use so far: a GPU's tensors where there is one in use, else the process's."""
-    import torch
-
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def measured(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make one measurement."""
     import torch
 
     torch.set_num_threads(spec["threads"])
     if spec["engine"] == "ceiling":
-        return {"ceiling": ceiling(spec.get("device", "cpu"))}
-    folder.mkdir(parents=True, exist_ok=True)
-    seconds, loss, before = (with_valign if spec["engine"] == "valign" else with_trl)(spec, folder)
+        on_gpu = spec.get("device", "cpu") != "cpu"
+        return {"ceiling": ceiling(spec.get("device", "cpu"))} | (
+            {"device": torch.cuda.get_device_name()} if on_gpu else {}
+        )
+    if spec.get("drawn"):
+        draw_weights("cuda" if spec["device"] == "gpu" else "cpu")
+    train, rows, held = with_valign if spec["engine"] == "valign" else with_trl, given(spec), 0.0
+    if spec.get("warm"):
+        train(spec, folder / "warm", rows[: spec["warm"] * spec["batch_size"]])
+        held = forget_peak()
+    seconds, loss, before = train(spec, folder / "timed", rows)
+    peak = peak_mib() - held
     from transformers import AutoConfig, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(spec["model"])
-    examples, _ = encoded(spec["stage"], tokenizer, given(spec), spec["batch_size"])
+    examples, _ = encoded(spec["stage"], tokenizer, rows, spec["batch_size"])
     return {
         "seconds": seconds,
         "examples": len(examples),
@@ -257,13 +247,27 @@ def measured(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         "supervised_tokens": supervised_tokens(examples),
         "flops": useful_flops(spec["stage"], examples, AutoConfig.from_pretrained(spec["model"])),
         "final_loss": loss,
-        "peak_mib": peak_mib(),
+        "peak_mib": peak,
         "start_mib": before,
     }
 
 
+def import_early(spec: dict[str, Any]) -> None:
+    """Import what a measurement takes longest to import; no device is touched."""
+    names = {
+        "valign": ["valign.training.fit", "peft"],
+        "trl": ["trl.trainer.sft_trainer", "trl.trainer.dpo_trainer", "datasets", "peft", "valign.training.examples"],
+    }
+    liger = "liger" in json.dumps(spec)
+    for name in ("torch", "transformers", *names.get(spec["engine"], ()), *(["liger_kernel.transformers"] * liger)):
+        importlib.import_module(name)
+
+
 if __name__ == "__main__":
-    specification, result = map(Path, sys.argv[1:])
+    specification, result = map(Path, sys.argv[1:3])
     wanted = json.loads(specification.read_text(encoding="utf-8"))
+    if "--wait" in sys.argv:
+        import_early(wanted)
+        sys.stdin.readline()
     line = measured(wanted, result.with_suffix(""))
     result.write_text(json.dumps(line), encoding="utf-8")

@@ -13,7 +13,7 @@ import torch
 
 from valign.core.errors import ValignError
 from valign.models import quantization
-from valign.models.adapters import add_adapter, load_adapter, merge_adapter, save_adapter
+from valign.models.adapters import add_adapter, keep_input_dtype, load_adapter, merge_adapter, save_adapter
 from valign.models.load import load_model, load_policy, load_quantized, prepare_model
 from valign.training import fit, kernels
 from valign.training.supervised_logps import supervised_logps
@@ -100,6 +100,20 @@ def test_what_transformers_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(quantization.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValignError, match=r"quantization=nf4 needs bitsandbytes: pip install -e '\.\[gpu\]'"):
         load_policy(path, [], "float32", quantization="nf4")
+
+
+def test_inputs_that_are_not_converted_give_the_same(path: Path) -> None:
+    """Log-probabilities and gradients of a bfloat16 model's adapter under autocast, bit by bit."""
+    found = []
+    for converts in (True, False):
+        model = tiny.with_adapter(load_model(path, "bfloat16", attention="sdpa")[0])
+        if not converts:
+            keep_input_dtype(model)
+        with torch.autocast("cpu", torch.bfloat16):
+            values = logps(model)
+        values.sum().backward()
+        found.append([values, *(p.grad for p in model.parameters() if p.requires_grad)])
+    assert len(found[0]) > 1 and all(map(torch.equal, *found))
 
 
 def test_an_adapter_on_top_of_a_frozen_one_is_one_on_the_merged_model(path: Path, tmp_path: Path) -> None:

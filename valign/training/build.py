@@ -13,7 +13,7 @@ import torch
 
 from valign.core.records import Instruction, Preference
 from valign.distributed.devices import own_device
-from valign.models.adapters import add_adapter
+from valign.models.adapters import add_adapter, keep_input_dtype
 from valign.models.load import load_policy, load_quantized, load_tokenizer
 from valign.models.packing import require_padding_free, supports_custom_masks
 from valign.training.activation_checkpointing import checkpoint_activations
@@ -104,6 +104,8 @@ def load_trainable(stage: Stage, trainer: pl.Trainer) -> Any:
     adapted = add_adapter(model, **asdict(stage.adapter), seed=stage.seed, below=below)
     if stage.device == "cpu":
         fuse_layers(adapted)
+    elif stage.trainer.strategy != "deepspeed":
+        keep_input_dtype(adapted)
     if stage.trainer.activation_checkpointing:
         checkpoint_activations(adapted)
     return adapted

@@ -9,7 +9,15 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from valign.models.logprobs import token_logps
-from valign.models.packing import CHOSEN, REJECTED, pack, packs_by_default, to_attention_mask, visible_positions
+from valign.models.packing import (
+    CHOSEN,
+    REJECTED,
+    pack,
+    packs_by_default,
+    supports_custom_masks,
+    to_attention_mask,
+    visible_positions,
+)
 
 LOGIT_TRANSFORMS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
@@ -55,6 +63,9 @@ def supervised_logps(
                 "attention_mask": to_attention_mask(base, visible_positions(segments)),
                 "position_ids": positions,
             }
+        elif supports_custom_masks(base):
+            # no token sees the padding, which is behind all; without a mask PyTorch's quicker kernels attend
+            inputs["attention_mask"] = None
     if not has_plain_head(base):
         logits = model(**inputs).logits[at]
         return -F.cross_entropy(logits.float(), ids[row, target], reduction="none")

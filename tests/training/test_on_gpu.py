@@ -1,0 +1,89 @@
+"""A GPU computes what a CPU does: trainings, merged policies, answers. Skipped where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from valign.generation.generator import Generator
+from valign.generation.requests import Request, Sampling
+from valign.models.load import load_policy, prepare_model
+from valign.training.supervised_logps import supervised_logps
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+IDS = torch.arange(3, 43).view(2, 20)
+ON_GPU = {"accelerator": "gpu", "threads": None}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
+    assert isinstance(found, Path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    """SFT, then DPO on top of it, on both devices in float32; the folders of each."""
+    found = {}
+    for device, trainer in (("cpu", {}), ("cuda", ON_GPU)):
+        folders = [tmp_path_factory.mktemp(f"{device}-{stage}") for stage in ("sft", "dpo")]
+        tiny.train_sft(folders[0], path, tiny.instructions(12), trainer=trainer)
+        tiny.train_dpo(folders[1], path, tiny.preferences(12), trainer=trainer, initial=[folders[0] / "adapter"])
+        found[device] = folders
+    return found
+
+
+def test_trainings_are_those_of_a_cpu(trained: dict[str, list[Path]]) -> None:
+    """Step by step, DPO's margins too, which begin at zero: its reference is what it starts from."""
+    for on_cpu, on_gpu in zip(trained["cpu"], trained["cuda"], strict=True):
+        losses = tiny.curve(on_gpu)
+        assert losses == pytest.approx(tiny.curve(on_cpu), abs=1e-3) and len(set(losses)) > 1
+    margins = tiny.curve(trained["cuda"][1], "margin")
+    assert margins == pytest.approx(tiny.curve(trained["cpu"][1], "margin"), abs=1e-3)
+    assert margins[0] == pytest.approx(0, abs=1e-4) and margins[-1] > 1e-3
+
+
+def test_a_merged_policy_is_that_of_a_cpu(path: Path, trained: dict[str, list[Path]]) -> None:
+    """The same adapters, merged on either device, and not those of another training."""
+    mask = torch.ones_like(IDS)
+    mask[:, 0] = 0
+    adapters = [folder / "adapter" for folder in trained["cpu"]]
+    found = {}
+    for device in ("cpu", "cuda"):
+        model, _ = load_policy(path, adapters, "float32", device=device)
+        ids, ones, kept = (t.to(device) for t in (IDS, torch.ones_like(IDS), mask))
+        found[device] = supervised_logps(model, ids, ones, kept).cpu()
+    torch.testing.assert_close(found["cuda"], found["cpu"], rtol=1e-4, atol=1e-4)
+    base = supervised_logps(load_policy(path, [], "float32")[0], IDS, torch.ones_like(IDS), mask)
+    assert (base - found["cpu"]).abs().max() > 1e-2
+
+
+def test_answers_are_those_of_a_cpu(path: Path, tmp_path: Path) -> None:
+    """Greedy answers of prompts of several lengths, in one batch, word for word; the model has learned to say some."""
+    tiny.train_sft(tmp_path, path, tiny.instructions(32), settings={"epochs": 12, "learning_rate": 1e-2})
+    requests = [
+        Request(({"role": "user", "content": "Rule 3?" + " And?" * i},), Sampling(max_new_tokens=12)) for i in range(4)
+    ]
+    answers = {}
+    for device in ("cpu", "cuda"):
+        model, tokenizer = load_policy(path, [tmp_path / "adapter"], "float32", device=device)
+        answers[device] = [row[0].text for row in Generator(model, tokenizer, "tiny").complete(requests)]
+    assert answers["cuda"] == answers["cpu"] and any(answers["cpu"])
+
+
+@pytest.mark.parametrize("kernels", [None, "liger"])
+def test_bfloat16_trains_too(path: Path, tmp_path: Path, kernels: str | None, trained: dict[str, list[Path]]) -> None:
+    """Losses are those of float32 to bfloat16's precision, with liger-kernel's layers as well."""
+    if kernels and importlib.util.find_spec("liger_kernel") is None:
+        pytest.skip("needs liger-kernel")
+    trainer: dict[str, Any] = ON_GPU | {"kernels": kernels}
+    tiny.train_sft(tmp_path, path, tiny.instructions(12), trainer=trainer, precision="bfloat16")
+    losses = tiny.curve(tmp_path)
+    assert losses == pytest.approx(tiny.curve(trained["cpu"][0]), abs=0.05) and losses[-1] < losses[0]
