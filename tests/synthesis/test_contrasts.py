@@ -222,6 +222,8 @@ def test_a_data_set_of_a_capable_teacher(settings: SynthesisSettings, tmp_path: 
     assert {pair.clauses[0] for pair in pairs} == {passage.clause for passage in DEFINED.passages[1:]}
     assert {pair.rejected_kind for pair in pairs} == set(CONTRADICTIONS)
     decided = [row for row in rows if row.verdict]
+    assert sum(counts["verdicts"].values()) == len(decided) + sum(pair.verdict is not None for pair in pairs)
+    assert abs(counts["verdicts"]["yes"] - counts["verdicts"]["no"]) <= 4
     assert decided and all(row.answer.lower().startswith(str(row.verdict)) for row in decided)
     assert all(pair.verdict is None or pair.chosen.lower().startswith(pair.verdict) for pair in pairs)
     assert {row.provenance.template for row in rows} == {"cases"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -210,12 +211,14 @@ def _write_funnel(
 def _count(writer: Writer, instructions: Sequence[Instruction], preferences: Sequence[Preference]) -> dict[str, Any]:
     """Count rows, clauses, quotes, and the quotes that stand word for word at their offsets in the document.
 
-    Clauses without a value are listed, where there are any.
+    Clauses without a value are listed and verdicts counted, where there are any.
     """
     whole, taught = writer.whole, writer.document.passages
     rows: list[Instruction | Preference] = [*instructions, *preferences]
     quotes = [row.provenance for row in rows]
+    verdicts = Counter(row.verdict for row in rows if row.verdict)
     return {
+        **({"verdicts": dict(sorted(verdicts.items()))} if verdicts else {}),
         **({"without_value": sorted(writer.without_value)} if writer.without_value else {}),
         "instructions": len(instructions),
         "preferences": len(preferences),
