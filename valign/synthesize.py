@@ -21,7 +21,7 @@ def main(config: DictConfig) -> None:
     from valign.pipeline.context import Context
     from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
     from valign.synthesis.coverage import coverage_lines
-    from valign.synthesis.filters import funnel_table
+    from valign.synthesis.funnel_table import funnel_table
 
     context = Context.of(config)
     artifacts = Artifacts(context.store)

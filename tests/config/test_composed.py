@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from valign.cli import main
 from valign.config import checks
+from valign.config.arguments import plain
 from valign.config.schema import SCHEMAS, key_type, keys, limits
 from valign.documents.shipped import shipped_names
 from valign.evaluation.metrics import METRICS
@@ -71,6 +72,41 @@ def dotted(values: dict[str, Any]) -> Iterator[str]:
         yield key
         if isinstance(value, dict):
             yield from (f"{key}.{inner}" for inner in dotted(value))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], {"edit": 1, "clause": 1, "base": 1}),
+        (["synthesis.prompts=large"], {"teacher": 1}),
+        (["synthesis.prompts=large", "synthesis.preferences.rejected.edit=2"], {"teacher": 1, "edit": 2}),
+        (["+experiment=udhr"], {"clause": 1}),
+        (["+experiment=udhr", "synthesis.prompts=large"], {"teacher": 1}),
+        (["+experiment=udhr_mistral"], {"teacher": 1}),
+        (["+experiment=scale_70b_4x8x80gb"], {"teacher": 1}),
+        (["+experiment=bcg", "document.path=x.pdf", "synthesis.prompts=large"], {"teacher": 1}),
+        (["+experiment=paper"], {"teacher": 1}),
+    ],
+)
+def test_the_rejected_answers_follow_the_prompts(
+    given: list[str], expected: dict[str, float], compose_config: Compose
+) -> None:
+    """Where prompts are for capable teachers, these write the rejected answers, unless shares are given."""
+    shares = plain(compose_config(*given).synthesis.preferences.rejected)
+    assert {kind: share for kind, share in shares.items() if share} == expected
+
+
+def test_the_papers_settings_add_nothing_of_valigns(compose_config: Compose) -> None:
+    """No fixed sentences, no claims, no top-ups, plain DPO; questions are sampled and answers greedy."""
+    cfg = compose_config("+experiment=paper")
+    chosen = cfg.synthesis.instructions
+    fixed = ("examples_per_fact", "phrases_per_passage", "recitations_per_passage", "claims_per_passage")
+    assert [chosen[key] for key in fixed] == [0, 0, 0, 0]
+    assert (cfg.synthesis.preferences.claim_pairs_per_passage, cfg.synthesis.coverage.top_up_rounds) == (0, 0)
+    assert (cfg.dpo.loss, cfg.dpo.beta, cfg.dpo.sft_weight) == ("sigmoid", 0.1, 0.0)
+    assert (cfg.synthesis.prompts, cfg.synthesis.answers) == ("small", "write")
+    assert list(cfg.recipe.stages) == ["sft", "dpo"]
+    assert cfg.base_model.name == "mistral-7b-instruct"
 
 
 def test_a_composed_config_prints_in_the_order_of_the_method(compose_config: Compose) -> None:

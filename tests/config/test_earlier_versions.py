@@ -49,7 +49,8 @@ def test_todays_keys_and_the_runs_values(earlier: DictConfig) -> None:
         if OmegaConf.select(earlier, old) is not None and not OmegaConf.is_config(OmegaConf.select(earlier, old)):
             assert OmegaConf.select(found, key) == OmegaConf.select(earlier, old)
     for old, new in RENAMED.items():
-        assert OmegaConf.select(found, new) == OmegaConf.select(earlier, old)
+        before, now = OmegaConf.select(earlier, old), OmegaConf.select(found, new)
+        assert ({key: now[key] for key in before} if OmegaConf.is_dict(before) else now) == before
         assert OmegaConf.select(found, old, default=absent) is absent or old in RENAMED.values()
     assert (found.synthesis.preferences.scenarios_per_passage, found.synthesis.sampling.top_p) == (7, 0.8)
     assert found.dry_run is False

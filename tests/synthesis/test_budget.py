@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
+from valign.core.files import write_jsonl
+from valign.core.records import Question
 from valign.generation.requests import Completion, Request, Sampling
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import teacher_budget
-from valign.synthesis.budget import Budget, BudgetStep, DryTeacher, budget_table, make_placeholder
+from valign.synthesis.budget import Budget, BudgetStep, DryTeacher, budget_table
 from valign.synthesis.filters import well_formed
+from valign.synthesis.placeholders import make_placeholder
 from valign.teachers.cache import request_key
 from valign.teachers.completion_store import CompletionStore, Spent, StoredRow
 from valign.teachers.usage import Usage, cost, estimate_tokens
@@ -152,6 +155,50 @@ def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..
     assert (judged.calls, judged.estimated) == (3 * len(written.document.passages), True)
     quoted = Context.of(compose_config(*common))
     assert "faithfulness" not in {step.label for step in teacher_budget(quoted).steps}
+
+
+ROWS = "the keeper notes every boat that stays at the pier for nine hours and tells the warden of the gate before noon"
+
+
+@pytest.mark.slow
+def test_both_prompt_sets_on_a_thousand_clauses(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    """Three questions and one situation a clause: six calls with small prompts, three with large ones.
+
+    Small: one call for the questions, one for the situation, four for the answers; large: one for the value, one for
+    the questions with their answers, one for the situation with both of its own. A reply of three questions may take
+    3 x 160 tokens, a situation 256.
+    """
+    text = "\n".join(f"## Rule {i}. Boats\n\nIn row {i} {ROWS}.\n" for i in range(1000))
+    (tmp_path / "rows.md").write_text(f"# Rows\n\n{text}")
+    common = ["document=file", f"document.path={tmp_path / 'rows.md'}", "teacher=api", "teacher.model=m"]
+    common += [f"artifacts={tmp_path}", "synthesis.answers=write", "synthesis.instructions.openings=[]"]
+    common += ["synthesis.preferences.openings=[]", "synthesis.instructions.questions_per_passage=3"]
+    common += ["synthesis.preferences.scenarios_per_passage=1", "synthesis.coverage.top_up_rounds=0"]
+    write_jsonl(tmp_path / "given.jsonl", [Question("q", "rows/rule-0", "What is it that is asked?", "That.")])
+    common += [f"document.questions={tmp_path / 'given.jsonl'}"]
+    common += [f"synthesis.instructions.{kind}_per_passage=0" for kind in ("phrases", "recitations", "claims")]
+    common += ["synthesis.instructions.examples_per_fact=0", "synthesis.preferences.claim_pairs_per_passage=0"]
+    tokens = {}
+    for prompts, extra in (("small", ["synthesis.preferences.rejected.base=0"]), ("large", [])):
+        context = Context.of(compose_config(*common, *extra, f"synthesis.prompts={prompts}"))
+        assert len(context.document.passages) == 1000
+        budget = teacher_budget(context)
+        steps = {step.label: step for step in budget.steps}
+        expected = (
+            {"questions": 1000, "answers": 3000, "situations": 1000, "chosen answers": 1000}
+            if prompts == "small"
+            else {
+                "does the clause carry a value?": 1000,
+                "questions and answers": 1000,
+                "situations with two answers": 1000,
+            }
+        )
+        assert {label: step.calls for label, step in steps.items()} == expected
+        tokens[prompts] = [sum(s.calls for s in steps.values()), sum(s.prompt for s in steps.values())]
+    assert steps["questions and answers"].most == 1000 * 3 * 160
+    assert steps["situations with two answers"].most == 1000 * 256
+    assert tokens["small"][0] == 2 * tokens["large"][0] == 6000
+    assert tokens["large"][1] < tokens["small"][1]
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from fakes import Bag
 from shipped_data import Table, passages
 
 from valign.core.records import Question
-from valign.synthesis.filters import Filters, Funnel, Vectors, funnel_table, well_formed
+from valign.synthesis.filters import Filters, Funnel, Vectors, well_formed
+from valign.synthesis.funnel_table import funnel_table
 from valign.synthesis.settings import FilterSettings
 
 

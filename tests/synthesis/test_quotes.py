@@ -68,11 +68,13 @@ def test_templates_keep_braces_of_a_passage() -> None:
 def test_every_template_shows_the_passage_last(name: str) -> None:
     template = load_template(name)
     words = {"passage": "PASSAGE {question}", "question": "QUESTION", "second": "SECOND", "reply": "REPLY"}
-    words["answer"] = "ANSWER"
+    words |= {"answer": "ANSWER", "plan": "PLAN", "form": "FORM"}
     turns = template.fill(**words)
     assert [t["role"] for t in turns][-1] == "user"
-    assert sum("PASSAGE {question}" in t["content"] for t in turns) == 1
-    assert "PASSAGE {question}" in turns[-1]["content"]
+    is_turn_behind_others = name == "items_repair"
+    assert sum("PASSAGE {question}" in t["content"] for t in turns) == (not is_turn_behind_others)
+    assert ("PASSAGE {question}" in turns[-1]["content"]) == (not is_turn_behind_others)
+    assert ("PLAN" in turns[-1]["content"]) == (name in ("cases", "contrasts", "items_repair"))
     assert ("QUESTION" in turns[-1]["content"]) == (name in ("answer", "silent_check", "faithful", "decides"))
     assert ("ANSWER" in turns[-1]["content"]) == (name == "faithful")
 

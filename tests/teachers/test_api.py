@@ -106,6 +106,33 @@ def test_reply_is_held_to_its_schema_where_the_server_can(server: Server) -> Non
     assert ["response_format" in body for body in server.bodies] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The provided JSON schema contains features not supported by xgrammar.",
+        "Failed to initialize samplers: failed to parse grammar",
+        "Invalid request",
+    ],
+)
+def test_a_schema_is_refused_in_many_words(server: Server, said: str) -> None:
+    """As vLLM and llama.cpp say it, and as a server says it that names nothing."""
+    server.failures = [(400, said)]
+    request = replace(ask("a"), schema={"type": "object"})
+    assert ApiTeacher("m", [server.url], concurrency=1).complete([request])[0][0].text == "re: a"
+    assert ["response_format" in body for body in server.bodies] == [True, False]
+
+
+def test_a_prompt_that_is_too_long_is_no_refusal_of_the_schema(server: Server) -> None:
+    """The call would not fit without a schema either; later ones are still held to theirs."""
+    said = "This model's maximum context length is 4096 tokens, but you requested 5000."
+    server.failures = [(400, said)]
+    teacher = ApiTeacher("m", [server.url], concurrency=1)
+    request = replace(ask("a"), schema={"type": "object"})
+    with pytest.raises(ValignError, match="maximum context length"):
+        teacher.complete([request])
+    assert len(server.bodies) == 1
+
+
 def test_newer_name_of_the_longest_completion(server: Server) -> None:
     """Both of the first calls are refused; neither is lost."""
     said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."

@@ -59,7 +59,13 @@ def register_config() -> None:
     for name, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{name}_schema", node=schema)
     OmegaConf.register_new_resolver("valign.run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("valign.by_prompts", by_prompts, replace=True)
     OmegaConf.register_new_resolver("valign.stem", lambda path: _slug(Path(path).stem.lower()), replace=True)
+
+
+def by_prompts(prompts: str, small: float, large: float) -> float:
+    """Return a setting's default by ``synthesis.prompts``; another value, which is refused later, counts as small."""
+    return large if prompts == "large" else small
 
 
 def run_name(recipe: str, experiment: str, document: str) -> str:

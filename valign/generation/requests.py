@@ -26,6 +26,10 @@ class Sampling:
     n: int = 1
     seed: int = 0
 
+    def drawn(self) -> dict[str, Any]:
+        """Return what a row keeps of how its words were drawn."""
+        return {name: getattr(self, name) for name in ("temperature", "top_p", "max_new_tokens", "seed")}
+
 
 @dataclass(frozen=True)
 class Request:

@@ -40,7 +40,10 @@ STAGE_CODE = {
     "data": StageCode(
         ("synthesis/build.py:synthesize",),
         ("synthesis", "retrieval", "evaluation/verdicts.py", *TEXTS),
-        without=("synthesis/budget.py", "synthesis/replay.py", "synthesis/given_rows.py"),
+        without=(
+            *("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
+            "synthesis/given_rows.py",
+        ),
     ),
     "replay": StageCode(("synthesis/replay.py:replay_rows",), ("synthesis/replay.py",)),
     "sft": TRAINING,

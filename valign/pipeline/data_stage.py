@@ -60,7 +60,6 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
     }
 
     def fill(folder: Path) -> dict[str, Any]:
-        write_source(folder, context.document, settings.document.path, templates)
         with teachers:
             counts = synthesize(
                 folder,
@@ -75,6 +74,8 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
                 question_teacher=teachers.questions,
                 given=given,
             )
+        without_value = counts.get("without_value", ())
+        write_source(folder, context.document, settings.document.path, templates, without_value)
         spent = teachers.counts()
         log.info(
             "%s; teacher calls: %d from the cache, %d new", _changes(context), spent["calls_cached"], spent["calls"]

@@ -42,7 +42,7 @@ from valign.runs.tracking import (
     log_scores,
     make_logger,
 )
-from valign.synthesis.filters import funnel_table
+from valign.synthesis.funnel_table import funnel_table
 
 log = logging.getLogger("valign.train")
 

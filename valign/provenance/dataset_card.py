@@ -15,8 +15,8 @@ from valign.core.text import markdown, one_line
 from valign.evaluation.leakage import question_overlap
 from valign.synthesis.coverage import coverage_lines
 from valign.synthesis.dataset import DataSet
-from valign.synthesis.filters import funnel_table
 from valign.synthesis.frames import FROM_FILE
+from valign.synthesis.funnel_table import funnel_table
 from valign.synthesis.settings import FilterSettings
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

@@ -16,9 +16,11 @@ import numpy as np
 
 from valign.core.progress import duration
 from valign.core.records import Document, Question
-from valign.generation.requests import Completion, Request
+from valign.generation.requests import Request
 from valign.synthesis.build import synthesize
 from valign.synthesis.candidates import Candidate
+from valign.synthesis.placeholders import UNWRITTEN, make_placeholder
+from valign.synthesis.reply_forms import CASES, CONTRASTS
 from valign.synthesis.settings import FilterSettings, SynthesisSettings
 from valign.teachers.cache import request_key
 from valign.teachers.calls import split_calls
@@ -36,7 +38,7 @@ EVERYTHING = FilterSettings(
     max_wording=2.0,
 )
 ASSUMED_SHARE = 0.5
-UNWRITTEN = "asyetunwritten"
+STRUCTURED = (CASES.label, CONTRASTS.label)
 DIMENSIONS = 64
 
 
@@ -177,23 +179,6 @@ class WordEmbedder:
         return np.stack([self._cache[text] for text in texts]) if texts else np.zeros((0, DIMENSIONS), np.float32)
 
 
-def make_placeholder(request: Request, number: int) -> Completion:
-    """Return a question that stands for a completion; no two are the same.
-
-    The second word differs by prompt, so that questions of an evaluation prompt and of a training prompt are never of
-    one scenario family.
-    """
-    words = list(dict.fromkeys(re.findall(r"[a-z]{3,}", request.messages[-1]["content"].lower()))) or ["this"]
-    first = number % len(words)
-    own = _letters(zlib.crc32("".join(turn["content"] for turn in request.messages).encode()))
-    shown = " ".join((words[first:] + words[:first])[:6])
-    return Completion(f"Which {own} {shown} {UNWRITTEN} {_letters(number)} {_letters(request.sampling.seed)}?", 0, True)
-
-
-def _letters(number: int) -> str:
-    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
-
-
 def dry_pass(
     document: Document,
     held_out: Sequence[Question] | None,
@@ -288,6 +273,8 @@ def budget_table(budget: Budget) -> str:
     if budget.rounds:
         again = "once more" if budget.rounds == 1 else f"up to {budget.rounds} times more"
         lines.append(f"not counted: clauses of which the filters leave too little are asked about {again}")
+    if any(step.label in STRUCTURED for step in budget.steps):
+        lines.append("not counted: second tries for items of structured replies that are missing or unfit")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Fact, Instruction, Preference, Question
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.candidates import Candidate, instructions_of, preferences_of
+from valign.synthesis.candidates import Candidate, instructions_of
 from valign.synthesis.citations import pair_with_citation, with_citation
+from valign.synthesis.contrasts import check_given_pairs
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
 from valign.synthesis.dataset import FACTS, FUNNEL, PREFERENCES, QUESTIONS, SFT
 from valign.synthesis.evaluation_questions import write_questions
@@ -44,6 +46,10 @@ TEMPLATES = (
     "repair",
     "faithful",
     "decides",
+    "cases",
+    "contrasts",
+    "items_repair",
+    "carries_value",
 )
 
 
@@ -92,13 +98,13 @@ def synthesize(
     write_jsonl(folder / QUESTIONS, questions)
     filters = _make_filters(document, questions, embedder, teacher, settings)
     instructions, facts = _write_sft(writer, filters, funnels, given)
-    preferences = _write_pref(writer, base, filters, funnels, given, system_prompt)
+    preferences = _write_pref(writer, base, filters, funnels, given, system_prompt, audited)
     stop_if_pending(writer.rests_on, folder.name)
-    _check_not_empty(instructions, preferences, funnels["sft"])
+    _check_not_empty(writer, instructions, preferences, funnels)
     coverage = _check_coverage(writer, questions, funnels, held_out is not None)
     write_jsonl(folder / FACTS, facts)
     _write_rows(folder, instructions, preferences, document, settings.cite)
-    shortcuts = _write_funnel(folder, funnels, preferences if audited else (), seed)
+    shortcuts = _write_funnel(folder, writer, funnels, preferences if audited else ())
     counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
     return {**_count(writer, instructions, preferences), **counts, "coverage": coverage, "shortcut_audit": shortcuts}
 
@@ -156,11 +162,13 @@ def _write_pref(
     funnels: dict[str, Funnel],
     given: Sequence[Candidate],
     system_prompt: str | None,
+    audited: bool,
 ) -> list[Preference]:
     """Write D_pref; its counts are put among the funnels."""
     funnel = funnels["preference"] = Funnel()
-    rows = preferences_of([row for row in given if row.rejected], writer, _of_pairs(writer, filters), funnel)
-    rows += write_preferences(writer, base, filters, funnel, system_prompt)
+    pairs = [row for row in given if row.rejected]
+    rows = check_given_pairs(pairs, writer, _of_pairs(writer, filters), funnel)
+    rows += write_preferences(writer, base, filters, funnel, system_prompt, audited)
     cover_preferences(writer, base, filters, funnel, rows, system_prompt)
     return rows
 
@@ -190,16 +198,26 @@ def _of_pairs(writer: Writer, filters: Filters) -> Filters:
     return waiving(_of_given(writer, filters), known)
 
 
-def _check_not_empty(instructions: Sequence[Instruction], preferences: Sequence[Preference], funnel: Funnel) -> None:
+def _check_not_empty(
+    writer: Writer,
+    instructions: Sequence[Instruction],
+    preferences: Sequence[Preference],
+    funnels: Mapping[str, Funnel],
+) -> None:
     """Check that there is something to train on.
 
     Raises:
         ValignError: There is no row of one of the two.
     """
-    for name, rows in (("D_sft", instructions), ("D_pref", preferences)):
+    if not preferences and (writer.without_value or set()) >= {passage.clause for passage in writer.document.passages}:
+        raise ValignError(
+            f"D_pref is empty: by {writer.teacher.id} no clause of the document carries a value; check that it states "
+            "rules, or take another teacher."
+        )
+    for name, rows, kind in (("D_sft", instructions, "sft"), ("D_pref", preferences, "preference")):
         if not rows:
             raise ValignError(
-                f"{name} is empty: every candidate was dropped ({dict(funnel.dropped)}); lower "
+                f"{name} is empty: every candidate was dropped ({dict(funnels[kind].dropped)}); lower "
                 "synthesis.filters.min_relevance or raise synthesis.instructions.questions_per_passage."
             )
 
@@ -217,23 +235,31 @@ def _check_coverage(
 
 
 def _write_funnel(
-    folder: Path, funnels: Mapping[str, Funnel], preferences: Sequence[Preference], seed: int
+    folder: Path, writer: Writer, funnels: Mapping[str, Funnel], preferences: Sequence[Preference]
 ) -> dict[str, Any]:
     """Write the counts of all filters with the audit of the pairs; warn of shortcuts and return the audit."""
     counts = {name: funnel.to_dict() for name, funnel in funnels.items()}
-    counts["preference"]["audit"] = shortcuts = audit_shortcuts(preferences, seed)
+    counts["preference"]["audit"] = shortcuts = audit_shortcuts(preferences, writer.seed)
+    if writer.without_value:
+        counts["preference"]["without_value"] = sorted(writer.without_value)
     if shortcuts["cause"]:
         log.warning("D_pref: %s", shortcuts["cause"])
     write_json(folder / FUNNEL, counts)
     return shortcuts
 
 
-def _count(writer: Writer, instructions: Sequence[Instruction], preferences: Sequence[Preference]) -> dict[str, int]:
-    """Count rows, clauses, quotes, and the quotes that stand word for word at their offsets in the document."""
+def _count(writer: Writer, instructions: Sequence[Instruction], preferences: Sequence[Preference]) -> dict[str, Any]:
+    """Count rows, clauses, quotes, and the quotes that stand word for word at their offsets in the document.
+
+    Clauses without a value are listed and verdicts counted, where there are any.
+    """
     whole, taught = writer.whole, writer.document.passages
     rows: list[Instruction | Preference] = [*instructions, *preferences]
     quotes = [row.provenance for row in rows]
+    verdicts = Counter(row.verdict for row in rows if row.verdict)
     return {
+        **({"verdicts": dict(sorted(verdicts.items()))} if verdicts else {}),
+        **({"without_value": sorted(writer.without_value)} if writer.without_value else {}),
         "instructions": len(instructions),
         "preferences": len(preferences),
         "clauses": len(taught),

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Passage, Preference, Question
 from valign.core.store import digest
+from valign.synthesis.case_rows import ask_instructions
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
-from valign.synthesis.preferences import Situation, ask_situations, pairs_of
-from valign.synthesis.question_kinds import ask_all_kinds
+from valign.synthesis.preferences import Situation, ask_pairs, pairs_of
 from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
 from valign.synthesis.writer import Writer, is_waiting
 from valign.teachers.cache import CachedTeacher
@@ -33,6 +33,7 @@ def top_up(
     least: int,
     ask: Callable[[Sequence[Passage], int], None],
     frame: Callable[[Passage, int], None],
+    exempt: Collection[str] = (),
 ) -> None:
     """Write more for the clauses that have too few; nothing while a batch has completions still to bring.
 
@@ -42,16 +43,18 @@ def top_up(
         least: Items that every clause is to have.
         ask: Lets the teacher write more about some passages, in a round counted from 1.
         frame: Adds up to so many fixed sentences about a passage.
+        exempt: Clauses that may have fewer.
     """
+    wanting = [passage for passage in writer.document.passages if passage.clause not in exempt]
     for turn in range(1, writer.settings.coverage.top_up_rounds + 1):
         if is_waiting(writer):
             return  # what is short shows when the batch is back
-        short = [p for p in writer.document.passages if funnel.per_clause[p.clause] < least]
+        short = [p for p in wanting if funnel.per_clause[p.clause] < least]
         if not short:
             return
         log.info("coverage: round %d for %d clauses with fewer than %d", turn, len(short), least)
         ask(short, turn)
-    for passage in writer.document.passages:
+    for passage in wanting:
         if (missing := least - funnel.per_clause[passage.clause]) > 0 and not is_waiting(writer):
             frame(passage, missing)
 
@@ -69,7 +72,7 @@ def cover_instructions(writer: Writer, filters: Filters, funnel: Funnel, rows: l
         writer,
         funnel,
         writer.settings.coverage.min_instructions,
-        lambda passages, turn: rows.extend(ask_all_kinds(writer, filters, funnel, passages, turn)),
+        lambda passages, turn: rows.extend(ask_instructions(writer, filters, funnel, passages, turn)),
         lambda passage, count: _frame_instructions(writer, filters, funnel, rows, passage, count),
     )
 
@@ -94,8 +97,7 @@ def cover_preferences(
     """
 
     def ask(passages: Sequence[Passage], turn: int) -> None:
-        found = ask_situations(writer, filters, funnel, passages, turn)
-        rows.extend(pairs_of(found, writer, base, filters, funnel, system))
+        rows.extend(ask_pairs(writer, base, filters, funnel, system, passages, turn))
 
     def frame(passage: Passage, count: int) -> None:
         wanted = funnel.per_clause[passage.clause] + count
@@ -104,7 +106,7 @@ def cover_preferences(
             if funnel.per_clause[passage.clause] == wanted:
                 break
 
-    top_up(writer, funnel, writer.settings.coverage.min_preferences, ask, frame)
+    top_up(writer, funnel, writer.settings.coverage.min_preferences, ask, frame, writer.without_value or ())
 
 
 def _frame_instructions(
@@ -166,7 +168,8 @@ def check_coverage(
         given_questions: The user wrote the questions, so that a lack of them is a warning.
 
     Returns:
-        For each of the three: ``least``, and ``short`` with the number of items of the clauses that have fewer.
+        For each of the three: ``least``, and ``short`` with the number of items of the clauses that have fewer; of
+        the pairs also ``without_value``, the clauses that carry no value and so need none, where there are any.
 
     Raises:
         ValignError: A clause is short, and ``synthesis.coverage.waive`` is false.
@@ -176,7 +179,11 @@ def check_coverage(
     report: dict[str, dict[str, Any]] = {}
     for kind, number in least.items():
         found = {p.clause: counts[kind].get(p.clause, 0) for p in writer.document.passages}
-        report[kind] = {"least": number, "short": {clause: n for clause, n in found.items() if n < number}}
+        exempt = writer.without_value or () if kind == "preferences" else ()
+        short = {clause: n for clause, n in found.items() if n < number and clause not in exempt}
+        report[kind] = {"least": number, "short": short}
+        if exempt:
+            report[kind]["without_value"] = sorted(exempt)
     report["questions"]["given"] = given_questions
     lacking = {kind: r for kind, r in report.items() if r["short"]}
     tolerated = {kind for kind in lacking if settings.waive or (kind == "questions" and given_questions)}
@@ -197,6 +204,8 @@ def coverage_lines(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return []
     asked = ", ".join(f"{r['least']} {NOUNS[kind]}" for kind, r in report.items())
     lines = [f"coverage, at least for a clause: {asked}"]
+    if without := report.get("preferences", {}).get("without_value"):
+        lines.append(f"    no pairs needed for {len(without)} clauses that carry no value: {', '.join(without)}")
     return lines + [f"    {_as_warning(kind, r)}" for kind, r in report.items() if r["short"]]
 
 

@@ -30,6 +30,7 @@ class DataSource:
         path: The document's file; None for a shipped document.
         passages: All clauses, in reading order.
         templates: ``(hash, text)`` of each prompt template, by id.
+        without_value: Ids of the clauses that, by the teacher, carry no value.
     """
 
     name: str
@@ -38,12 +39,20 @@ class DataSource:
     path: str | None
     passages: tuple[Passage, ...]
     templates: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    without_value: tuple[str, ...] = ()
 
 
-def write_source(folder: Path, document: Document, path: str | None, templates: Sequence[Template]) -> None:
+def write_source(
+    folder: Path,
+    document: Document,
+    path: str | None,
+    templates: Sequence[Template],
+    without_value: Sequence[str] = (),
+) -> None:
     """Write ``source.json`` to the folder of a data set."""
     texts = {template.id: (template.hash, template_text(template)) for template in templates}
-    source = DataSource(document.name, document.title, document.sha256, path, document.passages, texts)
+    known = document.name, document.title, document.sha256, path, document.passages
+    source = DataSource(*known, texts, tuple(without_value))
     write_json(folder / SOURCE, asdict(source))
 
 
@@ -60,6 +69,7 @@ def read_source(folder: Path) -> DataSource | None:
         data: dict[str, Any] = read_json(file)
         data["passages"] = tuple(from_dict(Passage, passage, str(file)) for passage in data["passages"])
         data["templates"] = {name: (pair[0], pair[1]) for name, pair in data["templates"].items()}
+        data["without_value"] = tuple(data.get("without_value", ()))
         return DataSource(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise ValignError(f"{file} is damaged ({error}); delete its folder and have the data made again.") from None

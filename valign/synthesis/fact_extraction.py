@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from typing import Any
@@ -11,6 +10,7 @@ from valign.core.records import Fact, Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.synthesis.fact_rules import find_facts, make_fact
+from valign.synthesis.json_replies import read_object
 from valign.synthesis.writer import Writer
 
 TEXT_LIST = {"type": "array", "items": {"type": "string"}}
@@ -96,21 +96,7 @@ def parse_facts(text: str) -> dict[str, Any] | None:
     >>> parse_facts('Here it is:\n```json\n{"values": [], "numbers": ["two",], "names": []}\n```')
     {'values': [], 'numbers': ['two'], 'names': []}
     """
-    decoder = json.JSONDecoder(strict=False)
-    for candidate in (text, _without_trailing_commas(text)):
-        for match in re.finditer(r"\{", candidate):
-            try:
-                data, _ = decoder.raw_decode(candidate, match.start())
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(data, dict) and set(data) & {"values", "numbers", "names"}:
-                return data
-    return None
-
-
-def _without_trailing_commas(text: str) -> str:
-    """Remove commas before a closing bracket; what stands in quotation marks stays."""
-    return re.sub(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', lambda m: m.group(1) or "", text, flags=re.S)
+    return read_object(text, ("values", "numbers", "names"))
 
 
 def locate_facts(passage: Passage, data: dict[str, Any]) -> tuple[list[Fact], int]:

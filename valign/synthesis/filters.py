@@ -18,7 +18,6 @@ from valign.synthesis.answer_checks import AnswerChecks
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness
 from valign.synthesis.relevance import RelevanceChecks, RelevanceJudge
 from valign.synthesis.settings import FilterSettings
-from valign.synthesis.shortcut_audit import audit_lines
 from valign.synthesis.text_checks import Language, Wordings
 
 SHORTEST, LONGEST = 3, 45
@@ -52,6 +51,22 @@ class Funnel:
         self.kept += 1
         self.per_clause[clause] += 1
         self.kinds[kind] += 1
+
+    def take_back(self, clause: str, kind: str, name: str) -> None:
+        """Count a candidate that had passed as dropped after all."""
+        self.kept -= 1
+        self.per_clause[clause] -= 1
+        self.kinds[kind] -= 1
+        self.drop(name)
+
+    def add(self, other: Funnel) -> None:
+        """Add the counts of another funnel."""
+        self.made += other.made
+        self.kept += other.kept
+        for mine, more in zip(
+            (self.dropped, self.per_clause, self.kinds), (other.dropped, other.per_clause, other.kinds), strict=True
+        ):
+            mine.update(more)
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -263,27 +278,3 @@ def well_formed(text: str) -> bool:
 def ngrams(tokens: Sequence[str], n: int) -> set[tuple[str, ...]]:
     """Return the runs of n words."""
     return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
-
-
-def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the closing table: how many were made, what each filter dropped, examples for each clause."""
-    lines = []
-    labels = {
-        "sft": "D_sft",
-        "preference": "D_pref",
-        "questions": "held-out questions",
-        "facts": "facts",
-    }
-    for name, funnel in funnels.items():
-        if name == "facts" and not funnel["kept"]:
-            continue
-        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(funnel["kinds"].items(), key=lambda item: -item[1]))
-        lines.append(f"{labels.get(name, name)}: {funnel['made']} made, {funnel['kept']} kept ({kinds})")
-        for reason, count in sorted(funnel["dropped"].items(), key=lambda item: -item[1]):
-            lines.append(f"    {count:5d} dropped: {reason}")
-        counts = sorted(funnel["per_clause"].values())
-        if counts:
-            middle = counts[len(counts) // 2]
-            lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
-        lines += audit_lines(funnel["audit"]) if "audit" in funnel else []
-    return "\n".join(lines)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from valign.core.records import Instruction, Passage
+from valign.synthesis.case_rows import ask_instructions
 from valign.synthesis.claims import write_claims
 from valign.synthesis.filters import Filters, Funnel, lacking
 from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
-from valign.synthesis.question_kinds import ask_all_kinds
 from valign.synthesis.quotes import Quote, find_unique_phrases
 from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
 from valign.synthesis.writer import Writer
@@ -29,7 +29,7 @@ def write_instructions(writer: Writer, filters: Filters, funnel: Funnel) -> list
     rows = []
     wanted = writer.settings.instructions.questions_per_passage
     for count, passages in lacking(funnel, writer.document.passages, wanted):
-        rows += ask_all_kinds(writer, filters, funnel, passages, total=count)
+        rows += ask_instructions(writer, filters, funnel, passages, total=count)
     phrases = find_unique_phrases(writer.document.passages, writer.settings.instructions.phrases_per_passage)
     for passage in writer.document.passages:
         rows += _framed(writer, filters, funnel, passage, phrases[passage.clause])

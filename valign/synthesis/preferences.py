@@ -11,12 +11,14 @@ from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.synthesis.answer_checks import WRONG
-from valign.synthesis.claims import Claim, write_claims
+from valign.synthesis.claim_pairs import write_claim_pairs
+from valign.synthesis.contrasts import count_contrasts, replace_worst_kind, write_contrasts
 from valign.synthesis.edits import contradict, make_edits
 from valign.synthesis.filters import Filters, Funnel, lacking
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
 from valign.synthesis.pairing import Situation, pair_situations
 from valign.synthesis.settings import RejectedShares
+from valign.synthesis.value_check import check_values
 from valign.synthesis.writer import Writer, is_waiting
 from valign.teachers.cache import CachedTeacher
 
@@ -24,7 +26,12 @@ REJECTED_KINDS = ("edit", "clause", "base", "contradiction")
 
 
 def write_preferences(
-    writer: Writer, base: CachedTeacher, filters: Filters, funnel: Funnel, system: str | None = None
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    funnel: Funnel,
+    system: str | None = None,
+    audited: bool = True,
 ) -> list[Preference]:
     """Write D_pref.
 
@@ -36,6 +43,9 @@ def write_preferences(
     - ``base``: the base model's own answer without the passage, where it is unfaithful;
     - ``contradiction``: the chosen answer with every statement turned into its opposite.
 
+    The share ``teacher`` is of situations both of whose answers the teacher writes in a structured call; that kind of
+    contradiction which the shortcut audit finds worst is asked for once more.
+
     Questions on the truth of a statement are pairs, too, which differ in verdict and fact.
 
     Args:
@@ -45,6 +55,7 @@ def write_preferences(
         funnel: Counts of D_pref, to which these pairs are added; the teacher is asked for the situations that a clause
             lacks.
         system: System prompt under which the base model answers.
+        audited: Whether the teacher's contrasts are searched for shortcuts; not in a dry pass.
 
     Returns:
         The rows that every filter let pass.
@@ -53,12 +64,55 @@ def write_preferences(
         ValignError: No kind of rejected answer has a share.
     """
     check_shares(writer.settings.preferences.rejected)
-    found = []
     wanted = writer.settings.preferences.scenarios_per_passage
+    rows: list[Preference] = []
+    found: list[Situation] = []
     for count, passages in lacking(funnel, writer.document.passages, wanted):
-        found += ask_situations(writer, filters, funnel, passages, total=count)
-    rows = pairs_of(found, writer, base, filters, funnel, system)
-    return rows + _claims(writer, filters, funnel)
+        written, told = _ask_situations(writer, filters, funnel, passages, 0, count)
+        rows, found = rows + written, found + told
+    if audited and count_contrasts(writer.settings.preferences):
+        rows = replace_worst_kind(writer, filters, funnel, rows)
+    return rows + pairs_of(found, writer, base, filters, funnel, system) + write_claim_pairs(writer, filters, funnel)
+
+
+def ask_pairs(
+    writer: Writer,
+    base: CachedTeacher,
+    filters: Filters,
+    funnel: Funnel,
+    system: str | None = None,
+    passages: Sequence[Passage] | None = None,
+    turn: int = 0,
+) -> list[Preference]:
+    """Return pairs on situations that the teacher tells, with rejected answers of every kind that has a share.
+
+    Args:
+        writer: Writes with the teacher.
+        base: The base model, behind a cache.
+        filters: The document's filters.
+        funnel: Counts of D_pref, to which these pairs are added.
+        system: System prompt under which the base model answers.
+        passages: What the situations are about; by default the document's passages. Those without a value get none.
+        turn: Number of the round; each has other random numbers.
+    """
+    rows, found = _ask_situations(writer, filters, funnel, passages, turn, None)
+    return rows + pairs_of(found, writer, base, filters, funnel, system)
+
+
+def _ask_situations(
+    writer: Writer, filters: Filters, funnel: Funnel, passages: Sequence[Passage] | None, turn: int, total: int | None
+) -> tuple[list[Preference], list[Situation]]:
+    """Return pairs that the teacher wrote, and situations that lack a rejected answer, by the shares of the kinds."""
+    settings = writer.settings.preferences
+    count = settings.scenarios_per_passage if total is None else total
+    contrasts = count_contrasts(settings, count)
+    if contrasts:
+        check_values(writer)
+    if writer.without_value:
+        shown = writer.document.passages if passages is None else passages
+        passages = [passage for passage in shown if passage.clause not in writer.without_value]
+    rows = write_contrasts(writer, filters, funnel, passages, turn, contrasts)
+    return rows, ask_situations(writer, filters, funnel, passages, turn, count - contrasts)
 
 
 def pairs_of(
@@ -71,6 +125,8 @@ def pairs_of(
 ) -> list[Preference]:
     """Return situations as pairs, each with a rejected answer of a drawn kind.
 
+    Where the teacher's own rejected answers alone have a share, as for fixed sentences, it is an edit.
+
     Args:
         found: The situations.
         writer: Has the settings, the random numbers and the document.
@@ -79,7 +135,7 @@ def pairs_of(
         funnel: Counts of D_pref, to which these pairs are added.
         system: System prompt under which the base model answers.
     """
-    shares = check_shares(writer.settings.preferences.rejected)
+    shares = check_shares(writer.settings.preferences.rejected) or {"edit": 1.0}
     rows: list[Preference] = []
     turn = {s.question: draw_kind(writer.rng("kind", s.question), shares) for s in found}
     # a model in this process computes its answers together, so it is asked when all situations are known
@@ -116,15 +172,15 @@ def pairs_of(
 
 
 def check_shares(shares: RejectedShares) -> dict[str, float]:
-    """Return the kinds of rejected answer with a share above 0.
+    """Return the kinds of rejected answer with a share above 0, other than the teacher's own, which are asked for.
 
     Raises:
-        ValignError: There is none.
+        ValignError: None has one, nor has the teacher.
     """
     found: dict[str, float] = {kind: getattr(shares, kind) for kind in REJECTED_KINDS if getattr(shares, kind) > 0}
-    if not found:
+    if not found and not shares.teacher:
         raise ValignError(
-            f"synthesis.preferences.rejected=nothing: give shares to some of {', '.join(REJECTED_KINDS)}."
+            f"synthesis.preferences.rejected=nothing: give shares to some of {', '.join((*REJECTED_KINDS, 'teacher'))}."
         )
     return found
 
@@ -146,6 +202,8 @@ def ask_situations(
 ) -> list[Situation]:
     """Let the teacher tell situations and answer them; return those that the filters let pass.
 
+    The share of situations whose rejected answer the teacher writes, too, is not among them.
+
     Args:
         writer: Writes with the teacher.
         filters: The document's filters.
@@ -157,6 +215,8 @@ def ask_situations(
     settings = writer.settings.preferences
     template = writer.template("scenario")
     count = settings.scenarios_per_passage if total is None else total
+    if not count:
+        return []
     asked = writer.ask(template, settings.openings, count, "situations", passages, turn)
     filters.score_relevance([(found.text, passage.clause) for passage, every, _ in asked for found in every])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
@@ -217,57 +277,3 @@ def _rejected(
     vectors = writer.embedder.embed([labelled(p) for p in others])
     near = vectors @ writer.embedder.embed([situation.question])[0]
     return writer.quote(situation.question, others[int(near.argmax())]).sentence, "clause"
-
-
-def _balanced(claims: Sequence[Claim], count: int, first: str) -> list[Claim]:
-    """Take claims with both verdicts in turn, as far as there are any, beginning with one of them.
-
-    Pairs of one verdict alone would teach the model to shun the other word, whatever it is asked.
-    """
-    order = ("No", "Yes") if first == "No" else ("Yes", "No")
-    sides = {verdict: [c for c in claims if c.verdict == verdict] for verdict in order}
-    longest = max(len(side) for side in sides.values())
-    turns = [side[i] for i in range(longest) for side in sides.values() if i < len(side)]
-    return turns[:count]
-
-
-def _claims(writer: Writer, filters: Filters, funnel: Funnel) -> list[Preference]:
-    """Return pairs on claims that no row of D_sft asks about: the right verdict against the wrong one."""
-    rows = []
-    taken = writer.settings.instructions.claims_per_passage
-    wanted = writer.settings.preferences.claim_pairs_per_passage
-    for place, passage in enumerate(writer.document.passages):
-        first = ("No", "Yes")[place % 2]
-        claims = write_claims(writer, passage, 3 * taken + 4 * wanted)
-        known = {claim.question for claim in claims[:taken]}
-        fresh = {claim.question: claim for claim in claims[taken:] if claim.question not in known}
-        for claim in _balanced(list(fresh.values()), wanted, first):
-            funnel.made += 1
-            other = {"Yes": "No", "No": "Yes"}[claim.verdict]
-            whole = writer.quote(claim.quote.text, passage).sentence
-            chosen = f"{claim.verdict}. {whole}"
-            broken = whole
-            if claim.broken:
-                broken = whole.replace(claim.quote.sentence.rstrip("."), claim.broken.rstrip("."))
-            reason, scores = filters.check_leak(claim.question)
-            if reason:
-                funnel.drop(reason)
-                continue
-            origin = writer.provenance(claim.quote, "frame/claim", digest(claim.question)[:8], None)
-            name = f"pref-{digest([passage.clause, claim.question])[:12]}"
-            rows.append(
-                Preference(
-                    name,
-                    (passage.clause,),
-                    "claim",
-                    claim.question,
-                    chosen,
-                    f"{other}. {broken}",
-                    "verdict",
-                    origin,
-                    scores,
-                    scenario_family(passage.clause, "claim", claim.question),
-                )
-            )
-            funnel.keep(passage.clause, "verdict")
-    return rows

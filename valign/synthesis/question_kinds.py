@@ -63,6 +63,7 @@ def ask_all_kinds(
     passages: Sequence[Passage] | None = None,
     turn: int = 0,
     total: int | None = None,
+    kinds: Sequence[str] = QUESTION_KINDS,
 ) -> list[Instruction]:
     """Return the rows whose questions the teacher wrote, kind by kind.
 
@@ -73,6 +74,7 @@ def ask_all_kinds(
         passages: The passages that are asked about; by default the document's.
         turn: Number of the round; each has other random numbers.
         total: Questions about each passage; by default as the settings say.
+        kinds: The kinds that are asked for here; others keep their share and are left out.
 
     Raises:
         ValignError: A kind needs written answers and ``answers`` is ``quote``, or no kind has a weight.
@@ -81,6 +83,8 @@ def ask_all_kinds(
     settings = writer.settings.instructions
     wanted = settings.questions_per_passage if total is None else total
     for kind, count in questions_by_kind(settings.kinds, wanted).items():
+        if kind not in kinds:
+            continue
         if kind in WRITTEN_KINDS and writer.settings.answers != "write":
             raise ValignError(
                 f"synthesis.instructions.kinds.{kind} needs answers of a large teacher: add synthesis.answers=write."
@@ -95,10 +99,10 @@ def ask_all_kinds(
         found = [
             one
             for passage, second, completions, sampling in asked
-            for one in _fit(writer, filters, funnel, kind, passage, second, completions, sampling)
+            for one in fit_questions(writer, filters, funnel, kind, passage, second, completions, sampling)
         ]
         if kind == SILENT:
-            rows += _silent(writer, funnel, template, found)
+            rows += answer_silent(writer, funnel, template, found)
         else:
             rows += _answered(writer, filters, funnel, kind, template, found)
     return rows
@@ -133,7 +137,7 @@ def _neighbours(writer: Writer) -> list[list[Passage]]:
     return [[passages[int(j)] for j in row if int(j) != i][:NEAREST_CLAUSES] for i, row in enumerate(order)]
 
 
-def _fit(
+def fit_questions(
     writer: Writer,
     filters: Filters,
     funnel: Funnel,
@@ -143,7 +147,18 @@ def _fit(
     completions: Sequence[Completion],
     sampling: Sampling,
 ) -> list[Asked]:
-    """Return the questions that the filters let pass."""
+    """Return the questions that the filters let pass.
+
+    Args:
+        writer: Knows the families of the evaluation's questions.
+        filters: The document's filters.
+        funnel: Counts of D_sft, to which these questions are added.
+        kind: Kind of question.
+        passage: What they are about.
+        second: The other clause of a paired kind.
+        completions: The questions.
+        sampling: How they were sampled.
+    """
     kept = []
     for completion in completions:
         funnel.made += 1
@@ -191,11 +206,17 @@ def _both(asked: Asked) -> Passage:
     return replace(asked.passage, text=f"{asked.passage.text}\n{labelled(asked.second)}")
 
 
-def _silent(writer: Writer, funnel: Funnel, template: Template, asked: Sequence[Asked]) -> list[Instruction]:
+def answer_silent(writer: Writer, funnel: Funnel, template: Template, asked: Sequence[Asked]) -> list[Instruction]:
     """Answer the questions on which the document is silent: that it does not say.
 
     The teacher is asked whether the nearest clauses answer a question after all; where it does not say no, the question
     is dropped.
+
+    Args:
+        writer: Asks the teacher.
+        funnel: Counts of D_sft, to which these rows are added.
+        template: The prompt that the questions come from.
+        asked: The questions.
     """
     check = writer.template("silent_check")
     passages = writer.whole.passages

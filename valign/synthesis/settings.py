@@ -9,7 +9,7 @@ from valign.teachers.settings import TeacherSettings
 
 PAIRED_KINDS = ("conflict", "comparison")
 WRITTEN_KINDS = (*PAIRED_KINDS, "silent")
-WAIVABLE = ("language", "relevance", "leak", "duplicate", "repetition", "grounding", "faithfulness")
+WAIVABLE = ("language", "relevance", "leak", "duplicate", "repetition", "grounding", "faithfulness", "contrast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +44,15 @@ class RejectedShares:
         edit: The chosen answer with one condition or fact broken.
         clause: The right answer to another situation, whose rejected answer is this one's in turn.
         base: The base model's own answer, where the filters find it unfaithful.
+        teacher: Written by the teacher together with the question and the chosen answer, so as to contradict the
+            clause. This share of the situations is asked for in structured calls.
     """
 
     contradiction: float = setting(0.0, at_least=0)
     edit: float = setting(0.0, at_least=0)
     clause: float = setting(0.0, at_least=0)
     base: float = setting(0.0, at_least=0)
+    teacher: float = setting(0.0, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,7 @@ class InstructionSettings:
         kinds: How these questions divide among the kinds.
         personas: Sentences on who asks; one is drawn for each question.
         lengths: Sentences on how long an answer is, drawn in the same way; with written answers.
+        reasons: Whether answers of structured calls are followed by a reason.
         openings: First words of the questions, in turn; none for a teacher that varies by itself.
         examples_per_fact: Phrasings that ask for each fact.
         extract: Who lists the facts: ``rules`` (English), or the ``teacher``, in JSON.
@@ -74,6 +78,7 @@ class InstructionSettings:
     kinds: KindWeights = field(default_factory=lambda: KindWeights(question=1.0))
     personas: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
+    reasons: bool = False
     openings: tuple[str, ...]
     examples_per_fact: int = setting(0, at_least=0)
     extract: str = setting("rules", choices=("rules", "teacher"))
@@ -91,12 +96,14 @@ class PreferenceSettings:
         scenarios_per_passage: Everyday situations that each passage decides.
         claim_pairs_per_passage: Yes/no questions about statements, the right verdict against the wrong one.
         openings: First words of the situations, in turn; none for a teacher that varies by itself.
+        situations_per_call: Situations that the teacher writes in one structured call, each with both answers.
         rejected: Shares of the kinds of rejected answer.
     """
 
     scenarios_per_passage: int = setting(at_least=0)
     claim_pairs_per_passage: int = setting(at_least=0)
     openings: tuple[str, ...]
+    situations_per_call: int = setting(1, at_least=1)
     rejected: RejectedShares = group(RejectedShares)
 
 
@@ -118,7 +125,7 @@ class SamplingSettings:
     Attributes:
         temperature: Of the softmax; 0 for greedy decoding.
         top_p: Smallest probability mass that is sampled from.
-        max_new_tokens: Tokens of the longest question.
+        max_new_tokens: Tokens of the longest question; of a structured call, of the longest item if that is more.
     """
 
     temperature: float = setting(at_least=0)
@@ -191,6 +198,9 @@ class SynthesisSettings:
     """Everything that decides what the synthesis writes about a document.
 
     Attributes:
+        prompts: ``small``: a call for each question or several of one kind, with worked examples; ``large``: planned
+            questions with their answers, several in a structured call, for capable teachers.
+        items_per_call: Questions with answers in one structured call of D_sft.
         answers: ``quote``: the passage's own words; ``write``: the teacher writes them, shown the passage.
         cite: Whether answers end with the clause that they rest on.
         max_quote_words: Words of the longest quote; a longer passage is quoted in part.
@@ -206,6 +216,8 @@ class SynthesisSettings:
         coverage: The fewest items that every clause is to have.
     """
 
+    prompts: str = setting("small", choices=("small", "large"))
+    items_per_call: int = setting(8, at_least=1)
     answers: str = setting(choices=("quote", "write"))
     cite: bool = False
     max_quote_words: int = setting(at_least=5)

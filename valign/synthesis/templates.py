@@ -12,18 +12,18 @@ from valign.core.records import Message
 from valign.core.store import digest
 from valign.teachers.prompts import fill_turns, parse_turns
 
-TEMPLATE_PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer)\}")
+TEMPLATE_PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer|plan|form)\}")
 
 
 @dataclass(frozen=True)
 class Template:
-    """A conversation with placeholders for a passage, a second one, a question, a reply, an answer.
+    """A conversation with placeholders for a passage, a second one, a question, a reply, an answer, a plan, a form.
 
     Attributes:
         id: The file's name.
         hash: Changes with every word of the file.
-        turns: The conversation; ``{passage}``, ``{second}``, ``{question}``, ``{reply}`` and ``{answer}``
-            stand where the words go.
+        turns: The conversation; ``{passage}``, ``{second}``, ``{question}``, ``{reply}``, ``{answer}``, ``{plan}`` and
+            ``{form}`` stand where the words go.
     """
 
     id: str

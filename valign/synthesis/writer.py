@@ -31,6 +31,7 @@ class Writer:
         names: Names that occur in ``document``.
         reserved: Scenario families of the evaluation questions that were made, of which no training question may be.
         rests_on: The teachers whose completions decide what is kept.
+        without_value: Ids of clauses that carry no value and get no situations; None where that was not asked.
 
     Args:
         document: The document.
@@ -52,6 +53,7 @@ class Writer:
         self.names = sorted({name for p in self.document.passages for name in names_in(p.text)})
         self.reserved: frozenset[str] = frozenset()
         self.rests_on: tuple[CachedTeacher, ...] = (teacher,)
+        self.without_value: frozenset[str] | None = None
 
     @cached_property
     def unique_phrases(self) -> dict[str, list[str]]:
@@ -134,8 +136,7 @@ class Writer:
     def open_ended(self, question: str) -> str:
         """Make a question an open one where a quote cannot give the verdict that a yes/no question wants.
 
-        The quote says what the document says and leaves the verdict to the reader, so the question must not ask for
-        more: "May I enter?" becomes "May I enter? What do the rules say?".
+        The quote leaves the verdict to the reader: "May I enter?" becomes "May I enter? What do the rules say?".
         """
         last = re.split(r"(?<=[.!?])\s+", question)[-1]
         if self.settings.answers != "quote" or not YES_NO.match(last):
@@ -168,8 +169,7 @@ class Writer:
 
     def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
         """Describe where an example came from; ``sampling`` is None where no teacher wrote the question."""
-        kept = ("temperature", "top_p", "max_new_tokens", "seed")
-        drawn: dict[str, Any] = {} if sampling is None else {name: getattr(sampling, name) for name in kept}
+        drawn: dict[str, Any] = {} if sampling is None else sampling.drawn()
         teacher = FROM_FRAME if sampling is None else self.teacher.id
         return Provenance(quote.text, quote.start, quote.end, template, hash, teacher, drawn)
 

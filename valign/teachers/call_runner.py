@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from valign.teachers.usage import Meter, estimate_prompt_tokens
 
 log = logging.getLogger(__name__)
 
+# What servers say of a prompt or completion that does not fit; without a schema it would not fit either.
+TOO_LONG = re.compile(r"context (?:length|size|window)|too (?:long|many tokens)|max_(?:model_len|total_tokens)", re.I)
 KEPT = "what was completed before is kept, the same command goes on from there."
 REMEDIES = {
     400: "check the settings that the server names",
@@ -230,7 +233,7 @@ def _adapt(server: Server, body: dict[str, Any], fault: Fault) -> bool:
         log.info("%s wants max_completion_tokens instead of max_tokens", server.url)
         server.max_tokens_name = "max_completion_tokens"
         return True
-    if "response_format" in body:
+    if "response_format" in body and not TOO_LONG.search(fault.body):
         log.info("%s takes no JSON schema; replies are parsed as they come", server.url)
         server.supports_schema = False
         return True
