@@ -1,8 +1,9 @@
 """An OpenAI-compatible server that writes what a synthesis asks for: ``python writing_server.py LOG``.
 
 Questions are drawn from the words of the prompt by its seed, so that they differ; an answer is a sentence of the
-passage; a request for facts is answered in JSON, one in five with words that are none; a yes/no question with yes, one
-in eight with no. LOG gets a line for each completion. The first line on stdout names the port.
+passage; a request for facts is answered in JSON, one in five with words that are none; a judge finds most answers to
+be entailed, and names two clauses in no order; a yes/no question has one or the other. LOG gets a line for each
+completion. The first line on stdout names the port.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def write(body: dict[str, Any], number: int) -> str:
     rng = random.Random(f"{prompt}/{body.get('seed')}/{number}")
     last = body["messages"][-1]["content"]
     if "response_format" in body:
+        asked = body["response_format"]["json_schema"]["schema"]["properties"]
+        if set(asked) == {"decides"}:
+            return json.dumps({"decides": rng.sample("ABC", 2)})
+        if set(asked) == {"verdict", "answer"}:
+            return json.dumps({"verdict": "none", "answer": rng.choice(asked["answer"]["enum"][:1] * 4 + ["absent"])})
         words = re.findall(r"[a-z]{4,}", last)
         facts = {"values": [], "numbers": [], "names": rng.sample(words, 2)}
         return "There are none" if rng.random() < 0.2 else json.dumps(facts)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import run_batch
@@ -199,3 +201,27 @@ def test_nothing_is_topped_up_while_anything_is_pending(tmp_path: Path, large: S
         write(tmp_path / "data", BatchTeacher("m", tmp_path / "other"), large)
     (requests,) = (tmp_path / "other").glob("requests-*.jsonl")
     assert len(requests.read_bytes().splitlines()) == len(found[0].splitlines())
+
+
+def test_no_answer_is_asked_for_before_its_question_is_judged(
+    tmp_path: Path, server: Server, large: SynthesisSettings
+) -> None:
+    """With a judge of relevance the second round has judgements and no answers, although the rank alone would do."""
+    judged = replace(large, filters=replace(large.filters, relevance="judge"))
+    folder = tmp_path / "data"
+    for turn in range(2):
+        with pytest.raises(Pending):
+            write(folder, BatchTeacher("m", folder / "batch"), judged)
+        (requests,) = (folder / "batch").glob("requests-*.jsonl")
+        if not turn:
+            results = str(folder / "batch" / "results.jsonl")
+            run_batch.main(["-i", str(requests), "-o", results, "--model", "m", "--url", server.url])
+    bodies = [json.loads(line)["body"] for line in requests.read_text().splitlines()]
+    assert any("decides" in json.dumps(body.get("response_format", "")) for body in bodies)
+    answers = [body for body in bodies if "response_format" not in body and body["max_tokens"] == 96]
+    assert all(paired(body) for body in answers)
+
+
+def paired(body: dict[str, Any]) -> bool:
+    """Tell whether an answer rests on two clauses, which the judge of relevance does not see."""
+    return sum(p.text in body["messages"][-1]["content"] for p in HARBOUR.passages) > 1

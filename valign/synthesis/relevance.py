@@ -19,6 +19,7 @@ from valign.synthesis.judge_replies import find_letters
 from valign.synthesis.settings import PAIRED_KINDS, FilterSettings
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
+from valign.teachers.pending import is_pending
 
 DECIDES_TEMPLATE = "decides"
 DECIDES_SCHEMA: dict[str, Any] = {
@@ -93,6 +94,8 @@ class RelevanceJudge:
         return Request(messages, Sampling(max_new_tokens=24), schema=DECIDES_SCHEMA)
 
     def _score(self, reply: str, own: int, order: Sequence[int]) -> float | None:
+        if is_pending(reply):
+            return 0.0  # nothing is asked about a question before it is known to be kept
         letters = find_letters(reply, "decides", CLAUSE_LETTERS[: len(order)])
         if letters is None:
             return None
