@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 from scripts import load_script
+
+from valign.config import checks
 
 JOB = """
 import pathlib, sys, time
@@ -59,3 +63,12 @@ def test_when_the_time_is_up_what_runs_is_stopped(tmp_path: Path, at_once: int) 
     assert ended.returncode == 1 and ended.stdout.count(" stopped ") == at_once
     assert f"{3 - at_once} jobs not started" in ended.stdout
     assert sorted(path.name for path in (tmp_path / "runs").iterdir() if path.name != ".jobs") == list("abc")[:at_once]
+
+
+def test_every_job_of_the_study_is_a_config(compose_config: Callable[..., DictConfig]) -> None:
+    """All compose and pass the checks; no name occurs twice, and the variants of one document differ."""
+    jobs = load_script("teacher_size/jobs.py").list_jobs(range(1))
+    for job in jobs:
+        checks.check_config(compose_config(*job["overrides"], f"run_name={job['name']}"))
+    assert len({(job["overrides"][0], job["name"]) for job in jobs}) == len(jobs) == 13
+    assert len({json.dumps(job["overrides"]) for job in jobs}) == 13
