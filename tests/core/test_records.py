@@ -110,7 +110,9 @@ def test_a_bad_provenance_is_named_with_file_and_line(provenance: Any, words: st
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"{'a': 1}", "line 1: not JSON"),
+        (b"{'a': 1}", "line 1: not a JSON object on one line"),
+        (b'[{"a": 1},', "line 1: not a JSON object on one line"),
+        (b'\xef\xbb\xbf{"a": 1}', "line 1: unknown key 'a'"),
         (b"[1, 2]", "line 1: a JSON object is expected, not list"),
         (b'{"question_id": "\xff"}', "is not UTF-8 text (byte 17)"),
     ],

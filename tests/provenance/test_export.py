@@ -20,7 +20,7 @@ from valign.provenance.runs import data_of_run
 from valign.synthesis.dataset import read_data
 
 ORIGIN = [
-    "example_id", "clauses", "kind", "quote", "quote_start", "quote_end", "template", "template_hash", "teacher",
+    "example_id", "clauses", "kind", "verdict", "quote", "quote_start", "quote_end", "template", "template_hash", "teacher",
     "sampling", "filters",
 ]  # fmt: skip
 

@@ -16,9 +16,11 @@ from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, write_jsonl
 from valign.core.records import Instruction, Preference, Question
 from valign.synthesis.build import synthesize
-from valign.synthesis.candidates import CONTRADICTIONS, Candidate
+from valign.synthesis.candidates import CONTRADICTIONS, Candidate, filters_of_given
+from valign.synthesis.filters import Filters
 from valign.synthesis.given_rows import read_given_rows
 from valign.synthesis.settings import SynthesisSettings
+from valign.synthesis.writer import Writer
 from valign.teachers.absent import NoTeacher
 from valign.teachers.cache import CachedTeacher
 
@@ -152,6 +154,33 @@ def test_chosen_answers_are_learned_by_sft_too_where_that_is_asked(settings: Syn
     assert len(of_file(sft)) == len(ROWS)
 
 
+def test_dropped_rows_are_named(settings: SynthesisSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A row of D_sft and a pair, each with its reason; the log counts them and names the first."""
+    pair = {**ROWS[3], "question": "Must a lamp burn here?", "rejected": "No. It may."}
+    rows = [{**FEED, "question": "May he?", "answer": "Yes. Nobody may."}, pair, *ROWS]
+    found = build(tmp_path, settings, Parrot(), rows)
+    assert found["sft"]["given_dropped"] == [
+        {"clause": GEESE, "question": "May he?", "dropped": "answer against its verdict"}
+    ]
+    assert found["preference"]["given_dropped"] == [
+        {"clause": LAMPS, "question": "Must a lamp burn here?", "dropped": "lengths differ"}
+    ]
+    assert "2 given rows dropped, all named in funnel.json, the first: 'May he?' (answer against its" in caplog.text
+
+
+def test_cosines_have_wider_limits_for_given_rows(settings: SynthesisSettings) -> None:
+    """Those of the small teacher's rows stay as they are; limits that are wider already, and judges, are kept."""
+    writer = Writer(HARBOUR, CachedTeacher(NoTeacher(), Path("unused")), Bag(), settings, 0)
+    narrow = replace(LOOSE, min_relevance=0.3, max_rank=2, min_faithfulness=0.4)
+    filters = Filters(HARBOUR.passages, (), Bag(), narrow)
+    wide = filters_of_given(writer, filters).settings
+    assert (wide.min_relevance, wide.rank_margin, wide.min_faithfulness, wide.max_rank) == (0.1, 0.15, 0.3, 2)
+    assert filters.settings == narrow
+    filters.settings = replace(narrow, min_relevance=0.0, relevance="judge", faithfulness="judge")
+    same = filters_of_given(writer, filters).settings
+    assert (same.min_relevance, same.rank_margin, same.min_faithfulness) == (0.0, 0.0, 0.4)
+
+
 def test_an_answer_against_its_verdict_is_dropped(settings: SynthesisSettings, tmp_path: Path) -> None:
     rows = [{**FEED, "answer": "Yes. Nobody may feed the geese at the north gate."}, *ROWS]
     assert build(tmp_path, settings, Parrot(), rows)["sft"]["dropped"]["answer against its verdict"] == 1
@@ -171,7 +200,8 @@ def test_rows_about_a_clause_that_is_held_out_are_left_aside(settings: Synthesis
         ),
         ({"answer": " "}, 'row 1 .* has no answer; add one, or "kind": "silent"'),
         ({"question": ""}, "row 1 .* has no question"),
-        ({"rejected": "Yes. Guards may."}, f"row 1 .* needs rejected_kind.*{CONTRADICTIONS[-1]}"),
+        ({"rejected": "Yes. Guards may."}, f"row 1 .* needs rejected_kind; say how.*{CONTRADICTIONS[-1]}"),
+        ({"rejected": "Yes. He may.", "rejected_kind": "lie"}, "row 1 .* has an unknown rejected_kind 'lie'; say how"),
         ({"verdict": "maybe"}, 'line 1: \'verdict\' must be "yes", "no" or null'),
         ({"unfaithful": "Yes."}, "line 1: unknown key 'unfaithful'; a GivenRow has: clause, question, answer"),
         ({"rejected": "No.", "answer": "No.", "rejected_kind": "verdict"}, "the same answer as chosen and as rejected"),

@@ -151,7 +151,6 @@ def test_questions_that_are_dropped_anyway_are_not_asked_about(tmp_path: Path) -
     filters.score_relevance(
         [
             ("No question", "d/1"),
-            ("Is oil sold here?", "d/1"),
             ("Is fog thick here?", "d/1"),
             ("Is fog thick here?", "d/1"),
         ]

@@ -208,7 +208,7 @@ def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
         raise ValignError(f"{path} does not exist; check the path.")
     rows: list[Record] = []
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # other ends of lines may stand in a text
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # other ends of lines may stand in a text
     except UnicodeDecodeError as error:
         raise ValignError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
     for number, line in enumerate(lines, start=1):
@@ -218,7 +218,9 @@ def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
         try:
             data = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValignError(f"{where}: not JSON ({error.msg} at column {error.colno}); mend the line.") from None
+            raise ValignError(
+                f"{where}: not a JSON object on one line ({error.msg} at column {error.colno}); mend the line."
+            ) from None
         if not isinstance(data, dict):
             raise ValignError(f"{where}: a JSON object is expected, not {type(data).__name__}.")
         rows.append(from_dict(kind, data, where))

@@ -59,6 +59,7 @@ share of the evaluation questions of which six words in a row occur in training.
 | `prompt`, `chosen`, `rejected` | `preference`: the user turn, the faithful answer, the other one |
 | `rejected_kind` | `preference`: how the rejected answer came about |
 | `example_id`, `clauses`, `kind` | the row's name, the clauses it is about, the kind of row |
+| `verdict` | `yes` or `no` where the question has a verdict that is known, else empty |
 | `quote`, `quote_start`, `quote_end` | the document's words behind the answer, and their offsets in its text |
 | `template`, `template_hash` | the prompt, and the hash of its words; `frame/...`: a fixed sentence, no teacher |
 | `teacher`, `sampling` | who wrote the question, and how it was drawn (JSON) |

@@ -16,6 +16,7 @@ from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.arm_names import arm_label
 from valign.provenance.ledger import DataRow, Ledger, passage_of, resolve_id, rows_of
 from valign.synthesis.dataset import DataSet, DataSource, template_text
+from valign.synthesis.frames import FROM_FILE
 from valign.synthesis.templates import load_template
 
 LABEL_WIDTH = 11
@@ -157,6 +158,8 @@ def _prompt(origin: Provenance, source: DataSource | None) -> list[str]:
     name = origin.template
     if name.startswith("frame/"):
         return _field("prompt", f"{name}: a fixed sentence, not a prompt")
+    if name.startswith(f"{FROM_FILE}/"):
+        return _field("prompt", f"none; a row of the file {name.removeprefix(f'{FROM_FILE}/')}")
     try:
         now = load_template(name)
     except ValignError:
@@ -170,7 +173,7 @@ def _prompt(origin: Provenance, source: DataSource | None) -> list[str]:
 
 
 def _teacher(row: DataRow) -> str:
-    return f"{row.provenance.teacher}; {_pairs(row.provenance.sampling)}"
+    return "; ".join(filter(None, [row.provenance.teacher, _pairs(row.provenance.sampling)]))
 
 
 def _pairs(values: dict[str, Any]) -> str:

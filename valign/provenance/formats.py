@@ -112,6 +112,7 @@ def _origin(row: Instruction | Preference) -> PortableRow:
         "example_id": row.example_id,
         "clauses": list(row.clauses),
         "kind": row.kind,
+        "verdict": row.verdict or "",
         "quote": origin.quote,
         "quote_start": origin.start,
         "quote_end": origin.end,

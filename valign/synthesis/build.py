@@ -13,7 +13,7 @@ from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Fact, Instruction, Preference, Question
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.candidates import Candidate, instructions_of
+from valign.synthesis.candidates import Candidate, filters_of_given, instructions_of
 from valign.synthesis.citations import pair_with_citation, with_citation
 from valign.synthesis.contrasts import check_given_pairs
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
@@ -22,7 +22,7 @@ from valign.synthesis.evaluation_questions import write_questions
 from valign.synthesis.fact_examples import count_taught, write_fact_examples
 from valign.synthesis.fact_extraction import list_facts
 from valign.synthesis.faithfulness import make_faithfulness
-from valign.synthesis.filters import Filters, Funnel, waiving
+from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instructions import write_instructions
 from valign.synthesis.preferences import write_preferences
 from valign.synthesis.question_kinds import QUESTION_KINDS
@@ -146,7 +146,7 @@ def _write_sft(
     funnel = funnels["sft"] = Funnel()
     also = writer.settings.instructions.chosen_answers
     taken = [row for row in given if also or not row.rejected]
-    rows = instructions_of(taken, writer, _of_given(writer, filters), funnel)
+    rows = instructions_of(taken, writer, filters_of_given(writer, filters), funnel)
     rows += write_instructions(writer, filters, funnel)
     facts, failures = list_facts(writer)
     rows += write_fact_examples(writer, filters, funnel, facts, rows)
@@ -167,7 +167,7 @@ def _write_pref(
     """Write D_pref; its counts are put among the funnels."""
     funnel = funnels["preference"] = Funnel()
     pairs = [row for row in given if row.rejected]
-    rows = check_given_pairs(pairs, writer, _of_pairs(writer, filters), funnel)
+    rows = check_given_pairs(pairs, writer, filters_of_given(writer, filters, pairs=True), funnel)
     rows += write_preferences(writer, base, filters, funnel, system_prompt, audited)
     cover_preferences(writer, base, filters, funnel, rows, system_prompt)
     return rows
@@ -185,17 +185,6 @@ def _write_rows(
         preferences = [pair_with_citation(row, document.passages) for row in preferences]
     write_jsonl(folder / SFT, instructions)
     write_jsonl(folder / PREFERENCES, preferences)
-
-
-def _of_given(writer: Writer, filters: Filters) -> Filters:
-    """Return the filters of given rows, which may have any form."""
-    return waiving(filters, ("form", *writer.settings.filters.waive))
-
-
-def _of_pairs(writer: Writer, filters: Filters) -> Filters:
-    """Return the filters of given pairs: those that D_sft has already are no duplicates."""
-    known = ("duplicate",) if writer.settings.instructions.chosen_answers else ()
-    return waiving(_of_given(writer, filters), known)
 
 
 def _check_not_empty(
@@ -244,6 +233,15 @@ def _write_funnel(
         counts["preference"]["without_value"] = sorted(writer.without_value)
     if shortcuts["cause"]:
         log.warning("D_pref: %s", shortcuts["cause"])
+    if lost := [row for funnel in funnels.values() for row in funnel.given_dropped]:
+        first = lost[0]
+        log.warning(
+            "%d given rows dropped, all named in %s, the first: %r (%s); synthesis.filters.waive spares them a filter",
+            len(lost),
+            FUNNEL,
+            first["question"],
+            first["dropped"],
+        )
     write_json(folder / FUNNEL, counts)
     return shortcuts
 

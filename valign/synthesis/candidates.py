@@ -10,7 +10,7 @@ from valign.core.records import Instruction, Passage, Preference, Provenance
 from valign.core.store import digest
 from valign.evaluation.verdicts import stated_verdict
 from valign.synthesis.filters import Filters, Funnel, waiving
-from valign.synthesis.frames import FROM_TEACHER, SILENT, scenario_family
+from valign.synthesis.frames import FROM_FILE, FROM_TEACHER, SILENT, scenario_family
 from valign.synthesis.quotes import Quote
 from valign.synthesis.rows import make_instruction, silent_answer
 from valign.synthesis.writer import Writer
@@ -65,6 +65,28 @@ class Checked:
         """Where the row comes from."""
         c, quote = self.candidate, self.quote
         return Provenance(quote.text, quote.start, quote.end, c.template, c.template_hash, c.teacher, dict(c.sampling))
+
+
+def filters_of_given(writer: Writer, filters: Filters, pairs: bool = False) -> Filters:
+    """Return the filters of given rows.
+
+    These rows may have any form, and the filters that the settings waive are left out. Where cosines judge, they only
+    drop what is far off: the limits that suit a small teacher's rows drop half of a large one's good ones
+    (``experiments/filters``).
+
+    Args:
+        writer: Has the settings.
+        filters: The document's filters.
+        pairs: Whether the rows are pairs; those that D_sft has already are then no duplicates.
+    """
+    s = filters.settings
+    limits: dict[str, float] = {}
+    if s.relevance == "embedding":
+        limits |= {"min_relevance": min(s.min_relevance, 0.1), "rank_margin": max(s.rank_margin, 0.15)}
+    if s.faithfulness == "embedding":
+        limits |= {"min_faithfulness": min(s.min_faithfulness, 0.3)}
+    also = ("duplicate",) if pairs and writer.settings.instructions.chosen_answers else ()
+    return waiving(filters, ("form", *s.waive, *also), limits)
 
 
 def instructions_of(
@@ -122,6 +144,14 @@ def preferences_of(
     return rows
 
 
+def drop_candidate(funnel: Funnel, candidate: Candidate, reason: str) -> None:
+    """Count a candidate as dropped; a given one is named, so that whoever gave it can mend it."""
+    funnel.drop(reason)
+    if candidate.template.startswith(f"{FROM_FILE}/"):
+        named = {"clause": candidate.clause, "question": candidate.question}
+        funnel.given_dropped.append({**named, "dropped": reason})
+
+
 def _check(candidates: Sequence[Candidate], writer: Writer, filters: Filters, funnel: Funnel) -> list[Checked]:
     """Return the candidates that pass; the others are counted."""
     passages = {passage.clause: passage for passage in writer.document.passages}
@@ -130,11 +160,11 @@ def _check(candidates: Sequence[Candidate], writer: Writer, filters: Filters, fu
     for c in candidates:
         funnel.made += 1
         if c.clause not in passages:
-            funnel.drop("clause held out")
+            drop_candidate(funnel, c, "clause held out")
             continue
         reason, scores = _question_fault(c, writer, filters)
         if reason:
-            funnel.drop(reason)
+            drop_candidate(funnel, c, reason)
             continue
         quote = writer.quote(c.question, passages[c.clause])
         silence = silent_answer(writer, c.question, quote) if c.kind == SILENT and not c.answer else ""
@@ -147,7 +177,7 @@ def _check(candidates: Sequence[Candidate], writer: Writer, filters: Filters, fu
         c = one.candidate
         reason, more = (None, {}) if c.kind == SILENT else filters.check_answer(c.answer, one.passage, c.question)
         if reason:
-            funnel.drop(reason)
+            drop_candidate(funnel, c, reason)
         else:
             kept.append(replace(one, scores={**one.scores, **more}))
     return kept

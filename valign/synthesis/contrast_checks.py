@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from valign.core.records import Document
 from valign.synthesis.answer_checks import UNFAITHFUL
-from valign.synthesis.candidates import Candidate
+from valign.synthesis.candidates import Candidate, drop_candidate
 from valign.synthesis.case_plans import OPPOSITE
 from valign.synthesis.faithfulness import ABSENT, CONTRADICTED, ENTAILED
 from valign.synthesis.filters import Filters, Funnel
@@ -91,7 +91,7 @@ def keep_contradictions(
             fault = NOT_CONTRADICTED
         if fault:
             funnel.made += 1
-            funnel.drop(fault)
+            drop_candidate(funnel, candidate, fault)
         else:
             kept.append(candidate)
     return kept

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from valign.core.records import Passage, Preference
-from valign.synthesis.candidates import Candidate, preferences_of
+from valign.synthesis.candidates import Candidate, drop_candidate, preferences_of
 from valign.synthesis.contrast_checks import contrast_fault, keep_contradictions
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.reply_forms import CONTRASTS
@@ -79,7 +79,7 @@ def check_given_pairs(
         fault = "" if "contrast" in filters.waived else contrast_fault(c.verdict, c.answer, c.rejected, writer.document)
         if fault:
             funnel.made += 1
-            funnel.drop(fault)
+            drop_candidate(funnel, c, fault)
         else:
             fit.append(c)
     if "faithfulness" not in filters.waived:

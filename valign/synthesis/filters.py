@@ -41,6 +41,7 @@ class Funnel:
     kept: int = 0
     per_clause: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+    given_dropped: list[dict[str, str]] = field(default_factory=list)
 
     def drop(self, name: str) -> None:
         """Count a candidate that a filter dropped."""
@@ -67,6 +68,7 @@ class Funnel:
             (self.dropped, self.per_clause, self.kinds), (other.dropped, other.per_clause, other.kinds), strict=True
         ):
             mine.update(more)
+        self.given_dropped += other.given_dropped
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -76,6 +78,7 @@ class Funnel:
             "kept": self.kept,
             "per_clause": dict(self.per_clause),
             "kinds": dict(self.kinds),
+            **({"given_dropped": self.given_dropped} if self.given_dropped else {}),
         }
 
 
@@ -241,14 +244,16 @@ class Filters:
         return best
 
 
-def waiving(filters: Filters, names: Sequence[str]) -> Filters:
+def waiving(filters: Filters, names: Sequence[str], limits: Mapping[str, float] | None = None) -> Filters:
     """Return filters without some of them; both know of the questions that either keeps.
 
     Args:
         filters: All of them.
         names: Some of ``WAIVABLE``, or ``form``.
+        limits: Other limits for those that stay, by their settings' names.
     """
-    wide: dict[str, Any] = {key: value for name in names for key, value in WIDE_OPEN.get(name, {}).items()}
+    wide: dict[str, Any] = dict(limits or {})
+    wide |= {key: value for name in names for key, value in WIDE_OPEN.get(name, {}).items()}
     other = copy(filters)
     other.settings = replace(filters.settings, **wide)
     other.waived = filters.waived | set(names)

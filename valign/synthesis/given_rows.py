@@ -85,7 +85,9 @@ def _fault(row: GivenRow) -> str | None:
     if not row.answer.strip() and row.kind != SILENT:
         return 'has no answer; add one, or "kind": "silent" where the document does not say.'
     if row.rejected.strip() and row.rejected_kind not in CONTRADICTIONS:
-        return f"needs rejected_kind, how its rejected answer contradicts the clause: {', '.join(CONTRADICTIONS)}."
+        known = ", ".join(CONTRADICTIONS)
+        given = f"has an unknown rejected_kind '{row.rejected_kind}'" if row.rejected_kind else "needs rejected_kind"
+        return f"{given}; say how its rejected answer contradicts the clause: {known}."
     if row.rejected and row.rejected.strip() == row.answer.strip():
         return "has the same answer as chosen and as rejected."
     return None

@@ -137,28 +137,26 @@ class RelevanceChecks:
         return other
 
     def score(self, questions: Sequence[tuple[str, str]]) -> None:
-        """Judge together the questions that ``check`` will be asked about one by one; too far ones are left out."""
+        """Judge together the questions that ``check`` will be asked about one by one."""
         if self.judge is None:
             return
         new = [(text, clause) for text, clause in dict.fromkeys(questions) if (text, clause) not in self._decided]
-        near = [one for one in new if self._cosines(*one)["relevance"] >= self.settings.min_relevance]
-        self._decided.update(zip(near, self.judge.scores(near), strict=True))
+        self._decided.update(zip(new, self.judge.scores(new), strict=True))
 
     def check(self, text: str, clause: str, kind: str = "") -> tuple[str | None, dict[str, float]]:
-        """Judge whether a clause decides a question: by the judge's reply, by the rank where there is none.
+        """Judge whether a clause decides a question: by the judge's reply, by the cosines where there is none.
 
         Of a question of the kind ``silent`` the judge has to say that no clause decides it. Kinds that only two clauses
         together answer are left to the cosines.
         """
         scores = self._cosines(text, clause)
-        if scores["relevance"] < self.settings.min_relevance:
-            return IRRELEVANT, scores
         if self.judge is not None and kind not in PAIRED_KINDS:
             self.score([(text, clause)])
             decides = self._decided[text, clause]
             if decides is not None:
                 return _reason(decides, kind), {**scores, "decides": decides}
-        return (IRRELEVANT if scores["rank"] > self.settings.max_rank else None), scores
+        far = scores["relevance"] < self.settings.min_relevance or scores["rank"] > self.settings.max_rank
+        return (IRRELEVANT if far else None), scores
 
     def _cosines(self, text: str, clause: str) -> dict[str, float]:
         near = self.vectors @ self.embedder.embed([text])[0]

@@ -141,7 +141,7 @@ class FilterSettings:
         relevance: Who says whether a passage decides a question: ``embedding`` (cosine and rank), or ``judge`` (the
             teacher, shown the nearest passages; where its reply cannot be read, the rank decides).
         relevance_clauses: Passages that this judge is shown.
-        min_relevance: Lowest cosine of question and passage, whoever judges.
+        min_relevance: Lowest cosine of question and passage; a judge's reply counts instead.
         max_rank: The passage must be among so many nearest to its question.
         rank_margin: Passages nearer by no more than this do not count in the rank.
         faithfulness: Who judges answers: ``embedding`` (cosine), ``judge`` (the teacher: entailed 1, not in the passage
