@@ -32,6 +32,7 @@ class Writer:
         reserved: Scenario families of the evaluation questions that were made, of which no training question may be.
         rests_on: The teachers whose completions decide what is kept.
         without_value: Ids of clauses that carry no value and get no situations; None where that was not asked.
+        unknown_value: Ids of clauses of which a batch has still to say whether they carry one.
 
     Args:
         document: The document.
@@ -54,6 +55,7 @@ class Writer:
         self.reserved: frozenset[str] = frozenset()
         self.rests_on: tuple[CachedTeacher, ...] = (teacher,)
         self.without_value: frozenset[str] | None = None
+        self.unknown_value: frozenset[str] = frozenset()
 
     @cached_property
     def unique_phrases(self) -> dict[str, list[str]]:
@@ -176,4 +178,9 @@ class Writer:
 
 def is_waiting(writer: Writer) -> bool:
     """Tell whether a batch has completions still to bring, so that nobody knows yet what will be short or missing."""
-    return any(teacher.pending for teacher in writer.rests_on)
+    return count_pending(writer) > 0
+
+
+def count_pending(writer: Writer) -> int:
+    """Count the completions that batches have still to bring."""
+    return sum(teacher.pending for teacher in writer.rests_on)
