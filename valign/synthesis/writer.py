@@ -121,8 +121,7 @@ class Writer:
 
     def sampling(self, count: int, *what: str) -> Sampling:
         """Return how ``count`` questions are sampled, with a seed that depends on what they are for."""
-        seed = int(digest([self.seed, *what])[:7], 16)
-        s = self.settings.sampling
+        s, seed = self.settings.sampling, int(digest([self.seed, *what])[:7], 16)
         return Sampling(s.max_new_tokens, s.temperature, s.top_p, n=count, seed=seed)
 
     def with_style(
@@ -131,8 +130,7 @@ class Writer:
         """Return a prompt with one of the styles, drawn by the passage and what it is for, behind its last turn."""
         if not styles:
             return messages
-        style = self.rng("style", *styles, passage.text, what).choice(styles)
-        last = messages[-1]
+        style, last = self.rng("style", *styles, passage.text, what).choice(styles), messages[-1]
         return (*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n{style}"})
 
     def open_ended(self, question: str) -> str:
@@ -158,8 +156,8 @@ class Writer:
         quotes = [self.quote(question, passage) for question, passage in questions]
         if self.settings.answers == "quote" or not questions:
             return [(quote.sentence, quote) for quote in quotes]
-        written = self.write_answers([(question, passage, labelled(passage)) for question, passage in questions], label)
-        return list(zip(written, quotes, strict=True))
+        shown = [(question, passage, labelled(passage)) for question, passage in questions]
+        return list(zip(self.write_answers(shown, label), quotes, strict=True))
 
     def write_answers(self, questions: Sequence[tuple[str, Passage, str]], label: str) -> list[str]:
         """Let the teacher answer questions, each given with its clause and the text that the teacher is shown."""
