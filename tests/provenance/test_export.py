@@ -20,8 +20,8 @@ from valign.provenance.runs import data_of_run
 from valign.synthesis.dataset import read_data
 
 ORIGIN = [
-    "example_id", "clauses", "kind", "verdict", "quote", "quote_start", "quote_end", "template", "template_hash", "teacher",
-    "sampling", "filters",
+    "example_id", "clauses", "kind", "verdict", "quote", "quote_start", "quote_end", "template", "template_hash",
+    "teacher", "sampling", "filters",
 ]  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_the_card_names_the_contract_and_the_judge(tmp_path: Path) -> None:
     for synthesis in ({"answers": "quote", "filters": filters}, flat):
         manifest = data.manifest | {"config": data.manifest["config"] | {"synthesis": synthesis}, "counts": counts}
         new = make_card(replace(data, manifest=manifest), "unknown")
-        assert "max_wording 0.85, max_overlap 0.5. Faithfulness of answers: 1 or 0, by the teacher." in new
+        assert "max_wording 0.85, max_overlap 0.5. Faithfulness of answers: by the teacher." in new
     assert "coverage, at least for a clause: 2 D_pref\n" in new
     assert "WARNING: short of synthesis.coverage.min_preferences=2: harbour/rule-1 (0)" in new
 

@@ -157,6 +157,21 @@ def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..
     assert "faithfulness" not in {step.label for step in teacher_budget(quoted).steps}
 
 
+def test_given_rows_count_as_kept(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    """Of three questions a passage one is given, with a number that its clause lacks: two are asked for."""
+    common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
+    common += ["synthesis.instructions.questions_per_passage=3", "synthesis.preferences.scenarios_per_passage=0"]
+    common += ["synthesis.instructions.openings=[]", f"synthesis.rows={tmp_path}/rows.jsonl"]
+    common += ["synthesis.coverage.min_instructions=0", "synthesis.coverage.min_preferences=0"]
+    clauses = [passage.clause for passage in Context.of(compose_config("document=saltmarsh")).document.passages]
+    words = {"answer": "As 977."}
+    given = [{"clause": c, "question": f"What is 4{i} to the pilot?", **words} for i, c in enumerate(clauses)]
+    write_jsonl(tmp_path / "rows.jsonl", given)
+    asked = Context.of(compose_config(*common))
+    (step,) = [step for step in teacher_budget(asked).steps if step.label == "questions"]
+    assert step.completions == 2 * len(clauses)
+
+
 ROWS = "the keeper notes every boat that stays at the pier for nine hours and tells the warden of the gate before noon"
 
 

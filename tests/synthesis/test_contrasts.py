@@ -180,6 +180,20 @@ def test_the_worst_kind_is_asked_again_once(settings: SynthesisSettings, tmp_pat
     assert len(again) == before[kind]
 
 
+@pytest.mark.parametrize("pending", [0, 1])
+def test_nothing_is_audited_while_a_batch_is_pending(settings: SynthesisSettings, tmp_path: Path, pending: int) -> None:
+    """Which kind is worst shows when all pairs are there."""
+    document = harbour_of(40)
+    few = changed(settings, preferences={"scenarios_per_passage": 5})
+    few = replace(few, filters=replace(LOOSE, max_duplicate=1.0))
+    teacher = Planner(telltale)
+    writer, filters = parts(few, tmp_path, teacher, document)
+    writer.teacher.pending = pending
+    write_preferences(writer, writer.teacher, filters, Funnel())
+    again = [r for r in teacher.asked if "in neither answer the words" in r.messages[0]["content"]]
+    assert bool(again) == (not pending)
+
+
 def test_an_audit_without_cause_asks_nothing(settings: SynthesisSettings, tmp_path: Path) -> None:
     """Eighteen pairs are too few for an audit."""
     teacher = Planner()

@@ -147,8 +147,9 @@ def test_the_filters_are_those_of_all_rows_unless_they_are_waived(settings: Synt
 def test_chosen_answers_are_learned_by_sft_too_where_that_is_asked(settings: SynthesisSettings, tmp_path: Path) -> None:
     """The pair stays a pair, and its question with the chosen answer is a row of D_sft as well."""
     settings = replace(settings, instructions=replace(settings.instructions, chosen_answers=True))
-    build(tmp_path, settings, Parrot())
+    funnel = build(tmp_path, settings, Parrot(), [*ROWS, ROWS[3]])
     sft, pairs = read_jsonl(tmp_path / "sft.jsonl", Instruction), read_jsonl(tmp_path / "preferences.jsonl", Preference)
+    assert len({row.example_id for row in pairs}) == len(pairs) and funnel["preference"]["dropped"]["duplicate"] >= 1
     question = ROWS[3]["question"]
     assert of_file(sft)[question].answer == of_file(pairs)[question].chosen == ROWS[3]["answer"]
     assert len(of_file(sft)) == len(ROWS)
@@ -189,6 +190,8 @@ def test_an_answer_against_its_verdict_is_dropped(settings: SynthesisSettings, t
 def test_rows_about_a_clause_that_is_held_out_are_left_aside(settings: SynthesisSettings, tmp_path: Path) -> None:
     funnel = build(tmp_path, replace(settings, hold_out_clauses=(GEESE,)), Parrot())
     assert funnel["sft"]["dropped"]["clause held out"] == 1 and GEESE not in funnel["sft"]["per_clause"]
+    funnel = build(tmp_path, replace(settings, hold_out_clauses=(LAMPS,)), Parrot())
+    assert funnel["preference"]["dropped"]["clause held out"] == 1 and LAMPS not in funnel["preference"]["per_clause"]
 
 
 @pytest.mark.parametrize(

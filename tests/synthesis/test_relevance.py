@@ -181,8 +181,10 @@ def test_the_judge_is_counted_in_the_budget(compose_config: Callable[..., DictCo
     common = ["document=saltmarsh", "teacher=api", "teacher.model=m", f"artifacts={tmp_path}"]
     common += ["synthesis.instructions.questions_per_passage=3", "synthesis.preferences.scenarios_per_passage=2"]
     common += ["synthesis.coverage.min_preferences=0", "synthesis.preferences.rejected.base=0"]
-    judged = Context.of(compose_config(*common, "synthesis.filters.relevance=judge"))
-    (step,) = [step for step in teacher_budget(judged).steps if step.label == "relevance"]
-    assert (step.calls, step.estimated) == (5 * len(judged.document.passages), True)
+    judged = Context.of(compose_config(*common, "synthesis.filters.relevance=judge", "synthesis.answers=write"))
+    steps = {step.label: step for step in teacher_budget(judged).steps}
+    clauses = len(judged.document.passages)
+    assert (steps["relevance"].calls, steps["relevance"].estimated) == (5 * clauses, True)
+    assert (steps["answers"].calls, steps["chosen answers"].calls) == (3 * clauses, 2 * clauses)
     embedded = Context.of(compose_config(*common))
     assert "relevance" not in {step.label for step in teacher_budget(embedded).steps}

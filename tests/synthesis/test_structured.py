@@ -25,7 +25,7 @@ from valign.synthesis.case_plans import OPEN_EVERY, PLAN_LINE, plan_cases, plan_
 from valign.synthesis.filters import Funnel
 from valign.synthesis.settings import KindWeights, SynthesisSettings
 from valign.synthesis.structured import ask_cases, ask_contrasts
-from valign.synthesis.value_check import find_without_value
+from valign.synthesis.value_check import check_values
 from valign.synthesis.writer import Writer
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
@@ -223,6 +223,13 @@ def test_items_without_numbers_are_taken_in_their_order(settings: SynthesisSetti
     assert ask_cases(writer_of(settings, tmp_path / "other", Planner(write)), HARBOUR.passages) == numbered
 
 
+def test_a_number_as_long_as_a_page_is_none(settings: SynthesisSettings, tmp_path: Path) -> None:
+    def write(messages: Sequence[Any]) -> str:
+        return json.dumps([{**one, "number": "9" * 5000} for one in items(messages)])
+
+    assert ask_cases(writer_of(settings, tmp_path, Planner(write)), HARBOUR.passages)
+
+
 def test_reasons_follow_the_answers(settings: SynthesisSettings, tmp_path: Path) -> None:
     def write(messages: Sequence[Any]) -> str:
         assert '"reason"' in messages[0]["content"]
@@ -279,7 +286,8 @@ def test_a_definition_gets_no_situation(settings: SynthesisSettings, tmp_path: P
     teacher = Planner()
     writer = writer_of(settings, tmp_path, teacher, MEANING)
     words, geese = MEANING.passages
-    assert find_without_value(writer) == {words.clause}
+    check_values(writer)
+    assert writer.without_value == frozenset({words.clause})
     assert len(teacher.asked) == 2 and all(request.sampling.temperature == 0 for request in teacher.asked)
     writer.without_value = frozenset([words.clause])
     assert {c.clause for c in ask_contrasts(writer, MEANING.passages)} == {geese.clause}
@@ -295,7 +303,9 @@ def test_whether_a_clause_carries_a_value(
     said: str, is_without: bool, settings: SynthesisSettings, tmp_path: Path
 ) -> None:
     """A reply that cannot be read leaves the clause its situations."""
-    found = find_without_value(writer_of(settings, tmp_path, Planner(lambda _: said), MEANING))
+    writer = writer_of(settings, tmp_path, Planner(lambda _: said), MEANING)
+    check_values(writer)
+    found = writer.without_value
     assert bool(found) == is_without
 
 

@@ -22,10 +22,10 @@ from valign.synthesis.settings import FilterSettings
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGEST_SIZE = "n>1M"
 NOT_RECORDED = "unknown"
-NO_THRESHOLDS = ("faithfulness", "faithfulness_model", "waive")
+NO_THRESHOLDS = ("relevance", "relevance_clauses", "faithfulness", "faithfulness_model", "waive")
 JUDGE_WORDS = {
     "embedding": "nearness of meaning to the clause",
-    "judge": "1 or 0, by the teacher",
+    "judge": "by the teacher",
     "nli": "probability of an entailment model",
 }
 TEXT = """# {title}
@@ -48,7 +48,7 @@ share of the evaluation questions of which six words in a row occur in training.
 {funnel}
 ```
 
-{waived}Thresholds: {thresholds}. Faithfulness of answers: {faithfulness}. Each row's scores are in its column
+{waived}{decided}Thresholds: {thresholds}. Faithfulness of answers: {faithfulness}. Each row's scores are in its column
 `filters`.
 
 ## Columns
@@ -117,6 +117,7 @@ def make_card(data: DataSet, license: str) -> str:
         funnel="\n".join([funnel_table(data.funnel), *coverage_lines(data.manifest["counts"].get("coverage", {}))]),
         thresholds=", ".join(f"{name} {filters[name]}" for name in thresholds),
         waived=f"Given rows were not put through: {', '.join(filters['waive'])}. " if filters.get("waive") else "",
+        decided="Which clause decides a question: by the teacher. " if filters.get("relevance") == "judge" else "",
         faithfulness=JUDGE_WORDS[filters.get("faithfulness", "embedding")],
         name=dataset_name(data),
     )

@@ -227,11 +227,12 @@ def _dry(settings: SynthesisSettings) -> SynthesisSettings:
     """
     asked, least = settings.evaluation_questions.per_passage, settings.coverage.min_questions
     judge = "judge" if settings.filters.faithfulness == "judge" else "embedding"
+    waived = (*settings.filters.waive, "grounding", "contrast")  # the other filters have thresholds
     second_look, shown = settings.filters.relevance, settings.filters.relevance_clauses
     return replace(
         settings,
         evaluation_questions=replace(settings.evaluation_questions, per_passage=max(asked, least)),
-        filters=replace(EVERYTHING, faithfulness=judge, relevance=second_look, relevance_clauses=shown),
+        filters=replace(EVERYTHING, faithfulness=judge, relevance=second_look, relevance_clauses=shown, waive=waived),
         coverage=replace(settings.coverage, min_questions=0, waive=True),
     )
 

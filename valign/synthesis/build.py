@@ -29,7 +29,7 @@ from valign.synthesis.question_kinds import QUESTION_KINDS
 from valign.synthesis.relevance import make_relevance
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.shortcut_audit import audit_shortcuts
-from valign.synthesis.writer import Writer
+from valign.synthesis.writer import Writer, count_pending
 from valign.teachers.batch_round import stop_if_pending
 from valign.teachers.cache import CachedTeacher
 
@@ -146,7 +146,10 @@ def _write_sft(
     funnel = funnels["sft"] = Funnel()
     also = writer.settings.instructions.chosen_answers
     taken = [row for row in given if also or not row.rejected]
+    pending = count_pending(writer)
     rows = instructions_of(taken, writer, filters_of_given(writer, filters), funnel)
+    if count_pending(writer) > pending:
+        return rows, []  # what they leave to the teacher shows when the judge has replied
     rows += write_instructions(writer, filters, funnel)
     facts, failures = list_facts(writer)
     rows += write_fact_examples(writer, filters, funnel, facts, rows)
@@ -167,7 +170,10 @@ def _write_pref(
     """Write D_pref; its counts are put among the funnels."""
     funnel = funnels["preference"] = Funnel()
     pairs = [row for row in given if row.rejected]
+    pending = count_pending(writer)
     rows = check_given_pairs(pairs, writer, filters_of_given(writer, filters, pairs=True), funnel)
+    if count_pending(writer) > pending:
+        return rows
     rows += write_preferences(writer, base, filters, funnel, system_prompt, audited)
     cover_preferences(writer, base, filters, funnel, rows, system_prompt)
     return rows

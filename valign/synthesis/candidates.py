@@ -18,6 +18,7 @@ from valign.synthesis.writer import Writer
 # How a teacher's rejected answer contradicts its clause: by the opposite verdict, an exception that the clause does not
 # have, another scope, another holder of the right or duty, another consequence.
 CONTRADICTIONS = ("verdict", "exception", "scope", "holder", "consequence")
+HELD_OUT = "clause held out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,28 +121,29 @@ def preferences_of(
         filters: The document's filters.
         funnel: Counts of D_pref; what is made, dropped and kept is added.
     """
-    rows = []
+    rows: dict[str, Preference] = {}
     for one in _check(candidates, writer, filters, funnel):
         c = one.candidate
         name = f"pref-{digest([c.clause, c.question, c.rejected_kind])[:12]}"
+        if name in rows:  # the filter of duplicates may be waived
+            drop_candidate(funnel, c, "duplicate")
+            continue
         family = scenario_family(c.clause, FROM_TEACHER, c.question)
-        rows.append(
-            Preference(
-                name,
-                (c.clause,),
-                c.kind,
-                c.question,
-                c.answer,
-                c.rejected,
-                c.rejected_kind,
-                one.origin,
-                one.scores,
-                family,
-                c.verdict,
-            )
+        rows[name] = Preference(
+            name,
+            (c.clause,),
+            c.kind,
+            c.question,
+            c.answer,
+            c.rejected,
+            c.rejected_kind,
+            one.origin,
+            one.scores,
+            family,
+            c.verdict,
         )
         funnel.keep(c.clause, c.rejected_kind)
-    return rows
+    return list(rows.values())
 
 
 def drop_candidate(funnel: Funnel, candidate: Candidate, reason: str) -> None:
@@ -160,7 +162,7 @@ def _check(candidates: Sequence[Candidate], writer: Writer, filters: Filters, fu
     for c in candidates:
         funnel.made += 1
         if c.clause not in passages:
-            drop_candidate(funnel, c, "clause held out")
+            drop_candidate(funnel, c, HELD_OUT)
             continue
         reason, scores = _question_fault(c, writer, filters)
         if reason:

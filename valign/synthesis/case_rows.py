@@ -28,7 +28,8 @@ def ask_instructions(
     """Return the rows whose questions the teacher wrote.
 
     With ``prompts: large`` these are planned questions in structured calls; a silent one's answer is that the document
-    does not say, as with the other prompts, and the kinds that take two passages are asked for as with those.
+    does not say, as with the other prompts, and the kinds that take two passages are asked for as with those. A clause
+    of which a batch has still to say whether it carries a value has no plan yet.
 
     Args:
         writer: Writes with the teacher.
@@ -42,7 +43,8 @@ def ask_instructions(
         return ask_all_kinds(writer, filters, funnel, passages, turn, total)
     shown = writer.document.passages if passages is None else passages
     check_values(writer)
-    candidates = ask_cases(writer, shown, turn, funnel, total)
+    planned = [passage for passage in shown if passage.clause not in writer.unknown_value]
+    candidates = ask_cases(writer, planned, turn, funnel, total)
     rows = instructions_of([c for c in candidates if c.kind != SILENT], writer, filters, funnel)
     rows += _silent_rows(writer, filters, funnel, [c for c in candidates if c.kind == SILENT])
     return rows + ask_all_kinds(writer, filters, funnel, passages, turn, total, PAIRED_KINDS)

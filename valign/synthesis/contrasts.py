@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from valign.core.records import Passage, Preference
-from valign.synthesis.candidates import Candidate, drop_candidate, preferences_of
+from valign.synthesis.candidates import HELD_OUT, Candidate, drop_candidate, preferences_of
 from valign.synthesis.contrast_checks import contrast_fault, keep_contradictions
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.reply_forms import CONTRASTS
@@ -75,8 +75,11 @@ def check_given_pairs(
         funnel: Counts of D_pref; what is made, dropped and kept is added.
     """
     fit = []
+    taught = {passage.clause for passage in writer.document.passages}
     for c in candidates:
-        fault = "" if "contrast" in filters.waived else contrast_fault(c.verdict, c.answer, c.rejected, writer.document)
+        fault = "" if c.clause in taught else HELD_OUT
+        if not fault and "contrast" not in filters.waived:
+            fault = contrast_fault(c.verdict, c.answer, c.rejected, writer.document)
         if fault:
             funnel.made += 1
             drop_candidate(funnel, c, fault)

@@ -20,6 +20,7 @@ from valign.synthesis.judge_replies import find_object
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
+from valign.teachers.pending import is_pending
 
 VERDICT = re.compile(r"^(yes|no)[.,:]\s+", re.I)
 FAITHFUL_TEMPLATE = "faithful"
@@ -192,6 +193,8 @@ def read_label(reply: str, answer: str) -> str:
     >>> read_label('{"verdict": "no", "answer": "entailed"}', "Yes. Guests may."), read_label("Entailed.", "Yes. So.")
     ('contradicted', 'entailed')
     """
+    if is_pending(reply):
+        return ABSENT  # nothing more is asked about an answer before it is known to be kept
     data = find_object(reply, ["answer", "verdict"]) or {}
     said = str(data.get("answer", "")) if data else reply
     words = [word for word in re.findall(r"[a-z]+", said.lower()) if word in WORDS]

@@ -46,8 +46,11 @@ def _letters(number: int) -> str:
 
 
 def _filled(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the smallest object of a schema: empty lists and texts, of a choice the first."""
-    empty = {"string": "", "array": [], "integer": 0, "number": 0, "boolean": False, "object": {}}
+    """Return the smallest object of a schema: empty texts and lists of one, of a choice the first.
+
+    An empty list would be a reply, that no clause decides a question; an empty text in it says nothing.
+    """
+    empty = {"string": "", "array": [""], "integer": 0, "number": 0, "boolean": False, "object": {}}
     properties: dict[str, Any] = schema.get("properties", {})
     return {name: (kind.get("enum") or [empty.get(str(kind.get("type")))])[0] for name, kind in properties.items()}
 

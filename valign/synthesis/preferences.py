@@ -70,7 +70,7 @@ def write_preferences(
     for count, passages in lacking(funnel, writer.document.passages, wanted):
         written, told = _ask_situations(writer, filters, funnel, passages, 0, count)
         rows, found = rows + written, found + told
-    if audited and count_contrasts(writer.settings.preferences):
+    if audited and count_contrasts(writer.settings.preferences) and not is_waiting(writer):
         rows = replace_worst_kind(writer, filters, funnel, rows)
     return rows + pairs_of(found, writer, base, filters, funnel, system) + write_claim_pairs(writer, filters, funnel)
 
@@ -108,9 +108,9 @@ def _ask_situations(
     contrasts = count_contrasts(settings, count)
     if contrasts:
         check_values(writer)
-    if writer.without_value:
+    if left_out := (writer.without_value or frozenset()) | writer.unknown_value:
         shown = writer.document.passages if passages is None else passages
-        passages = [passage for passage in shown if passage.clause not in writer.without_value]
+        passages = [passage for passage in shown if passage.clause not in left_out]
     rows = write_contrasts(writer, filters, funnel, passages, turn, contrasts)
     return rows, ask_situations(writer, filters, funnel, passages, turn, count - contrasts)
 

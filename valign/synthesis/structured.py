@@ -18,6 +18,7 @@ from valign.synthesis.writer import Writer
 
 NOT_WRITTEN, MALFORMED = "not written", "malformed"
 SHOWN_REPLY = 12_000
+LONGEST_NUMBER = 9
 
 
 @dataclass
@@ -184,6 +185,6 @@ def _numbered(items: Sequence[Mapping[str, Any]], wanted: Sequence[int]) -> dict
     numbers = [text_of(item.get("number")) for item in items]
     found: dict[int, Mapping[str, Any]] = {}
     for number, item in zip(numbers, items, strict=True):
-        if number.isdecimal() and int(number) in wanted:
+        if number.isdecimal() and len(number) <= LONGEST_NUMBER and int(number) in wanted:
             found.setdefault(int(number), item)
     return found or dict(zip(wanted, items, strict=False))

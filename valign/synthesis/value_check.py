@@ -10,6 +10,7 @@ from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.synthesis.json_replies import read_object
 from valign.synthesis.writer import Writer
+from valign.teachers.pending import is_pending
 
 log = logging.getLogger(__name__)
 
@@ -24,26 +25,27 @@ NO_VALUE = re.compile(r"\W*no\b", re.I)
 
 
 def check_values(writer: Writer) -> None:
-    """Note with the writer which clauses carry no value, unless that is known."""
-    if writer.without_value is None:
-        writer.without_value = find_without_value(writer)
+    """Note with the writer which clauses carry no value, and of which a batch has still to say so, unless it is known.
 
-
-def find_without_value(writer: Writer) -> frozenset[str]:
-    """Ask the teacher about each passage whether it carries a value, in one call (greedy decoding).
-
-    Returns:
-        Clause ids of the passages that do not; where a reply cannot be read, the passage counts as one that does.
+    Where a reply cannot be read, the clause counts as one that carries a value.
     """
+    if writer.without_value is not None:
+        return
+    replies = _ask_values(writer)
+    found = writer.without_value = frozenset(clause for clause, reply in replies.items() if _says_no(reply))
+    writer.unknown_value = frozenset(clause for clause, reply in replies.items() if is_pending(reply))
+    if found:
+        log.info("%d of %d clauses carry no value: %s", len(found), len(replies), ", ".join(sorted(found)))
+
+
+def _ask_values(writer: Writer) -> dict[str, str]:
+    """Ask the teacher about each passage whether it carries a value, in one call (greedy); return replies by clause."""
     template = writer.template(FIELD)
     sampling = Sampling(max_new_tokens=24)
     passages = writer.document.passages
     requests = [Request(template.fill(passage=labelled(p)), sampling, schema=VALUE_SCHEMA) for p in passages]
     replies = writer.teacher.complete_all(requests, "does the clause carry a value?")
-    found = frozenset(p.clause for p, reply in zip(passages, replies, strict=True) if _says_no(reply[0].text))
-    if found:
-        log.info("%d of %d clauses carry no value: %s", len(found), len(passages), ", ".join(sorted(found)))
-    return found
+    return {passage.clause: found[0].text for passage, found in zip(passages, replies, strict=True)}
 
 
 def _says_no(reply: str) -> bool:

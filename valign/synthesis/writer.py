@@ -32,6 +32,7 @@ class Writer:
         reserved: Scenario families of the evaluation questions that were made, of which no training question may be.
         rests_on: The teachers whose completions decide what is kept.
         without_value: Ids of clauses that carry no value and get no situations; None where that was not asked.
+        unknown_value: Ids of clauses of which a batch has still to say whether they carry one.
 
     Args:
         document: The document.
@@ -54,6 +55,7 @@ class Writer:
         self.reserved: frozenset[str] = frozenset()
         self.rests_on: tuple[CachedTeacher, ...] = (teacher,)
         self.without_value: frozenset[str] | None = None
+        self.unknown_value: frozenset[str] = frozenset()
 
     @cached_property
     def unique_phrases(self) -> dict[str, list[str]]:
@@ -119,8 +121,7 @@ class Writer:
 
     def sampling(self, count: int, *what: str) -> Sampling:
         """Return how ``count`` questions are sampled, with a seed that depends on what they are for."""
-        seed = int(digest([self.seed, *what])[:7], 16)
-        s = self.settings.sampling
+        s, seed = self.settings.sampling, int(digest([self.seed, *what])[:7], 16)
         return Sampling(s.max_new_tokens, s.temperature, s.top_p, n=count, seed=seed)
 
     def with_style(
@@ -129,8 +130,7 @@ class Writer:
         """Return a prompt with one of the styles, drawn by the passage and what it is for, behind its last turn."""
         if not styles:
             return messages
-        style = self.rng("style", *styles, passage.text, what).choice(styles)
-        last = messages[-1]
+        style, last = self.rng("style", *styles, passage.text, what).choice(styles), messages[-1]
         return (*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n{style}"})
 
     def open_ended(self, question: str) -> str:
@@ -156,8 +156,8 @@ class Writer:
         quotes = [self.quote(question, passage) for question, passage in questions]
         if self.settings.answers == "quote" or not questions:
             return [(quote.sentence, quote) for quote in quotes]
-        written = self.write_answers([(question, passage, labelled(passage)) for question, passage in questions], label)
-        return list(zip(written, quotes, strict=True))
+        shown = [(question, passage, labelled(passage)) for question, passage in questions]
+        return list(zip(self.write_answers(shown, label), quotes, strict=True))
 
     def write_answers(self, questions: Sequence[tuple[str, Passage, str]], label: str) -> list[str]:
         """Let the teacher answer questions, each given with its clause and the text that the teacher is shown."""
@@ -176,4 +176,9 @@ class Writer:
 
 def is_waiting(writer: Writer) -> bool:
     """Tell whether a batch has completions still to bring, so that nobody knows yet what will be short or missing."""
-    return any(teacher.pending for teacher in writer.rests_on)
+    return count_pending(writer) > 0
+
+
+def count_pending(writer: Writer) -> int:
+    """Count the completions that batches have still to bring."""
+    return sum(teacher.pending for teacher in writer.rests_on)
