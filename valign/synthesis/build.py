@@ -13,7 +13,7 @@ from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Fact, Instruction, Preference, Question
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.candidates import Candidate, filters_of_given, instructions_of
+from valign.synthesis.candidates import Candidate, chosen_rows, filters_of_given, instructions_of
 from valign.synthesis.citations import pair_with_citation, with_citation
 from valign.synthesis.contrasts import check_given_pairs
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
@@ -100,6 +100,8 @@ def synthesize(
     instructions, facts = _write_sft(writer, filters, funnels, given)
     preferences = _write_pref(writer, base, filters, funnels, given, system_prompt, audited)
     stop_if_pending(writer.rests_on, folder.name)
+    if settings.instructions.chosen_answers:
+        instructions += chosen_rows(preferences, writer, funnels["sft"])
     _check_not_empty(writer, instructions, preferences, funnels)
     coverage = _check_coverage(writer, questions, funnels, held_out is not None)
     write_jsonl(folder / FACTS, facts)
@@ -144,8 +146,7 @@ def _write_sft(
 ) -> tuple[list[Instruction], list[Fact]]:
     """Write D_sft and list the facts that it teaches; the counts of both are put among the funnels."""
     funnel = funnels["sft"] = Funnel()
-    also = writer.settings.instructions.chosen_answers
-    taken = [row for row in given if also or not row.rejected]
+    taken = [row for row in given if not row.rejected]
     pending = count_pending(writer)
     rows = instructions_of(taken, writer, filters_of_given(writer, filters), funnel)
     if count_pending(writer) > pending:
@@ -171,7 +172,7 @@ def _write_pref(
     funnel = funnels["preference"] = Funnel()
     pairs = [row for row in given if row.rejected]
     pending = count_pending(writer)
-    rows = check_given_pairs(pairs, writer, filters_of_given(writer, filters, pairs=True), funnel)
+    rows = check_given_pairs(pairs, writer, filters_of_given(writer, filters), funnel)
     if count_pending(writer) > pending:
         return rows
     rows += write_preferences(writer, base, filters, funnel, system_prompt, audited)

@@ -68,7 +68,7 @@ class Checked:
         return Provenance(quote.text, quote.start, quote.end, c.template, c.template_hash, c.teacher, dict(c.sampling))
 
 
-def filters_of_given(writer: Writer, filters: Filters, pairs: bool = False) -> Filters:
+def filters_of_given(writer: Writer, filters: Filters) -> Filters:
     """Return the filters of given rows.
 
     These rows may have any form, and the filters that the settings waive are left out. Where cosines judge, they only
@@ -78,7 +78,6 @@ def filters_of_given(writer: Writer, filters: Filters, pairs: bool = False) -> F
     Args:
         writer: Has the settings.
         filters: The document's filters.
-        pairs: Whether the rows are pairs; those that D_sft has already are then no duplicates.
     """
     s = filters.settings
     limits: dict[str, float] = {}
@@ -86,8 +85,7 @@ def filters_of_given(writer: Writer, filters: Filters, pairs: bool = False) -> F
         limits |= {"min_relevance": min(s.min_relevance, 0.1), "rank_margin": max(s.rank_margin, 0.15)}
     if s.faithfulness == "embedding":
         limits |= {"min_faithfulness": min(s.min_faithfulness, 0.3)}
-    also = ("duplicate",) if pairs and writer.settings.instructions.chosen_answers else ()
-    return waiving(filters, ("form", *s.waive, *also), limits)
+    return waiving(filters, ("form", *s.waive), limits)
 
 
 def instructions_of(
@@ -144,6 +142,26 @@ def preferences_of(
         )
         funnel.keep(c.clause, c.rejected_kind)
     return list(rows.values())
+
+
+def chosen_rows(pairs: Sequence[Preference], writer: Writer, funnel: Funnel) -> list[Instruction]:
+    """Return the pairs whose rejected answer a teacher or a file has, with their chosen answers, as rows of D_sft.
+
+    Args:
+        pairs: D_pref.
+        writer: Knows the document.
+        funnel: Counts of D_sft, to which these rows are added.
+    """
+    passages = {passage.clause: passage for passage in writer.document.passages}
+    rows = []
+    for pair in pairs:
+        if pair.rejected_kind in CONTRADICTIONS and not pair.provenance.template.startswith("frame/"):
+            passage = passages[pair.clauses[0]]
+            row = make_instruction(pair.kind, passage, pair.question, pair.chosen, pair.provenance, dict(pair.filters))
+            rows.append(replace(row, verdict=pair.verdict))
+            funnel.made += 1
+            funnel.keep(passage.clause, pair.kind)
+    return rows
 
 
 def drop_candidate(funnel: Funnel, candidate: Candidate, reason: str) -> None:
