@@ -329,9 +329,9 @@ def test_results_are_a_recording(place: Place) -> None:
 def test_results_can_be_written_by_hand(place: Place) -> None:
     place.round([ask("a", n=2), ask("b")])
     first, second = (line["custom_id"] for line in place.asked())
-    place.reply("hand.jsonl", {"custom_id": first, "text": ["A", "B"]}, {"custom_id": second, "text": "C"})
+    place.reply("hand.jsonl", {"custom_id": first, "text": ["A", "B"]}, {"custom_id": second, "text": {"C": 1}})
     assert place.round([ask("a", n=2), ask("b")]) == ""
-    assert [completion.text for row in place.rows for completion in row] == ["A", "B", "C"]
+    assert [completion.text for row in place.rows for completion in row] == ["A", "B", '{"C": 1}']
 
 
 HOSTILE = [
@@ -381,7 +381,7 @@ def test_requests_in_place_of_results_are_a_message(place: Place) -> None:
     ("settings", "message"),
     [
         (["teacher.share=0/2"], r"teacher\.share=0/2: a batch is not divided"),
-        (["teacher.results=gone.jsonl"], r"teacher\.results=gone\.jsonl does not exist"),
+        (["teacher.results=gone.jsonl"], r"teacher\.results=gone\.jsonl does not exist; leave it out"),
         (["teacher.requests=pyproject.toml"], "is a file; name a folder"),
         (["teacher.max_cost=1"], r"teacher\.max_cost=1.* needs prices"),
         (["teacher.batch_discount=0"], r"teacher\.batch_discount=0.* out of range"),

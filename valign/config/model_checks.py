@@ -77,6 +77,10 @@ def _check_batch(key: str, teacher: DictConfig) -> None:
         raise ValignError(f"{key}.requests={teacher.requests} is a file; name a folder, which is made if need be.")
     if teacher.share is not None:
         raise ValignError(f"{key}.share={teacher.share}: a batch is not divided; leave {key}.share out.")
+    if teacher.results is not None and not Path(teacher.results).expanduser().exists():
+        raise ValignError(
+            f"{key}.results={teacher.results} does not exist; leave it out until the first requests are answered."
+        )
     if teacher.results is not None and not Path(teacher.results).expanduser().is_dir():
         check_file(f"{key}.results", teacher.results, (".jsonl",))
 

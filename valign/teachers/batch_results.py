@@ -121,7 +121,8 @@ def _is_request(line: bytes) -> bool:
 def _reply(data: dict[str, Any]) -> dict[str, Any] | FailedResult:
     """Return a line's chat completion, with what is read of it alone, or what went wrong."""
     if "text" in data:  # written by hand
-        texts = data["text"] if isinstance(data["text"], list) else [data["text"]]
+        found = data["text"] if isinstance(data["text"], list) else [data["text"]]
+        texts = [json.dumps(text, ensure_ascii=False) if isinstance(text, dict) else text for text in found]
         body: Any = {"choices": [{"message": {"content": text}, "finish_reason": "stop"} for text in texts]}
         status: Any = 200
     else:
