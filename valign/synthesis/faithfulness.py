@@ -16,7 +16,7 @@ from valign.core.records import Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.judge_replies import find_object
+from valign.synthesis.json_replies import read_object
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
@@ -195,7 +195,7 @@ def read_label(reply: str, answer: str) -> str:
     """
     if is_pending(reply):
         return ABSENT  # nothing more is asked about an answer before it is known to be kept
-    data = find_object(reply, ["answer", "verdict"]) or {}
+    data = read_object(reply, ["answer", "verdict"]) or {}
     said = str(data.get("answer", "")) if data else reply
     words = [word for word in re.findall(r"[a-z]+", said.lower()) if word in WORDS]
     if not words:

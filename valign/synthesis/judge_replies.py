@@ -1,29 +1,10 @@
-"""Reading what a judge replies: one JSON object, perhaps with other words around it."""
+"""Reading which of some letters a judge's reply names."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection
-from typing import Any
 
-
-def find_object(reply: str, keys: Collection[str]) -> dict[str, Any] | None:
-    r"""Return the first JSON object in a reply that has one of the keys; None without one.
-
-    >>> find_object('Sure:\n```json\n{"decides": ["B",]}\n```', ["decides"])
-    {'decides': ['B']}
-    """
-    decoder = json.JSONDecoder(strict=False)
-    for text in (reply, re.sub(r",(?=\s*[}\]])", "", reply)):
-        for match in re.finditer(r"\{", text):
-            try:
-                data, _ = decoder.raw_decode(text, match.start())
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(data, dict) and any(key in data for key in keys):
-                return data
-    return None
+from valign.synthesis.json_replies import read_object
 
 
 def find_letters(reply: str, key: str, letters: str) -> list[str] | None:
@@ -37,7 +18,7 @@ def find_letters(reply: str, key: str, letters: str) -> list[str] | None:
     >>> find_letters("None of them.", "decides", "ABC"), find_letters("Well, I think so.", "decides", "ABC")
     ([], None)
     """
-    data = find_object(reply, [key])
+    data = read_object(reply, [key])
     if data is not None:
         value = data.get(key)
         items = value if isinstance(value, list) else [] if value is None else [value]
