@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
@@ -66,16 +65,6 @@ def read_given_rows(where: str, document: Document) -> list[Candidate]:
         if wrong:
             raise ValignError(f"{path}: row {number} ({row.question[:60]!r}) {wrong}")
     return [_candidate(row, path.name) for row in rows]
-
-
-def count_given(rows: Sequence[Candidate]) -> tuple[dict[str, int], dict[str, int]]:
-    """Count given rows by clause: those for D_sft, and those for D_pref."""
-    sft: dict[str, int] = {}
-    pref: dict[str, int] = {}
-    for row in rows:
-        counts = pref if row.rejected else sft
-        counts[row.clause] = counts.get(row.clause, 0) + 1
-    return sft, pref
 
 
 def _fault(row: GivenRow) -> str | None:
