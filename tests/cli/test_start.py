@@ -91,7 +91,7 @@ def test_jax_beside_valign_leaves_the_gpu_alone(tmp_path: Path) -> None:
     (package / "__init__.py").write_text(
         f"import os\nwith open({str(noted)!r}, 'a') as file:\n    file.write(os.environ['JAX_PLATFORMS'] + ' ')\n"
     )
-    command = ["-m", "valign.synthesize", "+experiment=udhr", "teacher=api", "teacher.model=m", "dry_run=true"]
+    command = ["-m", "valign.synthesize", "+experiment=udhr_embedded", "teacher=api", "teacher.model=m", "dry_run=true"]
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
     environment.pop("JAX_PLATFORMS", None)
     for own in ({}, {"JAX_PLATFORMS": "cuda"}):

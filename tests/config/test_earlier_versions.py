@@ -60,7 +60,7 @@ def test_it_is_what_the_code_takes(earlier: DictConfig, compose_config: Compose)
     """It passes today's checks and gives the same settings as today's experiment with the same values."""
     found = today(earlier)
     overrides = ["synthesis.preferences.scenarios_per_passage=7", "synthesis.sampling.top_p=0.8"]
-    composed = compose_config("+experiment=udhr", *overrides)
+    composed = compose_config("+experiment=udhr_embedded", *overrides)
     checks.check_config(OmegaConf.merge(OmegaConf.structured(SCHEMAS["config"]), found))  # type: ignore[arg-type]
     assert make_settings(SynthesisSettings, plain(found.synthesis)) == make_settings(
         SynthesisSettings, plain(composed.synthesis)

@@ -176,7 +176,7 @@ def test_synthesis_does_not_depend_on_what_the_original_says() -> None:
 def test_the_experiment_is_that_of_the_declaration_with_another_document(
     compose_config: Callable[..., DictConfig],
 ) -> None:
-    ours, theirs = compose_config("+experiment=counterfactual"), compose_config("+experiment=udhr")
+    ours, theirs = compose_config("+experiment=counterfactual"), compose_config("+experiment=udhr_embedded")
     checks.check_config(ours)
     assert Context.of(ours).document.passages == shipped_document(NAME).passages
     assert len(Context.of(ours).given_questions or []) == len(shipped_questions(NAME))

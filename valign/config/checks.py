@@ -68,10 +68,6 @@ def check_config(cfg: DictConfig) -> None:
             raise ValignError(
                 "evaluation.metrics=[] shows nothing; write for example evaluation.metrics=[fact_recall]."
             )
-        if not cfg.evaluation.metrics:
-            raise ValignError(
-                "evaluation.metrics=[] measures nothing; name some, as in evaluation.metrics=[fact_recall]."
-            )
         for key in ("runs", "artifacts"):
             if Path(cfg[key]).expanduser().exists() and not Path(cfg[key]).expanduser().is_dir():
                 raise ValignError(f"{key}={cfg[key]} is a file, not a folder; name a folder, which is made if need be.")

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 NOT_HASHED = ("question_teacher", "templates", "rows")  # their id and their words are among the inputs
 REPLAY = "replay.jsonl"
 SHARED_WORDS = 6
+LARGE_TEACHERS = "a large one decides more cases rightly (docs/teachers.md, What a large teacher brings)"
 
 
 def data_stage(context: Context, artifacts: Artifacts) -> Path:
@@ -42,6 +43,8 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
     if pinned := artifacts.find_pinned("data"):
         return pinned
     settings = context.settings
+    if said := _author(settings.teacher, settings.synthesis, context.document.name):
+        log.info("%s", said)
     synthesis, given = asked_of(settings.teacher, settings.synthesis), context.given_rows
     teachers = _Teachers(context)
     templates = [load_template(name, synthesis.templates) for name in TEMPLATES]
@@ -87,6 +90,16 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
             fill(Path(scratch))
         log.info("share %d of %d is done", teachers.share, teachers.shares)
     return artifacts.build("data", config, inputs, fill)
+
+
+def _author(teacher: TeacherSettings, settings: SynthesisSettings, document: str) -> str | None:
+    """Say who writes the data where that is what comes with valign, and how to have another teacher."""
+    if settings.rows == "shipped":
+        other = "+experiment=udhr_embedded" if document == "udhr" else "teacher=local synthesis.rows=null"
+        return f"data: by a large teacher, recorded (synthesis.rows=shipped); the same with the embedded teacher: {other}"
+    if teacher.kind == "local" and teacher.model.startswith("embedded:") and settings.rows is None:
+        return f"data: by the embedded teacher, a small model; {LARGE_TEACHERS}"
+    return None
 
 
 def asked_of(teacher: TeacherSettings, settings: SynthesisSettings) -> SynthesisSettings:
