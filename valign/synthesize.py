@@ -46,6 +46,9 @@ def print_budget(config: DictConfig) -> None:
     from valign.pipeline.data_stage import teacher_budget
     from valign.synthesis.budget import budget_table
 
+    if config.teacher.kind == "none":
+        print("teacher=none: nobody is asked, so the data cost no call; leave out dry_run=true to make them.")
+        return
     context = Context.of(config)
     budget = teacher_budget(context)
     kind = "its own tokenizer" if config.teacher.kind == "local" else "an estimate: one for four characters"

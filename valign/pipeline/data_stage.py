@@ -43,7 +43,7 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
     if pinned := artifacts.find_pinned("data"):
         return pinned
     settings = context.settings
-    if said := _author(settings.teacher, settings.synthesis, context.document.name):
+    if said := author_line(settings.teacher, settings.synthesis, context.document.name):
         log.info("%s", said)
     synthesis, given = asked_of(settings.teacher, settings.synthesis), context.given_rows
     teachers = _Teachers(context)
@@ -92,7 +92,7 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
     return artifacts.build("data", config, inputs, fill)
 
 
-def _author(teacher: TeacherSettings, settings: SynthesisSettings, document: str) -> str | None:
+def author_line(teacher: TeacherSettings, settings: SynthesisSettings, document: str) -> str | None:
     """Say who writes the data where that is what comes with valign, and how to have another teacher."""
     if settings.rows == "shipped":
         other = "+experiment=udhr_embedded" if document == "udhr" else "teacher=local synthesis.rows=null"
