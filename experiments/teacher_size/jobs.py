@@ -1,64 +1,121 @@
-"""The jobs of the study on development questions: ``python experiments/teacher_size/jobs.py > jobs.jsonl``.
+"""The jobs of the study: ``python experiments/teacher_size/jobs.py > jobs.jsonl``, and ``run.py`` runs them.
 
-``run.py`` runs them. Each has the shipped rows of a large teacher; what differs is in its name.
+With ``--development`` those on development questions, by which the settings were chosen. Each job is an object with its
+name and the overrides for ``python -m valign.train``; all jobs of a seed come before those of the next seed.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import random
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
-DEVELOPMENT = Path(__file__).resolve().parents[2] / "valign" / "documents" / "data" / "udhr_dev_questions.jsonl"
-SETTINGS = {
-    "declaration": ["+experiment=udhr_large", f"evaluation.questions={DEVELOPMENT}"],
-    "saltmarsh": [
-        *("+experiment=lanternfield", "document=saltmarsh", "teacher=none", "synthesis.rows=shipped"),
-        *("synthesis.filters.waive=[relevance,faithfulness,grounding]", "synthesis.instructions.chosen_answers=true"),
-        *("synthesis.preferences.claim_pairs_per_passage=0", "dpo.epochs=2", "dpo.sft_weight=0.2", "dpo.beta=0.1"),
-    ],
-}
+DATA = Path(__file__).resolve().parents[2] / "valign"
+COMMON = ["logger=none", "evaluation.judge=null"]
+LARGE = [
+    *("teacher=none", "synthesis.filters.waive=[relevance,faithfulness,grounding]"),
+    *("synthesis.instructions.chosen_answers=true", "synthesis.preferences.claim_pairs_per_passage=0"),
+]
 CASES_ALONE = "synthesis.instructions.chosen_answers=false"
-VARIANTS = {
-    "declaration": {
-        "rows": [CASES_ALONE, "dpo.beta=0.1"],
-        "rows-3": [CASES_ALONE, "dpo.beta=0.1", "sft.epochs=3"],
-        "chosen": ["dpo.beta=0.1"],
-        "chosen-3": ["dpo.beta=0.1", "sft.epochs=3"],
-        "chosen-beta": [],
-        "chosen-weight": ["dpo.beta=0.1", "dpo.sft_weight=1.0"],
-        "chosen-once": ["dpo.beta=0.1", "dpo.epochs=1"],
-        "chosen-rate": ["dpo.beta=0.1", "dpo.learning_rate=2e-4"],
-    },
-    "saltmarsh": {
-        "rows-3": [CASES_ALONE, "sft.epochs=3"],
-        "chosen-3": ["sft.epochs=3"],
-        "chosen-5": ["sft.epochs=5"],
-        "chosen-3-beta": ["sft.epochs=3", "dpo.beta=0.3"],
-        "chosen-3-once": ["sft.epochs=3", "dpo.epochs=1", "dpo.sft_weight=1.0"],
-    },
-}
-
-
-def list_jobs(seeds: range = range(5)) -> list[dict[str, object]]:
-    """Return the jobs, all variants of a seed before the next seed."""
-    common = ["logger=none", "evaluation.judge=null", "evaluation.tax.measure=false"]
-    return [
+DEVELOPMENT: dict[str, tuple[list[str], dict[str, list[str]]]] = {
+    "declaration": (
+        [
+            *("+experiment=udhr_long", f"evaluation.questions={DATA}/documents/data/udhr_dev_questions.jsonl"),
+            "evaluation.tax.measure=false",
+        ],
         {
-            "name": f"{name}-{seed}",
-            "overrides": [
-                *SETTINGS[document],
-                *common,
-                f"experiment_name=teacher_size_{document}",
-                *more,
-                f"seed={seed}",
-            ],
-        }
-        for seed in seeds
-        for document, variants in VARIANTS.items()
-        for name, more in variants.items()
-    ]
+            "rows": [CASES_ALONE, "dpo.beta=0.1"],
+            "rows-3": [CASES_ALONE, "dpo.beta=0.1", "sft.epochs=3"],
+            "chosen": ["dpo.beta=0.1"],
+            "chosen-3": ["dpo.beta=0.1", "sft.epochs=3"],
+            "chosen-beta": [],
+            "chosen-weight": ["dpo.beta=0.1", "dpo.sft_weight=1.0"],
+            "chosen-once": ["dpo.beta=0.1", "dpo.epochs=1"],
+            "chosen-rate": ["dpo.beta=0.1", "dpo.learning_rate=2e-4"],
+        },
+    ),
+    "saltmarsh": (
+        [
+            *("+experiment=lanternfield", "document=saltmarsh", "synthesis.rows=shipped", *LARGE, "dpo.epochs=2"),
+            *("dpo.sft_weight=0.2", "dpo.beta=0.1", "evaluation.tax.measure=false"),
+        ],
+        {
+            "rows-3": [CASES_ALONE, "sft.epochs=3"],
+            "chosen-3": ["sft.epochs=3"],
+            "chosen-5": ["sft.epochs=5"],
+            "chosen-3-beta": ["sft.epochs=3", "dpo.beta=0.3"],
+            "chosen-3-once": ["sft.epochs=3", "dpo.epochs=1", "dpo.sft_weight=1.0"],
+        },
+    ),
+}
+EMBEDDED_ROWS, EMBEDDED_PAIRS = 594, 193  # D_sft and D_pref of the embedded teacher with seed 0
+FRAMES = 279  # rows of D_sft that are fixed sentences: claims, phrases, recitations
+
+
+def development_jobs() -> Iterator[tuple[str, str, list[str]]]:
+    """Yield study, name and overrides of the jobs on development questions."""
+    for document, (common, variants) in DEVELOPMENT.items():
+        for name, more in variants.items():
+            yield f"teacher_size_{document}", name, [*common, *more]
+
+
+def study_jobs(rows: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield those of the study: who wrote how much, and what DPO's rejected answers are.
+
+    Args:
+        rows: Where the files of sampled rows are written.
+    """
+    shipped = [json.loads(line) for line in (DATA / "synthesis" / "data" / "udhr_rows.jsonl").open(encoding="utf-8")]
+    pairs = [row for row in shipped if "rejected" in row]
+    rows.mkdir(parents=True, exist_ok=True)
+    write(rows / "pairs.jsonl", pairs)
+    others = sample([row for row in shipped if "rejected" not in row], EMBEDDED_ROWS - FRAMES - EMBEDDED_PAIRS)
+    write(rows / "equal.jsonl", sample(pairs, EMBEDDED_PAIRS) + others)
+    waived, dpo = LARGE[1], ["dpo.beta=0.3", "dpo.sft_weight=1"]
+    cases = [f"synthesis.rows={rows / 'pairs.jsonl'}", *LARGE[1:]]
+    yield "teacher_size", "embedded", ["+experiment=udhr_embedded"]
+    yield "teacher_size", "embedded-large-cases", ["+experiment=udhr_embedded", *cases, *dpo]
+    steps = ["sft.epochs=2", "sft.learning_rate=1.5e-3", "sft.accumulate=2", "dpo.epochs=1", "dpo.accumulate=2"]
+    yield "teacher_size", "large-equal", ["+experiment=udhr", f"synthesis.rows={rows / 'equal.jsonl'}", waived, *steps]
+    yield "teacher_size", "large-minutes", ["+experiment=udhr"]
+    yield "teacher_size", "large", ["+experiment=udhr_long"]
+    fictional = ["+experiment=lanternfield", "synthesis.rows=shipped", *LARGE, "sft.epochs=3"]
+    yield "teacher_size_fictional", "large", fictional
+
+
+def sample(rows: list[dict[str, object]], count: int) -> list[dict[str, object]]:
+    """Draw rows, of every clause as many as of another."""
+    by_clause, draw = defaultdict(list), random.Random(0)
+    for row in rows:
+        by_clause[row["clause"]].append(row)
+    for found in by_clause.values():
+        draw.shuffle(found)
+    longest = max(map(len, by_clause.values()))
+    turns = [found[turn] for turn in range(longest) for found in by_clause.values() if turn < len(found)]
+    return turns[:count]
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> None:
+    """Write rows as JSON lines."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def main() -> None:
+    """Print the jobs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--development", action="store_true", help="those on development questions")
+    parser.add_argument("--rows", type=Path, default=Path("rows"), help="folder for the files of sampled rows")
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    jobs = list(development_jobs() if options.development else study_jobs(options.rows.resolve()))
+    for seed in range(options.seeds):
+        for study, name, overrides in jobs:
+            settings = [*overrides, *COMMON, f"experiment_name={study}", f"seed={seed}"]
+            print(json.dumps({"name": f"{name}-{seed}", "overrides": settings}))
 
 
 if __name__ == "__main__":
-    for job in list_jobs():
-        print(json.dumps(job))
+    main()
