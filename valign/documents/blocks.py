@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from valign.core.errors import ValignError
+from valign.core.records import LeftOut
+from valign.documents.left_out import Omissions, Reason
 from valign.documents.lines import KEYWORD, LETTER
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -42,12 +44,14 @@ class Source:
         title: The title that the file has beside its text, if any.
         headings: Levels of the headings by their offsets in the text; None where Markdown's marks are to count.
         pages: Offset at which each page begins, and its number; empty where the format has no pages.
+        left_out: What the reader left out of the text, by reason.
     """
 
     text: str
     title: str | None = None
     headings: Mapping[int, int] | None = None
     pages: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    left_out: tuple[LeftOut, ...] = ()
 
     def page_of(self, offset: int) -> int | None:
         """Return the page on which the character at this offset stands, where there are pages."""
@@ -60,7 +64,7 @@ def clean_text(text: str) -> str:
     return INNER_SPACES.sub(" ", CONTROL.sub("", text.translate(LIGATURES))).strip()
 
 
-def join_blocks(blocks: Iterable[Block], title: str | None = None) -> Source:
+def join_blocks(blocks: Iterable[Block], title: str | None = None, omissions: Omissions | None = None) -> Source:
     """Join blocks with blank lines between them.
 
     The outermost heading is the document's title where it comes first and no other heading stands beside it.
@@ -68,8 +72,16 @@ def join_blocks(blocks: Iterable[Block], title: str | None = None) -> Source:
     Args:
         blocks: The document in reading order.
         title: Used where the document has no such heading.
+        omissions: What the reader left out; blocks without a letter or digit are added to it.
     """
-    kept = _settle_titles(_name_labels([block for block in blocks if LETTER.search(block.text)]))
+    omissions = omissions or Omissions()
+    lettered: list[Block] = []
+    for block in blocks:
+        if LETTER.search(block.text):
+            lettered.append(block)
+        else:
+            omissions.add(Reason.NO_LETTER, block.text)
+    kept = _settle_titles(_name_labels(lettered))
     parts: list[str] = []
     headings: dict[int, int] = {}
     pages: list[tuple[int, int]] = []
@@ -85,7 +97,7 @@ def join_blocks(blocks: Iterable[Block], title: str | None = None) -> Source:
         parts.append(block.text)
         position += len(block.text)
     own = any(level == 1 for level in headings.values())
-    return Source("".join(parts) + "\n", None if own else title, headings, tuple(pages))
+    return Source("".join(parts) + "\n", None if own else title, headings, tuple(pages), omissions.counts())
 
 
 def missing_package(what: str, package: str) -> ValignError:

@@ -107,7 +107,7 @@ def parse_document(
     found = tuple(split_passages(text, name, title, parts, max_words, source.page_of))
     if not found:
         raise ValignError(f"{where} holds no paragraph below its title; add the text to align to.")
-    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found)
+    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found, source.left_out)
 
 
 def _read(raw: bytes, where: str, suffix: str) -> Source:
