@@ -14,6 +14,7 @@ EXAMPLE = 60
 class Reason(StrEnum):
     """Why text is left out; every format uses the same words."""
 
+    ATTRIBUTES = "attributes of markup"
     COMMENT = "comment"
     CONTENTS = "table of contents"
     CONTROL = "form field"

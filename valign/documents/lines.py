@@ -100,8 +100,8 @@ def read_units(text: str, headings: Mapping[int, int] | None = None) -> list[Uni
 
     Args:
         text: The text, with LF line ends.
-        headings: Level of each line that is known to be a heading, by the line's offset; then Markdown's ``#``, fences
-            and front matter mean nothing. By default they mark the headings.
+        headings: Level of each line that is known to be a heading, by the line's offset, and 0 of one that is known to
+            be none; then Markdown's ``#``, fences and front matter mean nothing. By default they mark the headings.
     """
     blocks = _blocks(text, headings)
     width = max([NARROWEST, *(len(line.text) for block in blocks for line in block)])
@@ -125,8 +125,9 @@ def _blocks(text: str, headings: Mapping[int, int] | None) -> list[list[Line]]:
         if line:
             start = position + raw.index(line[0])
             hashes = HASH.match(line) if headings is None else None
-            level = len(hashes[1]) if hashes else (headings or {}).get(start, 0)
-            blocks[-1].append(Line(start, start + len(line), line, start - position, fenced, level))
+            known = (headings or {}).get(start)
+            level = len(hashes[1]) if hashes else known or 0
+            blocks[-1].append(Line(start, start + len(line), line, start - position, fenced or known == 0, level))
         elif fence is None:
             blocks.append([])
         position += len(raw) + 1

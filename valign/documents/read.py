@@ -14,6 +14,7 @@ from valign.documents.outline import find_outline
 from valign.documents.passages import split_passages
 from valign.documents.readers.docx import read_docx
 from valign.documents.readers.html import read_html
+from valign.documents.readers.markdown import read_markdown
 from valign.documents.readers.pdf import read_pdf
 from valign.documents.readers.text import read_text
 
@@ -22,7 +23,7 @@ MAX_CHARS = 10_000_000
 MAX_WORDS = 160
 READERS: dict[str, Callable[[bytes, str], Source]] = {
     "txt": read_text,
-    "md": read_text,
+    "md": lambda raw, where: read_markdown(raw, where, MAX_CHARS),
     "html": read_html,
     "htm": read_html,
     "docx": read_docx,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from valign.documents.blocks import Block, Source, clean_text, join_blocks, missing_package
+from valign.documents.left_out import Omissions
 from valign.documents.readers.text import decode
 
 DROPPED = frozenset(
@@ -36,11 +37,19 @@ def read_html(raw: bytes, where: str) -> Source:
         ValignError: The package is missing, or the bytes are not in the encoding.
     """
     try:
-        from bs4 import BeautifulSoup
         from bs4.dammit import EncodingDetector
     except ImportError:
         raise missing_package("HTML", "beautifulsoup4") from None
     text = decode(raw, where, _known(EncodingDetector.find_declared_encoding(raw, is_html=True)))
+    return read_page(text, Omissions())
+
+
+def read_page(text: str, omissions: Omissions) -> Source:
+    """Read the characters of a page; what it leaves out is added to what is left out already."""
+    try:
+        from bs4 import BeautifulSoup
+    except ImportError:
+        raise missing_package("HTML", "beautifulsoup4") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         soup = BeautifulSoup(text, "html.parser")
@@ -50,7 +59,7 @@ def read_html(raw: bytes, where: str) -> Source:
     top = soup.h1 if root is not soup and root.find("h1") is None else None
     if top is not None:
         title = clean_text(SPACE.sub(" ", top.get_text(" "))) or title
-    return join_blocks(_Page().blocks(root), title or None)
+    return join_blocks(_Page().blocks(root), title or None, omissions)
 
 
 def _known(encoding: str | None) -> str | None:
@@ -164,7 +173,7 @@ class _Page:
                     "\n".join([f"{indent}{marker}{lines[0]}", *(f"{indent}   {li}" for li in lines[1:])]), 0, True
                 )
             else:
-                yield Block("\n".join(lines))
+                yield Block("\n".join(lines), verbatim=self.pre > 0)
 
 
 def _dropped(tag: Any) -> bool:
