@@ -6,10 +6,10 @@ import re
 
 SUPERSCRIPTS = str.maketrans("0123456789+-\u2212\u2013()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻⁽⁾ⁿ")
 SUBSCRIPTS = str.maketrans("0123456789+-\u2212()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₍₎")
-ENDINGS = frozenset("st nd rd th er re ère ere e ème eme de nde os o ο me lle mo ste ter bis tm sm r".split())
+ENDINGS = frozenset("st nd rd th er re ère ere e ème eme de nde os o me lle mo ste ter bis tm sm r".split())
 """What is raised at the end of a word or an ordinal number: 1st, 2e, Mme."""
-SIGNS = frozenset("®™℠©°º\N{MASCULINE ORDINAL INDICATOR}ª%‰'\"′″")  # noqa: RUF001
-UNITS = frozenset("nm µm μm mm cm dm m km ft yd mi sec min kg mg kW kWh ha ac".split())  # noqa: RUF001
+SIGNS = frozenset("®™℠©°ºª%‰'\"′″")  # noqa: RUF001
+UNITS = frozenset("nm µm μm mm cm dm m km ft yd mi sec min kg mg kW kWh ha ac".split())
 NEEDS_NUMBER = frozenset(("in", "s", "h", "a", "ac", "ha", "mi", "min", "sec"))
 """Units that are words or letters of their own as well: only behind a number or a stroke."""
 LAST = re.compile(r"(?P<number>\d[\d.,]*)$|(?P<word>[^\W\d_]+)$")
@@ -34,16 +34,24 @@ def place_raised(before: str, raised: str, is_note: bool = False) -> str | None:
         return raised
     if not before.strip():
         return f"{text} "
-    if is_note:
+    if is_note and is_mark(text):
         return None
     last = LAST.search(before[-LONGEST_BASE:])
     if text in SIGNS or (last and text.casefold().rstrip(".") in ENDINGS and len(before) == len(before.rstrip())):
         return raised
-    if not re.search(r"\w", text):
-        return None
     if EXPONENT.fullmatch(text) and _has_exponent(before, text, last):
         return text.translate(SUPERSCRIPTS)
-    return None if MARK.fullmatch(text) else f" {text}"
+    return None if is_mark(text) else f" {text}"
+
+
+def is_mark(text: str) -> bool:
+    """Tell whether words can be the mark of a note: a number, a letter or a sign, such as 2, [12], a or †."""
+    return not re.search(r"\w", text) or MARK.fullmatch(text.strip()) is not None
+
+
+def exponent(text: str) -> str:
+    """Return what the file says is an exponent: Unicode's raised digits, or the words behind ``^``."""
+    return text.translate(SUPERSCRIPTS) if EXPONENT.fullmatch(text) else f"^{text}" if text else ""
 
 
 def place_lowered(before: str, lowered: str) -> str:
