@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from valign.documents.blocks import Block, clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, is_mark, place_lowered, place_raised
 from valign.documents.readers.html_lists import ListMarkers
-from valign.documents.readers.html_parts import BLOCKS, HEADINGS, PageParts, is_heading
+from valign.documents.readers.html_parts import BLOCKS, HEADINGS, MOST_TITLE_TAGS, PageParts, is_heading
 from valign.documents.readers.html_table import TableRows
 from valign.documents.readers.html_tree import Tag
 
@@ -69,6 +70,8 @@ class PageReader:
                 yield from self._open(node)
                 stack.append((node, True))
                 stack.extend((child, False) for child in reversed(node.children))
+        for title in self.parts.panel_titles.values():
+            self.omissions.add(Reason.NAVIGATION, title)
         yield from self._flush()
 
     def _is_inner(self, child: Tag | str) -> bool:
@@ -88,7 +91,7 @@ class PageReader:
         level = self._level(tag)
         if name in BLOCKS or name in ("td", "th") or level:
             yield from self._flush()
-        if title := self.parts.panel_titles.get(tag):
+        if title := self.parts.panel_titles.pop(tag, None):
             yield Block(clean_text(title), self.last_level + 1)
         if level:
             self.levels.append((tag, level))
@@ -144,7 +147,7 @@ class PageReader:
         if tag.get("role") == "heading":
             own = tag.get("aria-level")
             return int(own) if re.fullmatch(r"[1-9]", own) else 2
-        if self.parts.is_opener(tag) and len(tag.text().split()) <= MOST_TITLE_WORDS:
+        if self.parts.is_opener(tag) and len(tag.text(MOST_TITLE_TAGS).split()) <= MOST_TITLE_WORDS:
             return self.last_level + 1
         return 0
 
@@ -177,7 +180,7 @@ class PageReader:
             placed = place_raised(before, text, raised.is_note)
         if placed is None:
             self.omissions.add(Reason.NOTE_MARK, text)
-        self.buffer[raised.start :] = [placed or ""]
+        self.buffer[raised.start :] = [placed] if placed else []
 
     def _flush(self) -> Iterator[Block]:
         """End the block; within a table's cell a new block is only a space."""
@@ -207,5 +210,4 @@ def _is_second(tag: Tag, name: str) -> bool:
     """Tell whether a tag is the second within one of a formula, such as an exponent or a divisor."""
     if tag.parent is None or tag.parent.name != name:
         return False
-    inner = [child for child in tag.parent.children if isinstance(child, Tag)]
-    return len(inner) > 1 and inner[1] is tag
+    return tag in islice((child for child in tag.parent.children if isinstance(child, Tag)), 1, 2)
