@@ -14,8 +14,7 @@ from valign.documents.left_out import Omissions, Reason
 
 ATTRIBUTE = r"[#.][\w:.-]+|[\w:-]+=(?:\"[^\"{}\n]*\"|'[^'{}\n]*'|[^\s{}\"']+)"
 ATTRIBUTES = rf"\{{(?:-|:?[ \t]*(?:{ATTRIBUTE})(?:[ \t]+(?:{ATTRIBUTE}))*)[ \t]*\}}"
-AFTER_SPAN = re.compile(ATTRIBUTES)
-AT_END = re.compile(rf"[ \t]*{ATTRIBUTES}\Z")
+IN_BRACES = re.compile(ATTRIBUTES)
 OWN_LINE = re.compile(r"\{:[^{}\n]*\}")
 DEFINITION = re.compile(r":[ \t]+(?=\S)")
 ALERT = re.compile(r"\[!(?:note|tip|important|warning|caution)\][-+]?[ \t]*", re.IGNORECASE)
@@ -86,9 +85,11 @@ def _split_notes(tokens: list[Token], cited: set[str]) -> tuple[dict[Any, list[T
     label: str | None = None
     for token in tokens:
         if token.type == "footnote_reference_open":
-            label = token.meta["label"] if token.meta["label"] in cited.difference(notes) else None
-            if label is not None:
+            label = token.meta["label"]
+            if label in cited and label not in notes:
                 notes[label] = []
+            else:
+                label = None
         elif token.type == "footnote_reference_close":
             label = None
         elif label is None:
@@ -168,7 +169,7 @@ def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token
 def _clean_words(child: Token, omissions: Omissions, fresh: bool, span: bool, first: bool) -> str:
     """Return words without attributes in braces and without the mark of an alert."""
     words = child.content
-    found = AFTER_SPAN.match(words) if span else OWN_LINE.fullmatch(words.strip()) if fresh else None
+    found = IN_BRACES.match(words) if span else OWN_LINE.fullmatch(words.strip()) if fresh else None
     if found is None and first:
         found = ALERT.match(words)
     if found is None:
@@ -195,9 +196,11 @@ def _tildes(children: list[Token]) -> set[int]:
 
 def _cut_end(children: list[Token], omissions: Omissions) -> None:
     """Take the attributes off the end of a heading."""
-    if children and children[-1].type == "text" and (found := AT_END.search(children[-1].content)):
-        omissions.add(Reason.ATTRIBUTES, found[0])
-        children[-1].content = children[-1].content[: found.start()]
+    words = children[-1].content.rstrip() if children and children[-1].type == "text" else ""
+    start = words.rfind("{")
+    if start >= 0 and IN_BRACES.fullmatch(words, start):
+        omissions.add(Reason.ATTRIBUTES, words[start:])
+        children[-1].content = words[:start].rstrip()
 
 
 def _is_bold(children: list[Token]) -> bool:
