@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
-
-from markdown_it.common.html_blocks import block_names
-from markdown_it.token import Token
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.documents.left_out import Omissions, Reason
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 ATTRIBUTE = r"[#.][\w:.-]+|[\w:-]+=(?:\"[^\"{}\n]*\"|'[^'{}\n]*'|[^\s{}\"']+)"
 ATTRIBUTES = rf"\{{(?:-|:?[ \t]*(?:{ATTRIBUTE})(?:[ \t]+(?:{ATTRIBUTE}))*)[ \t]*\}}"
@@ -26,7 +27,6 @@ INLINE_NAMES = frozenset(
     "wbr".split()
 )
 BREAKS = ("softbreak", "hardbreak")
-KNOWN_NAMES = INLINE_NAMES.union(block_names)
 
 
 def place_notes(
@@ -133,7 +133,15 @@ def clean_tokens(tokens: list[Token], omissions: Omissions) -> list[Token]:
 
 def escape_unknown_tags(markup: str) -> str:
     """Return HTML in which ``<name>`` is text where there is no such tag; a name with a hyphen is one of a program."""
-    return TAG.sub(lambda found: "<" if found[2] or found[1].lower() in KNOWN_NAMES else "&lt;", markup)
+    known = _known_names()
+    return TAG.sub(lambda found: "<" if found[2] or found[1].lower() in known else "&lt;", markup)
+
+
+@cache
+def _known_names() -> frozenset[str]:
+    from markdown_it.common.html_blocks import block_names
+
+    return INLINE_NAMES.union(block_names)
 
 
 def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token]:
@@ -157,7 +165,8 @@ def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token
         elif child.type in ("s_open", "s_close"):
             child.tag = "del"
             if index in literal:
-                child = _text("~")
+                yield _text("~")
+                continue
         elif child.type == "softbreak" and index + 1 < len(children) and DEFINITION.match(children[index + 1].content):
             continue
         fresh = child.type in BREAKS
@@ -216,4 +225,6 @@ def _is_bold(children: list[Token]) -> bool:
 
 
 def _text(content: str) -> Token:
+    from markdown_it.token import Token
+
     return Token("text", "", 0, content=content)

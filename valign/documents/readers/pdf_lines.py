@@ -115,7 +115,9 @@ def _gutters(words: list[Word]) -> list[tuple[float, float]]:
         return []
     cells = int((max(word.right for word in words) - min(word.left for word in words)) // CELL) + 2
     if cells * len(words) > MOST_WORK:
-        raise ValignError(f"{len(words):,} words on one page that is {cells * CELL:,.0f} points wide; print it smaller.")
+        raise ValignError(
+            f"{len(words):,} words on one page that is {cells * CELL:,.0f} points wide; print it smaller."
+        )
     crossing: dict[int, list[float]] = defaultdict(list)
     for word in words:
         for cell in range(int(word.left // CELL), int(word.right // CELL) + 1):

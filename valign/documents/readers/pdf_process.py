@@ -1,4 +1,4 @@
-"""PDF files are read in a process of their own, with limits of time and memory: a file of a few bytes can ask for hours.
+"""PDF files are read in a process of their own, with limits of time and memory: a tiny file can ask for hours.
 
 The process takes the file from its input, and prints the page that it begins and, at the end, what it has read as JSON.
 """
@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
-from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.records import LeftOut
@@ -26,8 +25,8 @@ except ImportError:  # Windows has no such limits
 
 log = logging.getLogger(__name__)
 
-PAGE_SECONDS, FILE_SECONDS = 10, 300
-"""Processor time, in which a page of a thousand words takes 0.02 s."""
+PAGE_SECONDS, FILE_SECONDS = 10.0, 300
+"""Processor time; a page of a thousand words takes 0.02 s."""
 MEMORY = 3 << 30
 
 
@@ -44,7 +43,7 @@ def read_pdf_apart(raw: bytes, where: str, max_chars: int) -> Source:
     """
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     done = subprocess.run(
-        [sys.executable, "-m", __name__, where, str(max_chars)],
+        [sys.executable, "-m", __name__, where, str(max_chars), str(PAGE_SECONDS)],
         input=raw,
         capture_output=True,
         check=False,
@@ -71,15 +70,19 @@ def read_pdf_apart(raw: bytes, where: str, max_chars: int) -> Source:
 def _reason(code: int) -> str:
     """Say why the process ended, from its exit code."""
     if code == -getattr(signal, "SIGPROF", 0):
-        return f"takes more than {PAGE_SECONDS} s for one page"
+        return f"takes more than {PAGE_SECONDS:g} s for one page"
     if code == -getattr(signal, "SIGXCPU", 0):
         return f"takes more than {FILE_SECONDS} s"
     return "is damaged, or needs more memory than a PDF may,"
 
 
 def main() -> None:
-    """Read the PDF on the input, whose name and largest number of characters are the arguments."""
-    where, max_chars = sys.argv[1], int(sys.argv[2])
+    """Read the PDF on the input; its name, its most characters and the seconds a page are the arguments."""
+    where, max_chars, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+
+    def begin_page(number: int) -> None:
+        _begin_page(number, seconds)
+
     raw = sys.stdin.buffer.read()
     if resource is not None:
         _limit(resource.RLIMIT_AS, MEMORY + 4 * len(raw))
@@ -87,9 +90,9 @@ def main() -> None:
         _limit(resource.RLIMIT_CORE, 0)
     warnings = _Gathered()
     logging.getLogger().addHandler(warnings)
-    _begin_page(1)
+    begin_page(1)
     try:
-        found = asdict(read_pdf(raw, where, max_chars, _begin_page))
+        found = asdict(read_pdf(raw, where, max_chars, begin_page))
     except ValignError as error:
         found = {"error": str(error)}
     print()
@@ -101,11 +104,11 @@ def _limit(kind: int, most: int) -> None:
     resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _begin_page(number: int) -> None:
+def _begin_page(number: int, seconds: float) -> None:
     """Give the page its time, which ends the process when it is over; page 0 is what comes behind the last."""
     print(number, flush=True)
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_PROF, PAGE_SECONDS if number else 0)
+        signal.setitimer(signal.ITIMER_PROF, seconds if number else 0)
 
 
 class _Gathered(logging.Handler):

@@ -106,12 +106,12 @@ class _Reader:
         """Return the words in the order of the page's content, with the style of their first letter."""
         words: list[tuple[Word, _Style]] = []
         letters: list[str] = []
-        first = last = 0
+        first = last = foot = 0
         index, count = 0, self.page.count_chars()
 
         def finish() -> None:
             if letters:
-                words.append(self._word(letters, first, last))
+                words.append(self._word(letters, first, last, foot))
                 letters.clear()
 
         while index < count:
@@ -125,21 +125,23 @@ class _Reader:
                 run = "".join(self._character(k) for k in range(index, end) if self._code(k) not in SPACE_CODES)
                 self.letters += len(run)
                 before = "".join(letters) or f"{words[-1][0].text} "
-                placed = None if self._is_fraction(end, count) else place_raised(before, run)
-                if self._is_fraction(end, count) or (placed is not None and placed != placed.strip()):
+                stroke = self._stroke_behind(end, count)
+                placed = f" {run}" if stroke else place_raised(before, run)
+                if placed is not None and placed != placed.strip():
                     finish()
-                    first, placed = index, run
                 if placed is None:
                     self.marks.append(run)
                 else:
-                    first = first if letters else index
+                    if not letters:
+                        first, foot = index, last
                     letters.extend(placed.strip())
                     last = end - 1
-                index = end
+                index = stroke or end
                 continue
             self.letters += 1
             self.unknown += code in (0, 0xFFFD) or 0xE000 <= code <= 0xF8FF
-            first = first if letters else index
+            if not letters:
+                first = foot = index
             last = index
             letters.append(self._character(index))
             if code == HYPHEN:
@@ -180,12 +182,24 @@ class _Reader:
         rise = self._origin(index, own.angle)[1] - self._origin(last, own.angle)[1]
         return RAISED * before.size < rise < before.size
 
-    def _is_fraction(self, end: int, count: int) -> bool:
-        return end < count and self._character(end) in STROKES
+    def _stroke_behind(self, end: int, count: int) -> int:
+        """Return the index of a stroke that follows closely, for a fraction; 0 where there is none.
 
-    def _word(self, letters: list[str], first: int, last: int) -> tuple[Word, _Style]:
-        style = self._style(first)
-        left, base = self._origin(first, style.angle)
+        The library may see a line end or a space between them.
+        """
+        after = end
+        while after < count and self._code(after) in SPACE_CODES:
+            after += 1
+        if after >= count or self._character(after) not in STROKES:
+            return 0
+        own = self._style(end - 1)
+        near = abs(self._origin(after, own.angle)[0] - self._origin(end - 1, own.angle)[0]) < 0.75 * own.size
+        return after if near else 0
+
+    def _word(self, letters: list[str], first: int, last: int, foot: int) -> tuple[Word, _Style]:
+        """Return a word from its first to its last letter, on the line of the letter ``foot``."""
+        style = self._style(foot)
+        left, base = self._origin(first, style.angle)[0], self._origin(foot, style.angle)[1]
         box = self.page.get_charbox(last, loose=True)
         ends = [box[2]] if not style.angle else [_turned(x, y, style.angle)[0] for x in box[::2] for y in box[1::2]]
         text = "".join(letters).encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
