@@ -30,6 +30,7 @@ class Reason(StrEnum):
     NO_LETTER = "without a letter or digit"
     NO_TEXT_BELOW = "heading without text"
     SCRIPT = "script or style"
+    TURNED = "turned, or off the page"
 
 
 class Omissions:

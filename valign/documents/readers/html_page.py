@@ -51,6 +51,7 @@ class PageReader:
         self.levels: list[tuple[Tag, int]] = []
         self.last_level = 0
         self.pre = 0
+        self.is_code = False
         self.table: TableRows | None = None
 
     def blocks(self, top: Tag) -> Iterator[Block]:
@@ -101,6 +102,8 @@ class PageReader:
             self.lists.begin_item(tag)
         elif name == "pre":
             self.pre += 1
+        elif name == "code" and self.pre:
+            self.is_code = True
         elif name == "br":
             self.buffer.append(BREAK)
         elif name == "table" and tag not in self.parts.layout:
@@ -135,6 +138,7 @@ class PageReader:
             self.lists.end_item()
         elif name == "pre":
             self.pre -= 1
+            self.is_code = False
         elif name == "table" and self.table is not None and self.table.tag is tag:
             if self.table.lines:
                 yield Block("\n".join(self.table.lines))
@@ -203,7 +207,7 @@ class PageReader:
             return Block(" ".join(lines), self.levels[-1][1])
         if self.lists.depth:
             return Block(self.lists.mark(lines), 0, True)
-        return Block("\n".join(lines), verbatim=self.pre > 0)
+        return Block("\n".join(lines), verbatim=self.is_code)
 
 
 def _is_second(tag: Tag, name: str) -> bool:

@@ -54,7 +54,7 @@ def read_markdown(raw: bytes, where: str, max_chars: int) -> Source:
         tokens = parser.parse(front.rest, env)
     except RecursionError:
         tokens = None
-    if tokens is None or any(token.level >= DEEPEST for token in tokens):
+    if tokens is None or any(token.level >= DEEPEST - 1 for token in tokens):
         raise ValignError(f"{where}: lists and quotations are nested more than {DEEPEST // 2} deep; simplify them.")
     _count_definitions(env, omissions)
     tokens = clean_tokens(place_notes(tokens, env, where, max_chars, omissions), omissions)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
-
-from markdown_it.common.html_blocks import block_names
-from markdown_it.token import Token
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.documents.left_out import Omissions, Reason
 
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
 ATTRIBUTE = r"[#.][\w:.-]+|[\w:-]+=(?:\"[^\"{}\n]*\"|'[^'{}\n]*'|[^\s{}\"']+)"
 ATTRIBUTES = rf"\{{(?:-|:?[ \t]*(?:{ATTRIBUTE})(?:[ \t]+(?:{ATTRIBUTE}))*)[ \t]*\}}"
-AFTER_SPAN = re.compile(ATTRIBUTES)
-AT_END = re.compile(rf"[ \t]*{ATTRIBUTES}\Z")
+IN_BRACES = re.compile(ATTRIBUTES)
 OWN_LINE = re.compile(r"\{:[^{}\n]*\}")
 DEFINITION = re.compile(r":[ \t]+(?=\S)")
 ALERT = re.compile(r"\[!(?:note|tip|important|warning|caution)\][-+]?[ \t]*", re.IGNORECASE)
@@ -27,7 +27,6 @@ INLINE_NAMES = frozenset(
     "wbr".split()
 )
 BREAKS = ("softbreak", "hardbreak")
-KNOWN_NAMES = INLINE_NAMES.union(block_names)
 
 
 def place_notes(
@@ -86,9 +85,11 @@ def _split_notes(tokens: list[Token], cited: set[str]) -> tuple[dict[Any, list[T
     label: str | None = None
     for token in tokens:
         if token.type == "footnote_reference_open":
-            label = token.meta["label"] if token.meta["label"] in cited.difference(notes) else None
-            if label is not None:
+            label = token.meta["label"]
+            if label in cited and label not in notes:
                 notes[label] = []
+            else:
+                label = None
         elif token.type == "footnote_reference_close":
             label = None
         elif label is None:
@@ -132,7 +133,15 @@ def clean_tokens(tokens: list[Token], omissions: Omissions) -> list[Token]:
 
 def escape_unknown_tags(markup: str) -> str:
     """Return HTML in which ``<name>`` is text where there is no such tag; a name with a hyphen is one of a program."""
-    return TAG.sub(lambda found: "<" if found[2] or found[1].lower() in KNOWN_NAMES else "&lt;", markup)
+    known = _known_names()
+    return TAG.sub(lambda found: "<" if found[2] or found[1].lower() in known else "&lt;", markup)
+
+
+@cache
+def _known_names() -> frozenset[str]:
+    from markdown_it.common.html_blocks import block_names
+
+    return INLINE_NAMES.union(block_names)
 
 
 def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token]:
@@ -156,7 +165,8 @@ def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token
         elif child.type in ("s_open", "s_close"):
             child.tag = "del"
             if index in literal:
-                child = _text("~")
+                yield _text("~")
+                continue
         elif child.type == "softbreak" and index + 1 < len(children) and DEFINITION.match(children[index + 1].content):
             continue
         fresh = child.type in BREAKS
@@ -168,7 +178,7 @@ def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token
 def _clean_words(child: Token, omissions: Omissions, fresh: bool, span: bool, first: bool) -> str:
     """Return words without attributes in braces and without the mark of an alert."""
     words = child.content
-    found = AFTER_SPAN.match(words) if span else OWN_LINE.fullmatch(words.strip()) if fresh else None
+    found = IN_BRACES.match(words) if span else OWN_LINE.fullmatch(words.strip()) if fresh else None
     if found is None and first:
         found = ALERT.match(words)
     if found is None:
@@ -195,9 +205,11 @@ def _tildes(children: list[Token]) -> set[int]:
 
 def _cut_end(children: list[Token], omissions: Omissions) -> None:
     """Take the attributes off the end of a heading."""
-    if children and children[-1].type == "text" and (found := AT_END.search(children[-1].content)):
-        omissions.add(Reason.ATTRIBUTES, found[0])
-        children[-1].content = children[-1].content[: found.start()]
+    words = children[-1].content.rstrip() if children and children[-1].type == "text" else ""
+    start = words.rfind("{")
+    if start >= 0 and IN_BRACES.fullmatch(words, start):
+        omissions.add(Reason.ATTRIBUTES, words[start:])
+        children[-1].content = words[:start].rstrip()
 
 
 def _is_bold(children: list[Token]) -> bool:
@@ -213,4 +225,6 @@ def _is_bold(children: list[Token]) -> bool:
 
 
 def _text(content: str) -> Token:
+    from markdown_it.token import Token
+
     return Token("text", "", 0, content=content)
