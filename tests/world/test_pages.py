@@ -83,6 +83,11 @@ def test_what_stands_outside_the_main_part_is_counted() -> None:
     assert left_out(html)["navigation"] == (4, 1)
 
 
+def test_a_heading_without_text_is_counted() -> None:
+    html = "<h1>T</h1><h2>Empty</h2><h2>Full</h2><h3>Inner</h3><p>Words.</p>"
+    assert (told(html), left_out(html)) == ([("Inner", "Words.")], {"heading without text": (5, 1)})
+
+
 @pytest.mark.parametrize(
     ("html", "text"),
     [
