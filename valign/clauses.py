@@ -10,20 +10,28 @@ BEGINNING = 60
 
 
 def main(config: DictConfig) -> None:
-    """Print each passage's clause id, page (where there are pages), words and first words, divided by tabs."""
+    """Print each passage's clause id, page (where there are pages), words and first words, divided by tabs.
+
+    Below, for each reason: how many characters of the file are in no passage, in how many places, and the first.
+    """
     from valign.config.arguments import plain
     from valign.core.settings import make_settings
     from valign.core.text import one_line
     from valign.documents.choice import chosen_document
     from valign.documents.settings import DocumentSettings
 
-    passages = chosen_document(make_settings(DocumentSettings, plain(config.document))).passages
+    document = chosen_document(make_settings(DocumentSettings, plain(config.document)))
+    passages = document.passages
     paged = any(passage.page for passage in passages)
-    lines = [("clause", *(["page"] if paged else []), "words", "begins with")]
+    lines: list[tuple[str, ...]] = [("clause", *(["page"] if paged else []), "words", "begins with")]
     for passage in passages:
         page = [str(passage.page)] if paged else []
         begins = one_line(passage.text)[:BEGINNING]
         lines.append((passage.clause, *page, str(len(passage.text.split())), begins))
+    if document.left_out:
+        lines += [(), ("left out", "characters", "places", "begins with")]
+    for part in document.left_out:
+        lines.append((part.reason, str(part.characters), str(part.places), part.example))
     print_text("\n".join("\t".join(line) for line in lines))
 
 

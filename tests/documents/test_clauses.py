@@ -39,6 +39,20 @@ def test_pages_are_shown_where_there_are_any(capsys: pytest.CaptureFixture[str])
     assert first.split("\t")[:2] == ["harbour/paragraph-1", "1"]
 
 
+def test_what_is_left_out_is_counted_by_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the passages: characters without white space, places, and the first of them."""
+    path = tmp_path / "harbour.html"
+    path.write_text("<h1>Code</h1><p>Boats keep left.</p><p>* * *</p><p>~ / ~</p>", encoding="utf-8")
+    main(OmegaConf.create(config(path)))
+    assert capsys.readouterr().out.splitlines() == [
+        "clause\twords\tbegins with",
+        "harbour/paragraph-1\t3\tBoats keep left.",
+        "",
+        "left out\tcharacters\tplaces\tbegins with",
+        "without a letter or digit\t6\t2\t* * *",
+    ]
+
+
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     """Nothing is printed before it."""
     with pytest.raises(ValignError, match="does not exist"):

@@ -35,6 +35,23 @@ class Passage:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Text of a file that is in no passage, for one reason.
+
+    Attributes:
+        reason: Why, such as ``hidden`` or ``navigation``.
+        places: The number of stretches of text that were left out for it.
+        characters: The number of characters in them, without white space.
+        example: Beginning of the first of them, on one line.
+    """
+
+    reason: str
+    places: int
+    characters: int
+    example: str
+
+
+@dataclass(frozen=True)
 class Document:
     """A document that states values.
 
@@ -44,6 +61,7 @@ class Document:
         text: Its words, with LF line ends.
         sha256: Of the file's bytes, in hex.
         passages: In reading order.
+        left_out: What of the file is in no passage, by reason; empty where nothing is.
     """
 
     name: str
@@ -51,6 +69,7 @@ class Document:
     text: str
     sha256: str
     passages: tuple[Passage, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)

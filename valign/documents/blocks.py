@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from valign.core.errors import ValignError
+from valign.core.records import LeftOut
+from valign.documents.left_out import Omissions, Reason
 from valign.documents.lines import KEYWORD, LETTER
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
+LINE_START = re.compile(r"^[^\S\n]*(?=\S)", re.MULTILINE)
 INNER_SPACES = re.compile(r"[^\S\n]+")
 LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": ""})
 BULLET = re.compile(r"[•‣◦▪▫■□●○◆◇►▶✓✔➢➤·∙\uf0a7\uf0a8\uf0b7\uf0d8\uf0fc\u2043\u2219]\s*(?=\S)")
@@ -25,12 +28,14 @@ class Block:
         level: Of a heading, from 1; 0 for anything else.
         item: Whether it belongs on the line below another item.
         pages: Pages on which it stands: offset in the text and page number.
+        verbatim: Whether it is program code or the like, in which no line is a heading.
     """
 
     text: str
     level: int = 0
     item: bool = False
     pages: tuple[tuple[int, int], ...] = ()
+    verbatim: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,17 @@ class Source:
     Attributes:
         text: With LF line ends, and blank lines between its paragraphs.
         title: The title that the file has beside its text, if any.
-        headings: Levels of the headings by their offsets in the text; None where Markdown's marks are to count.
+        headings: Levels of the headings by their offsets in the text, 0 for a line that is none however it looks; None
+            where Markdown's marks are to count.
         pages: Offset at which each page begins, and its number; empty where the format has no pages.
+        left_out: What the reader left out of the text, by reason.
     """
 
     text: str
     title: str | None = None
     headings: Mapping[int, int] | None = None
     pages: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    left_out: tuple[LeftOut, ...] = ()
 
     def page_of(self, offset: int) -> int | None:
         """Return the page on which the character at this offset stands, where there are pages."""
@@ -60,7 +68,7 @@ def clean_text(text: str) -> str:
     return INNER_SPACES.sub(" ", CONTROL.sub("", text.translate(LIGATURES))).strip()
 
 
-def join_blocks(blocks: Iterable[Block], title: str | None = None) -> Source:
+def join_blocks(blocks: Iterable[Block], title: str | None = None, omissions: Omissions | None = None) -> Source:
     """Join blocks with blank lines between them.
 
     The outermost heading is the document's title where it comes first and no other heading stands beside it.
@@ -68,8 +76,16 @@ def join_blocks(blocks: Iterable[Block], title: str | None = None) -> Source:
     Args:
         blocks: The document in reading order.
         title: Used where the document has no such heading.
+        omissions: What the reader left out; blocks without a letter or digit are added to it.
     """
-    kept = _settle_titles(_name_labels([block for block in blocks if LETTER.search(block.text)]))
+    omissions = omissions or Omissions()
+    lettered: list[Block] = []
+    for block in blocks:
+        if LETTER.search(block.text):
+            lettered.append(block)
+        else:
+            omissions.add(Reason.NO_LETTER, block.text)
+    kept = _settle_titles(_name_labels(lettered))
     parts: list[str] = []
     headings: dict[int, int] = {}
     pages: list[tuple[int, int]] = []
@@ -81,11 +97,18 @@ def join_blocks(blocks: Iterable[Block], title: str | None = None) -> Source:
             position += len(gap)
         if block.level:
             headings[position] = block.level
+        elif block.verbatim:
+            headings.update(dict.fromkeys(_line_starts(block.text, position), 0))
         pages.extend((position + offset, page) for offset, page in block.pages)
         parts.append(block.text)
         position += len(block.text)
     own = any(level == 1 for level in headings.values())
-    return Source("".join(parts) + "\n", None if own else title, headings, tuple(pages))
+    return Source("".join(parts) + "\n", None if own else title, headings, tuple(pages), omissions.counts())
+
+
+def _line_starts(text: str, position: int) -> Iterator[int]:
+    """Yield the offset of the first character on each line of a block that begins at a position."""
+    yield from (position + match.end() for match in LINE_START.finditer(text))
 
 
 def missing_package(what: str, package: str) -> ValignError:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 FENCE = re.compile(r"(```|~~~)")
-HASH = re.compile(r"(#{1,6})\s+(.*?)\s*#*$")
+HASH = re.compile(r"(#{1,6})\s+")
+UNDERSCORES = re.compile(r"_+")
 UNDERLINE = re.compile(r"(=+|-{2,})")
 RULE = re.compile(r"(?:[-=*_~#]\s*){3,}")
 LETTER = re.compile(r"[^\W_]")
@@ -100,8 +101,8 @@ def read_units(text: str, headings: Mapping[int, int] | None = None) -> list[Uni
 
     Args:
         text: The text, with LF line ends.
-        headings: Level of each line that is known to be a heading, by the line's offset; then Markdown's ``#``, fences
-            and front matter mean nothing. By default they mark the headings.
+        headings: Level of each line that is known to be a heading, by the line's offset, and 0 of one that is known to
+            be none; then Markdown's ``#``, fences and front matter mean nothing. By default they mark the headings.
     """
     blocks = _blocks(text, headings)
     width = max([NARROWEST, *(len(line.text) for block in blocks for line in block)])
@@ -112,21 +113,23 @@ def _blocks(text: str, headings: Mapping[int, int] | None) -> list[list[Line]]:
     """Gather lines into blocks between blank lines; a fenced block stays whole, front matter is left out."""
     front = FRONT_MATTER.match(text) if headings is None else None
     position = front.end() if front else 0
+    last = {mark: text.rfind(f"\n{mark}") for mark in ("```", "~~~")} if headings is None else {}
     blocks: list[list[Line]] = [[]]
     fence: str | None = None
     for raw in text[position:].split("\n"):
         line = raw.strip()
         mark = FENCE.match(line) if headings is None else None
         fenced = fence is not None or mark is not None
-        if mark and fence is None and text.find(f"\n{mark[1]}", position + len(raw)) >= 0:
+        if mark and fence is None and last[mark[1]] >= position + len(raw):
             fence = mark[1]
         elif mark and mark[1] == fence:
             fence = None
         if line:
             start = position + raw.index(line[0])
             hashes = HASH.match(line) if headings is None else None
-            level = len(hashes[1]) if hashes else (headings or {}).get(start, 0)
-            blocks[-1].append(Line(start, start + len(line), line, start - position, fenced, level))
+            known = (headings or {}).get(start)
+            level = len(hashes[1]) if hashes else known or 0
+            blocks[-1].append(Line(start, start + len(line), line, start - position, fenced or known == 0, level))
         elif fence is None:
             blocks.append([])
         position += len(raw) + 1
@@ -172,7 +175,8 @@ def _begin(line: Line, after: Line | None, last: Unit | None, place: _Place) -> 
     """Return what begins at this line, or nothing where it may go on with the paragraph before."""
     if line.level:
         match = HASH.match(line.text)
-        heading, body = (match[2], match.start(2)) if match else (line.text, 0)
+        body = match.end() if match else 0
+        heading = line.text[body:].rstrip("#").rstrip() if match else line.text
         return [Unit("hash", line.start, line.end, _clean(heading), body=line.start + body, level=line.level)]
     if RULE.fullmatch(line.text):
         return [Unit("rule", line.start, line.end)]
@@ -259,7 +263,13 @@ def _titled(text: str, most: int = HEADING_WORDS) -> bool:
 
 def _clean(text: str) -> str:
     """Return a heading without Markdown's marks and a closing colon or stop."""
-    return re.sub(r"[*`]|(?<!\w)_+|_+(?!\w)", "", text).strip().rstrip(".:").strip()
+    kept = UNDERSCORES.sub(lambda found: found[0] if _within_word(found) else "", re.sub(r"[*`]", "", text))
+    return kept.strip().rstrip(".:").strip()
+
+
+def _within_word(found: re.Match[str]) -> bool:
+    around = (found.string[max(found.start() - 1, 0) : found.start()], found.string[found.end() : found.end() + 1])
+    return all(re.fullmatch(r"\w", letter) for letter in around)
 
 
 def successor(number: str | None) -> str | None:

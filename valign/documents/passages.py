@@ -10,7 +10,7 @@ from valign.core.records import Passage
 from valign.documents.outline import Outline, Paragraph, Section
 
 NOT_SPACE = re.compile(r"\S+")
-SENTENCE_END = re.compile(r"[.!?;][\"')\]”’]*\s+(?=[\"“‘(\[]?[^\Wa-z_])|\n(?=\s*(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n")  # noqa: RUF001
+SENTENCE_END = re.compile(r"[.!?;][\"')\]”’]*\s+(?=[\"“‘(\[]?[^\Wa-z_])|\n\s*(?=(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n")  # noqa: RUF001
 ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Art|Sec|Nos|vs|cf|etc|e\.g|i\.e|Inc|Ltd)|\b[A-Z])\.\s*$")
 
 
@@ -52,14 +52,14 @@ def _section_ids(sections: list[Section]) -> list[str]:
     repeated = Counter(slugs[-1] for slugs in filled)
     loose = sections[0].paragraphs if not sections[0].path else []
     taken = {f"paragraph-{key}" for key in _paragraph_keys(loose)}
+    counts: dict[str, int] = {}
     ids = []
     for section in sections:
         own = section.slugs[-1] if section.slugs else ""
         if section.paragraphs and own:
             if repeated[own] > 1 and len(section.slugs) > 1:
                 own = f"{section.slugs[-2]}-{own}"
-            own = _free(own, taken)
-            taken.add(own)
+            own = _free(own, taken, counts)
         ids.append(own)
     return ids
 
@@ -72,24 +72,27 @@ def _paragraph_keys(paragraphs: list[Paragraph]) -> list[str]:
     numbered = any(paragraph.number for paragraph in paragraphs)
     taken = {paragraph.number for paragraph in paragraphs if paragraph.number}
     used: set[str] = set()
+    counts: dict[str, int] = {}
     keys: list[str] = []
     above = "0"
     for count, paragraph in enumerate(paragraphs, start=1):
         above = paragraph.number or above
         wanted = above if numbered else str(count)
         own = paragraph.number is not None and wanted not in used
-        key = wanted if own else _free(wanted, used | taken)
+        key = wanted if own else _free(wanted, taken, counts)
         used.add(key)
         keys.append(key)
     return keys
 
 
-def _free(wanted: str, taken: set[str]) -> str:
-    """Return the id, with -2, -3 and so on behind it where it is taken."""
-    key, count = wanted, 1
+def _free(wanted: str, taken: set[str], counts: dict[str, int]) -> str:
+    """Return the id, with -2, -3 and so on behind it where it is taken, and take it; counts go on from the last."""
+    key, count = wanted, counts.get(wanted, 1)
     while key in taken:
         count += 1
         key = f"{wanted}-{count}"
+    counts[wanted] = count
+    taken.add(key)
     return key
 
 

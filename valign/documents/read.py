@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from valign.core.errors import ValignError
-from valign.core.records import Document
+from valign.core.records import Document, LeftOut
 from valign.documents.blocks import Source
+from valign.documents.left_out import Omissions, Reason
 from valign.documents.lines import LETTER
-from valign.documents.outline import find_outline
+from valign.documents.outline import Outline, find_outline
 from valign.documents.passages import split_passages
 from valign.documents.readers.docx import read_docx
 from valign.documents.readers.html import read_html
-from valign.documents.readers.pdf import read_pdf
+from valign.documents.readers.markdown import read_markdown
+from valign.documents.readers.pdf_process import read_pdf_apart
 from valign.documents.readers.text import read_text
 
 MAX_BYTES = 50 * 1024 * 1024
@@ -22,11 +24,11 @@ MAX_CHARS = 10_000_000
 MAX_WORDS = 160
 READERS: dict[str, Callable[[bytes, str], Source]] = {
     "txt": read_text,
-    "md": read_text,
+    "md": lambda raw, where: read_markdown(raw, where, MAX_CHARS),
     "html": read_html,
     "htm": read_html,
     "docx": read_docx,
-    "pdf": lambda raw, where: read_pdf(raw, where, MAX_CHARS),
+    "pdf": lambda raw, where: read_pdf_apart(raw, where, MAX_CHARS),
 }
 """What reads a file, by its suffix."""
 SUFFIXES = tuple(READERS)
@@ -107,7 +109,17 @@ def parse_document(
     found = tuple(split_passages(text, name, title, parts, max_words, source.page_of))
     if not found:
         raise ValignError(f"{where} holds no paragraph below its title; add the text to align to.")
-    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found)
+    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found, source.left_out + _untold(parts))
+
+
+def _untold(parts: Outline) -> tuple[LeftOut, ...]:
+    """Count the headings that no passage has: nothing stands below them."""
+    told = {s.path[:depth] for s in parts.sections if s.paragraphs for depth in range(1, len(s.path) + 1)}
+    omissions = Omissions()
+    for section in parts.sections:
+        if section.path and section.path not in told:
+            omissions.add(Reason.NO_TEXT_BELOW, section.path[-1])
+    return omissions.counts()
 
 
 def _read(raw: bytes, where: str, suffix: str) -> Source:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from valign.core.errors import ValignError
 from valign.documents.blocks import Source, join_blocks, missing_package
+from valign.documents.left_out import Omissions, Reason
 from valign.documents.readers.pdf_lines import PdfLine, page_lines
 from valign.documents.readers.pdf_paragraphs import to_blocks
 from valign.documents.readers.pdf_running import drop_running_lines
-from valign.documents.readers.pdf_words import page_words
+from valign.documents.readers.pdf_words import PageWords, page_words
 
 log = logging.getLogger(__name__)
 
 MAX_UNKNOWN = 0.2
+MAX_REVERSED = 0.05
 FEW_LETTERS = 5
 PASSWORD_ERROR, SECURITY_ERROR = 4, 5
 
 
-def read_pdf(raw: bytes, where: str, max_chars: int) -> Source:
+def read_pdf(raw: bytes, where: str, max_chars: int, begin_page: Callable[[int], None] = lambda _: None) -> Source:
     """Read the text layer of a PDF in reading order; one page at a time is open.
+
+    Args:
+        raw: The file.
+        where: Its name, for messages.
+        max_chars: The most characters that it may have.
+        begin_page: Called with each page's number before it is read, and with 0 behind the last page.
 
     Raises:
         ValignError: The package is missing, or the file is encrypted, damaged, scanned, too long, or its letters
@@ -39,26 +48,44 @@ def read_pdf(raw: bytes, where: str, max_chars: int) -> Source:
             raise ValignError(f"{where} is encrypted; save a copy without a password.") from None
         raise ValignError(f"{where} is a damaged PDF, or is cut off; open it and print it to a new PDF.") from None
     with document:
-        lines = _lines(document, where, max_chars)
-    lines = drop_running_lines(lines)
-    return join_blocks(to_blocks(lines)) if lines else Source("\n")
+        omissions = Omissions()
+        lines = _lines(document, where, max_chars, omissions, begin_page)
+    begin_page(0)
+    lines = drop_running_lines(lines, omissions)
+    return join_blocks(to_blocks(lines) if lines else [], omissions=omissions)
 
 
-def _lines(document: Any, where: str, max_chars: int) -> list[PdfLine]:
+def _lines(
+    document: Any, where: str, max_chars: int, omissions: Omissions, begin_page: Callable[[int], None]
+) -> list[PdfLine]:
     """Return the lines of all pages; those that are only pictures are named in a warning, or an error if all are."""
     lines: list[PdfLine] = []
     pictures: list[int] = []
-    letters = unknown = 0
+    letters = unknown = reverse = 0
     for number in range(1, len(document) + 1):
-        words, own, strange, picture = _page(document, number, where)
-        letters, unknown = letters + own, unknown + strange
+        begin_page(number)
+        found, picture = _page(document, number, where)
+        letters, unknown, reverse = letters + found.letters, unknown + found.unknown, reverse + found.reversed
         if letters > max_chars:
             raise ValignError(
                 f"{where} has more than {max_chars:,} characters (at page {number}); split it into several files."
             )
-        if own < FEW_LETTERS and picture:
+        if found.letters < FEW_LETTERS and picture:
             pictures.append(number)
-        lines.extend(page_lines(words, number))
+        try:
+            lines.extend(page_lines(found.words, number))
+        except ValignError as error:
+            raise ValignError(f"{where}: page {number} has {error}") from None
+        for mark in found.marks:
+            omissions.add(Reason.NOTE_MARK, mark)
+        for words in found.turned:
+            omissions.add(Reason.TURNED, words)
+    if reverse > MAX_REVERSED * letters:
+        raise ValignError(
+            f"{where} is written from right to left, which is not read from PDF; save it as .docx, .html or .txt."
+        )
+    if reverse:
+        log.warning("%s: %d letters of a script from right to left; check the order of their words.", where, reverse)
     if unknown > MAX_UNKNOWN * letters:
         raise ValignError(f"{where}: its fonts do not tell which letters they show; run OCR on it (such as ocrmypdf).")
     if pictures and letters < FEW_LETTERS * len(document):
@@ -69,8 +96,8 @@ def _lines(document: Any, where: str, max_chars: int) -> list[PdfLine]:
     return lines
 
 
-def _page(document: Any, number: int, where: str) -> tuple[list[Any], int, int, bool]:
-    """Return the words of a page, the number of its letters and of the unknown ones, and whether it has a picture."""
+def _page(document: Any, number: int, where: str) -> tuple[PageWords, bool]:
+    """Return the words of a page, and whether it has a picture."""
     import pypdfium2
     from pypdfium2 import raw
 
@@ -81,11 +108,11 @@ def _page(document: Any, number: int, where: str) -> tuple[list[Any], int, int, 
     try:
         text_page = page.get_textpage()
         try:
-            words, letters, unknown = page_words(text_page)
+            found = page_words(text_page)
         finally:
             text_page.close()
-        few = letters < FEW_LETTERS
+        few = found.letters < FEW_LETTERS
         picture = few and next(page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
-        return words, letters, unknown, picture
+        return found, picture
     finally:
         page.close()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from valign.core.errors import ValignError
 from valign.documents.readers.pdf_words import Word
 
 CELL = 4.0
@@ -16,6 +17,7 @@ MIN_GUTTER = 2
 MIN_LINES = 4
 MIN_SHARE = 0.12
 MIN_WORDS = 2.0
+MOST_WORK = 20_000_000
 TABLE_GAP = 2.5
 MARKER = re.compile(
     r"(?:[^\w\s]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivxIVX]{1,5})[.)]|\d{1,3}(?:\.\d{1,3})*|§+|\([a-z0-9]{1,4}\))"
@@ -57,7 +59,11 @@ WordRow = list[Word]
 
 
 def page_lines(words: list[Word], page: int) -> list[PdfLine]:
-    """Return the lines of a page: full-width lines divide it into bands, in which the columns are read one by one."""
+    """Return the lines of a page: full-width lines divide it into bands, in which the columns are read one by one.
+
+    Raises:
+        ValignError: The page has more words, or wider ones, than a page can have.
+    """
     gutters = _gutters(words)
     lines: list[PdfLine] = []
     band: dict[int, list[PdfLine]] = defaultdict(list)
@@ -107,6 +113,11 @@ def _gutters(words: list[Word]) -> list[tuple[float, float]]:
     """Return the spaces between columns: strips that no word crosses for some lines, with text on both sides."""
     if not words:
         return []
+    cells = int((max(word.right for word in words) - min(word.left for word in words)) // CELL) + 2
+    if cells * len(words) > MOST_WORK:
+        raise ValignError(
+            f"{len(words):,} words on one page that is {cells * CELL:,.0f} points wide; print it smaller."
+        )
     crossing: dict[int, list[float]] = defaultdict(list)
     for word in words:
         for cell in range(int(word.left // CELL), int(word.right // CELL) + 1):

@@ -15,7 +15,8 @@ ITEM_LABEL = re.compile(r"(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z]|[ivx]{1,4})[.)]|\
 HEADING_DEPTH = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\S")
 NOTE = re.compile(r"(?:\d{1,3}|[*†‡])[.)]?\s*\S")
 TERMINAL = re.compile(r"[.:;!?][\"'”’)\]]*$")  # noqa: RUF001
-LINE_HYPHEN = re.compile(r"(\w+)[-‐]$")  # noqa: RUF001
+LINE_HYPHEN = re.compile(r"(?<!\w)(\w+)[-‐]$")  # noqa: RUF001
+LONGEST_WORD = 80
 FIRST_WORD = re.compile(r"\w+")
 TENS_WORDS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
 _UNIT_WORDS = frozenset(
@@ -145,17 +146,17 @@ def _groups(lines: list[PdfLine], look: Look) -> Iterator[list[PdfLine]]:
 def _note_lines(lines: list[PdfLine], look: Look) -> set[int]:
     """Return the footnotes: the small lines that end a column, from the first that starts with a mark."""
     found: set[int] = set()
-    ending: list[PdfLine] = []
+    pending: list[PdfLine] = []
+    is_end = False
     for line, after in zip(reversed(lines), [None, *reversed(lines[1:])], strict=True):
-        last = after is None or (after.page, after.flow) != (line.page, line.flow)
-        if last:
-            ending = []
-        if line.size < SMALLER * look.size and (last or ending):
-            ending.append(line)
+        is_last = after is None or (after.page, after.flow) != (line.page, line.flow)
+        is_end = line.size < SMALLER * look.size and (is_last or is_end)
+        pending = [] if is_last or not is_end else pending
+        if is_end:
+            pending.append(line)
             if NOTE.match(line.text):
-                found.update(id(small) for small in ending)
-        else:
-            ending = []
+                found.update(id(small) for small in pending)
+                pending = []
     return found
 
 
@@ -243,7 +244,7 @@ def _joined(group: list[PdfLine], words: set[str]) -> tuple[str, tuple[tuple[int
         own = clean_text(line.text)
         if not text:
             own = BULLET.sub("- ", own, count=1) if BULLET.match(own) else own
-        elif LINE_HYPHEN.search(text) and own[:1].isalnum():
+        elif LINE_HYPHEN.search(text[-LONGEST_WORD:]) and own[:1].isalnum():
             text = _unhyphenated(text, own, words)
         else:
             text += " "
@@ -255,7 +256,7 @@ def _joined(group: list[PdfLine], words: set[str]) -> tuple[str, tuple[tuple[int
 
 def _unhyphenated(text: str, after: str, words: set[str]) -> str:
     """Return the text to which the next line is joined: without its last hyphen where that only divides a word."""
-    tail, head = LINE_HYPHEN.search(text), FIRST_WORD.match(after)
+    tail, head = LINE_HYPHEN.search(text[-LONGEST_WORD:]), FIRST_WORD.match(after)
     if tail is None or head is None or not after[0].islower() or not tail[1][-1].isalpha():
         return text
     left, right = tail[1].casefold(), head[0].casefold()

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
+from valign.documents.left_out import Omissions, Reason
 from valign.documents.readers.pdf_lines import PdfLine
 
 OUTER_ROWS = 3
@@ -17,13 +18,15 @@ ROMAN_NUMERAL = r"[ivxlc]{1,7}|[IVXLC]{1,7}"
 PAGE_NUMBER = re.compile(
     rf"[\W_]*(?:(?:page|p\.|pg\.?)\s*)?(?:\d{{1,4}}|{ROMAN_NUMERAL})(?:\s*(?:of|/)\s*\d{{1,4}})?[\W_]*", re.IGNORECASE
 )
-LEADER = re.compile(rf"(?:\s?[.…·_]){{4,}}\s*(?:\d{{1,4}}|{ROMAN_NUMERAL})$")
+LAST_NUMBER = re.compile(rf"(?:\d{{1,4}}|{ROMAN_NUMERAL})$")
+LEADER = re.compile(r"(?:\s?[.…·_]){4,}")
+LONGEST_RUNNING = 300
 APART = 1.6
 
 LineRow = list[PdfLine]
 
 
-def drop_running_lines(lines: list[PdfLine]) -> list[PdfLine]:
+def drop_running_lines(lines: list[PdfLine], omissions: Omissions) -> list[PdfLine]:
     """Leave out running headers and footers, page numbers, and the lines of a table of contents (``Gifts .... 7``).
 
     A row at the top or bottom of a page is running where the same words stand at the same height on three pages (on
@@ -40,8 +43,25 @@ def drop_running_lines(lines: list[PdfLine]) -> list[PdfLine]:
                 if not (_keys(row, page) & proven or _is_number(row, inner)):
                     break
                 dropped.update(id(line) for line in row)
-    kept = [line for line in lines if id(line) not in dropped and not LEADER.search(line.text)]
-    return kept or lines
+    kept = [line for line in lines if id(line) not in dropped and not _is_contents_line(line.text)]
+    if not kept:
+        return lines
+    for line in lines:
+        if id(line) in dropped:
+            omissions.add(Reason.FOOTER, line.text)
+        elif _is_contents_line(line.text):
+            omissions.add(Reason.CONTENTS, line.text)
+    return kept
+
+
+def _is_contents_line(text: str) -> bool:
+    """Tell whether a line ends in dots and a page number."""
+    number = LAST_NUMBER.search(text[-8:])
+    if number is None:
+        return False
+    words = text[: len(text) - len(number[0])].rstrip()
+    dots = words[len(words.rstrip(".…·_ ")) :]
+    return LEADER.fullmatch(dots.lstrip()) is not None
 
 
 def _rows_of_pages(lines: Iterable[PdfLine]) -> dict[int, list[LineRow]]:
@@ -81,7 +101,7 @@ def _keys(row: LineRow, page: int) -> set[tuple[str, int, int]]:
     text = " ".join(" ".join(line.text for line in row).casefold().split())
     height, size = round(row[0].base / 3), round(row[0].size)
     keys = {(text, height, size)}
-    if not re.match(r"(?:article|section|rule|clause|principle|chapter|§)\W*\d", text):
+    if len(text) <= LONGEST_RUNNING and not re.match(r"(?:article|section|rule|clause|principle|chapter|§)\W*\d", text):
         for match in _NUMBER_PATTERN.finditer(text):
             before, after = text[: match.start()], text[match.end() :]
             if len(match[0]) < 6 and (not LETTERS.search(before) or PAGE_COUNT.fullmatch(after)):

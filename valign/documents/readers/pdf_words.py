@@ -8,6 +8,8 @@ import re
 from collections import Counter
 from typing import Any, NamedTuple
 
+from valign.documents.raised import place_raised
+
 BOLD_NAME = re.compile(r"bold|black|heavy|semibd|demi", re.IGNORECASE)
 BOLD_WEIGHT = 600
 HYPHEN = 0x2
@@ -15,6 +17,11 @@ SPACE_CODES = frozenset((0x9, 0xA, 0xB, 0xC, 0xD, 0x20, 0xA0, 0x3000))
 QUARTER_TURN = math.pi / 2
 TILT = 0.1
 RAISED, SMALL = 0.15, 0.85
+RAISED_CHARS = frozenset("0123456789+-\u2212\u2013,*†‡")
+STROKES = frozenset("/\u2044\u2215")
+NEAR = 0.6
+FARTHEST = 14_400.0  # points: the largest page that PDF allows
+RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 
 
 class Word(NamedTuple):
@@ -35,11 +42,23 @@ class _Style(NamedTuple):
 
 
 class PageWords(NamedTuple):
-    """The words of a page, the number of its letters, and how many of those have no known meaning."""
+    """The words of a page.
+
+    Attributes:
+        words: Those that run in its main direction.
+        letters: The number of its letters, those of other directions too.
+        unknown: How many of the letters have no known meaning.
+        reversed: How many are of scripts that run from right to left.
+        marks: The marks of notes, which are in no word.
+        turned: The words across the page, and those far outside of it.
+    """
 
     words: list[Word]
     letters: int
     unknown: int
+    reversed: int
+    marks: list[str]
+    turned: list[str]
 
 
 def page_words(text_page: Any) -> PageWords:
@@ -49,15 +68,21 @@ def page_words(text_page: Any) -> PageWords:
         text_page: A ``pypdfium2.PdfTextPage``.
     """
     reader = _Reader(text_page)
-    found = [word for word in reader.words() if word is not None]
-    if not found:
-        return PageWords([], reader.letters, reader.unknown)
+    found = reader.words()
     turns = Counter[int]()
     for word, style in found:
         turns[round(style.angle / QUARTER_TURN) % 4] += len(word.text)
-    main = turns.most_common(1)[0][0]
-    kept = [word for word, style in found if abs(_apart(style.angle, main * QUARTER_TURN)) < TILT]
-    return PageWords(kept, reader.letters, reader.unknown)
+    main = turns.most_common(1)[0][0] if turns else 0
+    kept, turned = [], []
+    for word, style in found:
+        straight = abs(_apart(style.angle, main * QUARTER_TURN)) < TILT
+        near = max(abs(word.left), abs(word.right), abs(word.base), word.size) <= FARTHEST
+        if straight and near:
+            kept.append(word)
+        else:
+            turned.append(word.text)
+    reverse = sum(len(RIGHT_TO_LEFT.findall(word.text)) for word in kept)
+    return PageWords(kept, reader.letters, reader.unknown, reverse, reader.marks, turned)
 
 
 def _apart(angle: float, other: float) -> float:
@@ -75,49 +100,106 @@ class _Reader:
         self.styles: dict[int, _Style] = {}
         self.letters = 0
         self.unknown = 0
+        self.marks: list[str] = []
 
     def words(self) -> list[tuple[Word, _Style]]:
         """Return the words in the order of the page's content, with the style of their first letter."""
-        raw, page = self.raw, self.page
-        unicode_of = raw.FPDFText_GetUnicode
         words: list[tuple[Word, _Style]] = []
         letters: list[str] = []
-        first = last = 0
-        for index in range(page.count_chars()):
-            code = unicode_of(page, index)
+        first = last = foot = 0
+        index, count = 0, self.page.count_chars()
+
+        def finish() -> None:
+            if letters:
+                words.append(self._word(letters, first, last, foot))
+                letters.clear()
+
+        while index < count:
+            code = self._code(index)
             if code in SPACE_CODES:
-                if letters:
-                    words.append(self._word(letters, first, last))
-                    letters = []
+                finish()
+                index += 1
+                continue
+            end = self._raised_end(letters, words, last, index, count)
+            if end > index:
+                run = "".join(self._character(k) for k in range(index, end) if self._code(k) not in SPACE_CODES)
+                self.letters += len(run)
+                before = "".join(letters) or f"{words[-1][0].text} "
+                stroke = self._stroke_behind(end, count)
+                placed = f" {run}" if stroke else place_raised(before, run)
+                if placed is not None and placed != placed.strip():
+                    finish()
+                if placed is None:
+                    self.marks.append(run)
+                else:
+                    if not letters:
+                        first, foot = index, last
+                    letters.extend(placed.strip())
+                    last = end - 1
+                index = stroke or end
                 continue
             self.letters += 1
-            if code in (0, 0xFFFD) or 0xE000 <= code <= 0xF8FF:
-                self.unknown += 1
-            if letters and code != HYPHEN and self._is_note_mark(code, letters, last, index):
-                continue
+            self.unknown += code in (0, 0xFFFD) or 0xE000 <= code <= 0xF8FF
             if not letters:
-                first = index
+                first = foot = index
             last = index
-            letters.append("-" if code == HYPHEN else chr(code))
+            letters.append(self._character(index))
             if code == HYPHEN:
-                words.append(self._word(letters, first, last))
-                letters = []
-        if letters:
-            words.append(self._word(letters, first, last))
+                finish()
+            index += 1
+        finish()
         return words
 
-    def _is_note_mark(self, code: int, letters: list[str], last: int, index: int) -> bool:
-        """Tell whether a digit is a footnote's mark: smaller and higher than the word that it stands behind."""
-        if not 0x30 <= code <= 0x39 or not (letters[-1].isalpha() or letters[-1] in ".,;:)\"'”"):
+    def _code(self, index: int) -> int:
+        return int(self.raw.FPDFText_GetUnicode(self.page, index))
+
+    def _character(self, index: int) -> str:
+        code = self._code(index)
+        return "-" if code == HYPHEN else chr(code)
+
+    def _raised_end(self, letters: list[str], words: list[Any], last: int, index: int, count: int) -> int:
+        """Return the index behind a number or sign that is smaller and higher than what it stands behind."""
+        if not (letters or words) or not self._is_raised(index, last) or self._code(index) == HYPHEN:
+            return index
+        if not letters:
+            own, before = self._style(index), self._style(last)
+            gap = self._origin(index, own.angle)[0] - words[-1][0].right
+            if not -before.size < gap < NEAR * before.size:
+                return index
+        end = index + 1
+        while end < count and self._is_raised(end, last):
+            end += 1
+        if end < count and self._character(end).isalpha() and self._style(end).size <= self._style(index).size:
+            return index
+        return end
+
+    def _is_raised(self, index: int, last: int) -> bool:
+        if self._character(index) not in RAISED_CHARS:
             return False
         before, own = self._style(last), self._style(index)
-        if own.size >= SMALL * before.size or sum(letter.isalpha() for letter in letters) < 3:
+        if own.size >= SMALL * before.size or own.angle != before.angle:
             return False
-        return self._origin(index, own.angle)[1] - self._origin(last, own.angle)[1] > RAISED * before.size
+        rise = self._origin(index, own.angle)[1] - self._origin(last, own.angle)[1]
+        return RAISED * before.size < rise < before.size
 
-    def _word(self, letters: list[str], first: int, last: int) -> tuple[Word, _Style]:
-        style = self._style(first)
-        left, base = self._origin(first, style.angle)
+    def _stroke_behind(self, end: int, count: int) -> int:
+        """Return the index of a stroke that follows closely, for a fraction; 0 where there is none.
+
+        The library may see a line end or a space between them.
+        """
+        after = end
+        while after < count and self._code(after) in SPACE_CODES:
+            after += 1
+        if after >= count or self._character(after) not in STROKES:
+            return 0
+        own = self._style(end - 1)
+        near = abs(self._origin(after, own.angle)[0] - self._origin(end - 1, own.angle)[0]) < 0.75 * own.size
+        return after if near else 0
+
+    def _word(self, letters: list[str], first: int, last: int, foot: int) -> tuple[Word, _Style]:
+        """Return a word from its first to its last letter, on the line of the letter ``foot``."""
+        style = self._style(foot)
+        left, base = self._origin(first, style.angle)[0], self._origin(foot, style.angle)[1]
         box = self.page.get_charbox(last, loose=True)
         ends = [box[2]] if not style.angle else [_turned(x, y, style.angle)[0] for x in box[::2] for y in box[1::2]]
         text = "".join(letters).encode("utf-16", "surrogatepass").decode("utf-16", "ignore")

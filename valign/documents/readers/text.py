@@ -1,4 +1,4 @@
-"""Plain text and Markdown: bytes to characters."""
+"""Plain text: bytes to characters."""
 
 from __future__ import annotations
 
@@ -23,10 +23,19 @@ def read_text(raw: bytes, where: str) -> Source:
     Raises:
         ValignError: The bytes are another encoding or no text.
     """
+    return Source(read_characters(raw, where))
+
+
+def read_characters(raw: bytes, where: str) -> str:
+    """Return the characters of a text or Markdown file, with LF line ends.
+
+    Raises:
+        ValignError: The bytes are another encoding or no text.
+    """
     for magic, wrong in MAGIC.items():
         if raw.startswith(magic):
             raise ValignError(f"{where} is no text but {wrong}.")
-    return Source(plain_lines(decode(raw, where)))
+    return plain_lines(decode(raw, where))
 
 
 def decode(raw: bytes, where: str, fallback: str | None = None) -> str:

@@ -1,0 +1,61 @@
+"""The front matter of a Markdown file: what stands before its text for the program that publishes it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import NamedTuple
+
+import yaml
+
+OPENING = re.compile(r"(?P<mark>---|\+\+\+)[ \t]*\n")
+CLOSING = {
+    "---": re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.MULTILINE),
+    "+++": re.compile(r"^\+\+\+[ \t]*(?:\n|\Z)", re.MULTILINE),
+}
+LONGEST = 64 * 1024
+
+
+class FrontMatter(NamedTuple):
+    """Front matter as it stands in the file, the title that it gives, and the text behind it."""
+
+    text: str
+    title: str | None
+    rest: str
+
+
+def split_front_matter(text: str) -> FrontMatter:
+    """Split off front matter in YAML (between ``---``) or TOML (between ``+++``).
+
+    A text between two rules that is no mapping, such as a sentence, is no front matter.
+
+    Args:
+        text: A Markdown file, with LF line ends.
+    """
+    none = FrontMatter("", None, text)
+    opening = OPENING.match(text)
+    if opening is None:
+        return none
+    closing = CLOSING[opening["mark"]].search(text, opening.end(), opening.end() + LONGEST)
+    if closing is None:
+        return none
+    inner = text[opening.end() : closing.start()]
+    try:
+        title = _yaml_title(inner) if opening["mark"] == "---" else tomllib.loads(inner).get("title")
+    except (ValueError, yaml.YAMLError, RecursionError):
+        return none
+    own = " ".join(title.split()) if isinstance(title, str) else None
+    return FrontMatter(text[: closing.end()], own or None, text[closing.end() :])
+
+
+def _yaml_title(inner: str) -> str | None:
+    """Return the title in a YAML mapping, or raise ValueError; nodes are not built, so that aliases cost nothing."""
+    node = yaml.compose(inner, yaml.SafeLoader)
+    if node is None:
+        return None
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError("no mapping")
+    for key, value in node.value:
+        if key.value == "title" and isinstance(value, yaml.ScalarNode):
+            return str(value.value)
+    return None

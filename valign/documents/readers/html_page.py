@@ -1,0 +1,217 @@
+"""The blocks of a web page: its headings, paragraphs, lists and tables in reading order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from valign.documents.blocks import Block, clean_text
+from valign.documents.left_out import Omissions, Reason
+from valign.documents.raised import exponent, is_mark, place_lowered, place_raised
+from valign.documents.readers.html_lists import ListMarkers
+from valign.documents.readers.html_parts import BLOCKS, HEADINGS, MOST_TITLE_TAGS, PageParts, is_heading
+from valign.documents.readers.html_table import TableRows
+from valign.documents.readers.html_tree import Tag
+
+BREAK = "\v"
+SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
+NOTE_CLASS = re.compile(r"foot-?note|note-?ref|fn-?ref|backref|sdfootnote|sdendnote|\breference\b", re.IGNORECASE)
+NOTE_TARGET = re.compile(r"[^#]*#_?(?:fn|ftn|edn|note|foot|end|cite_?note|sdfoot|sdend)\w*", re.IGNORECASE)
+RAISED = re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)
+LOWERED = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
+MOST_TITLE_WORDS = 25
+
+
+@dataclass
+class _Raised:
+    """Raised or lowered text that is being read: its tag, its place in the line, and what it is."""
+
+    tag: Tag
+    start: int
+    kind: str
+    is_note: bool
+
+
+class PageReader:
+    """Gathers the text between the tags into blocks, going through the tree without recursion.
+
+    Args:
+        parts: Which tags hold text.
+        omissions: Takes what is left out.
+    """
+
+    def __init__(self, parts: PageParts, omissions: Omissions) -> None:
+        self.parts = parts
+        self.omissions = omissions
+        self.buffer: list[str] = []
+        self.raised: list[_Raised] = []
+        self.lists = ListMarkers()
+        self.levels: list[tuple[Tag, int]] = []
+        self.last_level = 0
+        self.pre = 0
+        self.is_code = False
+        self.table: TableRows | None = None
+
+    def blocks(self, top: Tag) -> Iterator[Block]:
+        """Yield the blocks of a page."""
+        stack: list[tuple[Tag | str, bool]] = [(top, False)]
+        while stack:
+            node, is_closing = stack.pop()
+            if isinstance(node, str):
+                self.buffer.append(node.replace("\n", BREAK) if self.pre else SPACE.sub(" ", node))
+            elif is_closing:
+                yield from self._close(node)
+            elif reason := self.parts.reason(node):
+                self.omissions.add(reason, node.text() or str(node.children[0] if node.children else ""))
+            elif node in self.parts.above_main:
+                stack.extend((child, False) for child in reversed(node.children) if self._is_inner(child))
+            elif node is not self.parts.title and not self.parts.is_moved(node):
+                yield from self._open(node)
+                stack.append((node, True))
+                stack.extend((child, False) for child in reversed(node.children))
+        for title in self.parts.panel_titles.values():
+            self.omissions.add(Reason.NAVIGATION, title)
+        yield from self._flush()
+
+    def _is_inner(self, child: Tag | str) -> bool:
+        """Tell whether it is the main part of the page or holds it, and count it where it is not."""
+        if isinstance(child, Tag) and (child is self.parts.main or child in self.parts.above_main):
+            return True
+        if isinstance(child, str):
+            self.omissions.add(Reason.MARGIN, child)
+        elif child.name == "head":
+            return True
+        else:
+            self.omissions.add(self.parts.reason(child) or Reason.MARGIN, child.text())
+        return False
+
+    def _open(self, tag: Tag) -> Iterator[Block]:
+        name = tag.name
+        level = self._level(tag)
+        if name in BLOCKS or name in ("td", "th") or level:
+            yield from self._flush()
+        if title := self.parts.panel_titles.pop(tag, None):
+            yield Block(clean_text(title), self.last_level + 1)
+        if level:
+            self.levels.append((tag, level))
+        elif name in ("ul", "ol", "menu"):
+            self.lists.open(tag)
+        elif name == "li":
+            self.lists.begin_item(tag)
+        elif name == "pre":
+            self.pre += 1
+        elif name == "code" and self.pre:
+            self.is_code = True
+        elif name == "br":
+            self.buffer.append(BREAK)
+        elif name == "table" and tag not in self.parts.layout:
+            self.table = self.table or TableRows(tag)
+        elif name == "tr" and self.table is not None:
+            self.table.begin_row()
+        elif kind := self._raised_kind(tag):
+            is_note = kind == "note" or NOTE_CLASS.search(tag.get("class")) is not None
+            self.raised.append(_Raised(tag, len(self.buffer), kind, is_note))
+        elif _is_second(tag, "mfrac"):
+            self.buffer.append("/")
+
+    def _close(self, tag: Tag) -> Iterator[Block]:
+        name = tag.name
+        if self.raised and self.raised[-1].tag is tag:
+            self._place(self.raised.pop())
+        if name in ("td", "th") and self.table is not None and self.table.is_in_row:
+            self.table.add_cell(tag, clean_text(SPACE.sub(" ", "".join(self.buffer).replace(BREAK, " "))))
+            self.buffer = []
+            return
+        if name == "tr" and self.table is not None:
+            self.table.end_row()
+        ends_heading = bool(self.levels) and self.levels[-1][0] is tag
+        if name in BLOCKS or name in ("td", "th") or ends_heading:
+            yield from self._flush()
+        if ends_heading:
+            _, level = self.levels.pop()
+            self.last_level = level if is_heading(tag) else self.last_level
+        elif name in ("ul", "ol", "menu"):
+            self.lists.close()
+        elif name == "li":
+            self.lists.end_item()
+        elif name == "pre":
+            self.pre -= 1
+            self.is_code = False
+        elif name == "table" and self.table is not None and self.table.tag is tag:
+            if self.table.lines:
+                yield Block("\n".join(self.table.lines))
+            self.table = None
+
+    def _level(self, tag: Tag) -> int:
+        """Return the level of a heading, of a title that opens a panel too; 0 for any other tag."""
+        if tag.name in HEADINGS:
+            return int(tag.name[1])
+        if tag.get("role") == "heading":
+            own = tag.get("aria-level")
+            return int(own) if re.fullmatch(r"[1-9]", own) else 2
+        if self.parts.is_opener(tag) and len(tag.text(MOST_TITLE_TAGS).split()) <= MOST_TITLE_WORDS:
+            return self.last_level + 1
+        return 0
+
+    def _raised_kind(self, tag: Tag) -> str:
+        """Return ``sup``, ``sub``, ``exponent`` (in a formula) or ``note``; nothing for text on the line."""
+        if _is_second(tag, "msup"):
+            return "exponent"
+        if tag.name == "a" and (
+            tag.get("role") in ("doc-noteref", "doc-backlink")
+            or NOTE_CLASS.search(tag.get("class"))
+            or NOTE_TARGET.fullmatch(tag.get("href"))
+        ):
+            if not self.raised:
+                return "note"
+            self.raised[-1].is_note = True
+        if tag.name == "sup" or RAISED.search(tag.get("style")):
+            return "sup"
+        return "sub" if tag.name == "sub" or LOWERED.search(tag.get("style")) else ""
+
+    def _place(self, raised: _Raised) -> None:
+        """Put raised or lowered text into its line, or count it as the mark of a note."""
+        text = "".join(self.buffer[raised.start :])
+        before = "".join(self.buffer[max(raised.start - 8, 0) : raised.start]).rpartition(BREAK)[2]
+        placed: str | None = text
+        if raised.kind == "exponent":
+            placed = exponent(text.strip())
+        elif raised.kind == "sub":
+            placed = place_lowered(before, text)
+        elif raised.kind == "sup" or (raised.is_note and is_mark(text)):
+            placed = place_raised(before, text, raised.is_note)
+        if placed is None:
+            self.omissions.add(Reason.NOTE_MARK, text)
+        self.buffer[raised.start :] = [placed] if placed else []
+
+    def _flush(self) -> Iterator[Block]:
+        """End the block; within a table's cell a new block is only a space."""
+        if self.table is not None and self.table.is_in_row:
+            self.buffer.append(" ")
+            return
+        if not self.buffer:
+            return
+        lines, self.buffer, self.raised = "".join(self.buffer).split(BREAK), [], []
+        paragraph: list[str] = []
+        for line in [*map(clean_text, lines), ""]:
+            if line:
+                paragraph.append(line)
+            elif paragraph:
+                yield self._block(paragraph)
+                paragraph = []
+
+    def _block(self, lines: list[str]) -> Block:
+        if self.levels:
+            return Block(" ".join(lines), self.levels[-1][1])
+        if self.lists.depth:
+            return Block(self.lists.mark(lines), 0, True)
+        return Block("\n".join(lines), verbatim=self.is_code)
+
+
+def _is_second(tag: Tag, name: str) -> bool:
+    """Tell whether a tag is the second within one of a formula, such as an exponent or a divisor."""
+    if tag.parent is None or tag.parent.name != name:
+        return False
+    return tag in islice((child for child in tag.parent.children if isinstance(child, Tag)), 1, 2)
