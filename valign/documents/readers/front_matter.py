@@ -13,7 +13,7 @@ CLOSING = {
     "---": re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.MULTILINE),
     "+++": re.compile(r"^\+\+\+[ \t]*(?:\n|\Z)", re.MULTILINE),
 }
-LONGEST = 64 * 1024
+LONGEST_FRONT_MATTER = 64 * 1024
 
 
 class FrontMatter(NamedTuple):
@@ -36,7 +36,7 @@ def split_front_matter(text: str) -> FrontMatter:
     opening = OPENING.match(text)
     if opening is None:
         return none
-    closing = CLOSING[opening["mark"]].search(text, opening.end(), opening.end() + LONGEST)
+    closing = CLOSING[opening["mark"]].search(text, opening.end(), opening.end() + LONGEST_FRONT_MATTER)
     if closing is None:
         return none
     inner = text[opening.end() : closing.start()]

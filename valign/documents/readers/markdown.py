@@ -14,7 +14,7 @@ from valign.documents.readers.html import read_page
 from valign.documents.readers.markdown_tokens import clean_tokens, place_notes
 from valign.documents.readers.text import read_characters
 
-DEEPEST = 100
+MOST_NESTED = 100
 COMMENT_LABELS = frozenset(("//", "#", "COMMENT"))
 
 
@@ -42,11 +42,11 @@ def read_markdown(raw: bytes, where: str, max_chars: int) -> Source:
         raise missing_package("Markdown", "mdit-py-plugins") from None
     front = split_front_matter(read_characters(raw, where))
     parser = MarkdownIt(
-        "commonmark", {"html": True, "breaks": True, "maxNesting": DEEPEST, "strikethrough_single_tilde": True}
+        "commonmark", {"html": True, "breaks": True, "maxNesting": MOST_NESTED, "strikethrough_single_tilde": True}
     )
     parser.enable(["table", "strikethrough"]).use(footnote_plugin, move_to_end=False).use(superscript_plugin)
     parser.use(container_plugin, "box", validate=lambda *_: True, render=_render_box)
-    parser.validateLink = lambda _: True  # type: ignore[method-assign]
+    parser.validateLink = lambda _: True  # type: ignore[method-assign,assignment]
     env: dict[str, Any] = {}
     omissions = Omissions()
     omissions.add(Reason.FRONT_MATTER, front.text)
@@ -54,8 +54,8 @@ def read_markdown(raw: bytes, where: str, max_chars: int) -> Source:
         tokens = parser.parse(front.rest, env)
     except RecursionError:
         tokens = None
-    if tokens is None or any(token.level >= DEEPEST - 1 for token in tokens):
-        raise ValignError(f"{where}: lists and quotations are nested more than {DEEPEST // 2} deep; simplify them.")
+    if tokens is None or any(token.level >= MOST_NESTED - 1 for token in tokens):
+        raise ValignError(f"{where}: lists and quotations are nested more than {MOST_NESTED // 2} deep; simplify them.")
     _count_definitions(env, omissions)
     tokens = clean_tokens(place_notes(tokens, env, where, max_chars, omissions), omissions)
     page = parser.renderer.render(tokens, parser.options, env)
