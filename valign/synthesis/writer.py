@@ -19,7 +19,9 @@ from valign.synthesis.held_out_clauses import without_clauses
 from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.templates import Template, load_template
+from valign.synthesis.text_checks import CUT_OFF
 from valign.teachers.cache import CachedTeacher
+from valign.teachers.pending import is_pending
 
 
 class Writer:
@@ -160,12 +162,18 @@ class Writer:
         return list(zip(self.write_answers(shown, label), quotes, strict=True))
 
     def write_answers(self, questions: Sequence[tuple[str, Passage, str]], label: str) -> list[str]:
-        """Let the teacher answer questions, each given with its clause and the text that the teacher is shown."""
+        """Let the teacher answer questions, each given with its clause and the text that the teacher is shown.
+
+        Instead of an answer that broke off there is ``CUT_OFF``, which the filters drop.
+        """
         template, lengths = self.template("answer"), self.settings.instructions.lengths
         sampling = Sampling(max_new_tokens=max(96, self.settings.sampling.max_new_tokens))
         filled = [(question, p, template.fill(passage=text, question=question)) for question, p, text in questions]
         requests = [Request(self.with_style(turns, lengths, p, question), sampling) for question, p, turns in filled]
-        return [found[0].text for found in self.teacher.complete_all(requests, label)]
+        answers = [found[0] for found in self.teacher.complete_all(requests, label)]
+        return [
+            one.text if one.finished or is_pending(one.text) or not one.text.strip() else CUT_OFF for one in answers
+        ]
 
     def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
         """Describe where an example came from; ``sampling`` is None where no teacher wrote the question."""

@@ -18,7 +18,7 @@ from valign.teachers.cached_groups import CachedGroups
 from valign.teachers.cached_stream import CachedStream
 from valign.teachers.completion_store import Completions, CompletionStore, Spent
 from valign.teachers.pending import make_pending, rests_on_pending
-from valign.teachers.protocol import StreamingTeacher, Teacher
+from valign.teachers.protocol import CheckedTeacher, StreamingTeacher, Teacher
 from valign.teachers.usage import Meter, Usage
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ LOOK_SECONDS = 0.5
 def request_key(teacher: str, request: Request) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of a teacher's id and a request."""
     canonical = json.dumps({"teacher": teacher, "request": request.to_dict()}, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _unseen(total: int, label: str, unit: str) -> ProgressBar:
@@ -56,6 +56,7 @@ class CachedTeacher:
         path: Path,
         progress: Callable[[int, str, str], ProgressBar] = progress,
         share: tuple[int, int] = (0, 1),
+        checks_first: bool = False,
     ) -> None:
         """Put a cache before a teacher.
 
@@ -65,11 +66,13 @@ class CachedTeacher:
             progress: Makes the bar for a total, a label and a unit.
             share: (k, n) where n processes with the same requests and the same cache divide them: this one does each
                 n-th group from the k-th on, or the calls whose key falls to it, and waits for what the others do.
+            checks_first: Whether a teacher that can looks whether it will do before it is asked.
         """
         self.teacher = teacher
         self.store = CompletionStore(path)
         self.progress = progress
         self.share = share
+        self.checks_first = checks_first
         self.calls = 0
         self.hits = 0
         self.pending = 0
@@ -114,6 +117,8 @@ class CachedTeacher:
         before = self.calls
         if len(known) < len(by_key):
             self.store.write({})  # before anything is paid for: is the file writable?
+            if self.checks_first and isinstance(self.teacher, CheckedTeacher):
+                self.teacher.check_before([request for key, request in by_key.items() if key not in known])
             if self.share[1] > 1:
                 self._complete(by_key, known, label, self.share)
                 self._wait_for_others(by_key, known, label)
