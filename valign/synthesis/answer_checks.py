@@ -65,11 +65,9 @@ class AnswerChecks:
 
     def check(self, text: str, passage: Passage, question: str) -> tuple[str | None, dict[str, float]]:
         """Judge an answer; see ``Filters.check_answer``."""
-        if text == CUT_OFF:
-            return "cut off", {}
         quoted = verbatim(text, passage)
-        if not text.strip() or is_pending(text) or (refuses(text) and not quoted):
-            return "refusal" if text.strip() else "empty answer", {}
+        if text == CUT_OFF or not text.strip() or is_pending(text) or (refuses(text) and not quoted):
+            return "cut off" if text == CUT_OFF else "refusal" if text.strip() else "empty answer", {}
         language = 1.0 if quoted else round(self.language.score(text), 4)
         scores = {"repetition": round(repeated_share(text), 4), "answer_language": language}
         if scores["repetition"] > self.settings.max_repetition:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TypeVar
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 from valign.core.errors import LimitReached, ValignError
 from valign.generation.requests import Completion, Request
 from valign.teachers.call_runner import CallRunner, CallSettings
-from valign.teachers.clients import make_client, secrets_of
+from valign.teachers.clients import check_key_name, make_client, secrets_of
 from valign.teachers.empty_replies import EmptyReplies
 from valign.teachers.preflight import TRIAL, ServedModels, check_fit, list_models
 from valign.teachers.protocol import NO_COMPLETION, CallResult, Job
@@ -72,11 +71,7 @@ class ApiTeacher:
         """
         if not base_urls:
             raise ValignError("teacher=api needs a server: add teacher.base_urls=[http://localhost:8000/v1].")
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
-            raise ValignError(
-                "teacher.api_key_env is not the name of an environment variable; put the key into a variable, for "
-                "example OPENAI_API_KEY, and give that name."
-            )
+        check_key_name(f"{group}.api_key_env", api_key_env)
         self.id = model
         self.base_urls = tuple(base_urls)
         self.settings = CallSettings(

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import base64
+import os
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from valign.core.errors import ValignError
+
 CONNECT_SECONDS = 10.0
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+KEY_BEGINS = re.compile(r"(?:sk|hf|pk|gsk|xai|pplx|r8|nvapi|ghp|gho|fw|key|csk|tgp)_\w{10}|AIza|AKIA|eyJ")
+MIXED_FROM, LONGEST_NAME, MANY_DIGITS = 16, 64, 4
 
 
 def make_client(openai: Any, url: str, key: str, concurrency: int, timeout: float) -> Any:
@@ -33,6 +40,31 @@ def make_client(openai: Any, url: str, key: str, concurrency: int, timeout: floa
     return openai.AsyncOpenAI(
         api_key=key, base_url=url, timeout=times, max_retries=0, default_headers=headers, http_client=http
     )
+
+
+def check_key_name(setting: str, name: str) -> None:
+    """Refuse a key in the place of the variable that holds it; the value is not repeated.
+
+    A name is one that is set in the environment, or that reads like one: capitals, or a short word without digits
+    among lower-case letters.
+
+    Args:
+        setting: The setting's key, such as ``teacher.api_key_env``.
+        name: Its value.
+
+    Raises:
+        ValignError: It cannot be a name, or reads like a key.
+    """
+    if name in os.environ and NAME.fullmatch(name):
+        return
+    digits = sum(character.isdigit() for character in name)
+    is_mixed = digits > 0 and any(character.islower() for character in name) and len(name) >= MIXED_FROM
+    is_long = len(name) > LONGEST_NAME or (digits >= MANY_DIGITS and len(name) >= MIXED_FROM)
+    if not NAME.fullmatch(name) or KEY_BEGINS.match(name) or is_mixed or is_long:
+        raise ValignError(
+            f"{setting} is not the name of an environment variable that is set, and reads like a key; put the key into "
+            "a variable, for example OPENAI_API_KEY, and give that name."
+        )
 
 
 def login_of(url: str) -> str:
