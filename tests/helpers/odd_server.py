@@ -84,8 +84,8 @@ def error(message: str, **more: Any) -> dict[str, Any]:
 
 EXTRA = {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}
 TOO_LONG = (
-    "'max_tokens' or 'max_completion_tokens' is too large: 64. This model's maximum context length is 32 tokens and your "
-    "request has 40 input tokens, temperature 0.6."
+    "'max_tokens' or 'max_completion_tokens' is too large: 64. This model's maximum context length is 32 tokens and "
+    "your request has 40 input tokens, temperature 0.6."
 )
 FACES: dict[str, Callable[[dict[str, Any]], Answer]] = {
     "good": GOOD,

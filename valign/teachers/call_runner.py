@@ -12,14 +12,13 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.teachers.attempts import Attempt, Trial
 from valign.teachers.calls import Call, RequestForm, split_calls
-from valign.teachers.empty_replies import KEPT, EmptyReplies
+from valign.teachers.empty_replies import EMPTY_TRIES, KEPT, EmptyReplies
 from valign.teachers.faults import LONGEST_ERROR, Fault, classify_error, is_connection_error, redact
 from valign.teachers.protocol import CallResult, Job
 from valign.teachers.replies import Reply, parse_reply
 from valign.teachers.servers import Server, Servers, Stopped, backoff_seconds
 from valign.teachers.usage import Meter, estimate_prompt_tokens
 
-EMPTY_TRIES = 2  # of a completion that comes back empty
 REMEDIES = {
     400: "check the settings that the server names",
     401: "check the key in ${key}",

@@ -13,7 +13,7 @@ from valign.core.errors import ValignError
 
 CONNECT_SECONDS = 10.0
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-KEY_BEGINS = re.compile(r"(?:sk|hf|pk|gsk|xai|pplx|r8|nvapi|ghp|gho|fw|key|csk|tgp)_\w{10}|AIza|AKIA|eyJ")
+KEY_BEGINS = re.compile(r"(?:sk|hf|gsk|xai|pplx|r8|nvapi|ghp|gho)_\w{10}|AIza|AKIA|eyJ")
 MIXED_FROM, LONGEST_NAME, MANY_DIGITS = 16, 64, 4
 
 

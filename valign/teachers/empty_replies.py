@@ -5,6 +5,7 @@ from __future__ import annotations
 from valign.core.errors import ValignError
 
 MOST_EMPTY = 24
+EMPTY_TRIES = 2  # of a completion that comes back empty
 KEPT = "what was completed before is kept, the same command goes on from there."
 
 
@@ -12,7 +13,7 @@ class EmptyReplies:
     """Counts empty replies, good ones against them: a model that says nothing is not asked thousands of times.
 
     Attributes:
-        count: Empty replies less good ones, at least 0.
+        count: Empty replies, less two for each completion with a text, and at least 0: half may be empty, not more.
     """
 
     def __init__(self, group: str) -> None:
@@ -35,7 +36,7 @@ class EmptyReplies:
             why: How the last of these ended.
             thinking_tokens: What the call had to think.
         """
-        self.count = max(0, self.count - good) + empty
+        self.count = max(0, self.count - EMPTY_TRIES * good) + empty
         if empty:
             self._why, self._had = why, thinking_tokens
 
@@ -49,7 +50,7 @@ class EmptyReplies:
             ValignError: There are.
         """
         if self.count >= MOST_EMPTY:
-            raise self.error(where, f"{self.count} replies more than others")
+            raise self.error(where, f"{self.count} replies, nearly in a row")
 
     def error(self, where: str, number: str) -> ValignError:
         """Return the error for a model that says nothing: how its last reply ended, and which key helps.

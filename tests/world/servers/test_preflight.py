@@ -68,7 +68,7 @@ def test_a_server_that_will_not_do_is_one_line(odd: Face, tmp_path: Path, face: 
 
 
 def test_prompts_that_do_not_fit_are_not_sent(odd: Face, tmp_path: Path) -> None:
-    """The server lists a context of 64 tokens: 400 letters are about 78, of which three quarters and 20 are too many."""
+    """The context has 64 tokens; 400 letters are 104 by estimate, three quarters of which, with 20, are too many."""
     before = len(bodies(odd("good")))
     with pytest.raises(
         ValignError, match=r"context of 64 tokens, and 1 of 1 prompts do not fit: the longest takes about 7"
