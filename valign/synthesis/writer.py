@@ -162,18 +162,12 @@ class Writer:
         return list(zip(self.write_answers(shown, label), quotes, strict=True))
 
     def write_answers(self, questions: Sequence[tuple[str, Passage, str]], label: str) -> list[str]:
-        """Let the teacher answer questions, each given with its clause and the text that the teacher is shown.
-
-        Instead of an answer that broke off there is ``CUT_OFF``, which the filters drop.
-        """
+        """Let the teacher answer questions, each given with its clause and the text that the teacher is shown."""
         template, lengths = self.template("answer"), self.settings.instructions.lengths
         sampling = Sampling(max_new_tokens=max(96, self.settings.sampling.max_new_tokens))
         filled = [(question, p, template.fill(passage=text, question=question)) for question, p, text in questions]
         requests = [Request(self.with_style(turns, lengths, p, question), sampling) for question, p, turns in filled]
-        answers = [found[0] for found in self.teacher.complete_all(requests, label)]
-        return [
-            one.text if one.finished or is_pending(one.text) or not one.text.strip() else CUT_OFF for one in answers
-        ]
+        return [_answer_text(found[0]) for found in self.teacher.complete_all(requests, label)]
 
     def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
         """Describe where an example came from; ``sampling`` is None where no teacher wrote the question."""
@@ -190,3 +184,8 @@ def is_waiting(writer: Writer) -> bool:
 def count_pending(writer: Writer) -> int:
     """Count the completions that batches have still to bring."""
     return sum(teacher.pending for teacher in writer.rests_on)
+
+
+def _answer_text(found: Completion) -> str:
+    """Return an answer's text; for one that broke off ``CUT_OFF``, which the filters drop."""
+    return found.text if found.finished or is_pending(found.text) or not found.text.strip() else CUT_OFF

@@ -15,7 +15,7 @@ from valign.generation.requests import Completion, Request
 from valign.teachers.call_runner import CallRunner, CallSettings
 from valign.teachers.clients import check_key_name, make_client, secrets_of
 from valign.teachers.empty_replies import EmptyReplies
-from valign.teachers.preflight import TRIAL, ServedModels, check_fit, list_models
+from valign.teachers.preflight import TRIAL, ModelList, check_fit, list_models
 from valign.teachers.protocol import NO_COMPLETION, CallResult, Job
 from valign.teachers.servers import Server, Servers
 from valign.teachers.urls import is_local, strip_login
@@ -110,7 +110,7 @@ class ApiTeacher:
             ValignError: The model is not there, says nothing, or has too short a context.
         """
         if not self._checked:
-            listed = asyncio.run(self._connected(_list, self._key()))
+            listed = asyncio.run(self._connected(_list, _read_key(self.settings, self.base_urls)))
             lacking = {url: found for url, found in listed.items() if not found.has(self.id)}
             for url, found in lacking.items():
                 if self.settings.keeps_empty or is_local(url):
@@ -118,21 +118,9 @@ class ApiTeacher:
             contexts = [found.context(self.id) for found in listed.values()]
             self._context = min((context for context in contexts if context), default=None)
             if not self.settings.keeps_empty:
-                self._try_out(lacking)
+                _try_out(self, lacking)
             self._checked = True
         check_fit(f"{strip_login(self.base_urls[0])} (model {self.id})", self._context, requests)
-
-    def _try_out(self, lacking: Mapping[str, ServedModels]) -> None:
-        """Make a short call, which has to bring a text."""
-        try:
-            found = self.complete([TRIAL])[0][0]
-        except LimitReached:
-            raise
-        except ValignError as error:
-            said = "".join(f" {url} {models.describe_lack(self.id)}." for url, models in lacking.items())
-            raise ValignError(f"{error}{said}") from None
-        if not found.text:
-            raise self.empties.error(f"{strip_login(self.base_urls[0])} (model {self.id})", "a short trial call")
 
     def complete_each(self, jobs: Iterator[Job], done: Callable[[CallResult], None]) -> None:
         """Do jobs, at most ``concurrency`` calls at once, and report every finished call.
@@ -146,7 +134,7 @@ class ApiTeacher:
         Raises:
             ValignError: The client or the key is missing, a call failed after all its retries, or a limit is reached.
         """
-        key = self._key()
+        key = _read_key(self.settings, self.base_urls)
         secrets = secrets_of("" if key == NO_KEY else key, self.base_urls)
 
         async def call(servers: Sequence[Server]) -> None:
@@ -178,19 +166,41 @@ class ApiTeacher:
                 servers.append(server)
             return await work(servers)
 
-    def _key(self) -> str:
-        key = os.environ.get(self.settings.api_key_env, "").strip()
-        if key:
-            return key
-        for url in self.base_urls:
-            if not is_local(url) and "@" not in urlsplit(url).netloc:
-                raise ValignError(
-                    f"{strip_login(url)} needs a key: set the environment variable {self.settings.api_key_env}."
-                )
-        return NO_KEY
+
+def _read_key(settings: CallSettings, urls: Sequence[str]) -> str:
+    """Return the key from the environment; servers of one's own, and those with a login in the URL, need none."""
+    key = os.environ.get(settings.api_key_env, "").strip()
+    if key:
+        return key
+    for url in urls:
+        if not is_local(url) and "@" not in urlsplit(url).netloc:
+            raise ValignError(f"{strip_login(url)} needs a key: set the environment variable {settings.api_key_env}.")
+    return NO_KEY
 
 
-async def _list(servers: Sequence[Server]) -> dict[str, ServedModels]:
+def _try_out(teacher: ApiTeacher, lacking: Mapping[str, ModelList]) -> None:
+    """Make a short call, which has to bring a text.
+
+    Args:
+        teacher: Who is called.
+        lacking: Servers that do not list its model, for the message.
+
+    Raises:
+        ValignError: It fails, or brings none.
+    """
+    try:
+        found = teacher.complete([TRIAL])[0][0]
+    except LimitReached:
+        raise
+    except ValignError as error:
+        said = "".join(f" {url} {models.describe_lack(teacher.id)}." for url, models in lacking.items())
+        raise ValignError(f"{error}{said}") from None
+    if not found.text:
+        where = f"{strip_login(teacher.base_urls[0])} (model {teacher.id})"
+        raise teacher.empties.error(where, "a short trial call")
+
+
+async def _list(servers: Sequence[Server]) -> dict[str, ModelList]:
     """Ask all servers for their models."""
     found = await asyncio.gather(*(list_models(server.client) for server in servers))
     return {server.url: models for server, models in zip(servers, found, strict=True)}

@@ -121,7 +121,7 @@ class CachedTeacher:
                 self.teacher.check_before([request for key, request in by_key.items() if key not in known])
             if self.share[1] > 1:
                 self._complete(by_key, known, label, self.share)
-                self._wait_for_others(by_key, known, label)
+                _wait_for_others(self.store, by_key, known, label)
             self._complete(by_key, known, label, (0, 1))
         self.hits += sum(key in known for key in keys) - (self.calls - before)
         if not self.is_batch:
@@ -170,26 +170,29 @@ class CachedTeacher:
         finally:
             self.calls += work.completed
 
-    def _wait_for_others(self, by_key: Mapping[str, Request], known: dict[str, Completions], label: str) -> None:
-        """Add what the other shares complete, until nothing is missing or nothing has come for ten minutes."""
-        missing = [key for key in by_key if key not in known]
-        since = time.monotonic()
-        if missing:
-            log.info("%s: waiting for the other shares (%d completions)", label, len(missing))
-        while missing and time.monotonic() - since < PATIENCE:
-            found = self.store.read(missing)
-            if found:
-                known.update(found)
-                missing = [key for key in missing if key not in known]
-                since = time.monotonic()
-            else:
-                time.sleep(LOOK_SECONDS)
-        if missing:
-            log.warning("%s: nothing has come from the other shares for %.0f s; doing the rest", label, PATIENCE)
-
     def _count(self, meter: Meter, by_key: Mapping[str, Request]) -> None:
         """Let calls of earlier runs count towards the limits of this one, each once."""
         if meter.limited:
             spent = self.store.spent_on([key for key in by_key if key not in self._counted])
             meter.add(Usage(spent.prompt_tokens, spent.completion_tokens, spent.seconds))
             self._counted.update(by_key)
+
+
+def _wait_for_others(
+    store: CompletionStore, by_key: Mapping[str, Request], known: dict[str, Completions], label: str
+) -> None:
+    """Add what the other shares complete, until nothing is missing or nothing has come for ten minutes."""
+    missing = [key for key in by_key if key not in known]
+    since = time.monotonic()
+    if missing:
+        log.info("%s: waiting for the other shares (%d completions)", label, len(missing))
+    while missing and time.monotonic() - since < PATIENCE:
+        found = store.read(missing)
+        if found:
+            known.update(found)
+            missing = [key for key in missing if key not in known]
+            since = time.monotonic()
+        else:
+            time.sleep(LOOK_SECONDS)
+    if missing:
+        log.warning("%s: nothing has come from the other shares for %.0f s; doing the rest", label, PATIENCE)

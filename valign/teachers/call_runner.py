@@ -162,7 +162,7 @@ class CallRunner:
             sent = loop.time()
             attempt = Attempt.of(call, server, trials.get(server.url))
             try:
-                reply = await self._send(server, attempt)
+                reply = await _send(server, attempt, self.settings, self.secrets)
                 break
             except Fault as fault:
                 self.servers.record_fault(server, fault, sent)
@@ -204,27 +204,27 @@ class CallRunner:
             self.again.append(replace(call, numbers=(number,), tries=call.tries + (number in empty)))
         self._start_workers(len(rest))
 
-    async def _send(self, server: Server, attempt: Attempt) -> Reply:
-        """Send a call once.
 
-        Raises:
-            Fault: There is no usable reply.
-        """
-        loop = asyncio.get_running_loop()
-        sent = loop.time()
-        body = attempt.body(self.settings.model)
-        try:
-            async with asyncio.timeout(self.settings.timeout):
-                content = await _post(server.client, body)
-        except Exception as error:
-            if not is_connection_error(error):
-                raise
-            raise classify_error(error, self.secrets) from None
-        try:
-            return parse_reply(attempt.call, json.loads(content), loop.time() - sent, self.settings.keeps_empty)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
-            beginning = redact(content[:LONGEST_ERROR].decode(errors="replace"), self.secrets, 60) or "nothing"
-            raise Fault(f"answered without a completion ({beginning})", "malformed") from None
+async def _send(server: Server, attempt: Attempt, settings: CallSettings, secrets: Sequence[str]) -> Reply:
+    """Send a call once.
+
+    Raises:
+        Fault: There is no usable reply.
+    """
+    loop = asyncio.get_running_loop()
+    sent = loop.time()
+    try:
+        async with asyncio.timeout(settings.timeout):
+            content = await _post(server.client, attempt.body(settings.model))
+    except Exception as error:
+        if not is_connection_error(error):
+            raise
+        raise classify_error(error, secrets) from None
+    try:
+        return parse_reply(attempt.call, json.loads(content), loop.time() - sent, settings.keeps_empty)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+        beginning = redact(content[:LONGEST_ERROR].decode(errors="replace"), secrets, 60) or "nothing"
+        raise Fault(f"answered without a completion ({beginning})", "malformed") from None
 
 
 def _failure(fault: Fault, server: Server, settings: CallSettings) -> ValignError:

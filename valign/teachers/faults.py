@@ -96,7 +96,7 @@ def _words(error: BaseException, response: Any) -> tuple[str, tuple[str, ...]]:
 
 def _refusal(status: int, said: str, fields: tuple[str, ...], after: float | None) -> Fault:
     """Return what a reply with an error status means."""
-    text = f"answered with status {status} ({shorten(said) or 'no words'})"
+    text = f"answered with status {status} ({first_words(said) or 'no words'})"
     kind = "fatal"
     if status == 429 and not re.search(r"insufficient_quota|billing", said):
         kind = "busy"
@@ -191,10 +191,10 @@ def redact(text: str, secrets: Sequence[str], characters: int | None = None) -> 
                 hidden[place : place + size] = b"\1" * size
                 place = text.find(secret[start : start + size], place + 1)
     shown = "".join("\0" if hidden[i] else character for i, character in enumerate(text))
-    return shorten(re.sub("\0+", "***", shown), characters or MESSAGE_CHARACTERS)
+    return first_words(re.sub("\0+", "***", shown), characters or MESSAGE_CHARACTERS)
 
 
-def shorten(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
+def first_words(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
     """Return the beginning of a text as one line of printable characters."""
     return one_line(text)[:characters].rstrip(". ")
 

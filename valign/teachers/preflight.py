@@ -33,7 +33,7 @@ CERTAIN = 0.75  # of the estimate of a prompt's tokens, which is one for four ch
 
 
 @dataclass(frozen=True)
-class ServedModels:
+class ModelList:
     """What a server says of its models.
 
     Attributes:
@@ -69,7 +69,7 @@ def _spelt(model: str) -> tuple[str, str, str]:
     return model, f"{model}:latest", f"models/{model}"
 
 
-async def list_models(client: Any) -> ServedModels:
+async def list_models(client: Any) -> ModelList:
     """Ask a server for its models (``GET /models``); one that has no such list, or does not answer, names none."""
     import httpx2
 
@@ -78,18 +78,18 @@ async def list_models(client: Any) -> ServedModels:
             response = await client.get("/models", cast_to=httpx2.Response)
         return read_models(json.loads(response.content))
     except (ValueError, RecursionError):
-        return ServedModels()
+        return ModelList()
     except Exception as error:
         if not is_connection_error(error):
             raise
-        return ServedModels()
+        return ModelList()
 
 
-def read_models(data: Any) -> ServedModels:
+def read_models(data: Any) -> ModelList:
     """Read a server's list of models.
 
     >>> read_models({"data": [{"id": "m", "max_model_len": 4096}]})
-    ServedModels(names=('m',), contexts={'m': 4096})
+    ModelList(names=('m',), contexts={'m': 4096})
     """
     names: list[str] = []
     contexts: dict[str, int] = {}
@@ -101,7 +101,7 @@ def read_models(data: Any) -> ServedModels:
         names += found
         if context := _context(item):
             contexts.update(dict.fromkeys(found, context))
-    return ServedModels(tuple(dict.fromkeys(names)), contexts)
+    return ModelList(tuple(dict.fromkeys(names)), contexts)
 
 
 def _items(data: Any) -> Iterator[Mapping[str, Any]]:

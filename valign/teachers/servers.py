@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from valign.teachers.calls import RequestForm
-from valign.teachers.faults import Fault, shorten
+from valign.teachers.faults import Fault, first_words
 from valign.teachers.refusals import describe_change
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Server:
         """
         before, self.form = self.form, self.form.joined(form)
         for line in describe_change(before, self.form):
-            log.warning("%s %s (it says: %s)", self.url, line, shorten(said) or "nothing")
+            log.warning("%s %s (it says: %s)", self.url, line, first_words(said) or "nothing")
 
     def widen(self, sent: int) -> bool:
         """Give later calls more tokens to think; False where they have had the most already.
