@@ -180,10 +180,8 @@ def _is_choice(choice: Any) -> bool:
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         return False
     content = choice["message"].get("content")
-    parts = content if isinstance(content, list) else []
-    return isinstance(choice.get("index"), int | None) and (
-        isinstance(content, str | dict | None) or all(isinstance(part, str | dict) for part in parts)
-    )
+    is_list = isinstance(content, list) and all(isinstance(part, str | dict) for part in content)
+    return isinstance(choice.get("index"), int | None) and (is_list or isinstance(content, str | dict | None))
 
 
 def _message(error: Any) -> str:

@@ -151,14 +151,16 @@ def server_words(data: Any) -> str:
     if not isinstance(data, Mapping):
         return "" if data is None else str(data)
     parts = list(dict.fromkeys(filter(None, (server_words(data.get(name)) for name in WORD_FIELDS))))
+    if not parts and isinstance(data.get("code"), str):
+        return str(data["code"])
     if not parts:
         return json.dumps(data, ensure_ascii=False)[:WORDS_READ] if data else ""
     said = ": ".join(parts)
     place = data.get("loc")
     if isinstance(place, list):
         said = f"{'.'.join(map(str, place))}: {said}"
-    named = [str(data[name]) for name in ("param", "code") if isinstance(data.get(name), str)]
-    return " ".join([said, *(f"({name})" for name in named if name not in said)])
+    param = data.get("param")
+    return f"{said} ({param})" if isinstance(param, str) and param not in said else said
 
 
 def server_fields(data: Any) -> tuple[str, ...]:
