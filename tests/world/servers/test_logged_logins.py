@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from valign.runs.summaries import mask_secrets
 from valign.runs.tracking import closing_logger, make_logger
 
-NAMES = {"project": "p", "entity": None, "name": "n", "group": "g", "job_type": "j"}
+NAMES: dict[str, Any] = {"project": "p", "entity": None, "name": "n", "group": "g", "job_type": "j"}
 
 
 def test_the_command_line_is_not_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
