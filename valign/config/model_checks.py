@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from valign.config.file_checks import check_file
 from valign.config.messages import did_you_mean, missing
 from valign.core.errors import ValignError
+from valign.teachers.clients import check_key_name
 from valign.teachers.urls import strip_login
 
 EMBEDDED = ("embedded:smollm2-135m",)
@@ -56,6 +57,7 @@ def _check_teacher(key: str, teacher: DictConfig) -> None:
         if not teacher.base_urls:
             raise ValignError(f"{key}=api needs a server: add {key}.base_urls=[http://localhost:8000/v1].")
         _check_urls(key, teacher.base_urls)
+        check_key_name(f"{key}.api_key_env", teacher.api_key_env)
         _check_prices(key, teacher)
     elif teacher.kind == "batch":
         _check_batch(key, teacher)
@@ -97,6 +99,7 @@ def check_server(server: DictConfig) -> None:
     """Check the server through which the arms answer, where there is one."""
     key = "evaluation.server"
     _check_urls(key, server.base_urls)
+    check_key_name(f"{key}.api_key_env", server.api_key_env)
     named = next((name for name in server.models if server.models[name] is not None), None)
     if named is not None and not server.base_urls:
         raise ValignError(

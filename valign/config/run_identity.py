@@ -39,6 +39,7 @@ CALL_KEYS = (
     "concurrency",
     "timeout",
     "max_retries",
+    "thinking_tokens",
     "requests",
     "requests_per_file",
     "results",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
 
 Record = TypeVar("Record")
+HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def to_dict(row: Any) -> dict[str, Any]:
@@ -217,6 +219,10 @@ def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
         where = f"{path}, line {number}"
         try:
             data = json.loads(line)
+            if HALF_ESCAPE.search(line):
+                data = _writable(data)
+        except RecursionError:
+            raise ValignError(f"{where}: lists or objects are nested too deep; mend the line.") from None
         except json.JSONDecodeError as error:
             raise ValignError(
                 f"{where}: not a JSON object on one line ({error.msg} at column {error.colno}); mend the line."
@@ -225,6 +231,11 @@ def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
             raise ValignError(f"{where}: a JSON object is expected, not {type(data).__name__}.")
         rows.append(from_dict(kind, data, where))
     return rows
+
+
+def _writable(data: Any) -> Any:
+    """Return a JSON value without the halves of characters (lone surrogates) that it can name and no file can hold."""
+    return json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def read_json(path: Path) -> Any:

@@ -65,7 +65,9 @@ class AnswerServer:
         """Return the served model, not asked yet."""
         s = self.settings
         asking = (s.base_urls, s.api_key_env, s.concurrency, s.timeout, s.max_retries)
-        return ApiTeacher(self.model(stages), *asking, group=_GROUP)
+        return ApiTeacher(
+            self.model(stages), *asking, group=_GROUP, thinking_tokens=s.thinking_tokens, is_measured=True
+        )
 
     def _served(self, stages: Sequence[str]) -> str | None:
         name: str | None = getattr(self.settings.models, model_name(stages))

@@ -104,7 +104,7 @@ def complete_requests(
         The completions of each request, in order; nothing in processes other than the first.
     """
     if ranks.world_size == 1:
-        return CachedTeacher(generator, cache).complete_all(requests, label)
+        return CachedTeacher(generator, cache, checks_first=True).complete_all(requests, label)
     unique = list({request_key(generator.id, request): request for request in requests}.values())
     batches = generator.batches(unique)
     cached = CachedTeacher(generator, cache) if ranks.is_first else None

@@ -42,6 +42,7 @@ class ServerSettings:
         concurrency: Calls under way at once, over all servers.
         timeout: Seconds that a call may take, from sending to the whole reply.
         max_retries: Further tries of a failed call, each after a longer wait.
+        thinking_tokens: Most tokens that a call gets on top, for a model that thinks before it answers.
     """
 
     base_urls: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ class ServerSettings:
     concurrency: int = setting(64, above=0)
     timeout: float = setting(120.0, above=0)
     max_retries: int = setting(8, at_least=0)
+    thinking_tokens: int = setting(4096, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)

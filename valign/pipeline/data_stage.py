@@ -122,12 +122,12 @@ class _Teachers:
     def __init__(self, context: Context) -> None:
         self.share, self.shares = (int(part) for part in (context.settings.teacher.share or "0/1").split("/"))
         share = (self.share, self.shares)
-        self.writer = CachedTeacher(context.teacher, context.cache, share=share)
+        self.writer = CachedTeacher(context.teacher, context.cache, share=share, checks_first=True)
         self.base = self.writer
         if not context.is_base_the_teacher:
             self.base = CachedTeacher(context.base_teacher, context.cache, share=share)
         other = context.question_teacher
-        self.questions = CachedTeacher(other, context.cache, share=share) if other else None
+        self.questions = CachedTeacher(other, context.cache, share=share, checks_first=True) if other else None
         self.all = {self.writer, self.base, *([self.questions] if self.questions else [])}
 
     def __enter__(self) -> None:

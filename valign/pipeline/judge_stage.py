@@ -57,7 +57,7 @@ def judge_stage(context: Context, artifacts: Artifacts, arms: Sequence[str], ans
         said = [read_jsonl(place / "answers.jsonl", Answer) for place in answers]
         pairs = [(said[j], said[i]) for j in range(len(said)) for i in range(j)]
         clauses = {a.clause: clause_text(a.clause, context.document.passages) for row in said for a in row}
-        teacher = CachedTeacher(asked, context.cache)
+        teacher = CachedTeacher(asked, context.cache, checks_first=True)
         try:
             found = judge_by_model(teacher, pairs, clauses)
             stop_if_pending([teacher], folder.name)

@@ -20,6 +20,7 @@ from valign.distributed.devices import device_of
 from valign.distributed.join import connect
 from valign.distributed.shared_folder import check_shared_folder
 from valign.pipeline.artifacts import Artifacts, pinned_by
+from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
 from valign.pipeline.judge_stage import run_judge
@@ -87,6 +88,7 @@ def run(context: Context) -> float | None:
     with closing_logger(_logger(context)) as logger:
         with ignore_lost_logger("settings", f"they are in {folder}"):
             log_config(logger, context.noted)
+        check_base_model(context)
         warn_of_size(context, settings.recipe.stages)
         if context.given_questions:
             require_context_length(context, arms, context.given_questions)  # before the teacher is paid

@@ -8,7 +8,7 @@ from typing import Any
 
 MASK = "***"
 SECRET_KEY = re.compile(r"(^|[_.-])(api_?key|token|password|passwd|secret|credentials?)$", re.IGNORECASE)
-LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+LOGIN_IN_URL = re.compile(r"(?<=://)[^/\s]+@")  # a password may hold an @ itself
 
 
 def mask_secrets(value: Any, key: str = "") -> Any:

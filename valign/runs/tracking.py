@@ -128,6 +128,7 @@ def _start(folder: Path, mode: str, arguments: Mapping[str, Any]) -> Run:
                 quiet=True,
                 disable_git=True,
                 disable_code=True,
+                x_disable_meta=True,  # it holds the command line, where a URL may have a login
                 init_timeout=SECONDS_TO_START,
             ),
         )

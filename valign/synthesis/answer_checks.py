@@ -18,7 +18,7 @@ from valign.synthesis.faithfulness import (
     verbatim,
 )
 from valign.synthesis.settings import FilterSettings
-from valign.synthesis.text_checks import Language, repeated_share
+from valign.synthesis.text_checks import CUT_OFF, Language, repeated_share
 from valign.teachers.pending import is_pending
 
 UNFAITHFUL, UNGROUNDED = "unfaithful", "ungrounded number or name"
@@ -57,7 +57,7 @@ class AnswerChecks:
         new = {
             (text, passage.text, question): (text, passage)
             for (text, passage), question in zip(answers, replied, strict=True)
-            if text.strip() and (text, passage.text, question) not in self._judged
+            if text.strip() and text != CUT_OFF and (text, passage.text, question) not in self._judged
         }
         if new:
             found = self.faithfulness.judge(list(new.values()), [question for _, _, question in new])
@@ -66,8 +66,8 @@ class AnswerChecks:
     def check(self, text: str, passage: Passage, question: str) -> tuple[str | None, dict[str, float]]:
         """Judge an answer; see ``Filters.check_answer``."""
         quoted = verbatim(text, passage)
-        if not text.strip() or is_pending(text) or (refuses(text) and not quoted):
-            return "refusal" if text.strip() else "empty answer", {}
+        if text == CUT_OFF or not text.strip() or is_pending(text) or (refuses(text) and not quoted):
+            return "cut off" if text == CUT_OFF else "refusal" if text.strip() else "empty answer", {}
         language = 1.0 if quoted else round(self.language.score(text), 4)
         scores = {"repetition": round(repeated_share(text), 4), "answer_language": language}
         if scores["repetition"] > self.settings.max_repetition:

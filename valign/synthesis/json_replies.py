@@ -8,8 +8,9 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from valign.teachers.thoughts import without_thoughts
+
 LONGEST_READ = 200_000
-THOUGHTS = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.S | re.I)
 CURLY_QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"'})
 
 
@@ -51,7 +52,7 @@ def read_items(text: str, keys: Collection[str]) -> list[dict[str, Any]]:
 
 def _readings(text: str) -> Iterator[str]:
     """Yield a reply without its thoughts, then without commas too many, then with straight quotation marks."""
-    text = THOUGHTS.sub("", text[:LONGEST_READ])
+    text = without_thoughts(text[:LONGEST_READ]).text
     yield text
     yield _without_trailing_commas(text)
     straight = text.translate(CURLY_QUOTES)

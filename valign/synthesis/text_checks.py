@@ -14,6 +14,7 @@ LEAST_SCRIPT = 0.05
 SHINGLE = 5
 PERMUTATIONS = 128
 CANDIDATES_FROM = 0.5
+CUT_OFF = "\N{REPLACEMENT CHARACTER} cut off"  # stands for an answer that broke off
 
 
 def repeated_share(text: str) -> float:

@@ -19,7 +19,9 @@ from valign.synthesis.held_out_clauses import without_clauses
 from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.templates import Template, load_template
+from valign.synthesis.text_checks import CUT_OFF
 from valign.teachers.cache import CachedTeacher
+from valign.teachers.pending import is_pending
 
 
 class Writer:
@@ -165,7 +167,7 @@ class Writer:
         sampling = Sampling(max_new_tokens=max(96, self.settings.sampling.max_new_tokens))
         filled = [(question, p, template.fill(passage=text, question=question)) for question, p, text in questions]
         requests = [Request(self.with_style(turns, lengths, p, question), sampling) for question, p, turns in filled]
-        return [found[0].text for found in self.teacher.complete_all(requests, label)]
+        return [_answer_text(found[0]) for found in self.teacher.complete_all(requests, label)]
 
     def provenance(self, quote: Quote, template: str, hash: str, sampling: Sampling | None) -> Provenance:
         """Describe where an example came from; ``sampling`` is None where no teacher wrote the question."""
@@ -182,3 +184,8 @@ def is_waiting(writer: Writer) -> bool:
 def count_pending(writer: Writer) -> int:
     """Count the completions that batches have still to bring."""
     return sum(teacher.pending for teacher in writer.rests_on)
+
+
+def _answer_text(found: Completion) -> str:
+    """Return an answer's text; for one that broke off ``CUT_OFF``, which the filters drop."""
+    return found.text if found.finished or is_pending(found.text) or not found.text.strip() else CUT_OFF

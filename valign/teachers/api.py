@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import TypeVar
+from urllib.parse import urlsplit
 
-from valign.core.errors import ValignError
+from valign.core.errors import LimitReached, ValignError
 from valign.generation.requests import Completion, Request
 from valign.teachers.call_runner import CallRunner, CallSettings
-from valign.teachers.protocol import CallResult, Job
+from valign.teachers.clients import check_key_name, make_client, secrets_of
+from valign.teachers.empty_replies import EmptyReplies
+from valign.teachers.preflight import TRIAL, ModelList, check_fit, list_models
+from valign.teachers.protocol import NO_COMPLETION, CallResult, Job
 from valign.teachers.servers import Server, Servers
 from valign.teachers.urls import is_local, strip_login
 from valign.teachers.usage import Meter
 
 NO_KEY = "EMPTY"
-CONNECT_SECONDS = 10.0
+Result = TypeVar("Result")
 
 
 class ApiTeacher:
@@ -48,6 +49,8 @@ class ApiTeacher:
         max_retries: int = 8,
         meter: Meter | None = None,
         group: str = "teacher",
+        thinking_tokens: int = 4096,
+        is_measured: bool = False,
     ) -> None:
         """Choose the model and its servers.
 
@@ -60,21 +63,25 @@ class ApiTeacher:
             max_retries: Retries of a failed call, each after a longer wait.
             meter: Prices and limits; by default there are none.
             group: Where these settings stand in the config, for messages.
+            thinking_tokens: The most tokens that a call gets on top for a model that thinks before it answers.
+            is_measured: Whether what it says is measured, as it is: an empty answer is one, and nothing is tried first.
 
         Raises:
             ValignError: There is no URL, or ``api_key_env`` is not the name of a variable.
         """
         if not base_urls:
             raise ValignError("teacher=api needs a server: add teacher.base_urls=[http://localhost:8000/v1].")
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
-            raise ValignError(
-                "teacher.api_key_env is not the name of an environment variable; put the key into a variable, for "
-                "example OPENAI_API_KEY, and give that name."
-            )
+        check_key_name(f"{group}.api_key_env", api_key_env)
         self.id = model
         self.base_urls = tuple(base_urls)
-        self.settings = CallSettings(model, api_key_env, concurrency, timeout, max_retries, group)
+        self.settings = CallSettings(
+            model, api_key_env, concurrency, timeout, max_retries, group, thinking_tokens, is_measured
+        )
         self.meter = meter or Meter()
+        self.empties = EmptyReplies(group)
+        self._known: dict[str, Server] = {}
+        self._checked = False
+        self._context: int | None = None
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Group requests in their order, as many as may be in flight at once."""
@@ -86,7 +93,34 @@ class ApiTeacher:
         found: list[dict[int, Completion]] = [{} for _ in requests]
         jobs = (Job(str(i), request, tuple(range(request.sampling.n))) for i, request in enumerate(requests))
         self.complete_each(jobs, lambda result: found[int(result.key)].update(result.completions))
-        return [[row[k] for k in range(len(row))] for row in found]
+        return [
+            [row.get(k, NO_COMPLETION) for k in range(r.sampling.n)] for row, r in zip(found, requests, strict=True)
+        ]
+
+    def check_before(self, requests: Sequence[Request]) -> None:
+        """Look, once, whether the servers have the model and whether it answers; and each time whether requests fit.
+
+        Servers of one's own have to list the model, where they list models at all. Of hosted ones, which list not all
+        that they take, a short trial call decides. Where answers are measured, there is no trial.
+
+        Args:
+            requests: What it is about to be asked.
+
+        Raises:
+            ValignError: The model is not there, says nothing, or has too short a context.
+        """
+        if not self._checked:
+            listed = asyncio.run(self._connected(_list, _read_key(self.settings, self.base_urls)))
+            lacking = {url: found for url, found in listed.items() if not found.has(self.id)}
+            for url, found in lacking.items():
+                if self.settings.keeps_empty or is_local(url):
+                    raise ValignError(f"{url} {found.describe_lack(self.id)}; give the name that it lists.")
+            contexts = [found.context(self.id) for found in listed.values()]
+            self._context = min((context for context in contexts if context), default=None)
+            if not self.settings.keeps_empty:
+                _try_out(self, lacking)
+            self._checked = True
+        check_fit(f"{strip_login(self.base_urls[0])} (model {self.id})", self._context, requests)
 
     def complete_each(self, jobs: Iterator[Job], done: Callable[[CallResult], None]) -> None:
         """Do jobs, at most ``concurrency`` calls at once, and report every finished call.
@@ -100,6 +134,21 @@ class ApiTeacher:
         Raises:
             ValignError: The client or the key is missing, a call failed after all its retries, or a limit is reached.
         """
+        key = _read_key(self.settings, self.base_urls)
+        secrets = secrets_of("" if key == NO_KEY else key, self.base_urls)
+
+        async def call(servers: Sequence[Server]) -> None:
+            shared = Servers(servers, self.settings.concurrency)
+            await CallRunner(self.settings, self.meter, shared, jobs, done, secrets, self.empties).run()
+
+        asyncio.run(self._connected(call, key))
+
+    async def _connected(self, work: Callable[[Sequence[Server]], Awaitable[Result]], key: str) -> Result:
+        """Do something with the servers, whose clients are closed after it; what was learned of them is kept.
+
+        Raises:
+            ValignError: The client is missing.
+        """
         try:
             import aiohttp  # noqa: F401
             import openai
@@ -107,43 +156,51 @@ class ApiTeacher:
             raise ValignError("teacher=api needs the OpenAI client: pip install 'valign[api]'.") from None
         for name in ("httpx", "httpx2", "openai", "aiohttp"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        asyncio.run(self._complete(openai, self._key(), jobs, done))
-
-    def _key(self) -> str:
-        key = os.environ.get(self.settings.api_key_env, "").strip()
-        if key:
-            return key
-        for url in self.base_urls:
-            if not is_local(url) and "@" not in urlsplit(url).netloc:
-                raise ValignError(
-                    f"{strip_login(url)} needs a key: set the environment variable {self.settings.api_key_env}."
-                )
-        return NO_KEY
-
-    async def _complete(self, openai: Any, key: str, jobs: Iterator[Job], done: Callable[[CallResult], None]) -> None:
         s = self.settings
         async with AsyncExitStack() as stack:
             servers = []
             for url in self.base_urls:
-                client = await stack.enter_async_context(_client(openai, url, key, s.concurrency, s.timeout))
-                servers.append(Server(strip_login(url), client, float(s.concurrency)))
-            secret = "" if key == NO_KEY else key
-            await CallRunner(s, self.meter, Servers(servers, s.concurrency), jobs, done, secret).run()
+                client = await stack.enter_async_context(make_client(openai, url, key, s.concurrency, s.timeout))
+                server = Server(strip_login(url), client, float(s.concurrency), most_thinking_tokens=s.thinking_tokens)
+                self._known[url] = server.like(self._known.get(url))
+                servers.append(server)
+            return await work(servers)
 
 
-def _client(openai: Any, url: str, key: str, concurrency: int, timeout: float) -> Any:
-    """Return a client that keeps its connections open and never retries by itself."""
-    import httpx2
+def _read_key(settings: CallSettings, urls: Sequence[str]) -> str:
+    """Return the key from the environment; servers of one's own, and those with a login in the URL, need none."""
+    key = os.environ.get(settings.api_key_env, "").strip()
+    if key:
+        return key
+    for url in urls:
+        if not is_local(url) and "@" not in urlsplit(url).netloc:
+            raise ValignError(f"{strip_login(url)} needs a key: set the environment variable {settings.api_key_env}.")
+    return NO_KEY
 
-    parts = urlsplit(url)
-    headers = {}
-    if parts.username:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=15.0)
-    times = httpx2.Timeout(None, connect=min(CONNECT_SECONDS, timeout))
-    http = openai.DefaultAioHttpClient(limits=limits, timeout=times)
-    return openai.AsyncOpenAI(
-        api_key=key, base_url=url, timeout=times, max_retries=0, default_headers=headers, http_client=http
-    )
+
+def _try_out(teacher: ApiTeacher, lacking: Mapping[str, ModelList]) -> None:
+    """Make a short call, which has to bring a text.
+
+    Args:
+        teacher: Who is called.
+        lacking: Servers that do not list its model, for the message.
+
+    Raises:
+        ValignError: It fails, or brings none.
+    """
+    try:
+        found = teacher.complete([TRIAL])[0][0]
+    except LimitReached:
+        raise
+    except ValignError as error:
+        said = "".join(f" {url} {models.describe_lack(teacher.id)}." for url, models in lacking.items())
+        raise ValignError(f"{error}{said}") from None
+    if not found.text:
+        where = f"{strip_login(teacher.base_urls[0])} (model {teacher.id})"
+        raise teacher.empties.error(where, "a short trial call")
+
+
+async def _list(servers: Sequence[Server]) -> dict[str, ModelList]:
+    """Ask all servers for their models."""
+    found = await asyncio.gather(*(list_models(server.client) for server in servers))
+    return {server.url: models for server, models in zip(servers, found, strict=True)}

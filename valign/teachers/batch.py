@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +13,13 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.generation.requests import Completion, Request
 from valign.teachers.batch_results import BatchResults, find_results, read_results
-from valign.teachers.calls import Call, parse_reply, request_body, split_calls
+from valign.teachers.calls import Call, RequestForm, request_body, split_calls
 from valign.teachers.protocol import CallResult, Job
+from valign.teachers.refusals import PATTERNS, REFUSALS, next_form
+from valign.teachers.replies import parse_reply
 from valign.teachers.usage import Meter, estimate_prompt_tokens
 
 ID_DIGITS = 40
-SEVERAL = re.compile(r"\bn\b|best_of|number of (?:completions|choices)")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class BatchTeacher:
         results: Path | None = None,
         meter: Meter | None = None,
         per_file: int = 50_000,
+        thinking_tokens: int = 4096,
     ) -> None:
         """Choose the model and the places.
 
@@ -69,12 +70,14 @@ class BatchTeacher:
             results: File or folder of results; by default the folder of the requests.
             meter: Prices and limits; by default there are none.
             per_file: Most requests in one file.
+            thinking_tokens: Tokens that a request gets on top, once results have shown that the model thinks.
         """
         self.id = model
         self.folder = folder
         self.given = results
         self.meter = meter or Meter()
         self.per_file = per_file
+        self.thinking_tokens = thinking_tokens
         self.lacking: dict[str, LackingCall] = {}
 
     @cached_property
@@ -87,6 +90,18 @@ class BatchTeacher:
         if self.given is None and not self.folder.is_dir():
             return BatchResults()
         return read_results(find_results(self.given or self.folder))
+
+    @cached_property
+    def form(self) -> RequestForm:
+        """The form of requests that earlier results have not refused.
+
+        Whether it takes several completions is seen for each request (``take_results``): earlier results may have them.
+        """
+        form = RequestForm()
+        for said in self.results.refusals():
+            named = {name: None for name, words in PATTERNS.items() if name != "n" and words.search(said)}
+            form = form.joined(next_form(form, named, said) or form)
+        return form
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Put all requests into one group."""
@@ -116,19 +131,18 @@ class BatchTeacher:
 
     def _written(self, call: Call) -> LackingCall:
         """Return a call as a request of a batch, in the form that earlier results have not refused."""
-        name = "max_completion_tokens" if self.results.refused("max_completion_tokens") else "max_tokens"
-        schema = not self.results.refused("response_format", "json_schema")
+        thinking = self.thinking_tokens if self.results.thought else 0
         row = {
             "custom_id": custom_id(call.job.key, call.numbers[0]),
             "method": "POST",
             "url": "/v1/chat/completions",
-            "body": request_body(self.id, call, name, schema),
+            "body": request_body(self.id, call, self.form, thinking),
         }
         return LackingCall(
             json.dumps(row, ensure_ascii=False),
             len(call.numbers),
             estimate_prompt_tokens(call.messages),
-            call.job.request.sampling.max_new_tokens * len(call.numbers),
+            (call.job.request.sampling.max_new_tokens + thinking) * len(call.numbers),
         )
 
 
@@ -166,9 +180,9 @@ def take_results(job: Job, results: BatchResults) -> tuple[list[CallResult], lis
         if reply is None:
             lacking.append(call)
             continue
-        result = parse_reply(call, reply, 0.0)
+        result = parse_reply(call, reply, 0.0).result
         found.append(result)
-        todo.extendleft(reversed(_singly(call, call.numbers[len(result.completions) :])))
+        todo.extendleft(reversed(_singly(call, [k for k in call.numbers if k not in result.completions])))
     return found, lacking
 
 
@@ -192,6 +206,6 @@ def _refused(call: Call, results: BatchResults) -> bool:
     return (
         len(call.numbers) > 1
         and fault is not None
-        and fault.status in (400, 422)
-        and SEVERAL.search(fault.text) is not None
+        and fault.status in REFUSALS
+        and PATTERNS["n"].search(fault.text) is not None
     )

@@ -10,18 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.teachers.faults import redact
+from valign.teachers.faults import redact, server_words
+from valign.teachers.refusals import REFUSALS
+from valign.teachers.replies import read_choice
+from valign.teachers.usage import plausible_count
 
 REQUESTS_PREFIX = "requests-"
-LARGEST_COUNT = 10**9
 
 
 @dataclass(frozen=True)
 class FailedResult:
-    """What a result says instead of a completion: the HTTP status, where there is one, and a message."""
+    """What a result says instead of a completion.
+
+    Attributes:
+        status: The HTTP status, where there is one.
+        text: A message.
+        is_empty: Whether it is a reply, and one without a text.
+    """
 
     status: int | None
     text: str
+    is_empty: bool = False
 
 
 @dataclass
@@ -33,12 +42,14 @@ class BatchResults:
         failed: What went wrong, by custom id, where there is no reply.
         duplicates: Further replies to the same request.
         unreadable: Where the lines are that hold no result: file and number.
+        thought: The most tokens of a reply that was cut off while its model thought, or after it; 0 where none was.
     """
 
     replies: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, FailedResult] = field(default_factory=dict)
     duplicates: int = 0
     unreadable: list[str] = field(default_factory=list)
+    thought: int = 0
 
     def add(self, line: bytes, where: str) -> None:
         """Take a line of a file of results."""
@@ -50,7 +61,8 @@ class BatchResults:
         except (ValueError, TypeError, KeyError, RecursionError):
             self.unreadable.append(where)
             return
-        reply = _reply(data)
+        reply, thought = _reply(data)
+        self.thought = max(self.thought, thought)
         if isinstance(reply, FailedResult):
             self.failed[name] = reply
         elif name in self.replies:
@@ -62,10 +74,14 @@ class BatchResults:
         """Forget the failures of requests that have a reply, too."""
         self.failed = {name: fault for name, fault in self.failed.items() if name not in self.replies}
 
-    def refused(self, *words: str) -> bool:
-        """Tell whether a request was refused (400 or 422) with one of these words in the message."""
-        said = (fault.text for fault in self.failed.values() if fault.status in (400, 422))
-        return any(word in text for text in said for word in words)
+    def refusals(self) -> list[str]:
+        """Return what was said of requests that were refused (400 or 422), each once."""
+        said = (fault.text for fault in self.failed.values() if fault.status in REFUSALS)
+        return list(dict.fromkeys(said))
+
+    def empty(self) -> int:
+        """Return how many requests brought nothing but replies without a text."""
+        return sum(fault.is_empty for fault in self.failed.values())
 
 
 def find_results(place: Path) -> list[Path]:
@@ -118,8 +134,12 @@ def _is_request(line: bytes) -> bool:
     return isinstance(data, dict) and {"custom_id", "method", "body"} <= set(data) and "response" not in data
 
 
-def _reply(data: dict[str, Any]) -> dict[str, Any] | FailedResult:
-    """Return a line's chat completion, with what is read of it alone, or what went wrong."""
+def _reply(data: dict[str, Any]) -> tuple[dict[str, Any] | FailedResult, int]:
+    """Return a line's chat completion, with what is read of it alone, or what went wrong.
+
+    Returns:
+        The completion, and its tokens where it was cut off while its model thought, or after it; else 0.
+    """
     if "text" in data:  # written by hand
         found = data["text"] if isinstance(data["text"], list) else [data["text"]]
         texts = [json.dumps(text, ensure_ascii=False) if isinstance(text, dict) else text for text in found]
@@ -132,44 +152,44 @@ def _reply(data: dict[str, Any]) -> dict[str, Any] | FailedResult:
     status = status if isinstance(status, int) else None
     error = data.get("error") or (body.get("error") if isinstance(body, dict) else None)
     if error or (status or 200) >= 300:
-        return FailedResult(status, _message(error or body))
+        return FailedResult(status, _message(error or body)), 0
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices or not all(map(_is_choice, choices)):
-        return FailedResult(status, "no completion")
+        return FailedResult(status, "no completion"), 0
+    read = [read_choice(choice) for choice in choices]
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    thought = 0
+    if any(choice.has_thoughts and choice.is_cut for choice in read):
+        thought = max(1, (plausible_count(usage.get("completion_tokens")) or 0) // len(read))
+    if not any(choice.text for choice in read):
+        return FailedResult(None, "thoughts and no answer" if thought else "no text", is_empty=True), thought
     kept = [
         {
             "index": choice.get("index"),
-            "message": {"content": choice["message"].get("content")},
-            "finish_reason": choice.get("finish_reason"),
+            "message": {"content": one.text},
+            "finish_reason": "length" if one.is_cut else one.end,
         }
-        for choice in choices
+        for choice, one in zip(choices, read, strict=True)
     ]
-    reply = {"choices": kept, "usage": _counts(body.get("usage"))}
-    return {**reply, "model": body["model"]} if isinstance(body.get("model"), str) else reply
+    reply = {"choices": kept, "usage": usage}
+    return ({**reply, "model": body["model"]} if isinstance(body.get("model"), str) else reply), thought
 
 
 def _is_choice(choice: Any) -> bool:
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         return False
-    index, content = choice.get("index"), choice["message"].get("content")
-    return isinstance(index, int | None) and isinstance(content, str | None)
-
-
-def _counts(usage: Any) -> dict[str, int]:
-    """Return the counts of tokens that are plausible."""
-    found = usage if isinstance(usage, dict) else {}
-    return {
-        name: count
-        for name in ("prompt_tokens", "completion_tokens")
-        if isinstance(count := found.get(name), int) and 0 < count < LARGEST_COUNT
-    }
+    content = choice["message"].get("content")
+    is_list = isinstance(content, list) and all(isinstance(part, str | dict) for part in content)
+    return isinstance(choice.get("index"), int | None) and (is_list or isinstance(content, str | dict | None))
 
 
 def _message(error: Any) -> str:
     """Return an error object's message as one line."""
-    while isinstance(error, dict):
-        error = error.get("message") or error.get("error") or error.get("code") or "no message"
-    return redact(str(error), "")
+    try:
+        return redact(server_words(error), ()) or "no message"
+    except RecursionError:
+        return "no message"
 
 
 def failure_lines(failed: Iterable[FailedResult]) -> str:

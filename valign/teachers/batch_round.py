@@ -16,6 +16,7 @@ from valign.core.store import digest
 from valign.teachers.batch import ID_DIGITS, BatchTeacher, LackingCall
 from valign.teachers.batch_results import REQUESTS_PREFIX, failure_lines
 from valign.teachers.cache import CachedTeacher
+from valign.teachers.empty_replies import MOST_EMPTY
 from valign.teachers.usage import cost
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ def stop_if_pending(teachers: Iterable[object], name: str) -> None:
             asked.setdefault(cached.teacher, set()).update(key[:ID_DIGITS] for key in cached.asked)
     if not asked:
         return
+    for teacher in asked:
+        _stop_if_empty(teacher)
     known = set[str]().union(*asked.values())
     places = {(teacher.folder.resolve(), teacher.id): teacher for teacher in asked}
     lines = []
@@ -57,6 +60,26 @@ def stop_if_pending(teachers: Iterable[object], name: str) -> None:
         return
     again = "then: the same command again (teacher.results=RESULTS where they lie elsewhere); nothing is asked twice"
     raise Pending("\n".join([*lines, again, *notes]))
+
+
+def _stop_if_empty(teacher: BatchTeacher) -> None:
+    """Stop where most results are without a text, and another round would be no help.
+
+    Raises:
+        ValignError: They are.
+    """
+    results = teacher.results
+    empty = results.empty()
+    if empty < MOST_EMPTY or empty < len(results.replies) or 0 < results.thought < teacher.thinking_tokens:
+        return
+    remedy = "check the model's chat template where the batch is run"
+    if results.thought:
+        remedy = f"raise teacher.thinking_tokens={teacher.thinking_tokens}, or turn the model's thinking off"
+    why = "thoughts and no answer" if results.thought else "no text"
+    raise ValignError(
+        f"{empty} of {empty + len(results.replies)} results of {teacher.id} hold {why}; {remedy}, delete these "
+        "results, and give the same command again."
+    )
 
 
 def _hand_out(teacher: BatchTeacher, lacking: Mapping[str, LackingCall], name: str) -> list[str]:

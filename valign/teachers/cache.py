@@ -18,7 +18,7 @@ from valign.teachers.cached_groups import CachedGroups
 from valign.teachers.cached_stream import CachedStream
 from valign.teachers.completion_store import Completions, CompletionStore, Spent
 from valign.teachers.pending import make_pending, rests_on_pending
-from valign.teachers.protocol import StreamingTeacher, Teacher
+from valign.teachers.protocol import CheckedTeacher, StreamingTeacher, Teacher
 from valign.teachers.usage import Meter, Usage
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ LOOK_SECONDS = 0.5
 def request_key(teacher: str, request: Request) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of a teacher's id and a request."""
     canonical = json.dumps({"teacher": teacher, "request": request.to_dict()}, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _unseen(total: int, label: str, unit: str) -> ProgressBar:
@@ -56,6 +56,7 @@ class CachedTeacher:
         path: Path,
         progress: Callable[[int, str, str], ProgressBar] = progress,
         share: tuple[int, int] = (0, 1),
+        checks_first: bool = False,
     ) -> None:
         """Put a cache before a teacher.
 
@@ -65,11 +66,13 @@ class CachedTeacher:
             progress: Makes the bar for a total, a label and a unit.
             share: (k, n) where n processes with the same requests and the same cache divide them: this one does each
                 n-th group from the k-th on, or the calls whose key falls to it, and waits for what the others do.
+            checks_first: Whether a teacher that can looks whether it will do before it is asked.
         """
         self.teacher = teacher
         self.store = CompletionStore(path)
         self.progress = progress
         self.share = share
+        self.checks_first = checks_first
         self.calls = 0
         self.hits = 0
         self.pending = 0
@@ -114,9 +117,11 @@ class CachedTeacher:
         before = self.calls
         if len(known) < len(by_key):
             self.store.write({})  # before anything is paid for: is the file writable?
+            if self.checks_first and isinstance(self.teacher, CheckedTeacher):
+                self.teacher.check_before([request for key, request in by_key.items() if key not in known])
             if self.share[1] > 1:
                 self._complete(by_key, known, label, self.share)
-                self._wait_for_others(by_key, known, label)
+                _wait_for_others(self.store, by_key, known, label)
             self._complete(by_key, known, label, (0, 1))
         self.hits += sum(key in known for key in keys) - (self.calls - before)
         if not self.is_batch:
@@ -165,26 +170,29 @@ class CachedTeacher:
         finally:
             self.calls += work.completed
 
-    def _wait_for_others(self, by_key: Mapping[str, Request], known: dict[str, Completions], label: str) -> None:
-        """Add what the other shares complete, until nothing is missing or nothing has come for ten minutes."""
-        missing = [key for key in by_key if key not in known]
-        since = time.monotonic()
-        if missing:
-            log.info("%s: waiting for the other shares (%d completions)", label, len(missing))
-        while missing and time.monotonic() - since < PATIENCE:
-            found = self.store.read(missing)
-            if found:
-                known.update(found)
-                missing = [key for key in missing if key not in known]
-                since = time.monotonic()
-            else:
-                time.sleep(LOOK_SECONDS)
-        if missing:
-            log.warning("%s: nothing has come from the other shares for %.0f s; doing the rest", label, PATIENCE)
-
     def _count(self, meter: Meter, by_key: Mapping[str, Request]) -> None:
         """Let calls of earlier runs count towards the limits of this one, each once."""
         if meter.limited:
             spent = self.store.spent_on([key for key in by_key if key not in self._counted])
             meter.add(Usage(spent.prompt_tokens, spent.completion_tokens, spent.seconds))
             self._counted.update(by_key)
+
+
+def _wait_for_others(
+    store: CompletionStore, by_key: Mapping[str, Request], known: dict[str, Completions], label: str
+) -> None:
+    """Add what the other shares complete, until nothing is missing or nothing has come for ten minutes."""
+    missing = [key for key in by_key if key not in known]
+    since = time.monotonic()
+    if missing:
+        log.info("%s: waiting for the other shares (%d completions)", label, len(missing))
+    while missing and time.monotonic() - since < PATIENCE:
+        found = store.read(missing)
+        if found:
+            known.update(found)
+            missing = [key for key in missing if key not in known]
+            since = time.monotonic()
+        else:
+            time.sleep(LOOK_SECONDS)
+    if missing:
+        log.warning("%s: nothing has come from the other shares for %.0f s; doing the rest", label, PATIENCE)

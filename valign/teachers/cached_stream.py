@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
 
 from valign.core.progress import ProgressBar
 from valign.generation.requests import Completion, Request
 from valign.teachers.completion_store import BackgroundWriter, Completions, CompletionStore, StoredRow
-from valign.teachers.protocol import CallResult, Job, StreamingTeacher
+from valign.teachers.protocol import NO_COMPLETION, CallResult, Job, StreamingTeacher
+
+log = logging.getLogger(__name__)
 
 CHUNK_SIZE = 256
 
@@ -34,6 +37,7 @@ class CachedStream:
         self.completed = 0
         self._missing: list[str] = []
         self._found: dict[str, dict[int, Completion]] = {}  # of requests that are begun and not whole
+        self._given_up: dict[str, set[int]] = {}  # numbers of completions that stayed empty
 
     def plan(self, known: Mapping[str, Completions]) -> int:
         """Find the requests that are not known, and return the number of their completions."""
@@ -51,15 +55,27 @@ class CachedStream:
             self.teacher.complete_each(self._jobs(writer, bar), partial(self._keep, writer, bar))
         for start in range(0, len(self._missing), CHUNK_SIZE):
             known.update(self.store.read(self._missing[start : start + CHUNK_SIZE]))
+        for key, numbers in self._given_up.items():
+            if len(numbers) + len(self._found.get(key, ())) == self.requests[key].sampling.n:
+                known.setdefault(
+                    key, [self._found[key].get(k, NO_COMPLETION) for k in sorted({*numbers, *self._found[key]})]
+                )
+        if self._given_up:
+            count = sum(map(len, self._given_up.values()))
+            log.warning(
+                "%s left %d completions empty; they are not kept, and nothing is made of them", self.teacher.id, count
+            )
 
     def _keep(self, writer: BackgroundWriter, bar: ProgressBar, result: CallResult) -> None:
         """Hand a finished call to the writer, and the whole request with its last one."""
         found = self._found[result.key]
         found.update(result.completions)
+        if result.given_up:
+            self._given_up.setdefault(result.key, set()).update(result.given_up)
         whole = _whole(found, self.requests[result.key])
         parts = None if whole else result.completions
         writer.put(StoredRow(result.key, whole, parts, self.teacher.id, result.usage, len(result.completions)))
-        bar.update(len(result.completions))
+        bar.update(len(result.completions) + len(result.given_up))
         if whole:
             del self._found[result.key]
             self.completed += 1

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.teachers.calls import Call, parse_reply, request_body, split_calls
-from valign.teachers.faults import Fault, classify_error, is_connection_error, redact
+from valign.teachers.attempts import Attempt, Trial
+from valign.teachers.calls import Call, RequestForm, split_calls
+from valign.teachers.empty_replies import EMPTY_TRIES, KEPT, EmptyReplies
+from valign.teachers.faults import LONGEST_ERROR, Fault, classify_error, is_connection_error, redact
 from valign.teachers.protocol import CallResult, Job
+from valign.teachers.replies import Reply, parse_reply
 from valign.teachers.servers import Server, Servers, Stopped, backoff_seconds
 from valign.teachers.usage import Meter, estimate_prompt_tokens
 
-log = logging.getLogger(__name__)
-
-# What servers say of a prompt or completion that does not fit; without a schema it would not fit either.
-TOO_LONG = re.compile(r"context (?:length|size|window)|too (?:long|many tokens)|max_(?:model_len|total_tokens)", re.I)
-KEPT = "what was completed before is kept, the same command goes on from there."
 REMEDIES = {
     400: "check the settings that the server names",
     401: "check the key in ${key}",
     403: "check what the key in ${key} may do",
     404: "check the model's name and {group}.base_urls",
+    422: "check the settings that the server names",
     429: "wait, or lower {group}.concurrency",
 }
 
@@ -43,6 +40,8 @@ class CallSettings:
         timeout: Seconds that a call may take from sending to the whole reply.
         max_retries: Retries of a failed call.
         group: Where these settings stand in the config, for messages.
+        thinking_tokens: The most tokens that a call gets on top for a model that thinks before it answers.
+        keeps_empty: Whether a text that is empty, and ended by itself, is a completion.
     """
 
     model: str
@@ -51,6 +50,8 @@ class CallSettings:
     timeout: float
     max_retries: int
     group: str
+    thinking_tokens: int = 0
+    keeps_empty: bool = False
 
 
 class CallRunner:
@@ -63,7 +64,8 @@ class CallRunner:
         servers: Servers,
         jobs: Iterator[Job],
         done: Callable[[CallResult], None],
-        key: str,
+        secrets: Sequence[str],
+        empties: EmptyReplies,
     ) -> None:
         """Make the state that the workers share.
 
@@ -73,7 +75,8 @@ class CallRunner:
             servers: Where the calls go.
             jobs: What is to be done.
             done: Called for each finished call.
-            key: The API key, which must not stand in a message.
+            secrets: The API key and logins, which must not stand in a message.
+            empties: Counts replies without a text.
         """
         self.settings = settings
         self.meter = meter
@@ -81,7 +84,8 @@ class CallRunner:
         self.calls = (call for job in jobs for call in split_calls(job))
         self.again: deque[Call] = deque()
         self.done = done
-        self.key = key
+        self.secrets = secrets
+        self.empties = empties
         self.failure: ValignError | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self.metered = 0
@@ -131,7 +135,8 @@ class CallRunner:
         if not self.meter.limited:
             await self._try(call)
             return
-        most = estimate_prompt_tokens(call.messages), call.job.request.sampling.max_new_tokens * len(call.numbers)
+        completion = call.job.request.sampling.max_new_tokens + self.servers.thinking_tokens
+        most = estimate_prompt_tokens(call.messages), completion * len(call.numbers)
         while not self.meter.reserve(*most):
             if self.failure:
                 return
@@ -151,17 +156,18 @@ class CallRunner:
         """Make a call until it succeeds or may not be tried again, and report it."""
         faults = 0
         loop = asyncio.get_running_loop()
+        trials: dict[str, Trial] = {}
         while True:
             server = await self.servers.acquire()
             sent = loop.time()
-            asked = call if server.supports_n else replace(call, numbers=call.numbers[:1])
-            body = request_body(self.settings.model, asked, server.max_tokens_name, server.supports_schema)
+            attempt = Attempt.of(call, server, trials.get(server.url))
             try:
-                result = await self._send(server, asked, body)
+                reply = await _send(server, attempt, self.settings, self.secrets)
                 break
             except Fault as fault:
                 self.servers.record_fault(server, fault, sent)
-                if _adapt(server, body, fault):
+                if trial := attempt.after(server, fault):
+                    trials[server.url] = trial
                     continue
                 faults += 1
                 if fault.kind == "fatal" or faults > self.settings.max_retries:
@@ -171,34 +177,54 @@ class CallRunner:
                 self.servers.release(server)
             await self.servers.wait(wait)
         self.servers.record_success(server)
-        self.meter.add(result.usage)
-        self.done(result)
-        rest = call.numbers[len(result.completions) :]
-        if rest:  # the server has returned fewer completions than it was asked for, or was asked for one
-            server.supports_n = server.supports_n and len(result.completions) == len(asked.numbers)
-            self.again.extend(replace(call, numbers=(k,)) for k in rest)
-            self._start_workers(len(rest))
+        if trial := trials.get(server.url):
+            server.adopt(trial.form, trial.said)
+        self._report(call, server, attempt, reply)
 
-    async def _send(self, server: Server, call: Call, body: dict[str, Any]) -> CallResult:
-        """Send a call once.
+    def _report(self, call: Call, server: Server, attempt: Attempt, reply: Reply) -> None:
+        """Report what a call has brought, and ask again for what it has not: alone, and with more room to think.
 
         Raises:
-            Fault: There is no usable reply.
+            ValignError: Hardly anything comes but empty replies.
         """
-        loop = asyncio.get_running_loop()
-        sent = loop.time()
-        try:
-            async with asyncio.timeout(self.settings.timeout):
-                content = await _post(server.client, body)
-        except Exception as error:
-            if not is_connection_error(error):
-                raise
-            raise classify_error(error, self.key) from None
-        try:
-            return parse_reply(call, json.loads(content), loop.time() - sent)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-            beginning = redact(content[:60].decode(errors="replace"), self.key) or "nothing"
-            raise Fault(f"answered without a completion ({beginning})", "malformed") from None
+        self.meter.add(reply.result.usage)
+        found = reply.result.completions
+        again = reply.overrun if reply.overrun and server.widen(attempt.thinking_tokens) else ()
+        kept = {number: found[number] for number in found if number not in again}
+        empty = [number for number in reply.empty if number not in again]
+        given_up = tuple(empty) if call.tries + 1 >= EMPTY_TRIES else ()
+        self.empties.count_reply(len(kept), len(empty), reply.why, attempt.thinking_tokens)
+        self.done(replace(reply.result, completions=kept, given_up=given_up))
+        self.empties.check(f"{server.url} (model {self.settings.model})")
+        came = len(found) + len(reply.empty)
+        if came < len(attempt.call.numbers):
+            server.form = server.form.joined(RequestForm(frozenset(["n"])))
+        rest = [number for number in call.numbers if number not in kept and number not in given_up]
+        for number in rest:
+            self.again.append(replace(call, numbers=(number,), tries=call.tries + (number in empty)))
+        self._start_workers(len(rest))
+
+
+async def _send(server: Server, attempt: Attempt, settings: CallSettings, secrets: Sequence[str]) -> Reply:
+    """Send a call once.
+
+    Raises:
+        Fault: There is no usable reply.
+    """
+    loop = asyncio.get_running_loop()
+    sent = loop.time()
+    try:
+        async with asyncio.timeout(settings.timeout):
+            content = await _post(server.client, attempt.body(settings.model))
+    except Exception as error:
+        if not is_connection_error(error):
+            raise
+        raise classify_error(error, secrets) from None
+    try:
+        return parse_reply(attempt.call, json.loads(content), loop.time() - sent, settings.keeps_empty)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+        beginning = redact(content[:LONGEST_ERROR].decode(errors="replace"), secrets, 60) or "nothing"
+        raise Fault(f"answered without a completion ({beginning})", "malformed") from None
 
 
 def _failure(fault: Fault, server: Server, settings: CallSettings) -> ValignError:
@@ -208,6 +234,8 @@ def _failure(fault: Fault, server: Server, settings: CallSettings) -> ValignErro
         return ValignError(
             f"{where} {fault.text}; is it an OpenAI-compatible server, and does the URL end in /v1? {KEPT}"
         )
+    if fault.status is not None and 300 <= fault.status < 400:
+        return ValignError(f"{where} {fault.text}; give the address where it is in {settings.group}.base_urls; {KEPT}")
     if fault.status is None:
         return ValignError(f"{where} {fault.text}; check that the server runs and {settings.group}.base_urls; {KEPT}")
     remedy = REMEDIES.get(fault.status, "see the server's log")
@@ -223,22 +251,3 @@ async def _post(client: Any, body: dict[str, Any]) -> bytes:
     response = await client.post("/chat/completions", body=body, cast_to=httpx2.Response, options=unsent)
     content: bytes = response.content
     return content
-
-
-def _adapt(server: Server, body: dict[str, Any], fault: Fault) -> bool:
-    """Send the calls of a server in another form from now on where it refused a parameter that has one."""
-    if fault.status not in (400, 422):
-        return False
-    if "max_tokens" in body and "max_completion_tokens" in fault.body:
-        log.info("%s wants max_completion_tokens instead of max_tokens", server.url)
-        server.max_tokens_name = "max_completion_tokens"
-        return True
-    if "response_format" in body and not TOO_LONG.search(fault.body):
-        log.info("%s takes no JSON schema; replies are parsed as they come", server.url)
-        server.supports_schema = False
-        return True
-    if "n" in body:
-        log.info("%s takes no call for several completions; asking for them one by one", server.url)
-        server.supports_n = False
-        return True
-    return False

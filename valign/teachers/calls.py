@@ -1,4 +1,4 @@
-"""One call of the API teacher: what is sent, and what is read from the reply."""
+"""One call of the API teacher, and what is sent for it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.core.records import Message
-from valign.generation.requests import Completion, Request
-from valign.teachers.protocol import CallResult, Job
-from valign.teachers.usage import Usage, estimate_prompt_tokens, estimate_tokens
+from valign.generation.requests import Request
+from valign.teachers.protocol import Job
+
+INSIDE = 0.01
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,12 @@ class Call:
     Attributes:
         job: The request.
         numbers: Of the completions, all of which have one opening.
+        tries: How often they were asked for before, and came back empty.
     """
 
     job: Job
     numbers: tuple[int, ...]
+    tries: int = 0
 
     @property
     def messages(self) -> list[Message]:
@@ -48,64 +51,55 @@ def split_calls(job: Job) -> Iterator[Call]:
         yield Call(job, tuple(numbers))
 
 
-def request_body(model: str, call: Call, max_tokens_name: str, supports_schema: bool = True) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RequestForm:
+    """How a server wants to be asked.
+
+    Attributes:
+        left_out: Parameters that are not sent, ``n`` and ``response_format`` among them.
+        max_tokens_name: The name of its parameter for the longest completion.
+        inside: Parameters whose values are kept off the end of their range.
+    """
+
+    left_out: frozenset[str] = frozenset()
+    max_tokens_name: str = "max_tokens"
+    inside: frozenset[str] = frozenset()
+
+    def joined(self, other: RequestForm) -> RequestForm:
+        """Return a form that keeps to both."""
+        name = self.max_tokens_name if other.max_tokens_name == "max_tokens" else other.max_tokens_name
+        return RequestForm(self.left_out | other.left_out, name, self.inside | other.inside)
+
+
+def request_body(model: str, call: Call, form: RequestForm, thinking_tokens: int = 0) -> dict[str, Any]:
     """Return the body of a request to a server.
 
     Args:
         model: The model's name there.
         call: What is asked for.
-        max_tokens_name: The server's name for the longest completion.
-        supports_schema: Whether the server can hold a reply to a JSON schema.
+        form: How the server wants to be asked.
+        thinking_tokens: Tokens that the model may take on top, to think before it answers.
     """
     sampling = call.job.request.sampling
+    least, largest = INSIDE if "temperature" in form.inside else 0.0, 1 - INSIDE if "top_p" in form.inside else 1.0
     body = {
         "model": model,
         "messages": call.messages,
-        max_tokens_name: sampling.max_new_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "seed": call_seed(sampling.seed, call.numbers[0]),
+        form.max_tokens_name: sampling.max_new_tokens + thinking_tokens,
+        "temperature": max(least, sampling.temperature),
+        "top_p": min(largest, sampling.top_p),
+        "seed": call_seed(sampling.seed, call.numbers[0], call.tries),
     }
     schema = call.job.request.schema
-    if schema is not None and supports_schema:
+    if schema is not None:
         held = {"name": "reply", "schema": schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": held}
-    return {**body, "n": len(call.numbers)} if len(call.numbers) > 1 else body
+    if len(call.numbers) > 1:
+        body["n"] = len(call.numbers)
+    return {name: value for name, value in body.items() if name not in form.left_out}
 
 
-def parse_reply(call: Call, reply: Any, seconds: float) -> CallResult:
-    """Read a reply.
-
-    Args:
-        call: What was asked for.
-        reply: The decoded JSON.
-        seconds: From sending to the whole reply.
-
-    Raises:
-        ValueError: The reply has no completions; another error where it is no reply at all.
-    """
-    choices = sorted(reply["choices"], key=lambda choice: choice.get("index") or 0)[: len(call.numbers)]
-    texts = [_writable(choice["message"].get("content") or "").strip() for choice in choices]
-    if not texts:
-        raise ValueError("no choices")
-    usage = reply.get("usage") or {}
-    estimates = [estimate_tokens(text) for text in texts]
-    completion = int(usage.get("completion_tokens") or sum(estimates))
-    prompt = int(usage.get("prompt_tokens") or estimate_prompt_tokens(call.messages))
-    share = completion / max(1, sum(estimates))
-    tokens = [completion] if len(texts) == 1 else [round(share * estimate) for estimate in estimates]
-    found = {
-        number: Completion(text, count, choice.get("finish_reason") == "stop")
-        for number, text, count, choice in zip(call.numbers, texts, tokens, choices, strict=False)
-    }
-    return CallResult(call.job.key, found, Usage(prompt, completion, seconds))
-
-
-def _writable(text: str) -> str:
-    """Return a text without the halves of characters (lone surrogates) that JSON allows and no file can hold."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def call_seed(seed: int, k: int) -> int:
-    """Return the seed of a request's k-th completion: 31 bits that differ for neighbouring seeds and numbers."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{k}".encode()).digest()[:4], "big") >> 1
+def call_seed(seed: int, k: int, tries: int = 0) -> int:
+    """Return the seed of a request's k-th completion: 31 bits that differ for neighbouring seeds, numbers and tries."""
+    what = f"{seed}/{k}/{tries}" if tries else f"{seed}/{k}"
+    return int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big") >> 1

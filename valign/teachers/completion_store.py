@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.generation.requests import Completion
+from valign.teachers.thoughts import visible_completion
 from valign.teachers.usage import Usage
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class CompletionStore:
 
     def _decode(self, value: str) -> Completions:
         try:
-            return [Completion(**item) for item in json.loads(value)]
+            return [visible_completion(Completion(**item)) for item in json.loads(value)]
         except (TypeError, ValueError):
             raise sqlite3.DatabaseError("a row is not a list of completions") from None
 
@@ -244,7 +245,8 @@ class BackgroundWriter:
 
 
 def _encode(row: Completions) -> str:
-    return json.dumps([asdict(completion) for completion in row], ensure_ascii=False)
+    text = json.dumps([asdict(completion) for completion in row], ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()  # a half of a character, which a recording may hold, is not stored
 
 
 def _spent(row: tuple[float, ...]) -> Spent:

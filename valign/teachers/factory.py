@@ -30,12 +30,15 @@ def make_teacher(settings: TeacherSettings, group: str = "teacher") -> Teacher:
         return LocalTeacher(s.model, s.precision, s.batch_tokens, group)
     meter = Meter(*s.paid_prices, s.max_cost, s.max_tokens)
     if s.kind == "api":
-        return ApiTeacher(s.model, s.base_urls, s.api_key_env, s.concurrency, s.timeout, s.max_retries, meter, group)
+        asking = (s.api_key_env, s.concurrency, s.timeout, s.max_retries)
+        return ApiTeacher(s.model, s.base_urls, *asking, meter, group, s.thinking_tokens)
     if s.kind == "batch":
         if s.requests is None:
             raise ValignError(f"{group}=batch needs a folder for its files: add {group}.requests=FOLDER.")
         results = None if s.results is None else Path(s.results).expanduser()
-        return BatchTeacher(s.model, Path(s.requests).expanduser(), results, meter, s.requests_per_file)
+        return BatchTeacher(
+            s.model, Path(s.requests).expanduser(), results, meter, s.requests_per_file, s.thinking_tokens
+        )
     if s.kind == "replay":
         if s.recording is None:
             raise ValignError("teacher=replay needs its recording: add teacher.recording=/path/to/file.jsonl.")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import email.utils
+import json
 import re
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote, quote_plus
+
+from valign.core.text import one_line
+from valign.teachers.urls import strip_login
 
 LONGEST_RETRY_AFTER = 600.0
 MESSAGE_CHARACTERS = 300
+WORDS_READ = 2000  # of an error's words, in which parameters are looked for
+LONGEST_ERROR = 20_000
+SHORTEST_PART = 8  # of a secret, that is hidden where it stands alone
+MOST_PARTS = 5
+WORD_FIELDS = ("error", "errors", "message", "msg", "detail", "error_description", "metadata", "raw")
 TRIED_AGAIN = (408, 409, 425)
 DOWN = (502, 503, 504)
 CLIENT_LIBRARIES = ("aiohttp", "anyio", "httpcore2", "httpx2", "openai", "ssl")
@@ -24,30 +36,43 @@ class Fault(Exception):
             ``call`` (this call failed) or ``malformed`` (the reply is not a completion).
         status: The HTTP status, if there was one.
         retry_after: Seconds that the server asks to wait.
-        body: The server's message, in which parameters that it does not know are named.
+        said: The server's words.
+        fields: The parameters that it names as data, beside its words.
     """
 
     def __init__(
-        self, text: str, kind: str, status: int | None = None, retry_after: float | None = None, body: str = ""
+        self,
+        text: str,
+        kind: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        said: str = "",
+        fields: tuple[str, ...] = (),
     ) -> None:
         super().__init__(text)
         self.text = text
         self.kind = kind
         self.status = status
         self.retry_after = retry_after
-        self.body = body
+        self.said = said
+        self.fields = fields
 
 
-def classify_error(error: BaseException, key: str) -> Fault:
+def classify_error(error: BaseException, secrets: Sequence[str]) -> Fault:
     """Return what an exception of the client means.
 
     Args:
         error: What the client raised.
-        key: The API key, which is left out even where the server repeats it.
+        secrets: The key and logins, which are left out even where the server repeats them.
     """
     status = getattr(error, "status_code", None)
     if status is not None:
-        return _refusal(status, redact(str(error), key), _retry_after(getattr(error, "response", None)))
+        response = getattr(error, "response", None)
+        if 300 <= status < 400:
+            place = getattr(response, "headers", {}).get("location", "nowhere")
+            return Fault(f"sends calls on to {redact(strip_login(place), secrets)}", "fatal", status)
+        said, fields = _words(error, response)
+        return _refusal(status, redact(said, secrets, WORDS_READ), fields, _retry_after(response))
     names = [type(cause).__name__ for cause in _causes(error)]
     if isinstance(error, TimeoutError):
         return Fault("did not answer in time", "call")
@@ -56,9 +81,22 @@ def classify_error(error: BaseException, key: str) -> Fault:
     return Fault(f"broke off the call ({names[-1]})", "call")
 
 
-def _refusal(status: int, said: str, after: float | None) -> Fault:
+def _words(error: BaseException, response: Any) -> tuple[str, tuple[str, ...]]:
+    """Return what a server says in a reply with an error status, and the parameters that it names as data."""
+    try:
+        text = str(response.text)
+    except Exception:  # the client may not have read it
+        text = str(getattr(error, "body", "") or error)
+    try:
+        data = json.loads(text[:LONGEST_ERROR])
+        return server_words(data), server_fields(data)
+    except (ValueError, RecursionError):
+        return text[:LONGEST_ERROR], ()
+
+
+def _refusal(status: int, said: str, fields: tuple[str, ...], after: float | None) -> Fault:
     """Return what a reply with an error status means."""
-    text = f"answered with status {status} ({said})"
+    text = f"answered with status {status} ({first_words(said) or 'no words'})"
     kind = "fatal"
     if status == 429 and not re.search(r"insufficient_quota|billing", said):
         kind = "busy"
@@ -68,7 +106,7 @@ def _refusal(status: int, said: str, after: float | None) -> Fault:
         kind = "call"
     if kind != "fatal" and (after or 0.0) > LONGEST_RETRY_AFTER:
         return Fault(f"{text} and asks to wait {after:.0f} s", "fatal", status)
-    return Fault(text, kind, status, after, said)
+    return Fault(text, kind, status, after, said, fields)
 
 
 def is_connection_error(error: BaseException) -> bool:
@@ -98,9 +136,73 @@ def _retry_after(response: Any) -> float | None:
         return None
 
 
-def redact(text: str, key: str) -> str:
-    """Return the beginning of a message as one line, without the key and without logins in URLs."""
-    if key:
-        text = text.replace(key, "***")
-    text = re.sub(r"//[^/@\s]+@", "//", text)
-    return " ".join(text.split())[:MESSAGE_CHARACTERS].rstrip(". ")
+def server_words(data: Any) -> str:
+    """Return what a decoded error body says, whichever dialect it is in; parameters that it names as data come along.
+
+    >>> server_words({"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]})
+    'body.seed: Extra inputs are not permitted'
+    >>> server_words([{"error": {"message": "Unknown value.", "param": "top_p"}}])
+    'Unknown value. (top_p)'
+    """
+    if isinstance(data, str):
+        return data
+    if isinstance(data, list):
+        return "; ".join(filter(None, map(server_words, data[:MOST_PARTS])))
+    if not isinstance(data, Mapping):
+        return "" if data is None else str(data)
+    parts = list(dict.fromkeys(filter(None, (server_words(data.get(name)) for name in WORD_FIELDS))))
+    if not parts and isinstance(data.get("code"), str):
+        return str(data["code"])
+    if not parts:
+        return json.dumps(data, ensure_ascii=False)[:WORDS_READ] if data else ""
+    said = ": ".join(parts)
+    place = data.get("loc")
+    if isinstance(place, list):
+        said = f"{'.'.join(map(str, place))}: {said}"
+    param = data.get("param")
+    return f"{said} ({param})" if isinstance(param, str) and param not in said else said
+
+
+def server_fields(data: Any) -> tuple[str, ...]:
+    """Return the parameters that a decoded error body names as data: ``param``, or the end of ``loc``."""
+    if isinstance(data, list):
+        return tuple(name for part in data[:MOST_PARTS] for name in server_fields(part))
+    if not isinstance(data, Mapping):
+        return ()
+    place, param = data.get("loc"), data.get("param")
+    own = [str(part) for part in place] if isinstance(place, list) else []
+    own += [re.split(r"[.\[]", param)[0]] if isinstance(param, str) else []
+    return (*own, *(name for key in WORD_FIELDS for name in server_fields(data.get(key))))
+
+
+def redact(text: str, secrets: Sequence[str], characters: int | None = None) -> str:
+    """Return the beginning of a message as one line, without secrets, parts of them, and logins in URLs.
+
+    Args:
+        text: The message; it is cut only when the secrets are gone, so that no half of one is left.
+        secrets: The key, passwords and what is made of them; other spellings are known (JSON, URLs, Base64).
+        characters: The most that is returned; by default what a line has room for.
+    """
+    text = re.sub(r"//[^/\s]*@", "//", text[:LONGEST_ERROR])
+    hidden = bytearray(len(text))
+    for secret in {spelling for one in secrets if one for spelling in _spellings(one)}:
+        size = min(len(secret), SHORTEST_PART)
+        for start in range(len(secret) - size + 1):
+            place = text.find(secret[start : start + size])
+            while place >= 0:
+                hidden[place : place + size] = b"\1" * size
+                place = text.find(secret[start : start + size], place + 1)
+    shown = "".join("\0" if hidden[i] else character for i, character in enumerate(text))
+    return first_words(re.sub("\0+", "***", shown), characters or MESSAGE_CHARACTERS)
+
+
+def first_words(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
+    """Return the beginning of a text as one line of printable characters."""
+    return one_line(text)[:characters].rstrip(". ")
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """Yield a secret as servers may repeat it."""
+    yield from (secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1])
+    yield from (json.dumps(secret)[1:-1], json.dumps(secret)[1:-1].replace("/", "\\/"))
+    yield base64.b64encode(secret.encode()).decode().rstrip("=")

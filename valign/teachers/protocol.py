@@ -33,11 +33,16 @@ class CallResult:
         key: Of the job's request.
         completions: Some of its completions by their numbers.
         usage: What the call took.
+        given_up: Numbers of completions that stayed empty, and are not asked for again.
     """
 
     key: str
     completions: dict[int, Completion]
     usage: Usage
+    given_up: tuple[int, ...] = ()
+
+
+NO_COMPLETION = Completion("", 0, False)  # stands for one that stayed empty; no cache keeps it, no filter lets it pass
 
 
 class Teacher(Protocol):
@@ -97,5 +102,21 @@ class StreamingTeacher(Teacher, Protocol):
 
         Raises:
             ValignError: A call failed for good; what finished before, and what was under way, has been reported.
+        """
+        ...
+
+
+@runtime_checkable
+class CheckedTeacher(Teacher, Protocol):
+    """A teacher that can find out, before it is paid, that it will not do."""
+
+    def check_before(self, requests: Sequence[Request]) -> None:
+        """Look whether the model is there and requests fit.
+
+        Args:
+            requests: What it is about to be asked.
+
+        Raises:
+            ValignError: It is not, or they do not.
         """
         ...

@@ -158,7 +158,7 @@ def _parse(line: str, where: str) -> tuple[str, list[Completion]]:
         row = [Completion(**item) for item in data["completions"]]
         key = _key(data)
         expected = data["sampling"]["n"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValignError(f"{where}: not a recorded call ({error}); mend or delete the line.") from None
     if len(row) != expected:
         raise ValignError(f"{where}: {len(row)} completions instead of {expected}; mend or delete the line.")

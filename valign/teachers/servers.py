@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from valign.teachers.faults import Fault
+from valign.teachers.calls import RequestForm
+from valign.teachers.faults import Fault, first_words
+from valign.teachers.refusals import describe_change
 
 log = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+FIRST_THINKING, THINKING_FACTOR = 1024, 4
 WARN_AT = {"down": 1, "busy": 4}  # the fault in a row of which the user is told
 
 
@@ -30,9 +33,9 @@ class Server:
         client: Sends the calls.
         window: The number of calls that it may have in flight; halved when it says that these are too many, raised
             as calls succeed.
-        supports_n: Whether it returns several completions for one call.
-        supports_schema: Whether it holds a reply to a JSON schema.
-        max_tokens_name: The name of its parameter for the longest completion.
+        form: How it wants to be asked.
+        thinking_tokens: Tokens that calls get on top, since its model thinks before it answers.
+        most_thinking_tokens: The most that they may get.
         in_flight: Calls sent and not answered.
         calls: Calls sent in all.
         faults_in_a_row: Faults of the server as a whole since its last success.
@@ -42,13 +45,55 @@ class Server:
     url: str
     client: Any
     window: float
-    supports_n: bool = True
-    supports_schema: bool = True
-    max_tokens_name: str = "max_tokens"
+    form: RequestForm = field(default_factory=RequestForm)
+    thinking_tokens: int = 0
+    most_thinking_tokens: int = 0
     in_flight: int = 0
     calls: int = 0
     faults_in_a_row: int = 0
     blocked_until: float = 0.0
+
+    def like(self, other: Server | None) -> Server:
+        """Take over what was learned of the same server before, and return this one."""
+        if other is not None:
+            self.form = other.form
+            self.thinking_tokens, self.most_thinking_tokens = other.thinking_tokens, other.most_thinking_tokens
+        return self
+
+    def adopt(self, form: RequestForm, said: str) -> None:
+        """Ask in another form from now on, which has done after a refusal, and say so in a line.
+
+        Args:
+            form: What is added to the server's own.
+            said: The server's words when it refused.
+        """
+        before, self.form = self.form, self.form.joined(form)
+        for line in describe_change(before, self.form):
+            log.warning("%s %s (it says: %s)", self.url, line, first_words(said) or "nothing")
+
+    def widen(self, sent: int) -> bool:
+        """Give later calls more tokens to think; False where they have had the most already.
+
+        Args:
+            sent: What the call had that was cut off.
+        """
+        if self.thinking_tokens > sent:  # another call has come to that before
+            return True
+        wider = min(self.most_thinking_tokens, max(FIRST_THINKING, sent * THINKING_FACTOR))
+        if wider <= sent:
+            return False
+        self.thinking_tokens = wider
+        log.info("%s: its model thinks before it answers; calls get %d tokens more for that", self.url, wider)
+        return True
+
+    def narrow(self, sent: int) -> bool:
+        """Give later calls fewer tokens to think, where a call with so many did not fit; False where it had none."""
+        if not sent:
+            return False
+        if self.thinking_tokens >= sent:
+            self.thinking_tokens = self.most_thinking_tokens = sent // THINKING_FACTOR
+            log.info("%s has no room for that; calls get %d tokens more", self.url, self.thinking_tokens)
+        return True
 
 
 @dataclass
@@ -64,6 +109,11 @@ class Servers:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def thinking_tokens(self) -> int:
+        """The most tokens that a call may get on top, to think before it answers."""
+        return max(server.thinking_tokens for server in self.servers)
 
     async def acquire(self) -> Server:
         """Return a server for one call as soon as one is free; ``release`` has to follow.

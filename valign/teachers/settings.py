@@ -25,6 +25,7 @@ class TeacherSettings:
         concurrency: Calls under way at once, over all servers.
         timeout: Seconds that a call may take, from sending to the whole reply.
         max_retries: Further tries of a failed call, each after a longer wait.
+        thinking_tokens: Most tokens that a call gets on top, for a model that thinks before it answers.
         requests: Folder into which a batch teacher writes its files of requests.
         requests_per_file: Most requests in one file; a file that is not run to its end may bring nothing.
         results: File or folder of a batch's results; None for the folder of the requests.
@@ -46,6 +47,7 @@ class TeacherSettings:
     concurrency: int = setting(64, above=0)
     timeout: float = setting(120.0, above=0)
     max_retries: int = setting(8, at_least=0)
+    thinking_tokens: int = setting(4096, at_least=0)
     requests: str | None = None
     requests_per_file: int = setting(50_000, above=0, at_most=50_000)
     results: str | None = None

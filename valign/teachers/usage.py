@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from valign.core.errors import LimitReached
 from valign.core.records import Message
 
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_TURN = 4
+LARGEST_COUNT = 10**9
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,17 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+
+
+def plausible_count(value: Any) -> int | None:
+    """Return a count as a server gives it; None where it is no whole number from 0 to a thousand million.
+
+    >>> plausible_count(12), plausible_count(12.0), plausible_count(-5), plausible_count(1e23), plausible_count("12")
+    (12, 12, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LARGEST_COUNT:
+        return None
+    return int(value) if value == int(value) else None
 
 
 def estimate_tokens(text: str) -> int:

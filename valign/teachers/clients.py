@@ -1,0 +1,81 @@
+"""The HTTP clients of servers: their connections, the logins in their addresses, and what of these is secret."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from valign.core.errors import ValignError
+
+CONNECT_SECONDS = 10.0
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+KEY_BEGINS = re.compile(r"(?:sk|hf|gsk|xai|pplx|r8|nvapi|ghp|gho)_\w{10}|AIza|AKIA|eyJ")
+MIXED_FROM, LONGEST_NAME, MANY_DIGITS = 16, 64, 4
+
+
+def make_client(openai: Any, url: str, key: str, concurrency: int, timeout: float) -> Any:
+    """Return a client that keeps its connections open, never retries by itself, and is sent to no other server.
+
+    Args:
+        openai: The client's module.
+        url: The address, with a login or without.
+        key: The API key; a login takes its place.
+        concurrency: The largest number of connections.
+        timeout: Seconds for the connection.
+    """
+    import httpx2
+
+    headers = {}
+    if login := login_of(url):
+        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+        parts = urlsplit(url)
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=15.0)
+    times = httpx2.Timeout(None, connect=min(CONNECT_SECONDS, timeout))
+    http = openai.DefaultAioHttpClient(limits=limits, timeout=times, follow_redirects=False)
+    return openai.AsyncOpenAI(
+        api_key=key, base_url=url, timeout=times, max_retries=0, default_headers=headers, http_client=http
+    )
+
+
+def check_key_name(setting: str, name: str) -> None:
+    """Refuse a key in the place of the variable that holds it; the value is not repeated.
+
+    A name is one that is set in the environment, or that reads like one: capitals, or a short word without digits
+    among lower-case letters.
+
+    Args:
+        setting: The setting's key, such as ``teacher.api_key_env``.
+        name: Its value.
+
+    Raises:
+        ValignError: It cannot be a name, or reads like a key.
+    """
+    if name in os.environ and NAME.fullmatch(name):
+        return
+    digits = sum(character.isdigit() for character in name)
+    is_mixed = digits > 0 and any(character.islower() for character in name) and len(name) >= MIXED_FROM
+    is_long = len(name) > LONGEST_NAME or (digits >= MANY_DIGITS and len(name) >= MIXED_FROM)
+    if not NAME.fullmatch(name) or KEY_BEGINS.match(name) or is_mixed or is_long:
+        raise ValignError(
+            f"{setting} is not the name of an environment variable that is set, and reads like a key; put the key into "
+            "a variable, for example OPENAI_API_KEY, and give that name."
+        )
+
+
+def login_of(url: str) -> str:
+    """Return the login in a URL, ``user:password``; empty where it has none."""
+    parts = urlsplit(url)
+    return f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
+
+
+def secrets_of(key: str, urls: Sequence[str]) -> tuple[str, ...]:
+    """Return what must not stand in a message: the key, and the logins in URLs, as they are typed and as they mean."""
+    typed = [urlsplit(url).netloc.rpartition("@")[0] for url in urls]
+    found = [key, *typed, *map(login_of, urls)]
+    found += [login.partition(":")[2] for login in found[1:]]
+    return tuple(dict.fromkeys(secret for secret in found if len(secret) > 2))

@@ -1,0 +1,162 @@
+"""What a server's reply holds: texts without thoughts, whether they are whole, and what they took."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from valign.generation.requests import Completion
+from valign.teachers.calls import Call
+from valign.teachers.protocol import CallResult
+from valign.teachers.thoughts import without_thoughts
+from valign.teachers.usage import Usage, estimate_prompt_tokens, estimate_tokens, plausible_count
+
+# Names that servers give to the end of a text that is not whole; every other one is an end by itself.
+_TOO_LONG = re.compile(r"length|max.*token", re.I)
+_BROKEN = re.compile(
+    r"filter|safety|recitation|block|prohibited|abort|error|cancel|incomplete|insufficient|refusal", re.I
+)
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+TEXT_PARTS = ("text", "output_text", None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One completion of a reply.
+
+    Attributes:
+        text: Without thoughts.
+        has_thoughts: Whether the model thought first, in its text or beside it.
+        end: The server's name for how it ended; empty where it names none.
+        is_text: Whether there was a text at all, if an empty one.
+        is_open: Whether it broke off inside a thought.
+    """
+
+    text: str
+    has_thoughts: bool
+    end: str
+    is_text: bool
+    is_open: bool
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the longest completion cut it off."""
+        return self.is_open or _TOO_LONG.search(self.end) is not None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it ended by itself."""
+        return not self.is_cut and _BROKEN.search(self.end) is None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply to one call.
+
+    Attributes:
+        result: The completions that have a text, and what the call took.
+        empty: Numbers of the completions that have none.
+        overrun: Numbers of those whose model thought until it was cut off, with a text or without.
+        why: How the last empty one ended, as part of a sentence.
+    """
+
+    result: CallResult
+    empty: tuple[int, ...] = ()
+    overrun: tuple[int, ...] = ()
+    why: str = ""
+
+
+def parse_reply(call: Call, reply: Any, seconds: float, keeps_empty: bool = False) -> Reply:
+    """Read a reply.
+
+    Args:
+        call: What was asked for.
+        reply: The decoded JSON.
+        seconds: From sending to the whole reply.
+        keeps_empty: Whether a text that is empty, and ended by itself, is a completion.
+
+    Raises:
+        ValueError: The reply has no completions; another error where it is no reply at all.
+    """
+    found = sorted(reply["choices"], key=lambda one: plausible_count(one.get("index")) or 0)[: len(call.numbers)]
+    if not found:
+        raise ValueError("no choices")
+    choices = [read_choice(one) for one in found]
+    usage = reply.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
+    estimates = [estimate_tokens(choice.text) for choice in choices]
+    completion = plausible_count(usage.get("completion_tokens")) or sum(estimates)
+    prompt = plausible_count(usage.get("prompt_tokens")) or estimate_prompt_tokens(call.messages)
+    tokens = _tokens(choices, estimates, completion)
+    most = call.job.request.sampling.max_new_tokens
+    kept, empty, overrun, why = {}, [], [], ""
+    for number, choice, count in zip(call.numbers, choices, tokens, strict=False):
+        if choice.has_thoughts and choice.is_cut:
+            overrun.append(number)
+        unsaid_cut = not choice.end and count >= most
+        if choice.text or (keeps_empty and choice.is_text and choice.is_whole and not choice.has_thoughts):
+            kept[number] = Completion(choice.text, count, choice.is_whole and not unsaid_cut)
+        else:
+            empty.append(number)
+            why = _why_empty(choice)
+    result = CallResult(call.job.key, kept, Usage(prompt, completion, seconds))
+    return Reply(result, tuple(empty), tuple(overrun), why)
+
+
+def read_choice(choice: Mapping[str, Any]) -> Choice:
+    """Read one choice of a chat completion.
+
+    Raises:
+        KeyError: It has no message; another error where it is no choice at all.
+    """
+    message = choice["message"]
+    text, is_text, is_thinking = _content(message.get("content"))
+    visible = without_thoughts(_writable(text).strip())
+    is_thinking = is_thinking or visible.has_thoughts or any(message.get(name) for name in THOUGHT_FIELDS)
+    end = choice.get("finish_reason")
+    end = "" if end is None else str(end)
+    return Choice(visible.text, is_thinking, end, is_text, visible.is_open)
+
+
+def _content(content: Any) -> tuple[str, bool, bool]:
+    """Return a message's text, whether it has one at all, and whether some of its parts are thoughts."""
+    if isinstance(content, str):
+        return content, True, False
+    if isinstance(content, Mapping):
+        return json.dumps(content, ensure_ascii=False), True, False
+    if not isinstance(content, Sequence):
+        return "", False, False
+    texts, is_thinking = [], False
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif part.get("type") in TEXT_PARTS and isinstance(part.get("text"), str) and not part.get("thought"):
+            texts.append(part["text"])
+        else:
+            is_thinking = True
+    return "".join(texts), bool(texts), is_thinking
+
+
+def _tokens(choices: Sequence[Choice], estimates: Sequence[int], completion: int) -> list[int]:
+    """Return each text's tokens: the server's count where it counts that text alone, else a share or an estimate."""
+    if any(choice.has_thoughts for choice in choices):
+        return list(estimates)
+    if len(choices) == 1:
+        return [completion]
+    share = completion / max(1, sum(estimates))
+    return [round(share * estimate) for estimate in estimates]
+
+
+def _why_empty(choice: Choice) -> str:
+    end = f", finish_reason {choice.end}" if choice.end else ""
+    if choice.has_thoughts:
+        return f"thoughts and no answer{end}"
+    return f"{'an empty text' if choice.is_text else 'no text'}{end}"
+
+
+def _writable(text: str) -> str:
+    """Return a text without the halves of characters (lone surrogates) that JSON allows and no file can hold."""
+    return text.encode("utf-8", "replace").decode()
