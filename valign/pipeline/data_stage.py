@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 NOT_HASHED = ("question_teacher", "templates", "rows")  # their id and their words are among the inputs
 REPLAY = "replay.jsonl"
 SHARED_WORDS = 6
+SAME_BY_EMBEDDED = "the same with the embedded teacher"
 LARGE_TEACHERS = "a large one decides more cases rightly (docs/teachers.md, What a large teacher brings)"
 
 
@@ -96,7 +97,7 @@ def author_line(teacher: TeacherSettings, settings: SynthesisSettings, document:
     """Say who writes the data where that is what comes with valign, and how to have another teacher."""
     if settings.rows == "shipped":
         other = "+experiment=udhr_embedded" if document == "udhr" else "teacher=local synthesis.rows=null"
-        return f"data: by a large teacher, recorded (synthesis.rows=shipped); the same with the embedded teacher: {other}"
+        return f"data: by a large teacher, recorded (synthesis.rows=shipped); {SAME_BY_EMBEDDED}: {other}"
     if teacher.kind == "local" and teacher.model.startswith("embedded:") and settings.rows is None:
         return f"data: by the embedded teacher, a small model; {LARGE_TEACHERS}"
     return None
