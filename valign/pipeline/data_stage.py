@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 NOT_HASHED = ("question_teacher", "templates", "rows")  # their id and their words are among the inputs
 REPLAY = "replay.jsonl"
 SHARED_WORDS = 6
+SAME_BY_EMBEDDED = "the same with the embedded teacher"
 LARGE_TEACHERS = "a large one decides more cases rightly (docs/teachers.md, What a large teacher brings)"
 
 
@@ -96,9 +97,7 @@ def author_line(teacher: TeacherSettings, settings: SynthesisSettings, document:
     """Say who writes the data where that is what comes with valign, and how to have another teacher."""
     if settings.rows == "shipped":
         other = "+experiment=udhr_embedded" if document == "udhr" else "teacher=local synthesis.rows=null"
-        return (
-            f"data: by a large teacher, recorded (synthesis.rows=shipped); the same with the embedded teacher: {other}"
-        )
+        return f"data: by a large teacher, recorded (synthesis.rows=shipped); {SAME_BY_EMBEDDED}: {other}"
     if teacher.kind == "local" and teacher.model.startswith("embedded:") and settings.rows is None:
         return f"data: by the embedded teacher, a small model; {LARGE_TEACHERS}"
     return None
@@ -122,12 +121,12 @@ class _Teachers:
     def __init__(self, context: Context) -> None:
         self.share, self.shares = (int(part) for part in (context.settings.teacher.share or "0/1").split("/"))
         share = (self.share, self.shares)
-        self.writer = CachedTeacher(context.teacher, context.cache, share=share, checks_first=True)
+        self.writer = CachedTeacher(context.teacher, context.cache, share=share)
         self.base = self.writer
         if not context.is_base_the_teacher:
             self.base = CachedTeacher(context.base_teacher, context.cache, share=share)
         other = context.question_teacher
-        self.questions = CachedTeacher(other, context.cache, share=share, checks_first=True) if other else None
+        self.questions = CachedTeacher(other, context.cache, share=share) if other else None
         self.all = {self.writer, self.base, *([self.questions] if self.questions else [])}
 
     def __enter__(self) -> None:
