@@ -96,7 +96,9 @@ def _author(teacher: TeacherSettings, settings: SynthesisSettings, document: str
     """Say who writes the data where that is what comes with valign, and how to have another teacher."""
     if settings.rows == "shipped":
         other = "+experiment=udhr_embedded" if document == "udhr" else "teacher=local synthesis.rows=null"
-        return f"data: by a large teacher, recorded (synthesis.rows=shipped); the same with the embedded teacher: {other}"
+        return (
+            f"data: by a large teacher, recorded (synthesis.rows=shipped); the same with the embedded teacher: {other}"
+        )
     if teacher.kind == "local" and teacher.model.startswith("embedded:") and settings.rows is None:
         return f"data: by the embedded teacher, a small model; {LARGE_TEACHERS}"
     return None
