@@ -24,7 +24,9 @@ TEMPLATE_DATE = datetime.date(2024, 7, 26)
 NO_THOUGHT = {"enable_thinking": False, "thinking": False}
 """How templates are told that the model shall not think; those that do not ask ignore it."""
 DATE = re.compile(r"""\bstrftime_now\(\s*(?:format\s*=\s*)?("[^"]*"|'[^']*')\s*\)""")
-OPENED_THOUGHT = re.compile(r"<([^<>/\s]*think[^<>\s]*)>\s*(</\1>\s*)?$")
+OPENED_THOUGHT = re.compile(
+    r"<([^<>/\s]*think[^<>\s]*)>\s*(?P<closed></\1>\s*)?$|<\|channel>thought\s*(?:<channel\|>\s*)$"
+)
 ANSWER_PROBE = "answer-probe"
 PROBE: tuple[Message, ...] = (
     {"role": "system", "content": "system-probe"},
@@ -270,7 +272,8 @@ def _compare(opened: str, finished: str) -> tuple[str, str, str] | None:
         thought = OPENED_THOUGHT.search(opened)
         if thought is None or not finished.startswith(opened[: thought.start()]):
             return None
-        lacking, closing = thought[0], "" if thought[2] else f"\n</{thought[1]}>\n\n"
+        is_open = thought[1] and not thought["closed"]
+        lacking, closing = thought[0], f"\n</{thought[1]}>\n\n" if is_open else ""
     start = len(opened) - len(lacking)
     place = finished.find(ANSWER_PROBE, start)
     between = finished[start:place]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.models.adapters import ADAPTER_CONFIG, load_adapter, merge_adapter
-from valign.models.attention import default_implementation
+from valign.models.attention import suitable_implementation
 from valign.models.bundled import prepare_bundled
 from valign.models.chat_template import template_traits
 from valign.models.huggingface import loading_errors, quiet_transformers
@@ -112,11 +112,12 @@ def _from_pretrained(
     from transformers import AutoModelForCausalLM
 
     options = quantized_loading(quantization, dtype, device)
+    attention = attention or suitable_implementation(load_config(path, trust_remote_code), device)
     with loading_errors(path), quiet_transformers():
         return AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
-            attn_implementation=attention or default_implementation(device),
+            attn_implementation=attention,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             **options,
