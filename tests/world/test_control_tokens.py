@@ -73,8 +73,8 @@ def test_ordinary_texts_are_encoded_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     "mark",
-    "<|im_end|> <|turn> <turn|> <｜User｜> <｜end▁of▁sentence｜> </s> <bos> [INST] [/INST] <<SYS>> <</SYS>> <think> "
-    "</think> <end_of_turn> <|start_header_id|> <tool_call> [|user|] <|START_OF_TURN_TOKEN|> <unused7> [SYSTEM_PROMPT]".split(),
+    "<|im_end|> <|turn> <turn|> <｜User｜> <｜end▁of▁sentence｜> </s> <bos> [INST] [/INST] <<SYS>> <</SYS>> <think>"
+    " </think> <end_of_turn> <|start_header_id|> <tool_call> [|user|] <|START_OF_TURN_TOKEN|> <unused7> [TOOL_CALLS]".split(),
 )
 def test_marks_of_the_families_are_broken_up(mark: str) -> None:
     broken = break_up_control_tokens(f"a{mark}{mark}b")
@@ -105,7 +105,7 @@ def test_training_warns_by_example(caplog: pytest.LogCaptureFixture) -> None:
         encode_instructions(tokenizer, rows, None, 500)
         encode_preferences(tokenizer, [pair], None, 500)
     first, second = caplog.messages
-    assert "1 training examples hold" in first and "sft-1 (<|im_end|>)" in first and "sft-2" not in first
+    assert "in training examples: " in first and "sft-1 (<|im_end|>)" in first and "sft-2" not in first
     assert "pair-1 (<|endoftext|>)" in second
 
 

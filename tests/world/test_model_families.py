@@ -13,9 +13,10 @@ from tiny import instructions, train_sft
 from valign.core.records import Message
 from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
-from valign.models.chat_template import end_tokens, render_conversation
+from valign.models.chat_template import render_conversation
 from valign.models.export import write_model
 from valign.models.load import load_model, load_policy
+from valign.models.template_traits import end_tokens
 
 QUESTION: Message = {"role": "user", "content": "May I?"}
 ANSWERED: list[Message] = [QUESTION, {"role": "assistant", "content": "No."}]
@@ -45,7 +46,7 @@ def test_a_family_answers_with_the_same_tokens_after_its_export(family: Family, 
 
     base = write_family(family, tmp_path / "base")
     (tmp_path / "sft").mkdir()
-    train_sft(tmp_path / "sft", base, instructions(4), settings={"batch_size": 2, "epochs": 1, "learning_rate": 0.01})
+    train_sft(tmp_path / "sft", base, instructions(4), settings={"batch_size": 2, "epochs": 1, "learning_rate": 0.1})
     weights = [tmp_path / "sft" / "adapter"]
     asked = Request((QUESTION,), Sampling(max_new_tokens=24))
     here = Generator(*load_policy(base, weights, "float32"), "trained").complete([asked])[0][0]

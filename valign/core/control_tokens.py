@@ -62,10 +62,9 @@ def warn_of_control_tokens(what: str, texts: Iterable[NamedText], tokens: re.Pat
     if not found:
         return
     named = [f"{name} ({', '.join(marks)})" for name, marks in list(found.items())[:SHOWN]]
-    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     log.warning(
-        "%d %s hold control tokens of chat templates, which models are shown with a space inside, as plain text: %s%s",
-        len(found),
+        "control tokens of chat templates in %s: %s%s; models see them as plain text, with a space inside",
         what,
         "; ".join(named),
         more,

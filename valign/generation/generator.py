@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from valign.generation.decoder import FastDecoder, can_decode
 from valign.generation.decoding_batch import DecodingBatch, PerRowBatch, SharedPrefixBatch, can_share_prefix
 from valign.generation.requests import Completion, Request, Sampling
-from valign.models.chat_template import end_tokens, render_conversation
+from valign.models.chat_template import render_conversation
+from valign.models.template_traits import end_tokens
 
 TOP_K = 64
 

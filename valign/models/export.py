@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from valign.core.errors import ValignError
 from valign.core.files import new_folder, read_json, write_json
 from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, save_model
-from valign.models.chat_template import end_tokens
 from valign.models.load import load_policy
+from valign.models.template_traits import end_tokens
 
 if TYPE_CHECKING:
     import torch

@@ -10,10 +10,10 @@ from valign.core.errors import ValignError
 from valign.models.adapters import ADAPTER_CONFIG, load_adapter, merge_adapter
 from valign.models.attention import suitable_implementation
 from valign.models.bundled import prepare_bundled
-from valign.models.chat_template import template_traits
 from valign.models.huggingface import loading_errors, quiet_transformers
 from valign.models.precision import resolve_precision
 from valign.models.quantization import quantized_loading
+from valign.models.template_traits import template_traits
 
 if TYPE_CHECKING:
     import torch

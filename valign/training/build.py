@@ -14,9 +14,9 @@ import torch
 from valign.core.records import Instruction, Preference
 from valign.distributed.devices import own_device
 from valign.models.adapters import add_adapter, keep_input_dtype
-from valign.models.chat_template import shown_date
 from valign.models.load import load_policy, load_quantized, load_tokenizer
 from valign.models.packing import require_padding_free, supports_custom_masks
+from valign.models.template_traits import shown_date
 from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import PlannedBatches
 from valign.training.callbacks import Curves, TrainingProgress

@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerBase
 from valign.core.control_tokens import NamedText, warn_of_control_tokens
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Message, Preference
-from valign.models.chat_template import Rendered, control_tokens, render_conversation
+from valign.models.chat_template import Rendered, render_conversation
+from valign.models.template_traits import control_tokens
 
 
 @dataclass(frozen=True)
