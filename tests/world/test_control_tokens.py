@@ -74,7 +74,7 @@ def test_ordinary_texts_are_encoded_as_they_are() -> None:
 @pytest.mark.parametrize(
     "mark",
     "<|im_end|> <|turn> <turn|> <｜User｜> <｜end▁of▁sentence｜> </s> <bos> [INST] [/INST] <<SYS>> <</SYS>> <think>"
-    " </think> <end_of_turn> <|start_header_id|> <tool_call> [|user|] <|START_OF_TURN_TOKEN|> <unused7> [TOOL_CALLS]".split(),
+    " </think> <end_of_turn> <|start_header_id|> <tool_call> [|user|] <|START_OF_TURN_TOKEN|> [TOOL_CALLS]".split(),
 )
 def test_marks_of_the_families_are_broken_up(mark: str) -> None:
     broken = break_up_control_tokens(f"a{mark}{mark}b")
