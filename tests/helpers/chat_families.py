@@ -128,6 +128,7 @@ HEADED = "<|start_header_id|>user<|end_header_id|>\n\nMay I?<|eot_id|><|start_he
 TURN = "<bos><start_of_turn>user\nMay I?<end_of_turn>\n<start_of_turn>model\n"
 LLAMA_ENDS = ("<|eot_id|>", "<|eom_id|>")
 THOUGHTS = ("<think>", "</think>", "<tool_call>")
+GEMMA_SHAPE = {"head_dim": 8, "sliding_window": 32, "tie_word_embeddings": False}
 MIXTURE = {"num_local_experts": 4, "num_experts_per_tok": 2}
 FAMILIES = {
     "Llama 2": Family("llama", LLAMA_2, "<s>[INST] May I? [/INST]", " No. </s>", ("<s>", "</s>"), "</s>", "<s>"),
@@ -153,12 +154,12 @@ FAMILIES = {
     ),
     "Gemma 2": Family(
         "gemma2", GEMMA, TURN, "No.<end_of_turn>", ("<pad>", "<eos>", "<bos>"), "<eos>", "<bos>", ("<end_of_turn>",),
-        ("<start_of_turn>", "<end_of_turn>", "\n\n", "<table>"), {"head_dim": 8, "sliding_window": 32},
+        ("<start_of_turn>", "<end_of_turn>", "\n\n", "<table>"), GEMMA_SHAPE,
     ),
     "Gemma 3": Family(
         "gemma3_text", GEMMA_3, TURN, "No.<end_of_turn>",
         ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"), "<eos>", "<bos>", ("<end_of_turn>",),
-        shape={"head_dim": 8, "sliding_window": 32},
+        shape=GEMMA_SHAPE,
     ),
     "Qwen 2.5": Family(
         "qwen2", QWEN_2, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" + ASKED, "No.<|im_end|>", CHAT,
