@@ -14,13 +14,14 @@ import torch
 from valign.core.errors import ValignError
 from valign.models.chat_template import Rendered
 from valign.models.load import load_model, prepare_model
+from valign.models.logprobs import has_plain_head
 from valign.models.packing import supports_custom_masks
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
 from valign.training.losses import dpo_loss, hinge_loss, ipo_loss, robust_dpo_loss, sft_loss, simpo_loss
 from valign.training.preference import LOSS_KINDS, PreferenceLoss
 from valign.training.settings import LOSSES
-from valign.training.supervised_logps import has_plain_head, pair_lengths, pair_logps, supervised_logps
+from valign.training.supervised_logps import pair_lengths, pair_logps, supervised_logps
 
 
 @pytest.fixture(scope="module")

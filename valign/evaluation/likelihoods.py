@@ -17,7 +17,7 @@ from valign.evaluation.metric_info import Likelihoods
 from valign.generation.decoding_batch import shared_prefix_length
 from valign.generation.generator import Generator
 from valign.models.chat_template import Rendered, render_conversation
-from valign.models.logprobs import token_logps
+from valign.models.logprobs import output_layer, token_logps
 
 SHORTEST_PREFIX = 256  # tokens; a shorter prefix is computed again for each row
 
@@ -151,7 +151,7 @@ def _score(
         attention = torch.cat([attention.new_ones(len(ids), prefix.tokens), attention], 1)
         hidden = decoder(tokens, attention_mask=attention, past_key_values=cache, use_cache=True).last_hidden_state
     before = supervised[:, 1:]
-    head: Any = generator.model.get_output_embeddings()
+    head = output_layer(generator.model)
     states = hidden[:, :-1][before]
     logps = token_logps(head, states, tokens[:, 1:][before])
     counts = before.sum(1)

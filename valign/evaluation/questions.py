@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from valign.core.control_tokens import NamedText, warn_of_control_tokens
 from valign.core.errors import ValignError
 from valign.core.files import to_dict
 from valign.core.records import Document, Question
@@ -18,7 +19,7 @@ def without_original(question: Question) -> dict[str, Any]:
 
 
 def check_questions(questions: Sequence[Question], where: str, document: Document) -> None:
-    """Refuse questions that cannot be asked or scored.
+    """Refuse questions that cannot be asked or scored, and warn of those that hold control tokens.
 
     Args:
         questions: What was read.
@@ -29,6 +30,9 @@ def check_questions(questions: Sequence[Question], where: str, document: Documen
         ValignError: There are none, an id occurs twice, the document does not have a clause, or a question has an
             ``original`` and one of the two versions has neither facts nor a verdict.
     """
+    warn_of_control_tokens(
+        "questions", (NamedText(q.question_id, t) for q in questions for t in (q.question, q.reference))
+    )
     if not questions:
         raise ValignError(f"{where} holds no questions; add one JSON object a line.")
     seen: set[str] = set()

@@ -14,6 +14,7 @@ from valign.generation.decoder import FastDecoder, can_decode
 from valign.generation.decoding_batch import DecodingBatch, PerRowBatch, SharedPrefixBatch, can_share_prefix
 from valign.generation.requests import Completion, Request, Sampling
 from valign.models.chat_template import render_conversation
+from valign.models.template_traits import end_tokens
 
 TOP_K = 64
 
@@ -43,6 +44,11 @@ class Generator:
     def shares_prefix(self) -> bool:
         """Whether what prompts share is computed once; else each row has a cache of its own."""
         return can_share_prefix(self.model)
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """The tokens that end a completion: those of the tokenizer, of the chat template and of the model."""
+        return end_tokens(self.model, self.tokenizer)
 
     @cached_property
     def fast_decoder(self) -> FastDecoder | None:
@@ -96,8 +102,9 @@ class Generator:
         return [rows[i * n : (i + 1) * n] for i in range(len(requests))]
 
     def _completion(self, row: list[int]) -> Completion:
-        finished = bool(row) and row[-1] == self.tokenizer.eos_token_id
-        text = str(self.tokenizer.decode(row, skip_special_tokens=True)).strip()
+        finished = bool(row) and row[-1] in self.ends
+        words = row[:-1] if finished else row
+        text = str(self.tokenizer.decode(words, skip_special_tokens=True)).strip()
         return Completion(text, len(row), finished)
 
     def _ids(self, text: str) -> list[int]:
@@ -113,6 +120,7 @@ class Generator:
         forced = [self._ids(opening) for r in requests for opening in (r.openings or ("",) * sampling.n)]
         rows: list[list[int]] = [[] for _ in range(len(uniform))]
         alive = torch.arange(len(uniform), device=uniform.device)
+        ends = torch.tensor(self.ends, device=uniform.device)
         for step in range(sampling.max_new_tokens):
             token = sample_tokens(batch.logits, sampling.temperature, sampling.top_p, uniform[alive, step])
             for place, row in enumerate(alive.tolist()):
@@ -120,7 +128,7 @@ class Generator:
                     token[place] = forced[row][step]
             for row, value in zip(alive.tolist(), token.tolist(), strict=True):
                 rows[row].append(value)
-            going_on = (token != self.tokenizer.eos_token_id).nonzero().squeeze(1)
+            going_on = torch.isin(token, ends, invert=True).nonzero().squeeze(1)
             if step + 1 == sampling.max_new_tokens or not len(going_on):
                 break
             if len(going_on) < len(token):
@@ -134,7 +142,7 @@ class Generator:
         return rows
 
     def _prefill(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> DecodingBatch:
-        padding = int(self.tokenizer.eos_token_id)
+        padding = self.ends[0]
         if self.shares_prefix:
             return SharedPrefixBatch(self.model, prompts, sampling.n, padding, self.fast_decoder)
         return PerRowBatch(self.model, prompts, sampling.n, padding)

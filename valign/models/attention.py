@@ -71,6 +71,20 @@ def default_implementation(device: str) -> str:
     return register_attention() if device.startswith("cpu") else "sdpa"
 
 
+def suitable_implementation(config: Any, device: str) -> str:
+    """Return the name of the attention that computes a model right and fast where none is asked for.
+
+    Scores that are capped (Gemma 2) or shared with a sink (gpt-oss) are computed by transformers' own attention alone.
+
+    Args:
+        config: The model's config.
+        device: Where it will run.
+    """
+    text = config.get_text_config()
+    changed = getattr(text, "attn_logit_softcapping", None) or text.model_type == "gpt_oss"
+    return "eager" if changed else default_implementation(device)
+
+
 def grouped_attention(
     module: torch.nn.Module,
     query: torch.Tensor,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from valign.core.control_tokens import break_up_control_tokens
 from valign.core.errors import ValignError
 from valign.core.records import Message
+from valign.models.template_traits import control_tokens, render_template, template_traits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,11 +34,12 @@ class Rendered:
 
 
 def render_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
-    """Render a conversation with the model's chat template.
+    """Render a conversation with the model's chat template, without thinking where the template knows thoughts.
 
     A conversation that ends with a user turn is opened for generation and has nothing supervised. One that ends with
     an assistant turn is supervised on that turn: its words and the end token, and nothing else. The boundary is found
-    on the joint rendering, because tokenising prompt and answer separately may give other tokens.
+    on the joint rendering, because tokenising prompt and answer separately may give other tokens. Control tokens in the
+    turns' contents are broken up by a space, so that none but the template's own begins or ends a turn.
 
     Args:
         tokenizer: A fast tokenizer with a chat template.
@@ -45,26 +47,27 @@ def render_conversation(tokenizer: PreTrainedTokenizerBase, messages: Sequence[M
             template has no place for it.
 
     Raises:
-        ValignError: The template renders the prompt differently once the answer follows, or a token spans the
-            boundary between prompt and answer.
+        ValignError: The tokenizer has no end token, the template cannot render the conversation or renders the prompt
+            differently once the answer follows, or a token spans the boundary between prompt and answer.
     """
-    turns = adapt_to_template(tokenizer, messages)
+    traits, tokens = template_traits(tokenizer), control_tokens(tokenizer)
+    turns: list[Message] = [
+        {"role": turn["role"], "content": break_up_control_tokens(turn["content"], tokens)}
+        for turn in adapt_to_template(tokenizer, messages)
+    ]
     if turns[-1]["role"] != "assistant":
-        ids = _encode(tokenizer, _template(tokenizer, turns, opened=True))["input_ids"]
+        ids = _encode(tokenizer, traits.prompt(render_template(tokenizer, turns, opened=True)))["input_ids"]
         return Rendered(tuple(ids), (0,) * len(ids))
-    prompt = _template(tokenizer, turns[:-1], opened=True)
-    text = _template(tokenizer, turns, opened=False)
-    if not text.startswith(prompt):
-        raise ValignError(
-            f"The chat template of {tokenizer.name_or_path} renders a prompt differently once an answer follows; "
-            "choose a base model whose template keeps the prompt."
-        )
-    return _supervise(tokenizer, text, len(prompt))
+    opened = render_template(tokenizer, turns[:-1], opened=True)
+    answer = traits.answer(opened, render_template(tokenizer, turns, opened=False))
+    if answer is None:
+        raise _changed_prompt(tokenizer)
+    prompt = traits.prompt(opened)
+    return _supervise(tokenizer, prompt + answer, len(prompt), traits.end)
 
 
-def _supervise(tokenizer: PreTrainedTokenizerBase, text: str, boundary: int) -> Rendered:
+def _supervise(tokenizer: PreTrainedTokenizerBase, text: str, boundary: int, end_token: int) -> Rendered:
     """Tokenise text and supervise what starts at or after the boundary, up to the first end token."""
-    eos = tokenizer.eos_token_id
     encoded = _encode(tokenizer, text)
     ids, mask = [], []
     for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
@@ -75,14 +78,14 @@ def _supervise(tokenizer: PreTrainedTokenizerBase, text: str, boundary: int) -> 
             )
         ids.append(int(token))
         mask.append(int(start >= boundary))
-        if mask[-1] and token == eos:
+        if mask[-1] and token == end_token:
             return Rendered(tuple(ids), tuple(mask))
-    return Rendered((*ids, int(eos)), (*mask, 1))
+    return Rendered((*ids, end_token), (*mask, 1))
 
 
 def adapt_to_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[Message]:
     """Return the turns, with a system turn folded into the first user turn where the template has no place for it."""
-    return list(messages) if _keeps_system(tokenizer) else fold_system(messages)
+    return list(messages) if template_traits(tokenizer).keeps_system else fold_system(messages)
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
@@ -94,28 +97,12 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
     return [folded, *messages[2:]]
 
 
-def _template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], *, opened: bool) -> str:
-    conversation: Any = list(turns)
-    return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=opened))
+def _changed_prompt(tokenizer: PreTrainedTokenizerBase) -> ValignError:
+    return ValignError(
+        f"The chat template of {tokenizer.name_or_path or 'the model'} renders a prompt differently once an answer "
+        "follows; choose a base model whose template keeps the prompt."
+    )
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> Any:
     return tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-
-
-@lru_cache(maxsize=8)
-def _keeps_system(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Tell whether the template shows a system turn, in its place, also when an answer follows."""
-    probe: list[Message] = [
-        {"role": "system", "content": "system-probe"},
-        {"role": "user", "content": "user-probe"},
-        {"role": "assistant", "content": "answer-probe"},
-    ]
-    from jinja2 import TemplateError
-
-    try:
-        opened = _template(tokenizer, probe[:-1], opened=True)
-        whole = _template(tokenizer, probe, opened=False)
-    except TemplateError:
-        return False
-    return "system-probe" in opened and whole.startswith(opened)

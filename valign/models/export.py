@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +13,16 @@ from valign.core.errors import ValignError
 from valign.core.files import new_folder, read_json, write_json
 from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, save_model
 from valign.models.load import load_policy
+from valign.models.template_traits import end_tokens
 
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
+
+TERMS = re.compile(r"(?:licen[cs]e|notice|copying|use_policy)\b.*", re.IGNORECASE)
+"""Files that come with a model and must come with what is made from it."""
+SENTENCEPIECE = re.compile(r"tokenizer\.model(?:\.v\d+)?")
 SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vllm serve --max-lora-rank takes
 
 
@@ -23,7 +31,8 @@ def write_model(
 ) -> None:
     """Write a model with what its stages trained merged in, and its tokenizer, in Hugging Face format.
 
-    Its generation settings are greedy decoding up to the tokenizer's end token, as the arms answer.
+    Its generation settings are greedy decoding up to any of the end tokens, as the arms answer. The base model's terms
+    and its SentencePiece model, where it has them, are copied.
 
     Args:
         output: The folder; empty or not there.
@@ -39,10 +48,12 @@ def write_model(
 
     with new_folder(output) as folder:
         model, tokenizer = load_policy(base, weights, precision, **options)
-        ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+        ends = end_tokens(model, tokenizer)
+        ids = {"eos_token_id": ends if len(ends) > 1 else ends[0], "pad_token_id": tokenizer.pad_token_id}
         model.generation_config = GenerationConfig(bos_token_id=tokenizer.bos_token_id, **ids)
         save_model(model, folder)
         tokenizer.save_pretrained(folder)
+        _copy_files(base, folder, [TERMS, SENTENCEPIECE])
 
 
 def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
@@ -53,11 +64,13 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
 
     Args:
         output: The folder; empty or not there.
-        base: Name or folder of the base model, noted in the adapter's config.
+        base: Hub id or folder of the base model. The adapter's config notes the id, or the folder's name without its
+            path; the model's terms are copied.
         weights: What each stage has left, in order.
 
     Raises:
-        ValignError: There is no adapter, a stage trained every weight, or the folder is not empty or not writable.
+        ValignError: There is no adapter, a stage trained every weight, several trained experts of a mixture, or the
+            folder is not empty or not writable.
     """
     if not weights:
         raise ValignError("arm=base has no adapter; serve the base model itself, or use what=model.")
@@ -65,6 +78,11 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
     if whole:
         raise ValignError(f"{whole[0]} has every weight trained and no adapter; use what=model.")
     configs = [read_json(folder / ADAPTER_CONFIG) for folder in weights]
+    if len(weights) > 1 and any(config.get("target_parameters") for config in configs):
+        raise ValignError(
+            "the adapters of several stages of a mixture of experts do not become one; use what=model, or export the "
+            "adapter of the first stage alone."
+        )
     rank = sum(int(config["r"]) for config in configs)
     with new_folder(output) as folder:
         if len(weights) == 1:
@@ -73,10 +91,38 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
         else:
             _write_sum(folder / ADAPTER_WEIGHTS, weights, [config["lora_alpha"] / config["r"] for config in configs])
             alpha = rank
+        noted = Path(base).resolve().name if Path(base).expanduser().is_dir() else base
         write_json(
-            folder / ADAPTER_CONFIG, configs[0] | {"r": rank, "lora_alpha": alpha, "base_model_name_or_path": base}
+            folder / ADAPTER_CONFIG, configs[0] | {"r": rank, "lora_alpha": alpha, "base_model_name_or_path": noted}
         )
+        _copy_files(base, folder, [TERMS])
     return rank
+
+
+def _copy_files(base: Path | str, folder: Path, names: Sequence[re.Pattern[str]]) -> None:
+    """Copy files of a model by their names; warn where a model of the hub has none that can be fetched."""
+    source, is_folder = Path(base).expanduser(), Path(base).expanduser().is_dir()
+    if not is_folder:
+        source = _fetch_files(str(base)) or source
+    files = [file for file in source.iterdir() if file.is_file()] if source.is_dir() else []
+    copied = [file for file in files if any(name.fullmatch(file.name) for name in names)]
+    for file in copied:
+        if not (folder / file.name).exists():
+            shutil.copyfile(file, folder / file.name)
+    if not is_folder and not any(TERMS.fullmatch(file.name) for file in copied):
+        log.warning("the licence of %s is not in the export; add the model's terms before you pass it on", base)
+
+
+def _fetch_files(base: str) -> Path | None:
+    """Return a folder with a hub model's terms and SentencePiece model; None where the hub cannot be reached."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["LICEN[CS]E*", "licen[cs]e*", "NOTICE*", "COPYING*", "USE_POLICY*", "tokenizer.model*"]
+    try:
+        return Path(snapshot_download(base, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+        return None
 
 
 def _write_sum(file: Path, weights: Sequence[Path], scales: Sequence[float]) -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.models.adapters import ADAPTER_CONFIG, load_adapter, merge_adapter
-from valign.models.attention import default_implementation
+from valign.models.attention import suitable_implementation
 from valign.models.bundled import prepare_bundled
 from valign.models.huggingface import loading_errors, quiet_transformers
 from valign.models.precision import resolve_precision
 from valign.models.quantization import quantized_loading
+from valign.models.template_traits import template_traits
 
 if TYPE_CHECKING:
     import torch
@@ -111,11 +112,12 @@ def _from_pretrained(
     from transformers import AutoModelForCausalLM
 
     options = quantized_loading(quantization, dtype, device)
+    attention = attention or suitable_implementation(load_config(path, trust_remote_code), device)
     with loading_errors(path), quiet_transformers():
         return AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
-            attn_implementation=attention or default_implementation(device),
+            attn_implementation=attention,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             **options,
@@ -147,7 +149,8 @@ def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
     """Load a model's tokenizer.
 
     Raises:
-        ValignError: It cannot be loaded, or is not a fast one with a chat template.
+        ValignError: It cannot be loaded, is not a fast one with a chat template, or has no end token; or the template
+            renders no conversation.
     """
     from transformers import AutoTokenizer
 
@@ -155,6 +158,7 @@ def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     if not tokenizer.is_fast or not tokenizer.chat_template:
         raise ValignError(f"model {path} has no fast tokenizer with a chat template; choose an instruction-tuned one.")
+    template_traits(tokenizer)
     return tokenizer
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
+from transformers import PreTrainedModel
 
 from valign.models.layers import has_hooks, is_sharded
 
 CPU_LOGITS = 2**24  # of a chunk, 64 MiB in float32; smaller products are slower
 GPU_LOGITS = 2**26  # 512 rows at a vocabulary of 128k, as many as a product needs to be bound by arithmetic
+LOGIT_TRANSFORMS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 KEPT_CHUNKS = 4  # a trained output layer keeps the logits of so many, which is quicker than computing them again
 
 
-def token_logps(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def token_logps(
+    head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
     """Return the log-probability of each token, from the hidden state that predicts it.
 
     Under a frozen output layer, the gradient of each hidden state is computed along with its log-probability, but for
@@ -25,7 +29,7 @@ def token_logps(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tens
     with hooks, or in shards is called as a module, with all positions at once.
 
     Args:
-        head: The output layer; its product with the hidden states is the logits.
+        head: The output layer; what it makes of the hidden states is the logits.
         hidden: (tokens, hidden size).
         targets: Token ids, (tokens,).
 
@@ -48,7 +52,34 @@ def token_logps(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tens
     return torch.cat([_logps(F.linear(h, weight, bias), t) for h, t in _chunks(size, hidden, targets)])
 
 
-def _is_plain(head: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
+def has_plain_head(model: PreTrainedModel) -> bool:
+    """Tell whether the logits are the output layer's own product, with no scaling or capping after it."""
+    config = model.config.get_text_config()
+    changed = any(getattr(config, name, None) not in (None, 1, 1.0) for name in LOGIT_TRANSFORMS)
+    own_code = not type(model).__module__.startswith("transformers.models.")
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
+    return not (changed or own_code or decoder is model or model.get_output_embeddings() is None)
+
+
+def output_layer(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what makes a model's logits of its last hidden states: the output layer, and what is done behind it.
+
+    A layer without anything behind it is returned as it is, so that ``token_logps`` computes it in chunks.
+    """
+    head: Any = model.get_output_embeddings()
+    config = model.config.get_text_config()
+    capping, divisor, scale, factor = (getattr(config, name, None) for name in LOGIT_TRANSFORMS)
+    if has_plain_head(model) or all(value in (None, 1, 1.0) for value in (capping, divisor, scale, factor)):
+        return head  # type: ignore[no-any-return]
+
+    def logits(hidden: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = head(hidden) * (scale or 1.0) * (factor or 1.0) / (divisor or 1.0)
+        return torch.tanh(found / capping) * capping if capping else found
+
+    return logits
+
+
+def _is_plain(head: Any) -> TypeGuard[torch.nn.Linear]:
     """Tell whether a call of the output layer is the product with its weight and nothing else."""
     if not isinstance(head, torch.nn.Linear) or type(head) is not torch.nn.Linear or "forward" in vars(head):
         return False

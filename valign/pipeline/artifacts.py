@@ -31,9 +31,10 @@ class StageCode:
 
 
 TEXTS = ("documents/clauses.py", "core/text.py")  # how a clause is named in a prompt, and what a word is
+RENDERING = ("models", "core/control_tokens.py")  # models, and what a text must not hold for them
 TRAINING = StageCode(
     ("pipeline/training_stage.py:train_part",),
-    ("pipeline/training_stage.py", "training", "models", "distributed/devices.py"),
+    ("pipeline/training_stage.py", "training", *RENDERING, "distributed/devices.py"),
     without=("models/export.py",),
 )
 STAGE_CODE = {
@@ -52,7 +53,7 @@ STAGE_CODE = {
         ("pipeline/answer_stage.py:answer", "pipeline/answer_stage.py:answer_part"),
         (
             *("pipeline/answer_stage.py", "pipeline/arm_model.py", "pipeline/recipes.py", "distributed/devices.py"),
-            *("evaluation", "generation", "retrieval", "models", *TEXTS),
+            *("evaluation", "generation", "retrieval", *RENDERING, *TEXTS),
         ),
         without=(
             *("evaluation/judging", "evaluation/probes", "evaluation/tax", "evaluation/questions.py"),
@@ -64,7 +65,7 @@ STAGE_CODE = {
         ("pipeline/tax_stage.py:tax_part",),
         (
             *("pipeline/tax_stage.py", "pipeline/arm_model.py", "distributed/devices.py", "documents/clauses.py"),
-            *("evaluation/tax", "evaluation/answering.py", "generation", "models"),
+            *("evaluation/tax", "evaluation/answering.py", "generation", *RENDERING),
         ),
         without=("evaluation/tax/scores.py", "models/export.py"),
     ),
@@ -81,7 +82,7 @@ STAGE_CODE = {
 NOT_DECIDING = {
     "cli": "takes the command line apart",
     "config": "its values are in the hash",
-    "core": "carries records and files; what is in them is decided elsewhere (text.py is named apart)",
+    "core": "carries records and files; what is in them is decided elsewhere (two files are named apart)",
     "distributed": "deals work to processes, whose number does not change a result (devices.py is named apart)",
     "documents": "the passages are in the hash (clauses.py is named apart)",
     "generation/requests.py": "what is asked, by which replies are kept",

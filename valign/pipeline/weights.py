@@ -7,10 +7,14 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.distributed.devices import device_of
 from valign.models import export
+from valign.models.load import load_tokenizer
 from valign.models.precision import resolve_precision
 from valign.pipeline.recipes import recipe_arms
 from valign.pipeline.run import trained_run
 from valign.pipeline.training_stage import trained_weights
+
+NO_THOUGHTS = """ --default-chat-template-kwargs '{"enable_thinking": false}'"""
+"""How a server is told to render a template as it was trained, where the template knows thoughts."""
 
 
 def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple[str, str]:
@@ -35,6 +39,8 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple
     if name not in arms:
         raise ValignError(f"arm={name}: {run} has only: {', '.join(arms)}.")
     weights = trained_weights(context, artifacts, arms[name].stages)
+    template = str(load_tokenizer(path, base.trust_remote_code).chat_template)
+    thoughtless = NO_THOUGHTS if "enable_thinking" in template else ""
     if what == "model":
         device = device_of(context.settings.trainer.accelerator)
         export.write_model(
@@ -46,10 +52,10 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple
             device=device if base.quantization else "cpu",
             trust_remote_code=base.trust_remote_code,
         )
-        return name, f"vllm serve {output} --served-model-name {name}"
+        return name, f"vllm serve {output} --served-model-name {name}{thoughtless}"
     if base.quantization:
         raise ValignError(f"an adapter trained on {base.quantization} is right on those weights alone; use what=model.")
     rank = export.write_adapter(output, str(path), weights)
     most = next((r for r in export.SERVED_RANKS if r >= rank), rank)
-    served = f"vllm serve {path} --generation-config vllm --enable-lora --max-lora-rank {most}"
+    served = f"vllm serve {path}{thoughtless} --generation-config vllm --enable-lora --max-lora-rank {most}"
     return name, f"{served} --lora-modules {name}={output}"

@@ -2,7 +2,8 @@
 
 ``sft.jsonl`` has ``messages``; ``preference.jsonl`` has ``prompt``, ``chosen`` and ``rejected``, each a list of
 messages (TRL, "Dataset formats and types"). Axolotl's ``chat_template.default`` and LLaMA-Factory's ``sharegpt`` with
-``ranking`` want each answer as a single message, which ``preference_single.jsonl`` has.
+``ranking`` want each answer as a single message, which ``preference_single.jsonl`` has. Control tokens in the
+messages are broken up, because these trainers would take them for real ones.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from valign.core.control_tokens import break_up_control_tokens
 from valign.core.files import new_folder, write_json, write_jsonl, write_text
 from valign.core.records import Instruction, Message, Preference
 from valign.provenance.dataset_card import dataset_name, make_card
@@ -98,11 +100,11 @@ def llama_factory(name: str) -> dict[str, Any]:
 
 
 def _user(text: str) -> Message:
-    return {"role": "user", "content": text}
+    return {"role": "user", "content": break_up_control_tokens(text)}
 
 
 def _assistant(text: str) -> Message:
-    return {"role": "assistant", "content": text}
+    return {"role": "assistant", "content": break_up_control_tokens(text)}
 
 
 def _origin(row: Instruction | Preference) -> PortableRow:

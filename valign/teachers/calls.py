@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from valign.core.control_tokens import break_up_control_tokens
 from valign.core.records import Message
 from valign.generation.requests import Request
 from valign.teachers.protocol import Job
@@ -30,9 +31,12 @@ class Call:
 
     @property
     def messages(self) -> list[Message]:
-        """The conversation, with the opening asked for in its last turn."""
+        """The conversation, with the opening asked for in its last turn, and control tokens broken up."""
         request = self.job.request
-        messages = [message.copy() for message in request.messages]
+        messages = [
+            Message(role=message["role"], content=break_up_control_tokens(message["content"]))
+            for message in request.messages
+        ]
         if opening := _opening(request, self.numbers[0]):
             messages[-1]["content"] += f'\n\nBegin with the words: "{opening}"'
         return messages

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.out_of_memory import describe_out_of_memory, suggest_half
 from valign.generation.requests import Completion, Request
+from valign.models.chat_template import render_conversation
 from valign.models.identity import model_id
-from valign.models.load import load_model, prepare_model
+from valign.models.load import load_model, load_tokenizer, prepare_model
 
 if TYPE_CHECKING:
     from valign.generation.generator import Generator
@@ -80,16 +81,11 @@ class LocalTeacher:
 
     def count_prompt_tokens(self, request: Request) -> int:
         """Count a prompt's tokens with the model's own tokenizer and chat template; the weights are not loaded."""
-        text = self._tokenizer.apply_chat_template(
-            [dict(message) for message in request.messages], add_generation_prompt=True, tokenize=False
-        )
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(render_conversation(self._tokenizer, request.messages).ids)
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(self.path)
+        return load_tokenizer(self.path, False)
 
     def close(self) -> None:
         """Free the model's memory; a later call loads it again."""

@@ -16,6 +16,7 @@ from valign.distributed.devices import own_device
 from valign.models.adapters import add_adapter, keep_input_dtype
 from valign.models.load import load_policy, load_quantized, load_tokenizer
 from valign.models.packing import require_padding_free, supports_custom_masks
+from valign.models.template_traits import shown_date
 from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import PlannedBatches
 from valign.training.callbacks import Curves, TrainingProgress
@@ -44,12 +45,14 @@ class StageData:
         held_out: What the trained model is measured on.
         dropped: How many rows to train on were longer than ``max_length``.
         padding: Token id to pad with.
+        date: The day that the chat template shows in every prompt; None where it shows none.
     """
 
     examples: list[EncodedExample]
     held_out: list[EncodedExample]
     dropped: int
     padding: int
+    date: str | None = None
 
 
 def encode_stage(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> StageData:
@@ -65,7 +68,7 @@ def encode_stage(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference
     examples, dropped = encode(tokenizer, trained, *options)
     held_out = encode(tokenizer, held_out, *options)[0] if held_out else []
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return StageData(examples, held_out, dropped, int(padding))
+    return StageData(examples, held_out, dropped, int(padding), shown_date(tokenizer))
 
 
 def plan_stage(stage: Stage, examples: Sequence[EncodedExample], world: int) -> Plan:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from valign.core.control_tokens import NamedText, warn_of_control_tokens
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Message, Preference
 from valign.models.chat_template import Rendered, render_conversation
+from valign.models.template_traits import control_tokens
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def encode_instructions(
     Raises:
         ValignError: An id occurs twice, or no example is short enough.
     """
+    _warn(tokenizer, ((r.example_id, text) for r in rows for text in (r.question, r.answer)))
     found = [EncodedExample(r.example_id, (_render(tokenizer, system_prompt, r.question, r.answer),)) for r in rows]
     return _short_enough(found, max_length)
 
@@ -50,6 +53,7 @@ def encode_preferences(
     Raises:
         ValignError: An id occurs twice, or no pair is short enough.
     """
+    _warn(tokenizer, ((r.example_id, text) for r in rows for text in (r.question, r.chosen, r.rejected)))
     found = []
     for row in rows:
         chosen, rejected = (
@@ -57,6 +61,11 @@ def encode_preferences(
         )
         found.append(EncodedExample(row.example_id, (chosen, rejected)))
     return _short_enough(found, max_length)
+
+
+def _warn(tokenizer: PreTrainedTokenizerBase, texts: Iterable[tuple[str, str]]) -> None:
+    """Warn of examples that hold control tokens of this model, which are trained on broken up."""
+    warn_of_control_tokens("training examples", (NamedText(*each) for each in texts), control_tokens(tokenizer))
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, system_prompt: str | None, question: str, answer: str) -> Rendered:

@@ -50,7 +50,8 @@ def fit(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> dic
         rows: D_sft for SFT, D_pref for DPO.
 
     Returns:
-        examples, dropped_too_long, steps, supervised_tokens, precision (the one that ``auto`` chose), seconds,
+        examples, dropped_too_long, steps, supervised_tokens, precision (the one that ``auto`` chose),
+        template_date (where the chat template shows one), seconds,
         final_loss (mean of the last ten steps'), and where rows are held out validation_examples and validation_loss,
         in DPO validation_accuracy too; nothing in other processes than the first.
 
@@ -146,6 +147,7 @@ def _count(stage: Stage, data: StageData, plan: Plan) -> dict[str, Any]:
         "steps": len(plan),
         "supervised_tokens": sum(data.examples[i].supervised for step in plan for part in step for i in part),
         "precision": str(stage.compute).removeprefix("torch."),
+        **({"template_date": data.date} if data.date else {}),
     }
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedModel
 
-from valign.models.logprobs import token_logps
+from valign.models.logprobs import has_plain_head, token_logps
 from valign.models.packing import (
     CHOSEN,
     REJECTED,
@@ -18,8 +17,6 @@ from valign.models.packing import (
     to_attention_mask,
     visible_positions,
 )
-
-LOGIT_TRANSFORMS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
 
 def supervised_logps(
@@ -71,15 +68,6 @@ def supervised_logps(
         return -F.cross_entropy(logits.float(), ids[row, target], reduction="none")
     hidden = base.get_decoder()(**inputs).last_hidden_state[at]
     return token_logps(base.get_output_embeddings(), hidden, ids[row, target])
-
-
-def has_plain_head(model: PreTrainedModel) -> bool:
-    """Tell whether the logits are the output layer's own product, with no scaling or capping after it."""
-    config = model.config.get_text_config()
-    changed = any(getattr(config, name, None) not in (None, 1, 1.0) for name in LOGIT_TRANSFORMS)
-    own_code = not type(model).__module__.startswith("transformers.models.")
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
-    return not (changed or own_code or decoder is model or model.get_output_embeddings() is None)
 
 
 def pair_logps(

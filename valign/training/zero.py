@@ -17,7 +17,7 @@ from transformers.initialization import no_init_weights
 
 from valign.core.errors import ValignError
 from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from valign.models.attention import default_implementation
+from valign.models.attention import suitable_implementation
 from valign.models.layers import is_sharded
 from valign.models.load import find_start
 
@@ -52,7 +52,7 @@ def load_sharded_policy(
 
     source, stages = find_start(path, adapters)
     shape = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-    kind = attention or default_implementation("cuda" if _on_gpu() else "cpu")
+    kind = attention or suitable_implementation(shape, "cuda" if _on_gpu() else "cpu")
     # by the config, because the argument dtype counts for nothing where the accelerator has no float16
     settings = {**config, "train_micro_batch_size_per_gpu": 1, "bf16": {"enabled": dtype == torch.bfloat16}}
     with (

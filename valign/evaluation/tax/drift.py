@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from valign.models.logprobs import output_layer
+
 CHUNK_POSITIONS = 64
 
 
@@ -18,7 +20,7 @@ class HiddenStates:
 
     Attributes:
         states: For each text (tokens - 1, hidden size).
-        head: The output layer; its product with the states is the logits.
+        head: The output layer; what it makes of the states is the logits.
     """
 
     states: list[torch.Tensor]
@@ -59,7 +61,7 @@ def read_hidden_states(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -
         for ids in texts:
             row = torch.tensor([list(ids)], device=model.device)
             states.append(decoder(row, use_cache=False).last_hidden_state[0, :-1])
-    return HiddenStates(states, model.get_output_embeddings())
+    return HiddenStates(states, output_layer(model))
 
 
 def measure_drift(texts: Sequence[Sequence[int]], arm: HiddenStates, base: HiddenStates) -> list[Drift]:
