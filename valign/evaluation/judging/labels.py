@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock
-
+from valign.core.disk import locked
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Answer, Passage
@@ -154,8 +153,7 @@ class LabelFile:
 
         One server at a time does so.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock"):
+        with locked(self.path.with_name(f"{self.path.name}.lock"), lambda: None):
             before = read_labels(self.path)
             self.labels = list(before)
             yield self.labels
