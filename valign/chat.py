@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     from valign.generation.requests import Request, Sampling
     from valign.pipeline.loaded_arms import load_arms
 
-    arms, system = load_arms(Path(config.runs).expanduser())
+    arms, system = load_arms(Path(config.runs).expanduser(), config.trust)
     print(f"arms: {', '.join(arm_label(name) for name in arms)}. One question a line; Ctrl-D ends.")
     for line in sys.stdin:
         if not line.strip():

@@ -142,6 +142,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+def as_read(value: Any) -> Any:
+    """Return a value as ``read_json`` gives it back after ``write_json``: tuples as lists, keys as texts."""
+    return json.loads(json.dumps(value, default=str))
+
+
 def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
     """Write rows, one JSON object a line, whole or not at all.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +65,11 @@ def source_files(root: Path, part: str) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"{place} is not a source file or a folder of them.")
     return found
+
+
+def is_digest(name: object) -> bool:
+    """Tell whether a name is one that ``digest`` gives, and so one of a stage's folder."""
+    return isinstance(name, str) and re.fullmatch(r"[0-9a-f]{16}", name) is not None
 
 
 def is_complete(folder: Path) -> bool:

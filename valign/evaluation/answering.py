@@ -28,7 +28,7 @@ def conversation(question: str, passages: Sequence[Passage] = (), system: str | 
     text = question
     if passages:
         rules = "\n".join(f"- {labelled(passage)}" for passage in passages)
-        text = RAG_PROMPT.replace("{rules}", rules).replace("{question}", question)
+        text = fill_slots(RAG_PROMPT, {"rules": rules, "question": question})
     return (*lead, {"role": "user", "content": text})
 
 

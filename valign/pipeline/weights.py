@@ -8,12 +8,12 @@ from valign.core.errors import ValignError
 from valign.distributed.devices import device_of
 from valign.models import export
 from valign.models.precision import resolve_precision
+from valign.pipeline.finished_run import trained_run
 from valign.pipeline.recipes import recipe_arms
-from valign.pipeline.run import trained_run
 from valign.pipeline.training_stage import trained_weights
 
 
-def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple[str, str]:
+def export_weights(run: Path, arm: str | None, what: str, output: Path, is_trusted: bool = False) -> tuple[str, str]:
     """Write the weights of an arm of a run that has trained.
 
     Args:
@@ -21,6 +21,7 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple
         arm: Name of the arm; None for the last.
         what: ``model`` for the merged model, ``adapter`` for one adapter of all stages.
         output: Where they go; no folder is there yet.
+        is_trusted: Whether the run's config may run code that comes with its model.
 
     Returns:
         The arm's name, and a command that serves the weights.
@@ -28,7 +29,7 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple
     Raises:
         ValignError: There is no such arm, or its adapter is right on quantized weights alone.
     """
-    context, artifacts = trained_run(run)
+    context, artifacts = trained_run(run, is_trusted)
     base, path = context.settings.base_model, context.model_path
     arms = {each.name: each for each in recipe_arms(context.settings.recipe.stages, False)}
     name = arm or list(arms)[-1]

@@ -17,6 +17,7 @@ JUDGEMENTS = "judgements.jsonl"
 VALIDATION = "validation.json"
 PROBED = "probes.jsonl"
 COMPARISON = "comparison.json"
+LOCK = ".lock"
 
 
 def run_is_current(folder: Path, state: str) -> bool:
@@ -26,8 +27,13 @@ def run_is_current(folder: Path, state: str) -> bool:
         folder: The run's folder.
         state: A hash of everything that decides the result.
     """
-    file = folder / RUN
-    return file.is_file() and (folder / PAGE).is_file() and read_json(file).get("state") == state
+    if not all((folder / name).is_file() for name in (RUN, PAGE, ARTIFACTS)):
+        return False
+    try:
+        noted = read_json(folder / RUN)
+    except ValignError:
+        return False  # cut off by a power cut
+    return isinstance(noted, dict) and noted.get("state") == state
 
 
 def validation_error(folder: Path) -> float | None:
