@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from valign.core.records import Passage
 from valign.documents.outline import Outline, Paragraph, Section
@@ -51,15 +51,14 @@ def _section_ids(sections: list[Section]) -> list[str]:
     filled = [section.slugs for section in sections if section.paragraphs and section.slugs]
     repeated = Counter(slugs[-1] for slugs in filled)
     loose = sections[0].paragraphs if not sections[0].path else []
-    taken = {f"paragraph-{key}" for key in _paragraph_keys(loose)}
+    names = _Names(f"paragraph-{key}" for key in _paragraph_keys(loose))
     ids = []
     for section in sections:
         own = section.slugs[-1] if section.slugs else ""
         if section.paragraphs and own:
             if repeated[own] > 1 and len(section.slugs) > 1:
                 own = f"{section.slugs[-2]}-{own}"
-            own = _free(own, taken)
-            taken.add(own)
+            own = names.free(own)
         ids.append(own)
     return ids
 
@@ -70,7 +69,7 @@ def _paragraph_keys(paragraphs: list[Paragraph]) -> list[str]:
     Beside numbered paragraphs, one without a number takes the number above it (0 at the top): 0, 1, 2, 2-2.
     """
     numbered = any(paragraph.number for paragraph in paragraphs)
-    taken = {paragraph.number for paragraph in paragraphs if paragraph.number}
+    names = _Names(paragraph.number for paragraph in paragraphs if paragraph.number)
     used: set[str] = set()
     keys: list[str] = []
     above = "0"
@@ -78,19 +77,28 @@ def _paragraph_keys(paragraphs: list[Paragraph]) -> list[str]:
         above = paragraph.number or above
         wanted = above if numbered else str(count)
         own = paragraph.number is not None and wanted not in used
-        key = wanted if own else _free(wanted, used | taken)
+        key = wanted if own else names.free(wanted)
         used.add(key)
         keys.append(key)
     return keys
 
 
-def _free(wanted: str, taken: set[str]) -> str:
-    """Return the id, with -2, -3 and so on behind it where it is taken."""
-    key, count = wanted, 1
-    while key in taken:
-        count += 1
-        key = f"{wanted}-{count}"
-    return key
+class _Names:
+    """Ids that are taken, each of which is given once."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+        self.counts: dict[str, int] = {}
+
+    def free(self, wanted: str) -> str:
+        """Take an id, with -2, -3 and so on behind it where it is taken, and return it."""
+        key, count = wanted, self.counts.get(wanted, 1)
+        while key in self.taken:
+            count += 1
+            key = f"{wanted}-{count}"
+        self.counts[wanted] = count  # those before are taken, and stay so
+        self.taken.add(key)
+        return key
 
 
 def _words(text: str) -> int:

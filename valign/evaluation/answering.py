@@ -28,7 +28,7 @@ def conversation(question: str, passages: Sequence[Passage] = (), system: str | 
     text = question
     if passages:
         rules = "\n".join(f"- {labelled(passage)}" for passage in passages)
-        text = fill_slots(RAG_PROMPT, {"rules": rules, "question": question})
+        text = RAG_PROMPT.format(rules=rules, question=question)  # braces in a passage stay text
     return (*lead, {"role": "user", "content": text})
 
 

@@ -177,7 +177,5 @@ def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
     found = {key: name for key, name in details["artifacts"].items() if not key.startswith(made_anew)}
     for key, name in found.items():
         if not is_digest(name):
-            raise ValignError(
-                f"the run notes {name!r} as its {key}, which names no folder; choose another run."
-            )
+            raise ValignError(f"the run notes {name!r} as its {key}, which names no folder; choose another run.")
     return found

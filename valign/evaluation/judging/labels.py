@@ -13,7 +13,7 @@ from valign.core.disk import locked
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Answer, Passage
-from valign.documents.clauses import clause_passages
+from valign.documents.clauses import ClauseIndex
 from valign.evaluation.judging.judgement import Judgement, make_judgement
 
 LABELS = "labels.jsonl"
@@ -92,11 +92,12 @@ def draw_tasks(
             source.shuffle(different)
             by_pair.append(different)
     drawn: dict[object, LabelTask] = {}
+    index = ClauseIndex(passages)
     for turn in range(max(map(len, by_pair), default=0)):
         for pairs in source.sample(by_pair, len(by_pair)):
             if turn < len(pairs) and len(drawn) < count:
                 first, second = source.sample(pairs[turn], 2)
-                texts = tuple(passages[j].text for j in clause_passages(first.clause, passages))
+                texts = tuple(passages[j].text for j in index.indices(first.clause))
                 task = LabelTask(first.clause, texts, first, second)
                 drawn.setdefault(task.key, task)
     if not drawn:
