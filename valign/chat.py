@@ -14,6 +14,7 @@ LONGEST_ANSWER = 120
 
 def main(config: DictConfig) -> None:
     """Read a question a line and print every arm's answer, until the input ends."""
+    from valign.core.text import printable
     from valign.evaluation.answering import conversation
     from valign.evaluation.arm_names import arm_label
     from valign.generation.requests import Request, Sampling
@@ -26,7 +27,7 @@ def main(config: DictConfig) -> None:
             continue
         request = Request(conversation(line.strip(), (), system), Sampling(max_new_tokens=LONGEST_ANSWER))
         for name, generator in arms.items():
-            print(f"\n[{arm_label(name)}] {generator.complete([request])[0][0].text}", flush=True)
+            print(f"\n[{arm_label(name)}] {printable(generator.complete([request])[0][0].text)}", flush=True)
         print()
 
 

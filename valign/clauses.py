@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
     for passage in passages:
         page = [str(passage.page)] if paged else []
         begins = one_line(passage.text)[:BEGINNING]
-        lines.append((passage.clause, *page, str(len(passage.text.split())), begins))
+        lines.append((one_line(passage.clause), *page, str(len(passage.text.split())), begins))
     print_text("\n".join("\t".join(line) for line in lines))
 
 

@@ -67,6 +67,8 @@ def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
     if expected == "tuple[tuple[str, ...], ...]":
         if not isinstance(value, list | tuple) or not all(isinstance(v, list | tuple) and v for v in value):
             raise ValignError(f"{where}: '{name}' must be a list of lists of accepted wordings.")
+        if not all(isinstance(w, str | int | float) and not isinstance(w, bool) for v in value for w in v):
+            raise ValignError(f"{where}: '{name}' must be a list of lists of accepted wordings; one is no text.")
         return tuple(tuple(str(w) for w in v) for v in value)
     if name == "verdict" and value not in ("yes", "no", None):
         raise ValignError(f'{where}: \'verdict\' must be "yes", "no" or null, not {value!r}.')
@@ -247,6 +249,8 @@ def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
             raise ValignError(
                 f"{where}: not a JSON object on one line ({error.msg} at column {error.colno}); mend the line."
             ) from None
+        except RecursionError:
+            raise ValignError(f"{where}: the JSON is nested too deep; mend the line.") from None
         if not isinstance(data, dict):
             raise ValignError(f"{where}: a JSON object is expected, not {type(data).__name__}.")
         rows.append(from_dict(kind, data, where))

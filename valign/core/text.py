@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 
 REFUSAL = re.compile(
@@ -33,6 +34,17 @@ def markdown(text: str) -> str:
 
 def _shown(character: str) -> bool:
     return character not in REORDERING and unicodedata.category(character) not in ("Cc", "Cs")
+
+
+def typed(key: str, value: str) -> str:
+    r"""Return a setting as it is typed in a shell, whatever characters its text has.
+
+    >>> print(typed("document.path", "a, b's.txt"))
+    'document.path="a, b'"'"'s.txt"'
+    """
+    backslashes = re.sub(r"(\\+)(?=\"|$)", r"\1\1", value)
+    quoted = value if re.fullmatch(r"[\w./:@%+-]+", value) else '"' + backslashes.replace('"', '\\"') + '"'
+    return shlex.quote(f"{key}={quoted}")
 
 
 def words(text: str) -> tuple[str, ...]:

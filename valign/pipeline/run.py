@@ -16,6 +16,7 @@ from valign.core.disk import locked
 from valign.core.files import as_read, read_json, to_dict, write_json, write_text
 from valign.core.records import Question
 from valign.core.store import MANIFEST, code_digest, digest, file_digest
+from valign.core.text import one_line
 from valign.distributed import signals
 from valign.distributed.devices import device_of
 from valign.distributed.join import connect
@@ -246,7 +247,7 @@ def write_validation(artifacts: Artifacts, folder: Path, stages: Sequence[str]) 
 def print_run(folder: Path, comparison: Comparison) -> None:
     """Print a run's data funnel, leak rate and table, and where its page is."""
     details = read_json(folder / RUN)
-    print(f"\n{details['document']['title']}")
+    print(f"\n{one_line(details['document']['title'])}")
     print(funnel_table(details["funnel"]))
     print_leak(details["leak"])
     print("\n" + comparison_table(comparison))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from valign.core.errors import ValignError
@@ -54,11 +56,24 @@ def run_folders(runs: Path) -> list[Path]:
         raise ValignError(f"{runs} is not a folder; give the folder of a run or of several, as in runs=runs/udhr.")
     if (runs / RUN).is_file():
         return [runs]
-    inside = (file.parent for file in runs.rglob(RUN))
+    inside = (folder for folder in _folders(runs) if (folder / RUN).is_file())
     found = sorted((f for f in inside if EVALUATIONS not in f.relative_to(runs).parts), key=_by_number)
     if not found:
         raise ValignError(f"{runs} holds no finished run; run python -m valign.train +experiment=udhr first.")
     return found
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Yield the folders in a folder, those behind links too, each once."""
+    seen: set[str] = set()
+    for place, inner, _ in os.walk(root, followlinks=True):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        real = os.path.realpath(place)
+        if real in seen:
+            inner[:] = []
+            continue
+        seen.add(real)
+        yield Path(place)
 
 
 def _by_number(path: Path) -> list[tuple[list[str | float], str]]:
