@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from valign.core.errors import ValignError
@@ -47,10 +48,10 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path, is_trust
             device=device if base.quantization else "cpu",
             trust_remote_code=base.trust_remote_code,
         )
-        return name, f"vllm serve {output} --served-model-name {name}"
+        return name, f"vllm serve {shlex.quote(str(output))} --served-model-name {name}"
     if base.quantization:
         raise ValignError(f"an adapter trained on {base.quantization} is right on those weights alone; use what=model.")
     rank = export.write_adapter(output, str(path), weights)
     most = next((r for r in export.SERVED_RANKS if r >= rank), rank)
-    served = f"vllm serve {path} --generation-config vllm --enable-lora --max-lora-rank {most}"
-    return name, f"{served} --lora-modules {name}={output}"
+    served = f"vllm serve {shlex.quote(str(path))} --generation-config vllm --enable-lora --max-lora-rank {most}"
+    return name, f"{served} --lora-modules {shlex.quote(f'{name}={output}')}"
