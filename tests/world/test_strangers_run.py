@@ -48,7 +48,7 @@ def test_code_and_lookups_of_a_run_are_refused(
     assert context_of_run(noted(config, tmp_path / "own")).settings.base_model.model == "tiny"
     folder = noted(config, tmp_path / "code", **{"base_model.trust_remote_code": True})
     with pytest.raises(
-        ValignError, match=r"config\.yaml has base_model\.trust_remote_code=true, which runs code .*, add trust=true"
+        ValignError, match=r"has base_model\.trust_remote_code=true, which runs code .*, add trust=true"
     ):
         context_of_run(folder)
     assert context_of_run(folder, is_trusted=True).settings.base_model.trust_remote_code
@@ -87,7 +87,7 @@ def test_servers_and_keys_come_from_the_command_line(
     require_known_servers(context_of_run(folder), folder, has_own_server=True)
     judged = noted(config, tmp_path / "judged", **{"evaluation.judge_model": judge})
     with pytest.raises(
-        ValignError, match=r"evaluation\.judge_model\.base_urls=\[http://evil\], which is sent the answers"
+        ValignError, match=r"judge_model\.base_urls=\[http://evil\], which is sent the answers"
     ):
         require_known_servers(context_of_run(judged), judged, has_own_server=True)
     by_file = {"evaluation.judge_model": judge | {"kind": "batch", "requests": "/etc"}}
@@ -107,20 +107,14 @@ def test_a_run_is_not_trained_again_by_what_only_reads_it(tmp_path: Path) -> Non
     assert artifacts.find_pinned("replay") is None
     assert Artifacts(tmp_path).find_pinned("data") is None
     run_json = {"artifacts": {}, "state": "x"}
-    for arms in (
-        [{"name": "../up", "stages": [], "retrieval": False}],
-        [{"name": "a"}],
-        3,
-        [{"name": "a", "stages": ["rm"], "retrieval": 1}],
-    ):
+    arm = {"name": "a", "stages": [], "retrieval": False}
+    for arms in ([{**arm, "name": "../up"}], [{"name": "a"}], 3, [{**arm, "stages": ["rm"]}]):
         write_json(tmp_path / RUN, {**run_json, "arms": arms})
         with pytest.raises(ValignError, match=r"run\.json is not that of a run"):
             arms_of_run(tmp_path)
 
 
-def test_complete_means_complete(
-    tmp_path: Path, compose_config: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_complete_means_complete(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", 0, {"base": BASE})
     details = read_json(folder / RUN)
     for name in (PAGE, ARTIFACTS):

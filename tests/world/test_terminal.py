@@ -35,9 +35,11 @@ PATHS = (
 def test_what_is_typed_in_a_shell_is_the_path(path: str, compose_config: Callable[..., DictConfig]) -> None:
     if "${" in path:
         pytest.skip("Hydra itself replaces ${...} in any text")
-    done = subprocess.run(["sh", "-c", f"printf %s {typed('document.path', path)}"], capture_output=True, text=True)
+    done = subprocess.run(
+        ["sh", "-c", f"printf %s {typed('document.path', path)}"], capture_output=True, text=True, check=True
+    )
     given = OverridesParser.create().parse_override(done.stdout)
-    assert (given.key_or_group, given.value()) in (("document.path", path), ("document.path", given.value()))
+    assert given.key_or_group == "document.path"
     assert str(compose_config(done.stdout, "document=file").document.path) == path
 
 
@@ -48,7 +50,7 @@ def test_the_remedy_for_a_path_that_cannot_be_read_works_as_typed(path: str, tmp
     with pytest.raises(Exception) as wrong:
         OverridesParser.create().parse_override(f"document.path={path}")
     remedy = str(explain(wrong.value)).partition("write: ")[2]
-    done = subprocess.run(["sh", "-c", f"printf %s {remedy}"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(["sh", "-c", f"printf %s {remedy}"], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert OverridesParser.create().parse_override(done.stdout).value() == path
 
 
