@@ -43,7 +43,8 @@ def typed(key: str, value: str) -> str:
     'document.path="a, b'"'"'s.txt"'
     """
     backslashes = re.sub(r"(\\+)(?=\"|$)", r"\1\1", value)
-    quoted = value if re.fullmatch(r"[\w./:@%+-]+", value) else '"' + backslashes.replace('"', '\\"') + '"'
+    is_plain = re.fullmatch(r"[\w./:@%+-]*[./][\w./:@%+-]*", value, re.ASCII)
+    quoted = value if is_plain else '"' + backslashes.replace('"', '\\"') + '"'
     return shlex.quote(f"{key}={quoted}")
 
 

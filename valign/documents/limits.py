@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -38,7 +39,11 @@ def call_limited(
         ValignError: The call raised one, took too long or too much memory, or its process ended.
     """
     asked = pickle.dumps((function.__module__, function.__qualname__, arguments))
-    command = [sys.executable, "-c", _CHILD.format(path=json.dumps([p for p in sys.path if p] or [""]), memory=memory)]
+    command = [
+        sys.executable,
+        "-c",
+        _CHILD.format(path=json.dumps([place or os.getcwd() for place in sys.path]), memory=memory),
+    ]
     try:
         done = subprocess.run(command, input=asked, stdout=subprocess.PIPE, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
@@ -68,8 +73,9 @@ class _Plain(pickle.Unpickler):
     """Reads plain values and valign's records, and calls nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "valign.core.records" and name in ("Document", "Passage"):
-            return super().find_class(module, name)
+        found = super().find_class(module, name) if module == "valign.core.records" else None
+        if isinstance(found, type) and dataclasses.is_dataclass(found):
+            return found
         raise pickle.UnpicklingError(f"{module}.{name} is no record")
 
 
