@@ -48,7 +48,7 @@ def test_the_remedy_for_a_path_that_cannot_be_read_works_as_typed(path: str, tmp
     """The command of the message is typed in a shell, and finds the file."""
     (tmp_path / path).write_text("# Rules\n\nNobody feeds the swans.\n")
     with pytest.raises(Exception) as wrong:
-        OverridesParser.create().parse_override(f"document.path={path}")
+        OverridesParser.create().parse_overrides([f"document.path={path}"])
     remedy = str(explain(wrong.value)).partition("write: ")[2]
     done = subprocess.run(["sh", "-c", f"printf %s {remedy}"], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert OverridesParser.create().parse_override(done.stdout).value() == path
