@@ -90,12 +90,12 @@ NO_HOME = """
 import os
 for name in ("HOME", "XDG_CACHE_HOME", "VALIGN_CACHE", "NETRC"):
     os.environ.pop(name, None)
-os.setgid(54321); os.setuid(54321)
 from pathlib import Path
 from valign.core.disk import describe_disk_errors
 from valign.core.errors import ValignError
 from valign.models import bundled
 from valign.runs.wandb_mode import logged_in
+os.setgid(54321); os.setuid(54321)
 print(logged_in())
 for call in (lambda: bundled.prepare_bundled("tiny", None), lambda: Path("~/rules.txt").expanduser()):
     try:
