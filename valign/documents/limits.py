@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from valign.core.errors import ValignError
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 SECONDS = 300.0
 MEMORY = 4 * 1024**3
@@ -22,8 +22,8 @@ _CHILD = "import sys; sys.path[:] = {path}; from valign.documents.limits import 
 
 
 def call_limited(
-    function: Callable[..., T], *arguments: Any, where: str, seconds: float = SECONDS, memory: int = MEMORY
-) -> T:
+    function: Callable[..., Result], *arguments: Any, where: str, seconds: float = SECONDS, memory: int = MEMORY
+) -> Result:
     """Call a function of valign in another process, and end that where it takes too long or too much memory.
 
     What comes back is made of plain values and valign's records alone, whatever the process was brought to do.
@@ -65,7 +65,7 @@ def call_limited(
         )
     if kind == "bug":
         raise RuntimeError(f"{where}: the reader failed\n{value}")
-    result: T = value
+    result: Result = value
     return result
 
 

@@ -27,12 +27,12 @@ from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.worker import follow
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
-from valign.runs.layout import EVALUATIONS, LOCK, PAGE, RUN, run_folder
+from valign.runs.layout import EVALUATIONS, PAGE, RUN, RUN_LOCK, run_folder
 
 log = logging.getLogger(__name__)
 
 OWN = "own"
-QUESTIONS = "questions.txt"  # the path of the question file, by which another of the same name is told apart
+QUESTIONS_PATH = "questions.txt"  # the path of the question file, by which another of the same name is told apart
 
 
 def evaluate(
@@ -59,7 +59,7 @@ def evaluate(
         context = replace(with_evaluation(known, server=chosen), ranks=ranks)
         if ranks.is_first:
             place = folder / EVALUATIONS
-            lock = (output or place) / LOCK
+            lock = (output or place) / RUN_LOCK
             with locked(lock, partial(log.info, "another process writes to %s; waiting for it", lock.parent)):
                 name = evaluation_name(place, questions)
                 artifacts = Artifacts(context.store, pinned_by(details))
@@ -83,7 +83,7 @@ def evaluation_name(place: Path, questions: Path | None) -> str:
         return OWN
     name, path = questions.stem, str(questions.resolve())
     if name.strip(".") and name != OWN:
-        noted = place / name / QUESTIONS
+        noted = place / name / QUESTIONS_PATH
         if not (place / name).exists() or not noted.is_file() or noted.read_text(encoding="utf-8") == path:
             return name
     return f"{name.strip('.') or 'questions'}-{digest(path)[:8]}"
@@ -116,7 +116,7 @@ def _score(
     warn_of_size(context, ())
     require_context_length(context, arms, asked)
     if questions is not None:
-        write_text(output / QUESTIONS, str(questions.resolve()))
+        write_text(output / QUESTIONS_PATH, str(questions.resolve()))
     (output / RUN).unlink(missing_ok=True)
     score_arms(context, artifacts, data, arms, asked, output)
     details = describe_run(context, artifacts, data, arms, asked, output, state)

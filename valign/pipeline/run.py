@@ -37,9 +37,9 @@ from valign.runs.layout import (
     ARTIFACTS,
     COMPARISON,
     CONFIG,
-    LOCK,
     PAGE,
     RUN,
+    RUN_LOCK,
     VALIDATION,
     run_is_current,
     validation_error,
@@ -90,7 +90,7 @@ def run(context: Context) -> float | None:
         log.info("%s is complete; nothing to do", folder)
         return _show(folder)
     device_of(context.settings.trainer.accelerator)  # a GPU that is not there is noticed before the teacher is paid
-    with locked(folder / LOCK, partial(log.info, "another process writes %s; waiting for it", folder)):
+    with locked(folder / RUN_LOCK, partial(log.info, "another process writes %s; waiting for it", folder)):
         if not run_is_current(folder, state):
             _make(context, folder, state)
         return _show(folder)

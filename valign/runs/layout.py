@@ -19,7 +19,7 @@ JUDGEMENTS = "judgements.jsonl"
 VALIDATION = "validation.json"
 PROBED = "probes.jsonl"
 COMPARISON = "comparison.json"
-LOCK = ".lock"
+RUN_LOCK = ".lock"
 
 
 def run_is_current(folder: Path, state: str) -> bool:
