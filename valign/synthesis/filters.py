@@ -128,6 +128,7 @@ class Filters:
         self.relevance = RelevanceChecks(passages, embedder, settings, relevance)
         width = self.relevance.vectors.shape[1]
         texts = [q.question for q in held_out]
+        self.has_held_out = bool(texts)
         self.held_out_words = WordIndex(words(text) for text in texts)
         self.held_out_runs = {run for text in texts for run in ngrams(words(text), COPIED)}
         self.held_out_vectors = embedder.embed(texts) if texts else np.zeros((0, width), np.float32)
@@ -206,7 +207,7 @@ class Filters:
             common with an evaluation question, else the largest share of words in common), ``evaluation`` (cosine
             with the nearest evaluation question).
         """
-        if not self.held_out:
+        if not self.has_held_out:
             return None, {"overlap": 0.0, "evaluation": 0.0}
         cosine = float((self.held_out_vectors @ self.embedder.embed([text])[0]).max())
         scores = {"overlap": round(self._overlap(text), 4), "evaluation": round(cosine, 4)}
