@@ -27,7 +27,7 @@ def main(config: DictConfig) -> None:
     for passage in passages:
         page = [str(passage.page)] if paged else []
         begins = one_line(passage.text)[:BEGINNING]
-        lines.append((passage.clause, *page, str(len(passage.text.split())), begins))
+        lines.append((one_line(passage.clause), *page, str(len(passage.text.split())), begins))
     if document.left_out:
         lines += [(), ("left out", "characters", "places", "begins with")]
     for part in document.left_out:

@@ -34,7 +34,7 @@ def write_weights(config: DictConfig, output: Path) -> None:
     """Write an arm's merged model, or its adapter, and say how to serve it."""
     from valign.pipeline.weights import export_weights
 
-    name, command = export_weights(Path(config.run).expanduser(), config.arm, config.what, output)
+    name, command = export_weights(Path(config.run).expanduser(), config.arm, config.what, output, config.trust)
     print(f"{config.what} of arm {name}: {output}")
     print(f"serve it, for example: {command}")
     print(f"then evaluate with: evaluation.server.models.{name}={name}")

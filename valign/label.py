@@ -11,6 +11,7 @@ from valign.cli.main import main_with
 
 def main(config: DictConfig) -> None:
     """Serve the page until all pairs are labelled, then say how far judges agree with the labels."""
+    from valign.core.text import typed
     from valign.evaluation.judging.label_server import LabelServer
     from valign.evaluation.judging.labels import LABELS, LabelFile, draw_tasks
     from valign.reporting import study
@@ -34,7 +35,7 @@ def main(config: DictConfig) -> None:
         print()
     for line in judge_lines(study.compare_runs(folders)):
         print(line)
-    print(f"labels: {labels.path}; python -m valign.report runs={runs} puts them on the page.")
+    print(f"labels: {labels.path}; python -m valign.report {typed('runs', str(runs))} puts them on the page.")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
 
 
 def test_a_second_writers_partial_file_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It begins as soon as the first one's has become the file, under the same name."""
+    """Each writer has one of its own, and what comes after the first one's replacement is not the first one's."""
     file = tmp_path / "scores.json"
     replace = os.replace
 
@@ -99,13 +100,27 @@ def test_a_link_stays_and_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["folder", "link", "pipe", "target"]
 
 
-def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
+def make_old(path: Path) -> None:
+    """Let a partial file or folder look untouched for two hours."""
+    before = time.time() - 7200
+    for each in (*path.rglob("*"), path):
+        os.utime(each, (before, before))
+
+
+def test_what_a_killed_process_left_goes_with_a_later_write(tmp_path: Path) -> None:
     with write_atomically(tmp_path / "rows.jsonl") as partial:
         left = partial
         partial.touch()
-    left.write_text("a longer text than the next one\n")
+    others = tmp_path / ".other.rows.jsonl.part", tmp_path / ".rows.jsonl.txt.part", tmp_path / ".rows.jsonl.part"
+    for file in (left, *others):
+        file.write_text("half")
+        make_old(file)
+    fresh = left.with_name(".rows.jsonl.0123abcd.part")
+    fresh.write_text("another process writes it now")
     write_text(tmp_path / "rows.jsonl", "short")
-    assert [f.read_text() for f in tmp_path.iterdir()] == ["short"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == sorted(
+        ["rows.jsonl", fresh.name, ".other.rows.jsonl.part", ".rows.jsonl.txt.part"]
+    )
 
 
 @pytest.mark.parametrize(("mask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
@@ -136,6 +151,7 @@ def test_a_folder_replaces_another_one_as_a_whole(tmp_path: Path) -> None:
     assert os.listdir(folder) == ["old"]
     (tmp_path / ".adapter.part").mkdir()
     (tmp_path / ".adapter.part" / "left").touch()  # by a process that was killed
+    make_old(tmp_path / ".adapter.part")
     with write_folder(folder) as partial:
         (partial / "new").touch()
         assert os.listdir(folder) == ["old"]

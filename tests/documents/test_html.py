@@ -107,7 +107,5 @@ def test_deep_and_unclosed_tags() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lxml", None)
-    with pytest.raises(
-        ValignError, match=r"HTML files need the package lxml: pip install 'valign\[documents\]'"
-    ):
+    with pytest.raises(ValignError, match=r"HTML files need the package lxml: pip install 'valign\[documents\]'"):
         page("<p>Hello.</p>")

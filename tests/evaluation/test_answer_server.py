@@ -24,11 +24,11 @@ from valign.evaluation.settings import ServerSettings
 from valign.models.adapters import load_adapter
 from valign.models.export import write_adapter, write_model
 from valign.models.load import load_model, load_policy, prepare_model
-from valign.pipeline import run
 from valign.pipeline.answer_stage import answer_stage
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
 from valign.pipeline.evaluation_run import choose_server
+from valign.pipeline.finished_run import trained_run
 from valign.pipeline.recipes import Arm
 from valign.reporting.score_table import footnote
 from valign.runs import layout
@@ -159,10 +159,10 @@ def test_the_table_says_what_was_not_measured() -> None:
 
 def test_weights_come_from_a_run_that_has_trained(tmp_path: Path, compose_config: Callable[..., DictConfig]) -> None:
     with pytest.raises(ValignError, match="is not the folder of a run that has trained"):
-        run.trained_run(tmp_path)
+        trained_run(tmp_path)
     OmegaConf.save(compose_config("artifacts=there"), tmp_path / "config.yaml")
     write_json(tmp_path / layout.ARTIFACTS, {"sft": "0" * 16, "answers/base": "1" * 16})
-    assert run.trained_run(tmp_path)[1].pinned == {"sft": "0" * 16}
+    assert trained_run(tmp_path)[1].pinned == {"sft": "0" * 16}
     for wrong in (["what=model", "artifact=there"], ["arm=sft", "run=there"]):
         with pytest.raises(ValignError, match=r"needs the folder of a run|goes with what=model"):
             checks.check_config(compose_config("output=x", *wrong, name="export"))

@@ -14,6 +14,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from valign.config import messages
 from valign.config.schema import SCHEMAS, key_type, keys
 from valign.core.errors import ValignError, first_line
+from valign.core.text import typed
 
 EXTRAS = {"hydra/sweeper=optuna": "sweep", "hydra/launcher=submitit_slurm": "slurm"}
 TYPES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
@@ -45,14 +46,15 @@ def explain(error: Exception, config_name: str = "config") -> ValignError:
 def _bad_syntax(error: OverrideParseException) -> ValignError:
     if "=" not in error.override and Path(error.override).suffix:
         return ValignError(
-            f"'{error.override}' is not a setting; a document is given as document=file document.path={error.override}."
+            f"'{error.override}' is not a setting; a document is given as document=file "
+            f"{typed('document.path', error.override)}"
         )
     if "=" not in error.override:
         return ValignError(f"'{error.override}' is not a setting; write key=value, for example recipe=sft.")
     key, _, value = error.override.partition("=")
     return ValignError(
-        f"cannot read '{error.override}'; brackets, quotes and commas have to match "
-        f"(text with special characters goes in quotes: \"{key}='{value or 'text'}'\")."
+        f"cannot read '{error.override}'; brackets, quotes and commas have to match. "
+        f"Where that is text, write: {typed(key, value or 'text')}"
     )
 
 

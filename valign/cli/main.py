@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from valign.cli.explain import explain
 from valign.config import checks, run_identity
 from valign.config.schema import SCHEMAS, keys
+from valign.core.disk import describe_disk_errors, disk_error
 from valign.core.errors import INTERRUPTED, Interrupted, Pending, ValignError, first_line
 from valign.distributed import place
 
@@ -64,6 +65,8 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
             raise
         _stop_printing()
     except Exception as error:
+        if error not in job.bugs and (line := disk_error(error)):  # of Hydra's own folders
+            _stop(str(line))
         if type(error).__module__.partition(".")[0] != "submitit":
             raise
         if isinstance(error.__cause__, subprocess.CalledProcessError):
@@ -120,7 +123,8 @@ class HydraJob:
         try:
             self.started = True
             _check(cfg)
-            return self.task(cfg)
+            with describe_disk_errors():
+                return self.task(cfg)
         except ValignError as error:
             sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
             text = f"{error} [job: {' '.join(run_identity.task_overrides())}]" if sweeping else str(error)

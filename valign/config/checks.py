@@ -68,6 +68,9 @@ def check_config(cfg: DictConfig) -> None:
             raise ValignError(
                 "evaluation.metrics=[] shows nothing; write for example evaluation.metrics=[fact_recall]."
             )
+        for key in ("experiment_name", "run_name"):
+            if not str(cfg[key]).strip("./ ") or ".." in Path(cfg[key]).parts:
+                raise ValignError(f"{key}={cfg[key]} leads out of the folder of runs; give a name, as in {key}=a.")
         for key in ("runs", "artifacts"):
             if Path(cfg[key]).expanduser().exists() and not Path(cfg[key]).expanduser().is_dir():
                 raise ValignError(f"{key}={cfg[key]} is a file, not a folder; name a folder, which is made if need be.")

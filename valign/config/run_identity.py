@@ -113,9 +113,10 @@ def strip_logins(cfg: DictConfig) -> DictConfig:
 
 def _slug(text: str) -> str:
     """Keep letters, digits, ``.``, ``_`` and ``-``; where others were there, a digest tells two texts apart."""
-    if re.fullmatch(r"[\w.-]+", text, re.ASCII):
+    if re.fullmatch(r"[\w.-]+", text, re.ASCII) and text.strip("."):
         return text
     words = re.sub(r"[^\w.-]+", "-", text.rpartition("/")[2], flags=re.ASCII).strip("-")
+    words = words if words.strip(".") else ""  # dots alone would name another folder
     return f"{words[:40]}-{_digest(text)}".lstrip("-")
 
 

@@ -82,6 +82,7 @@ class EvaluateSettings:
     run: str
     questions: str | None = None
     output: str | None = None
+    trust: bool = False
     evaluation: ScoringSettings
 
 
@@ -98,6 +99,7 @@ class ChatSettings:
     """What ``valign.chat`` reads."""
 
     runs: str
+    trust: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,7 @@ class ExportSettings:
     artifact: str | None = None
     what: str = setting("data", choices=EXPORTED)
     arm: str | None = setting(None, choices=MODELS)
+    trust: bool = False
     output: str
     license: str
 

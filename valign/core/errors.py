@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from valign.core.text import one_line, printable
+
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
@@ -20,7 +22,7 @@ class ValignError(Exception):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))  # file names, titles and servers' words may be a stranger's
 
 
 class LimitReached(ValignError):
@@ -40,7 +42,7 @@ class Pending(ValignError):
 
     def __init__(self, lines: str) -> None:
         super().__init__(lines)
-        self.lines = lines
+        self.lines = printable(lines)
 
     def __reduce__(self) -> tuple[type[Pending], tuple[str]]:
         """Keep the lines where a job on a cluster hands its error on."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from valign.core.disk import describe_disk_errors, flush_folder, flush_path, partial_path
 from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
 
@@ -68,6 +69,8 @@ def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
     if expected == "tuple[tuple[str, ...], ...]":
         if not isinstance(value, list | tuple) or not all(isinstance(v, list | tuple) and v for v in value):
             raise ValignError(f"{where}: '{name}' must be a list of lists of accepted wordings.")
+        if not all(isinstance(w, str | int | float) and not isinstance(w, bool) for v in value for w in v):
+            raise ValignError(f"{where}: '{name}' must be a list of lists of accepted wordings; one is no text.")
         return tuple(tuple(str(w) for w in v) for v in value)
     if name == "verdict" and value not in ("yes", "no", None):
         raise ValignError(f'{where}: \'verdict\' must be "yes", "no" or null, not {value!r}.')
@@ -78,8 +81,8 @@ def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
 def write_atomically(path: Path) -> Iterator[Path]:
     """Give the path of a partial file; it takes the place of ``path`` when the block ends well, and goes when it fails.
 
-    A reader sees the old file or the new one, never half of it. The partial file always has the same name, so that what
-    a killed process left is overwritten by the next one. Where two processes may write the same file, they need a lock.
+    A reader sees the old file or the new one, never half of it, also after a power cut. Each writer has a partial file
+    of its own, so that of several at once the last one's file stays; what a killed one left goes with a later write.
 
     Args:
         path: The file to write; its folder is made.
@@ -88,21 +91,24 @@ def write_atomically(path: Path) -> Iterator[Path]:
         The path at which the block creates the file.
 
     Raises:
-        ValignError: A folder, a device or the like has this name.
+        ValignError: A folder, a device or the like has this name, or the disk is full or read-only.
     """
     path = path.resolve()  # a link stays, and what it names is written
     if path.exists() and not path.is_file():
         raise ValignError(f"{path} is there already and no ordinary file; choose another place.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    try:
-        yield partial
-        if path.exists():
-            shutil.copymode(path, partial)
-        os.replace(partial, path)
-    except BaseException:  # only then: after the replacement the name may already be another writer's
-        partial.unlink(missing_ok=True)
-        raise
+    with describe_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = partial_path(path)
+        try:
+            yield partial
+            if path.exists():
+                shutil.copymode(path, partial)
+            flush_path(partial)
+            os.replace(partial, path)
+        except BaseException:  # only then: after the replacement nothing of this writer is left
+            partial.unlink(missing_ok=True)
+            raise
+        flush_path(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -117,9 +123,32 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add a text to the end of a file, whole or not at all; the file and its folder are made.
+
+    Raises:
+        ValignError: The disk is full or read-only.
+    """
+    with describe_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            before = file.tell()
+            try:
+                file.write(text.encode("utf-8"))
+                file.flush()
+            except BaseException:
+                os.ftruncate(file.fileno(), before)
+                raise
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON value, indented, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def as_read(value: Any) -> Any:
+    """Return a value as ``read_json`` gives it back after ``write_json``: tuples as lists, keys as texts."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
@@ -145,25 +174,28 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
 def write_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder; it takes the place of ``folder`` when the block ends well, and goes when it fails.
 
-    The partial folder always has the same name, so that what a killed process left is removed by the next one. Where
-    two processes may write the same folder, they need a lock.
+    Each writer has a partial folder of its own; what a killed one left goes with a later write.
 
     Args:
         folder: The folder to write; one that is there already is replaced.
 
     Yields:
         The folder to fill.
+
+    Raises:
+        ValignError: The disk is full or read-only.
     """
-    partial = _partial(folder)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if folder.is_dir() and any(folder.iterdir()):
-            shutil.rmtree(folder)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with describe_disk_errors(folder):
+        partial = partial_path(folder)
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            flush_folder(partial)
+            if folder.is_dir() and any(folder.iterdir()):
+                shutil.rmtree(folder)
+            os.replace(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -171,7 +203,7 @@ def new_folder(output: Path) -> Iterator[Path]:
     """Give an empty folder; it becomes ``output`` when the block ends well, and goes when it fails.
 
     Args:
-        output: The value of the key ``output``; not there yet, or empty.
+        output: The value of the key ``output``; not there yet, or empty. A link to a folder stays a link.
 
     Yields:
         The folder to fill.
@@ -181,21 +213,17 @@ def new_folder(output: Path) -> Iterator[Path]:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
-    partial = output.absolute().with_name(f".{output.name}-{os.getpid()}.part")  # two commands may want one output
+    target = output.resolve() if output.is_symlink() else output
+    partial = partial_path(target)
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        os.replace(partial, output)
+        with describe_disk_errors(f"output={output}"):
+            partial.mkdir(parents=True)
+            yield partial
+            os.replace(partial, target)
     except OSError as error:
         raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _partial(path: Path) -> Path:
-    """Return where a file or folder is written before it is complete: beside its place, so that it can be renamed."""
-    absolute = path.absolute()
-    return absolute.with_name(f".{absolute.name}.part")
 
 
 def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
@@ -239,8 +267,15 @@ def _writable(data: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        ValignError: It is no whole JSON value, as after a power cut.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValignError(f"{path} is damaged: no whole JSON value ({error}); delete it, and make it again.") from None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -119,7 +119,7 @@ def progress(total: int, label: str, unit: str) -> ProgressBar:
 
 def duration(seconds: float) -> str:
     """Return seconds in words: ``42 s``, ``3 min 5 s`` or ``2 h 10 min``."""
-    whole = round(seconds)
+    whole = max(0, round(seconds))  # a clock may have been set back
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

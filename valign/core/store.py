@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from valign.core.disk import describe_disk_errors, flush_folder, locked
 from valign.core.errors import ValignError
-from valign.core.files import write_json
+from valign.core.files import read_json, write_json
 
 MANIFEST = "manifest.json"
 LIBRARIES = ("torch", "transformers", "peft", "pytorch-lightning", "datasets", "sentence-transformers")
@@ -66,9 +67,17 @@ def source_files(root: Path, part: str) -> list[Path]:
     return found
 
 
+def is_digest(name: object) -> bool:
+    """Tell whether a name is one that ``digest`` gives, and so one of a stage's folder."""
+    return isinstance(name, str) and re.fullmatch(r"[0-9a-f]{16}", name) is not None
+
+
 def is_complete(folder: Path) -> bool:
-    """Tell whether an artifact is complete: its manifest is there, which is written last."""
-    return (folder / MANIFEST).is_file()
+    """Tell whether an artifact is complete: its manifest is there and whole, which is written last."""
+    try:
+        return isinstance(read_json(folder / MANIFEST), dict)
+    except (ValignError, OSError):
+        return False
 
 
 def build_artifact(
@@ -94,7 +103,7 @@ def build_artifact(
         say: Receives one line about what happens.
 
     Raises:
-        ValignError: The store is not writable.
+        ValignError: The store is not writable, or the disk is full; what is complete in it stays.
     """
     key = digest({"stage": name, "config": config, "inputs": inputs})
     folder = root / name / key
@@ -105,22 +114,17 @@ def build_artifact(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValignError(f"artifacts={root} is not writable ({error.strerror}); choose another folder.") from None
-    lock = FileLock(str(folder) + ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"{name}: another process builds {folder}; waiting for it")
-        lock.acquire()
-    try:
+    waiting = partial(say, f"{name}: another process builds {folder}; waiting for it")
+    with locked(folder.with_name(f"{key}.lock"), waiting):
         if is_complete(folder):
             return folder
         say(f"{name}: building {folder}")
-        started = time.time()
-        counts = build(folder)
-        write_json(folder / MANIFEST, _manifest(name, config, inputs, counts, time.time() - started))
-        say(f"{name}: done in {time.time() - started:.0f} s")
-    finally:
-        lock.release()
+        started = time.monotonic()
+        with describe_disk_errors(folder):
+            counts = build(folder)
+            flush_folder(folder)  # before the manifest says that all is there
+        write_json(folder / MANIFEST, _manifest(name, config, inputs, counts, time.monotonic() - started))
+        say(f"{name}: done in {time.monotonic() - started:.0f} s")
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 
 REFUSAL = re.compile(
@@ -33,6 +34,18 @@ def markdown(text: str) -> str:
 
 def _shown(character: str) -> bool:
     return character not in REORDERING and unicodedata.category(character) not in ("Cc", "Cs")
+
+
+def typed(key: str, value: str) -> str:
+    r"""Return a setting as it is typed in a shell, whatever characters its text has.
+
+    >>> print(typed("document.path", "a, b's.txt"))
+    'document.path="a, b'"'"'s.txt"'
+    """
+    backslashes = re.sub(r"(\\+)(?=\"|$)", r"\1\1", value)
+    is_plain = re.fullmatch(r"[\w./:@%+-]*[./][\w./:@%+-]*", value, re.ASCII)
+    quoted = value if is_plain else '"' + backslashes.replace('"', '\\"') + '"'
+    return shlex.quote(f"{key}={quoted}")
 
 
 def words(text: str) -> tuple[str, ...]:

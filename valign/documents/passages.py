@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from valign.core.records import Passage
 from valign.documents.outline import Outline, Paragraph, Section
@@ -51,15 +51,14 @@ def _section_ids(sections: list[Section]) -> list[str]:
     filled = [section.slugs for section in sections if section.paragraphs and section.slugs]
     repeated = Counter(slugs[-1] for slugs in filled)
     loose = sections[0].paragraphs if not sections[0].path else []
-    taken = {f"paragraph-{key}" for key in _paragraph_keys(loose)}
-    counts: dict[str, int] = {}
+    names = _Names(f"paragraph-{key}" for key in _paragraph_keys(loose))
     ids = []
     for section in sections:
         own = section.slugs[-1] if section.slugs else ""
         if section.paragraphs and own:
             if repeated[own] > 1 and len(section.slugs) > 1:
                 own = f"{section.slugs[-2]}-{own}"
-            own = _free(own, taken, counts)
+            own = names.free(own)
         ids.append(own)
     return ids
 
@@ -70,30 +69,36 @@ def _paragraph_keys(paragraphs: list[Paragraph]) -> list[str]:
     Beside numbered paragraphs, one without a number takes the number above it (0 at the top): 0, 1, 2, 2-2.
     """
     numbered = any(paragraph.number for paragraph in paragraphs)
-    taken = {paragraph.number for paragraph in paragraphs if paragraph.number}
+    names = _Names(paragraph.number for paragraph in paragraphs if paragraph.number)
     used: set[str] = set()
-    counts: dict[str, int] = {}
     keys: list[str] = []
     above = "0"
     for count, paragraph in enumerate(paragraphs, start=1):
         above = paragraph.number or above
         wanted = above if numbered else str(count)
         own = paragraph.number is not None and wanted not in used
-        key = wanted if own else _free(wanted, taken, counts)
+        key = wanted if own else names.free(wanted)
         used.add(key)
         keys.append(key)
     return keys
 
 
-def _free(wanted: str, taken: set[str], counts: dict[str, int]) -> str:
-    """Return the id, with -2, -3 and so on behind it where it is taken, and take it; counts go on from the last."""
-    key, count = wanted, counts.get(wanted, 1)
-    while key in taken:
-        count += 1
-        key = f"{wanted}-{count}"
-    counts[wanted] = count
-    taken.add(key)
-    return key
+class _Names:
+    """Ids that are taken, each of which is given once."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+        self.counts: dict[str, int] = {}
+
+    def free(self, wanted: str) -> str:
+        """Take an id, with -2, -3 and so on behind it where it is taken, and return it."""
+        key, count = wanted, self.counts.get(wanted, 1)
+        while key in self.taken:
+            count += 1
+            key = f"{wanted}-{count}"
+        self.counts[wanted] = count  # those before are taken, and stay so
+        self.taken.add(key)
+        return key
 
 
 def _words(text: str) -> int:

@@ -10,6 +10,7 @@ from valign.core.errors import ValignError
 from valign.core.records import Document, LeftOut
 from valign.documents.blocks import Source
 from valign.documents.left_out import Omissions, Reason
+from valign.documents.limits import call_limited
 from valign.documents.lines import LETTER
 from valign.documents.outline import Outline, find_outline
 from valign.documents.passages import split_passages
@@ -35,7 +36,7 @@ SUFFIXES = tuple(READERS)
 
 
 def read_document(path: Path, name: str, title: str | None = None, max_words: int = MAX_WORDS) -> Document:
-    """Read a file and split it into passages.
+    """Read a file and split it into passages, in a process of its own with limits of time and memory.
 
     Args:
         path: A text or Markdown file, a web page, a Word file or a PDF, by its suffix.
@@ -65,7 +66,7 @@ def read_document(path: Path, name: str, title: str | None = None, max_words: in
         raw = path.read_bytes()
     except OSError as error:
         raise ValignError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
-    return parse_document(raw, name, title, max_words, str(path), suffix)
+    return call_limited(parse_document, raw, name, title, max_words, str(path), suffix, where=str(path))
 
 
 def parse_document(
@@ -94,7 +95,7 @@ def parse_document(
     """
     if max_words < 1:
         raise ValignError(f"document.max_words={max_words} must be at least 1; the default is {MAX_WORDS}.")
-    if not name.strip("/ ") or "/" in name:
+    if not name.strip("/. ") or "/" in name:
         raise ValignError(f"document.name='{name}' must be a word without '/'; it starts every clause id.")
     source = _read(raw, where, suffix)
     text = source.text

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from valign.core.errors import ValignError
+from valign.core.text import typed
 from valign.evaluation.settings import ServerSettings
 from valign.teachers.api import ApiTeacher
 
@@ -84,9 +85,9 @@ def model_name(stages: Sequence[str]) -> str:
 
 
 def _how_to_serve(names: Sequence[str], run: str) -> str:
-    first = names[-1]
+    first, given = names[-1], typed("run", run)
     return (
-        f"{_GROUP}.models has no name for {', '.join(names)}: write the weights (python -m valign.export run={run} "
+        f"{_GROUP}.models has no name for {', '.join(names)}: write the weights (python -m valign.export {given} "
         f"what=model arm={first} output=FOLDER), serve them (vllm serve FOLDER --served-model-name NAME) and add "
         f"{_GROUP}.models.{first}=NAME; the same command goes on."
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from valign.core.records import Passage
-from valign.documents.clauses import clause_passages
+from valign.documents.clauses import ClauseIndex
 from valign.evaluation.bertscore import bertscore
 from valign.evaluation.metric_info import MetricInput
 from valign.retrieval.protocols import Embedder, TokenEmbedder
 
 DIGITS = 4
+AT_ONCE = 4096  # answers that are compared with all passages at once
 
 
 def similarity(embedder: Embedder, answers: Sequence[str], references: Sequence[str]) -> list[float]:
@@ -43,8 +44,10 @@ def right_clause(
         raise ValueError(f"{len(answers)} answers but {len(clause_ids)} clause ids")
     if not answers:
         return []
-    nearest = (embedder.embed(list(answers)) @ embedder.embed([p.text for p in passages]).T).argmax(axis=1)
-    hits = [int(n) in clause_passages(clause, passages) for n, clause in zip(nearest, clause_ids, strict=True)]
+    said, texts = embedder.embed(list(answers)), embedder.embed([p.text for p in passages]).T
+    index = ClauseIndex(passages)
+    nearest = [int(n) for i in range(0, len(said), AT_ONCE) for n in (said[i : i + AT_ONCE] @ texts).argmax(axis=1)]
+    hits = [n in index.indices(clause) for n, clause in zip(nearest, clause_ids, strict=True)]
     return [float(hit and bool(answer.strip())) for hit, answer in zip(hits, answers, strict=True)]
 
 
@@ -64,16 +67,17 @@ def token_similarity(given: MetricInput) -> Sequence[float | None]:
 
 def clause_similarity(given: MetricInput) -> list[float | None]:
     """Return the faithfulness of each of an arm's answers; None where the document has no such clause."""
-    indices = [clause_passages(a.clause, given.passages) for a in given.answers]
-    known = [i for i, found in enumerate(indices) if found]
-    texts = ["\n".join(given.passages[j].text for j in indices[i]) for i in known]
+    index = ClauseIndex(given.passages)
+    known = [i for i, a in enumerate(given.answers) if index.indices(a.clause)]
+    texts = [index.text(given.answers[i].clause) for i in known]
     cosines = _rounded(faithfulness(given.embedder, [given.answers[i].answer for i in known], texts))
     return _spread(known, cosines, len(given.answers))
 
 
 def nearest_clause(given: MetricInput) -> list[float | None]:
     """Return whether each of an arm's answers is nearest to its clause; None where the document has no such clause."""
-    known = [i for i, a in enumerate(given.answers) if clause_passages(a.clause, given.passages)]
+    index = ClauseIndex(given.passages)
+    known = [i for i, a in enumerate(given.answers) if index.indices(a.clause)]
     asked = [given.answers[i] for i in known]
     hits = right_clause(given.embedder, [a.answer for a in asked], [a.clause for a in asked], given.passages)
     return _spread(known, hits, len(given.answers))

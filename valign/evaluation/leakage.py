@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from valign.core.word_index import WordIndex
 from valign.evaluation.normalise import normalise
 from valign.retrieval.protocols import Embedder
 
@@ -25,21 +26,31 @@ def question_overlap(questions: Sequence[str], training: Sequence[str], n: int =
     """
     words = [normalise(q) for q in questions]
     trained = [normalise(t) for t in training]
-    padded = [f" {' '.join(t)} " for t in trained]
-    trained_sets = [set(t) for t in trained]
+    nearest = WordIndex(trained)
+    shorter = _whole_texts({" ".join(own) for own in words if 0 < len(own) < n}, trained, n)
     source = {gram: i for i in reversed(range(len(trained))) for gram in _grams(trained[i], n)}
     leaks, jaccard = [], []
     for question, own in zip(questions, words, strict=True):
         hits = [(source[gram], " ".join(gram)) for gram in _grams(own, n) if gram in source]
         if 0 < len(own) < n:
-            whole = " ".join(own)
-            hits = [(i, whole) for i, text in enumerate(padded) if f" {whole} " in text]
+            hits = [(shorter[whole], whole)] if (whole := " ".join(own)) in shorter else []
         if hits:
             index, shared = min(hits, key=lambda hit: hit[0])
             leaks.append({"question": question, "training": training[index], "shared": shared})
-        bag = set(own)
-        jaccard.append(max((len(bag & t) / len(bag | t) for t in trained_sets if bag | t), default=0.0))
+        jaccard.append(nearest.nearest(own))
     return {"rate": len(leaks) / len(questions) if questions else 0.0, "questions": leaks, "max_jaccard": jaccard}
+
+
+def _whole_texts(texts: Collection[str], trained: Sequence[list[str]], n: int) -> dict[str, int]:
+    """Return for each text of fewer than n words the first training question that has it, where one has."""
+    found: dict[str, int] = {}
+    lengths = sorted({text.count(" ") + 1 for text in texts})
+    for i, own in enumerate(trained):
+        for length in lengths:
+            for gram in _grams(own, length):
+                if (text := " ".join(gram)) in texts:
+                    found.setdefault(text, i)
+    return found
 
 
 def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:

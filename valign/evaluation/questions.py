@@ -10,7 +10,7 @@ from valign.core.control_tokens import NamedText, warn_of_control_tokens
 from valign.core.errors import ValignError
 from valign.core.files import to_dict
 from valign.core.records import Document, Question
-from valign.documents.clauses import clause_passages
+from valign.documents.clauses import ClauseIndex
 
 
 def without_original(question: Question) -> dict[str, Any]:
@@ -36,11 +36,12 @@ def check_questions(questions: Sequence[Question], where: str, document: Documen
     if not questions:
         raise ValignError(f"{where} holds no questions; add one JSON object a line.")
     seen: set[str] = set()
+    index = ClauseIndex(document.passages)
     for question in questions:
         if question.question_id in seen:
             raise ValignError(f"{where}: question_id '{question.question_id}' occurs twice; give each its own.")
         seen.add(question.question_id)
-        if not clause_passages(question.clause, document.passages):
+        if not index.indices(question.clause):
             near = get_close_matches(question.clause, [p.clause for p in document.passages], 1, 0.0)
             raise ValignError(
                 f"{where}: question '{question.question_id}' names clause '{question.clause}', which "

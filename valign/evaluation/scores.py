@@ -91,10 +91,10 @@ def score_arm(
     _check(arm, values)
     clauses = [str(v["clause"]) for v in values]
     means = _intervals(values, samples)
-    by_clause = {}
-    for clause in dict.fromkeys(clauses):
-        rows = [v for v in values if str(v["clause"]) == clause]
-        by_clause[clause] = {"n": _questions(rows), **_means(rows)}
+    by_clause: dict[str, Any] = {clause: [] for clause in clauses}
+    for row in values:
+        by_clause[str(row["clause"])].append(row)
+    by_clause = {clause: {"n": _questions(rows), **_means(rows)} for clause, rows in by_clause.items()}
     versus = {} if base_values is None else {"base": difference_by_metric(arm, values, base_values, samples)}
     scores = {"arm": arm, "n": _questions(values), "metrics": means, "by_clause": by_clause, "versus": versus}
     seeds = sorted({int(v["seed"]) for v in values if "seed" in v})

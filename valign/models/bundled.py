@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import io
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from valign.core.disk import locked
 from valign.core.errors import ValignError
 from valign.core.files import write_folder, write_text
 from valign.models.huggingface import quiet_transformers
@@ -48,30 +51,32 @@ def _root(cache: Path | None) -> Path:
         return cache
     if own := os.environ.get("VALIGN_CACHE"):
         return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "valign"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "valign"
+    try:
+        return Path.home() / ".cache" / "valign"
+    except RuntimeError:  # no HOME and no entry in passwd, as in a container
+        raise ValignError("this user has no home folder for converted models; set VALIGN_CACHE to a folder.") from None
 
 
 def _once(folder: Path, build: Callable[[Path], None]) -> Path:
     """Build a folder under another name and rename it, so that a reader sees the whole of it or nothing."""
-    from filelock import FileLock
-
     if folder.is_dir():
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(folder) + ".lock")
-        lock.acquire()
+        if not os.access(folder.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise ValignError(
             f"{folder.parent} is not writable ({error.strerror}); set VALIGN_CACHE to another folder."
         ) from None
-    try:
+    waiting = partial(log.info, "another process writes %s; waiting for it", folder)
+    with locked(folder.with_name(f"{folder.name}.lock"), waiting):
         if not folder.is_dir():
-            with write_folder(folder) as partial:
-                build(partial)
-                write_text(partial / DIGEST, weights_digest(partial) + "\n")
-    finally:
-        lock.release()
+            with write_folder(folder) as part:
+                build(part)
+                write_text(part / DIGEST, weights_digest(part) + "\n")
     return folder
 
 

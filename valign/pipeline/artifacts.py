@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from valign.config.schema import STAGES
 from valign.core.errors import ValignError
 from valign.core.files import read_json
-from valign.core.store import MANIFEST, build_artifact, code_digest
+from valign.core.store import MANIFEST, build_artifact, code_digest, is_complete, is_digest
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,9 @@ NOT_DECIDING = {
 """What a stage may reach without its hash covering it, and why."""
 
 
+MADE_ONCE = ("data", *STAGES)  # of a finished run, which is evaluated, these are never made again
+
+
 def code_of(name: str) -> str:
     """Return a hash of the code that decides what a stage's folder holds.
 
@@ -109,13 +113,14 @@ class Artifacts:
 
     Attributes:
         store: The folder of all artifacts.
-        pinned: Folder names that a finished run noted, by key: they are taken as they are and never built anew.
+        pinned: Folder names that a finished run noted, by key: they are taken as they are. None where there is no such
+            run; where there is one, no data are written and nothing is trained that it did not note.
         hashes: Folder name of each stage that this run has used, by key.
         timings: Seconds that each of them took when it was built.
     """
 
     store: Path
-    pinned: Mapping[str, str] = field(default_factory=dict)
+    pinned: Mapping[str, str] | None = None
     hashes: dict[str, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -123,12 +128,16 @@ class Artifacts:
         """Return the folder that a finished run noted for a stage; None where the stage is built or looked for.
 
         Raises:
-            ValignError: It is not in the store.
+            ValignError: It is not in the store, or the run noted no data or no weights.
         """
-        if (key or name) not in self.pinned:
+        if self.pinned is None:
             return None
+        if (key or name) not in self.pinned:
+            if name not in MADE_ONCE:
+                return None
+            raise ValignError(f"the run notes no {name} among its artifacts; train it again, or choose another run.")
         folder = self.store / name / self.pinned[key or name]
-        if not (folder / MANIFEST).is_file():
+        if not is_complete(folder):
             raise ValignError(f"{folder} is not there; start from the folder that the run was started from.")
         return self._note(folder, key or name)
 
@@ -160,6 +169,14 @@ class Artifacts:
 
 
 def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
-    """Return the data and the weights that a run noted in its ``run.json``; answers and judgements are made anew."""
+    """Return the data and the weights that a run noted in its ``run.json``; answers and judgements are made anew.
+
+    Raises:
+        ValignError: What it noted is not the name of a stage's folder.
+    """
     made_anew = ("answers/", "judgements", "probes/", "tax/")
-    return {key: name for key, name in details["artifacts"].items() if not key.startswith(made_anew)}
+    found = {key: name for key, name in details["artifacts"].items() if not key.startswith(made_anew)}
+    for key, name in found.items():
+        if not is_digest(name):
+            raise ValignError(f"the run notes {name!r} as its {key}, which names no folder; choose another run.")
+    return found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from valign.core.files import read_json, read_jsonl
+from valign.core.disk import locked
+from valign.core.files import read_jsonl, write_json, write_text
 from valign.core.records import Question
 from valign.core.store import digest
 from valign.distributed import signals
@@ -16,17 +19,25 @@ from valign.evaluation.settings import ServerSettings
 from valign.pipeline.artifacts import Artifacts, pinned_by
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions
+from valign.pipeline.finished_run import arms_of_run, context_of_run, require_known_servers
 from valign.pipeline.recipes import Arm
-from valign.pipeline.run import context_of_run, print_leak, write_run
+from valign.pipeline.run import describe_run, print_leak
 from valign.pipeline.scoring import score_arms
 from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.worker import follow
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
-from valign.runs.layout import EVALUATIONS, PAGE, RUN, run_folder
+from valign.runs.layout import EVALUATIONS, PAGE, RUN, RUN_LOCK, run_folder
+
+log = logging.getLogger(__name__)
+
+OWN = "own"
+QUESTIONS_PATH = "questions.txt"  # the path of the question file, by which another of the same name is told apart
 
 
-def evaluate(run: Path, questions: Path | None, output: Path | None, server: ServerSettings) -> None:
+def evaluate(
+    run: Path, questions: Path | None, output: Path | None, server: ServerSettings, is_trusted: bool = False
+) -> None:
     """Let every arm of a run answer, score the answers, and print and write the comparison.
 
     Of several processes, as srun starts them, each answers a part of the questions.
@@ -36,21 +47,46 @@ def evaluate(run: Path, questions: Path | None, output: Path | None, server: Ser
         questions: File of other questions; None for the run's own.
         output: Folder of the results; None for one inside the run's folder.
         server: The server through which the arms answer, in place of the run's own where it has an address.
+        is_trusted: Whether the run's config may run code, and may name servers and keys.
     """
     folder = run_folder(run)
-    details = read_json(folder / RUN)
-    known = context_of_run(folder)
+    details, arms = arms_of_run(folder)
+    known = context_of_run(folder, is_trusted)
+    if not is_trusted:
+        require_known_servers(known, folder, bool(server.base_urls))
     with signals.stop_on_signal(), connect(None, known.settings.trainer.wait_seconds) as ranks:
         chosen = choose_server(known.settings.evaluation.server, server)
         context = replace(with_evaluation(known, server=chosen), ranks=ranks)
         if ranks.is_first:
-            arms = [Arm(a["name"], tuple(a["stages"]), a["retrieval"], a.get("retriever")) for a in details["arms"]]
-            name = questions.stem if questions else "own"
-            target = output or folder / EVALUATIONS / name
-            artifacts = Artifacts(context.store, pinned_by(details))
-            _score(context, artifacts, arms, questions, target, digest([details["state"], name]))
+            place = folder / EVALUATIONS
+            lock = (output or place) / RUN_LOCK
+            with locked(lock, partial(log.info, "another process writes to %s; waiting for it", lock.parent)):
+                name = evaluation_name(place, questions)
+                artifacts = Artifacts(context.store, pinned_by(details))
+                state = digest([details["state"], name])
+                _score(context, artifacts, arms, questions, output or place / name, state)
         else:
             follow(context)
+
+
+def evaluation_name(place: Path, questions: Path | None) -> str:
+    """Return the name of an evaluation's folder: its question file's.
+
+    A digest of the file's path tells it from the run's own questions, from an evaluation of another file of that name,
+    and from names of dots alone, which lead out of the folder.
+
+    Args:
+        place: The folder of a run's evaluations.
+        questions: The file of questions; None for the run's own.
+    """
+    if questions is None:
+        return OWN
+    name, path = questions.stem, str(questions.resolve())
+    if name.strip(".") and name != OWN:
+        noted = place / name / QUESTIONS_PATH
+        if not (place / name).exists() or not noted.is_file() or noted.read_text(encoding="utf-8") == path:
+            return name
+    return f"{name.strip('.') or 'questions'}-{digest(path)[:8]}"
 
 
 def choose_server(own: ServerSettings, asked: ServerSettings) -> ServerSettings:
@@ -79,11 +115,15 @@ def _score(
         context = with_evaluation(context, questions=str(questions))
     warn_of_size(context, ())
     require_context_length(context, arms, asked)
+    if questions is not None:
+        write_text(output / QUESTIONS_PATH, str(questions.resolve()))
+    (output / RUN).unlink(missing_ok=True)
     score_arms(context, artifacts, data, arms, asked, output)
-    write_run(context, artifacts, data, arms, asked, output, state)
-    comparison = compare_runs([output])
+    details = describe_run(context, artifacts, data, arms, asked, output, state)
+    comparison = compare_runs([output], [details])
     write_page(comparison, output / PAGE)
+    write_json(output / RUN, details)
     print()
-    print_leak(read_json(output / RUN)["leak"])
+    print_leak(details["leak"])
     print("\n" + comparison_table(comparison))
     print(f"\nreport: {output / PAGE}")

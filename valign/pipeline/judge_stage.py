@@ -10,7 +10,7 @@ from typing import Any
 from valign.core.files import read_jsonl, to_dict, write_jsonl
 from valign.core.records import Answer
 from valign.core.store import digest
-from valign.documents.clauses import clause_text
+from valign.documents.clauses import ClauseIndex
 from valign.evaluation.judging.judge import Judge, choose_judge
 from valign.evaluation.judging.model_judge import judge_by_model, judge_template
 from valign.pipeline.artifacts import Artifacts
@@ -56,7 +56,8 @@ def judge_stage(context: Context, artifacts: Artifacts, arms: Sequence[str], ans
     def fill(folder: Path) -> dict[str, Any]:
         said = [read_jsonl(place / "answers.jsonl", Answer) for place in answers]
         pairs = [(said[j], said[i]) for j in range(len(said)) for i in range(j)]
-        clauses = {a.clause: clause_text(a.clause, context.document.passages) for row in said for a in row}
+        index = ClauseIndex(context.document.passages)
+        clauses = {a.clause: index.text(a.clause) for row in said for a in row}
         teacher = CachedTeacher(asked, context.cache, checks_first=True)
         try:
             found = judge_by_model(teacher, pairs, clauses)

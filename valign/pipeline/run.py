@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from valign.config.run_identity import result_settings
-from valign.core.errors import ValignError
-from valign.core.files import read_json, to_dict, write_json, write_text
+from valign.core.disk import locked
+from valign.core.files import as_read, read_json, to_dict, write_json, write_text
 from valign.core.records import Question
 from valign.core.store import MANIFEST, code_digest, digest, file_digest
+from valign.core.text import one_line
 from valign.distributed import signals
 from valign.distributed.devices import device_of
 from valign.distributed.join import connect
 from valign.distributed.shared_folder import check_shared_folder
-from valign.pipeline.artifacts import Artifacts, pinned_by
+from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
@@ -32,7 +34,17 @@ from valign.pipeline.worker import follow
 from valign.reporting.comparison import Comparison
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
-from valign.runs.layout import ARTIFACTS, COMPARISON, CONFIG, PAGE, RUN, VALIDATION, run_is_current, validation_error
+from valign.runs.layout import (
+    ARTIFACTS,
+    COMPARISON,
+    CONFIG,
+    PAGE,
+    RUN,
+    RUN_LOCK,
+    VALIDATION,
+    run_is_current,
+    validation_error,
+)
 from valign.runs.tracking import (
     RunLogger,
     closing_logger,
@@ -74,14 +86,26 @@ def train(config: DictConfig, is_sweep: bool = False) -> float | None:
 
 def run(context: Context) -> float | None:
     """Go through the stages and write the run's folder; returns what ``train`` does."""
-    settings, folder, arms = context.settings, context.run_folder, context.arms
-    state = state_of(context)
+    folder, state = context.run_folder, state_of(context)
     if run_is_current(folder, state):
         log.info("%s is complete; nothing to do", folder)
-        print_run(folder, compare_runs([folder]))
-        return validation_error(folder)
-    device_of(settings.trainer.accelerator)  # a GPU that is not there is noticed before the teacher is paid
-    folder.mkdir(parents=True, exist_ok=True)
+        return _show(folder)
+    device_of(context.settings.trainer.accelerator)  # a GPU that is not there is noticed before the teacher is paid
+    with locked(folder / RUN_LOCK, partial(log.info, "another process writes %s; waiting for it", folder)):
+        if not run_is_current(folder, state):
+            _make(context, folder, state)
+        return _show(folder)
+
+
+def _show(folder: Path) -> float | None:
+    """Print a complete run, and return its error on what is held out."""
+    print_run(folder, compare_runs([folder]))
+    return validation_error(folder)
+
+
+def _make(context: Context, folder: Path, state: str) -> None:
+    """Go through the stages and write the run's folder, ``run.json`` last: with it the folder is complete."""
+    settings, arms = context.settings, context.arms
     (folder / RUN).unlink(missing_ok=True)  # the folder is complete no more, and may hold results of other settings
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(context.noted)))
     artifacts = Artifacts(context.store)
@@ -98,8 +122,8 @@ def run(context: Context) -> float | None:
         if context.server:
             train_before_serving(context, artifacts, data, logger)
         score_arms(context, artifacts, data, arms, questions, folder, logger)
-        write_run(context, artifacts, data, arms, questions, folder, state)
-        comparison = compare_runs([folder])
+        details = describe_run(context, artifacts, data, arms, questions, folder, state)
+        comparison = compare_runs([folder], [details])
         write_page(comparison, folder / PAGE)
         with ignore_lost_logger("scores", f"they are in {folder}"):
             for arm in comparison.arms:
@@ -108,8 +132,7 @@ def run(context: Context) -> float | None:
             log_answers(logger, [answer for arm in comparison.arms for answer in arm.answers])
         write_json(folder / ARTIFACTS, artifacts.hashes)
         write_validation(artifacts, folder, settings.recipe.stages)
-    print_run(folder, comparison)
-    return validation_error(folder)
+    write_json(folder / RUN, details)
 
 
 def _logger(context: Context) -> RunLogger:
@@ -132,31 +155,7 @@ def train_before_serving(context: Context, artifacts: Artifacts, data: Path, log
     write_json(context.run_folder / ARTIFACTS, artifacts.hashes)
 
 
-def trained_run(folder: Path) -> tuple[Context, Artifacts]:
-    """Return what is known of a run that has trained, also where its answers are not there yet.
-
-    Raises:
-        ValignError: The folder is not that of such a run.
-    """
-    if not (folder / ARTIFACTS).is_file() or not (folder / CONFIG).is_file():
-        raise ValignError(f"{folder} is not the folder of a run that has trained; give one such as runs/udhr/sft_dpo.")
-    context = context_of_run(folder)
-    return context, Artifacts(context.store, pinned_by({"artifacts": read_json(folder / ARTIFACTS)}))
-
-
-def context_of_run(folder: Path) -> Context:
-    """Return what is known of a run, from the config in its folder.
-
-    Raises:
-        ValignError: That is not the config of a run.
-    """
-    try:
-        return Context.of(OmegaConf.load(folder / CONFIG))  # type: ignore[arg-type]
-    except (TypeError, AttributeError) as error:
-        raise ValignError(f"{folder / CONFIG} is not the config of a run ({error}); choose another run.") from None
-
-
-def write_run(
+def describe_run(
     context: Context,
     artifacts: Artifacts,
     data: Path,
@@ -164,8 +163,8 @@ def write_run(
     questions: Sequence[Question],
     folder: Path,
     state: str,
-) -> None:
-    """Write what belongs to the run as a whole: its last arm's scores on top, and ``run.json``.
+) -> dict[str, Any]:
+    """Put its last arm's scores on top of a run's folder, and return what belongs to the run as a whole.
 
     Args:
         context: What is known of the run.
@@ -175,6 +174,9 @@ def write_run(
         questions: What they were asked.
         folder: The run's folder, which has the arms' scores.
         state: The hash of all that decides its result.
+
+    Returns:
+        What ``run.json`` is to hold, as it is read from there.
     """
     own = folder / "arms" / arms[-1].name
     for name in ("scores.json", "answers.jsonl", "values.jsonl"):
@@ -194,7 +196,7 @@ def write_run(
         "artifacts": artifacts.hashes,
         "config": context.noted,
     }
-    write_json(folder / RUN, details)
+    return as_read(details)
 
 
 def state_of(context: Context) -> str:
@@ -247,7 +249,7 @@ def write_validation(artifacts: Artifacts, folder: Path, stages: Sequence[str]) 
 def print_run(folder: Path, comparison: Comparison) -> None:
     """Print a run's data funnel, leak rate and table, and where its page is."""
     details = read_json(folder / RUN)
-    print(f"\n{details['document']['title']}")
+    print(f"\n{one_line(details['document']['title'])}")
     print(funnel_table(details["funnel"]))
     print_leak(details["leak"])
     print("\n" + comparison_table(comparison))

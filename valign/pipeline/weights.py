@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from valign.core.errors import ValignError
@@ -9,15 +10,15 @@ from valign.distributed.devices import device_of
 from valign.models import export
 from valign.models.load import load_tokenizer
 from valign.models.precision import resolve_precision
+from valign.pipeline.finished_run import trained_run
 from valign.pipeline.recipes import recipe_arms
-from valign.pipeline.run import trained_run
 from valign.pipeline.training_stage import trained_weights
 
 NO_THOUGHTS = """ --default-chat-template-kwargs '{"enable_thinking": false}'"""
 """How a server is told to render a template as it was trained, where the template knows thoughts."""
 
 
-def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple[str, str]:
+def export_weights(run: Path, arm: str | None, what: str, output: Path, is_trusted: bool = False) -> tuple[str, str]:
     """Write the weights of an arm of a run that has trained.
 
     Args:
@@ -25,6 +26,7 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple
         arm: Name of the arm; None for the last.
         what: ``model`` for the merged model, ``adapter`` for one adapter of all stages.
         output: Where they go; no folder is there yet.
+        is_trusted: Whether the run's config may run code that comes with its model.
 
     Returns:
         The arm's name, and a command that serves the weights.
@@ -32,7 +34,7 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple
     Raises:
         ValignError: There is no such arm, or its adapter is right on quantized weights alone.
     """
-    context, artifacts = trained_run(run)
+    context, artifacts = trained_run(run, is_trusted)
     base, path = context.settings.base_model, context.model_path
     arms = {each.name: each for each in recipe_arms(context.settings.recipe.stages, False)}
     name = arm or list(arms)[-1]
@@ -52,10 +54,10 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path) -> tuple
             device=device if base.quantization else "cpu",
             trust_remote_code=base.trust_remote_code,
         )
-        return name, f"vllm serve {output} --served-model-name {name}{thoughtless}"
+        return name, f"vllm serve {shlex.quote(str(output))} --served-model-name {name}{thoughtless}"
     if base.quantization:
         raise ValignError(f"an adapter trained on {base.quantization} is right on those weights alone; use what=model.")
     rank = export.write_adapter(output, str(path), weights)
     most = next((r for r in export.SERVED_RANKS if r >= rank), rank)
-    served = f"vllm serve {path}{thoughtless} --generation-config vllm --enable-lora --max-lora-rank {most}"
-    return name, f"{served} --lora-modules {name}={output}"
+    served = f"vllm serve {shlex.quote(str(path))}{thoughtless} --generation-config vllm --enable-lora"
+    return name, f"{served} --max-lora-rank {most} --lora-modules {shlex.quote(f'{name}={output}')}"

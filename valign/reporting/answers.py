@@ -174,7 +174,7 @@ def _card(table: _Table, question_id: str, clauses: Clauses, trained: str) -> An
 
 def _shown(answer: Answer, clauses: Clauses) -> list[str]:
     """Name the passages that were in the prompt; all of them are the whole document."""
-    if len(answer.retrieved) > 1 and set(answer.retrieved) == {passage.clause for passage in clauses.passages}:
+    if len(answer.retrieved) > 1 and clauses.are_all(answer.retrieved):
         return ["the whole document"]
     return [clauses.short(clause) for clause in answer.retrieved]
 

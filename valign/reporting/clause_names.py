@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from valign.core.records import Passage
-from valign.documents.clauses import clause_passages
+from valign.documents.clauses import ClauseIndex
 
 
 class Clauses:
@@ -18,6 +18,7 @@ class Clauses:
     def __init__(self, passages: Iterable[Passage], others: Iterable[str]) -> None:
         """Collect the passages, and further clause ids that questions name."""
         self.passages = list(passages)
+        self._clauses = ClauseIndex(self.passages)
         self._index = {passage.clause: i for i, passage in enumerate(self.passages)}
         ids = {*self._index, *others}
         heads = {clause.split("/")[0] for clause in ids}
@@ -25,7 +26,11 @@ class Clauses:
 
     def below(self, clause: str) -> list[Passage]:
         """Return the passages that a clause id stands for, in reading order."""
-        return [self.passages[i] for i in clause_passages(clause, self.passages)]
+        return [self.passages[i] for i in self._clauses.indices(clause)]
+
+    def are_all(self, clauses: Iterable[str]) -> bool:
+        """Tell whether some clause ids are those of all passages."""
+        return set(clauses) == self._index.keys()
 
     def ordered(self, clauses: Iterable[str]) -> list[str]:
         """Return clause ids in the document's order; those it does not have come last."""

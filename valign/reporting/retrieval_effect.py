@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.core.records import Passage
-from valign.documents.clauses import clause_passages
+from valign.documents.clauses import ClauseIndex
 from valign.evaluation.bootstrap import Interval, bootstrap_mean, paired_difference
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import primary_metrics
@@ -77,7 +77,8 @@ def retrieval_effects(comparison: Comparison, samples: int = 2000) -> list[Retri
 
 def clause_hits(result: ArmResult, passages: Sequence[Passage]) -> dict[str, bool]:
     """Tell for each question of an arm whether a passage of its clause was among those shown."""
-    right = {a.clause: {passages[i].clause for i in clause_passages(a.clause, passages)} for a in result.answers}
+    index = ClauseIndex(passages)
+    right = {a.clause: {passages[i].clause for i in index.indices(a.clause)} for a in result.answers}
     return {a.question_id: bool(right[a.clause] & set(a.retrieved)) for a in result.answers}
 
 

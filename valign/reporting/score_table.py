@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from valign.core.text import one_line
 from valign.evaluation.arm_names import arm_label, sort_scores
 from valign.evaluation.metric_info import MODEL, MetricInfo
 from valign.evaluation.metrics import METRICS
+
+
+def _markdown_cell(text: str) -> str:
+    """Return a cell's text, which may be a question's kind or an arm's name, as text for a Markdown table."""
+    return one_line(text).replace("|", "\\|").replace("<", "&lt;")
 
 
 def markdown_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | None = None) -> str:
@@ -19,7 +25,7 @@ def markdown_table(scores: Sequence[dict[str, Any]], metrics: Sequence[str] | No
     """
     header, *rows = table_cells(scores, metrics)
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    table = ["| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in lines]
     return "\n".join([*table, "", footnote(scores)]) + "\n"
 
 

@@ -13,7 +13,7 @@ from valign.config.earlier_versions import with_new_names
 from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_json, read_jsonl, read_rows
 from valign.core.records import Answer, Document, Instruction, Passage, Preference
-from valign.core.store import digest
+from valign.core.store import digest, is_complete, is_digest
 from valign.evaluation.arm_names import sort_scores
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
@@ -38,16 +38,21 @@ _NOT_THE_EXPERIMENT = (
 )  # apart from these, one experiment
 
 
-def compare_runs(folders: Sequence[Path]) -> Comparison:
+def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | None = None) -> Comparison:
     """Put the arms of some runs side by side; an arm that several runs have is shown once.
 
     Runs that differ by their seed alone (and by what they train) are put together: scores are over all seeds, answers
     and everything else of the lowest.
 
+    Args:
+        folders: The runs' folders.
+        given: What is to stand in their ``run.json``, where it is not there yet.
+
     Raises:
         ValignError: The runs are about different documents or questions.
     """
-    details = [_read_details(folder) for folder in folders]
+    noted = [read_json(folder / RUN) for folder in folders] if given is None else given
+    details: list[dict[str, Any]] = [{**d, "config": with_new_names(d["config"])} for d in noted]
     hashes = {d["document"]["sha256"] for d in details}
     if len(hashes) > 1:
         raise ValignError("these runs are about different documents; give the runs of one experiment.")
@@ -81,12 +86,6 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
         judgements=_judgements(judged, names),
         labels=_labels(folders),
     )
-
-
-def _read_details(folder: Path) -> dict[str, Any]:
-    """Read what a run notes of itself, its config by today's names."""
-    details: dict[str, Any] = read_json(folder / RUN)
-    return {**details, "config": with_new_names(details["config"])}
 
 
 def _arms(
@@ -151,8 +150,9 @@ def _work(details: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for detail in details:
         for key, name in detail["artifacts"].items():
-            for manifest in _store(detail).glob(f"*/{name}/manifest.json"):
-                found.setdefault(key, read_json(manifest)["counts"])
+            for manifest in _store(detail).glob(f"*/{name}/manifest.json") if is_digest(name) else ():
+                if is_complete(manifest.parent):
+                    found.setdefault(key, read_json(manifest)["counts"])
     return found
 
 

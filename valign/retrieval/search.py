@@ -8,7 +8,7 @@ import numpy as np
 
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
-from valign.documents.clauses import clause_passages
+from valign.documents.clauses import ClauseIndex
 from valign.retrieval.embedder import SentenceEmbedder
 from valign.retrieval.protocols import Retriever
 from valign.retrieval.settings import SEARCHES
@@ -100,7 +100,8 @@ def select_passages(
     if kind == WHOLE_DOCUMENT:
         return [list(_checked(passages)) for _ in questions]
     if kind == ORACLE:
-        return [[passages[i] for i in clause_passages(q.clause, passages)] for q in questions]
+        index = ClauseIndex(passages)
+        return [[passages[i] for i in index.indices(q.clause)] for q in questions]
     return make_retriever(kind, passages, embedder).search([q.question for q in questions], top_k)
 
 

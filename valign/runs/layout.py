@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from valign.core.errors import ValignError
@@ -17,6 +19,7 @@ JUDGEMENTS = "judgements.jsonl"
 VALIDATION = "validation.json"
 PROBED = "probes.jsonl"
 COMPARISON = "comparison.json"
+RUN_LOCK = ".lock"
 
 
 def run_is_current(folder: Path, state: str) -> bool:
@@ -26,8 +29,13 @@ def run_is_current(folder: Path, state: str) -> bool:
         folder: The run's folder.
         state: A hash of everything that decides the result.
     """
-    file = folder / RUN
-    return file.is_file() and (folder / PAGE).is_file() and read_json(file).get("state") == state
+    if not all((folder / name).is_file() for name in (RUN, PAGE, ARTIFACTS)):
+        return False
+    try:
+        noted = read_json(folder / RUN)
+    except ValignError:
+        return False  # cut off by a power cut
+    return isinstance(noted, dict) and noted.get("state") == state
 
 
 def validation_error(folder: Path) -> float | None:
@@ -48,11 +56,24 @@ def run_folders(runs: Path) -> list[Path]:
         raise ValignError(f"{runs} is not a folder; give the folder of a run or of several, as in runs=runs/udhr.")
     if (runs / RUN).is_file():
         return [runs]
-    inside = (file.parent for file in runs.rglob(RUN))
+    inside = (folder for folder in _folders(runs) if (folder / RUN).is_file())
     found = sorted((f for f in inside if EVALUATIONS not in f.relative_to(runs).parts), key=_by_number)
     if not found:
         raise ValignError(f"{runs} holds no finished run; run python -m valign.train +experiment=udhr first.")
     return found
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Yield the folders in a folder, those behind links too, each once."""
+    seen: set[str] = set()
+    for place, inner, _ in os.walk(root, followlinks=True):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        real = os.path.realpath(place)
+        if real in seen:
+            inner[:] = []
+            continue
+        seen.add(real)
+        yield Path(place)
 
 
 def _by_number(path: Path) -> list[tuple[list[str | float], str]]:

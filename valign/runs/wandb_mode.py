@@ -42,7 +42,8 @@ def logged_in() -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     given = os.environ.get("NETRC")
-    for path in [Path(given).expanduser()] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+    names = [given] if given else ["~/.netrc", "~/_netrc"]  # os.path: where there is no home, ~ stays, and is no folder
+    for path in [Path(os.path.expanduser(name)) for name in names]:
         if path.is_file():
             try:
                 entries = netrc.netrc(path)

@@ -14,6 +14,7 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.records import Instruction, Passage, Preference, Question
 from valign.core.store import digest
+from valign.documents.clauses import enclosing
 from valign.synthesis.case_rows import ask_instructions
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
@@ -152,9 +153,7 @@ def _framed(writer: Writer, passage: Passage) -> list[tuple[str, str, str]]:
 def count_questions(questions: Sequence[Question], passages: Sequence[Passage]) -> Counter[str]:
     """Count evaluation questions by passage; a question on ``d/4`` counts for ``d/4/1`` and ``d/4/2`` too."""
     named = Counter(question.clause for question in questions)
-    return Counter(
-        {p.clause: sum(n for c, n in named.items() if c == p.clause or p.clause.startswith(f"{c}/")) for p in passages}
-    )
+    return Counter({p.clause: sum(named[clause] for clause in enclosing(p.clause)) for p in passages})
 
 
 def check_coverage(

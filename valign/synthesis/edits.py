@@ -12,6 +12,8 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from valign.synthesis.names import Names
+
 UNIT_WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 TEEN_WORDS = ["seventeen", "eighteen", "nineteen"]
 TEN_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
@@ -233,9 +235,10 @@ def _series(text: str, rng: random.Random) -> list[Edit]:
 
 def _names(text: str, names: Sequence[str], rng: random.Random) -> list[Edit]:
     series = {w for words in SERIES for w in words}
+    known = names if isinstance(names, Names) else Names(names)
+    others = known.outside(text, series)
     found = []
     for match in NAME_PATTERN.finditer(text):
-        others = [n for n in names if n not in text and n not in series]
         if others and match.group() not in series:
             found.append(_replace(text, match.span(), rng.choice(others), "name"))
     return found

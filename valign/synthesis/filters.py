@@ -13,6 +13,7 @@ import numpy as np
 
 from valign.core.records import Passage, Question
 from valign.core.text import refuses, words
+from valign.core.word_index import WordIndex
 from valign.retrieval.protocols import Embedder
 from valign.synthesis.answer_checks import AnswerChecks
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness
@@ -127,7 +128,9 @@ class Filters:
         self.relevance = RelevanceChecks(passages, embedder, settings, relevance)
         width = self.relevance.vectors.shape[1]
         texts = [q.question for q in held_out]
-        self.held_out = [(set(words(text)), ngrams(words(text), COPIED)) for text in texts]
+        self.has_held_out = bool(texts)
+        self.held_out_words = WordIndex(words(text) for text in texts)
+        self.held_out_runs = {run for text in texts for run in ngrams(words(text), COPIED)}
         self.held_out_vectors = embedder.embed(texts) if texts else np.zeros((0, width), np.float32)
         self.kept: set[tuple[str, str]] = set()
         self.seen = Vectors(width)
@@ -204,7 +207,7 @@ class Filters:
             common with an evaluation question, else the largest share of words in common), ``evaluation`` (cosine
             with the nearest evaluation question).
         """
-        if not self.held_out:
+        if not self.has_held_out:
             return None, {"overlap": 0.0, "evaluation": 0.0}
         cosine = float((self.held_out_vectors @ self.embedder.embed([text])[0]).max())
         scores = {"overlap": round(self._overlap(text), 4), "evaluation": round(cosine, 4)}
@@ -234,14 +237,9 @@ class Filters:
 
     def _overlap(self, text: str) -> float:
         """Return 1 for six words in a row in common with an evaluation question, else the largest Jaccard index."""
-        own, runs = set(words(text)), ngrams(words(text), COPIED)
-        best = 0.0
-        for other, other_runs in self.held_out:
-            if not runs.isdisjoint(other_runs):
-                return 1.0
-            shared = len(own & other)
-            best = max(best, shared / max(1, len(own) + len(other) - shared))
-        return best
+        if not self.held_out_runs.isdisjoint(ngrams(words(text), COPIED)):
+            return 1.0
+        return self.held_out_words.nearest(words(text))
 
 
 def waiving(filters: Filters, names: Sequence[str], limits: Mapping[str, float] | None = None) -> Filters:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Passage
@@ -84,10 +85,43 @@ def find_unique_phrases(passages: Sequence[Passage], limit: int) -> dict[str, li
                     runs.append(" ".join(run[:3]))
                     run = []
         found[passage.clause] = list(dict.fromkeys(runs))
-    texts = {p.clause: " ".join(p.text.lower().split()) for p in passages}
+    places = _Places({p.clause: " ".join(p.text.lower().split()) for p in passages})
     unique: dict[str, list[str]] = {}
     for clause, runs in found.items():
-        own = [r for r in runs if not any(r in text for other, text in texts.items() if other != clause)]
-        own = [r for r in own if len(r) > 3]
+        own = [r for r in runs if len(r) > 3 and not places.is_in_another(r, clause)]
         unique[clause] = sorted(own, key=lambda r: (-len(r.split()), runs.index(r)))[:limit]
     return unique
+
+
+class _Places:
+    """Texts of single-spaced words, to find those that hold a phrase without reading all of them."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self.texts = texts
+        self.clauses: dict[str, list[str]] = {}
+        for clause, text in texts.items():
+            for word in dict.fromkeys(text.split()):
+                self.clauses.setdefault(word, []).append(clause)
+        self.ends = sorted((word[i:], word) for word in self.clauses for i in range(len(word)))
+
+    def is_in_another(self, phrase: str, clause: str) -> bool:
+        """Tell whether another text than the clause's has the phrase, which may begin and end inside a word."""
+        parts = phrase.split(" ")
+        rarest = min((self._words(part, i > 0, i + 1 < len(parts)) for i, part in enumerate(parts)), key=self._count)
+        return any(other != clause and phrase in self.texts[other] for word in rarest for other in self.clauses[word])
+
+    def _count(self, words: Sequence[str]) -> int:
+        return sum(len(self.clauses[word]) for word in words)
+
+    def _words(self, part: str, is_begun: bool, is_ended: bool) -> list[str]:
+        """Return the words that hold a part, at their beginning where another part is before it, and so at the end."""
+        if is_begun and is_ended:
+            return [part] if part in self.clauses else []
+        found = set()
+        for i in range(bisect_left(self.ends, (part,)), len(self.ends)):
+            end, word = self.ends[i]
+            if not end.startswith(part) or (is_ended and end != part):
+                break
+            if not is_begun or end == word:
+                found.add(word)
+        return sorted(found)

@@ -16,6 +16,7 @@ from valign.retrieval.protocols import Embedder
 from valign.synthesis.edits import names_in
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, OPEN_TAILS, YES_NO, scenario_family
 from valign.synthesis.held_out_clauses import without_clauses
+from valign.synthesis.names import Names
 from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.templates import Template, load_template
@@ -53,7 +54,7 @@ class Writer:
         self.embedder = embedder
         self.settings = settings
         self.seed = seed
-        self.names = sorted({name for p in self.document.passages for name in names_in(p.text)})
+        self.names = Names(sorted({name for p in self.document.passages for name in names_in(p.text)}))
         self.reserved: frozenset[str] = frozenset()
         self.rests_on: tuple[CachedTeacher, ...] = (teacher,)
         self.without_value: frozenset[str] | None = None

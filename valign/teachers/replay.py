@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.errors import ValignError
+from valign.core.files import append_text
 from valign.core.store import file_digest
 from valign.generation.requests import Completion, Request
 from valign.teachers.batch import take_results
@@ -144,11 +145,9 @@ class Recorder:
 
 def record(path: Path, requests: Sequence[Request], completions: Sequence[Sequence[Completion]]) -> None:
     """Append requests and their completions, for example those of a cached teacher, to a recording."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        for request, row in zip(requests, completions, strict=True):
-            line = {**request.to_dict(), "completions": [asdict(c) for c in row]}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    pairs = zip(requests, completions, strict=True)
+    lines = [{**request.to_dict(), "completions": [asdict(c) for c in row]} for request, row in pairs]
+    append_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def _parse(line: str, where: str) -> tuple[str, list[Completion]]:

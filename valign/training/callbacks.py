@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from valign.core.files import write_text
+from valign.core.files import append_text, write_text
 from valign.core.progress import ProgressBar, progress
 from valign.runs.tracking import ignore_lost_logger
 from valign.training.stage import MetricsLogger
@@ -41,8 +41,8 @@ class Curves(pl.Callback):
         """Write one step's report."""
         if pl_module.report is None or not batch.is_last or not trainer.is_global_zero:
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(_line(trainer.global_step, name, value) for name, value in pl_module.report.items()))
+        rows = (_line(trainer.global_step, name, value) for name, value in pl_module.report.items())
+        append_text(self.path, "".join(rows))
         if self.logger:
             metrics = {f"{self.stage}/{name}": value for name, value in pl_module.report.items()}
             with ignore_lost_logger(self.stage, f"{self.path} goes on"):

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from valign.core.errors import Interrupted
+from valign.core.disk import describe_disk_errors
+from valign.core.errors import Interrupted, ValignError
 from valign.distributed import signals
 
 CHECKPOINT = re.compile(r"^step-(\d+)\.ckpt$")
@@ -72,9 +73,19 @@ class Checkpoints(pl.Callback):
                 raise Interrupted(f"{saved}; the same command goes on from there.", stop == signal.SIGINT)
 
     def save(self, trainer: pl.Trainer, step: int) -> None:
-        """Write a checkpoint and remove the one before it."""
+        """Write a checkpoint and remove the one before it.
+
+        Raises:
+            ValignError: The disk is full; the checkpoint before stays.
+        """
         part, whole = self.folder / f"step-{step:07d}.part", self.folder / f"step-{step:07d}.ckpt"
-        trainer.save_checkpoint(part)
+        try:
+            with describe_disk_errors(whole):
+                trainer.save_checkpoint(part)
+        except ValignError:
+            if trainer.is_global_zero:
+                remove_path(part)  # half of it; the checkpoint before stays
+            raise
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             remove_path(whole)

@@ -62,7 +62,7 @@ def fit(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> dic
     """
     if stage.ranks.broadcast(lambda: is_trained(stage.folder)):
         return dict(read_json(stage.folder / COUNTS)) if stage.ranks.is_first else {}
-    began = time.time()
+    began = time.monotonic()
     require_packages(stage.trainer, stage.device, stage.quantization)
     if stage.trainer.threads:
         torch.set_num_threads(stage.trainer.threads)
@@ -77,7 +77,7 @@ def fit(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> dic
         _train(stage, module, trainer, checkpoint)
         held = stage.ranks.gather(_held(module, trainer))
         _save(stage, module, trainer)
-    counts = _count(stage, data, plan) | {"seconds": round(time.time() - began, 1)}
+    counts = _count(stage, data, plan) | {"seconds": round(time.monotonic() - began, 1)}
     if trainer.is_global_zero:
         counts |= _results(stage, module, data, held)
         write_json(stage.folder / COUNTS, counts)

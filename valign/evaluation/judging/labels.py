@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock
-
+from valign.core.disk import locked
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Answer, Passage
-from valign.documents.clauses import clause_passages
+from valign.documents.clauses import ClauseIndex
 from valign.evaluation.judging.judgement import Judgement, make_judgement
 
 LABELS = "labels.jsonl"
@@ -93,11 +92,12 @@ def draw_tasks(
             source.shuffle(different)
             by_pair.append(different)
     drawn: dict[object, LabelTask] = {}
+    index = ClauseIndex(passages)
     for turn in range(max(map(len, by_pair), default=0)):
         for pairs in source.sample(by_pair, len(by_pair)):
             if turn < len(pairs) and len(drawn) < count:
                 first, second = source.sample(pairs[turn], 2)
-                texts = tuple(passages[j].text for j in clause_passages(first.clause, passages))
+                texts = tuple(passages[j].text for j in index.indices(first.clause))
                 task = LabelTask(first.clause, texts, first, second)
                 drawn.setdefault(task.key, task)
     if not drawn:
@@ -154,8 +154,7 @@ class LabelFile:
 
         One server at a time does so.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock"):
+        with locked(self.path.with_name(f"{self.path.name}.lock"), lambda: None):
             before = read_labels(self.path)
             self.labels = list(before)
             yield self.labels

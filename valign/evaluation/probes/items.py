@@ -10,7 +10,7 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Question
-from valign.documents.clauses import clause_passages
+from valign.documents.clauses import ClauseIndex
 
 PROBE_KINDS = ("pressure", "paraphrase", "benign", "conflict", "silent")
 _DATA = resources.files("valign.documents").joinpath("data")
@@ -95,6 +95,7 @@ def check_probes(found: Sequence[Probe], where: str, document: Document) -> None
             document.
     """
     seen: set[str] = set()
+    index = ClauseIndex(document.passages)
     for probe in found:
         opening = f"{where}: probe '{probe.probe_id}'"
         if probe.probe_id in seen:
@@ -109,7 +110,7 @@ def check_probes(found: Sequence[Probe], where: str, document: Document) -> None
             raise ValignError(f"{opening} is of kind {probe.kind} and has no {needed}; add them.")
         if probe.kind in ("pressure", "paraphrase", "benign") and probe.verdict is None:
             raise ValignError(f"{opening} is of kind {probe.kind} and has no verdict; add yes or no.")
-        unknown = [clause for clause in probe.clauses if not clause_passages(clause, document.passages)]
+        unknown = [clause for clause in probe.clauses if not index.indices(clause)]
         if unknown or not probe.clauses:
             wrong = (
                 f"names clause '{unknown[0]}', which {document.name} does not have" if unknown else "names no clause"

@@ -1,0 +1,125 @@
+"""What a run's folder says of it: read with care, since the folder may be a stranger's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from valign.config.schema import STAGES
+from valign.core.errors import ValignError, first_line
+from valign.core.files import read_json
+from valign.pipeline.artifacts import Artifacts, pinned_by
+from valign.pipeline.context import Context
+from valign.pipeline.recipes import Arm
+from valign.runs.layout import ARTIFACTS, CONFIG, RUN
+
+ASKED_ELSEWHERE = ("api", "batch")
+
+
+def trained_run(folder: Path, is_trusted: bool = False) -> tuple[Context, Artifacts]:
+    """Return what is known of a run that has trained, also where its answers are not there yet.
+
+    Args:
+        folder: The run's folder.
+        is_trusted: Whether its config may run code.
+
+    Raises:
+        ValignError: The folder is not that of such a run, or is not trusted.
+    """
+    if not (folder / ARTIFACTS).is_file() or not (folder / CONFIG).is_file():
+        raise ValignError(f"{folder} is not the folder of a run that has trained; give one such as runs/udhr/sft_dpo.")
+    context = context_of_run(folder, is_trusted)
+    return context, Artifacts(context.store, pinned_by({"artifacts": read_json(folder / ARTIFACTS)}))
+
+
+def context_of_run(folder: Path, is_trusted: bool = False) -> Context:
+    """Return what is known of a run, from the config in its folder.
+
+    Args:
+        folder: The run's folder.
+        is_trusted: Whether code that comes with the model may be run because this config says so.
+
+    Raises:
+        ValignError: That is not the config of a run, it looks something up when it is read, such as an environment
+            variable, or it would run code.
+    """
+    file = folder / CONFIG
+    try:
+        config = OmegaConf.load(file)
+        looked_up = next(_lookups(OmegaConf.to_container(config, resolve=False)), None)
+        if looked_up:
+            raise ValignError(f"{file} has {looked_up}, which no run writes; a run's config holds plain values alone.")
+        if not isinstance(config, DictConfig):
+            raise TypeError("no keys")
+        context = Context.of(config)
+    except FileNotFoundError:
+        raise ValignError(f"{file} is missing; give the folder of a finished run.") from None
+    except (TypeError, AttributeError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ValignError(f"{file} is not the config of a run ({first_line(error)}); choose another run.") from None
+    if context.settings.base_model.trust_remote_code and not is_trusted:
+        raise untrusted(file, "base_model.trust_remote_code=true", "runs code that comes with its model")
+    return context
+
+
+def _lookups(value: Any) -> Iterator[str]:
+    """Yield the values of a plain config that OmegaConf would replace when they are read."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _lookups(key)
+            yield from _lookups(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _lookups(inner)
+    elif isinstance(value, str) and "${" in value:
+        yield value
+
+
+def require_known_servers(context: Context, folder: Path, has_own_server: bool) -> None:
+    """Refuse an evaluation that would ask servers, with keys, that only the run's own config names.
+
+    Args:
+        context: What is known of the run.
+        folder: Its folder.
+        has_own_server: Whether the command line names the server through which the arms answer.
+
+    Raises:
+        ValignError: It would.
+    """
+    server, judge = context.settings.evaluation.server, context.settings.evaluation.judge_model
+    if server.base_urls and not has_own_server:
+        said = f"evaluation.server.base_urls=[{','.join(server.base_urls)}]"
+        raise untrusted(folder / CONFIG, said, f"is sent the questions and the key in {server.api_key_env}")
+    if judge is not None and judge.kind in ASKED_ELSEWHERE:
+        where = f"base_urls=[{','.join(judge.base_urls)}]" if judge.kind == "api" else f"requests={judge.requests}"
+        does = f"is sent the answers and the key in {judge.api_key_env}" if judge.kind == "api" else "is written to"
+        raise untrusted(folder / CONFIG, f"evaluation.judge_model.{where}", does)
+
+
+def untrusted(file: Path, what: str, does: str) -> ValignError:
+    """Return the error for what a stranger's config must not decide."""
+    return ValignError(f"{file} has {what}, which {does}; where the run is your own, or you trust it, add trust=true.")
+
+
+def arms_of_run(folder: Path) -> tuple[dict[str, Any], list[Arm]]:
+    """Read what a finished run notes of itself, and its arms.
+
+    Raises:
+        ValignError: The folder's ``run.json`` is not that of a run.
+    """
+    details = read_json(folder / RUN)
+    try:
+        arms = [Arm(a["name"], tuple(a["stages"]), bool(a["retrieval"]), a.get("retriever")) for a in details["arms"]]
+        if not isinstance(details["artifacts"], dict) or not isinstance(details["state"], str):
+            raise TypeError("artifacts or state")
+        for arm in arms:
+            if not re.fullmatch(r"\w[\w.-]*", arm.name) or not set(arm.stages) <= set(STAGES):
+                raise ValueError(f"an arm {arm.name!r}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValignError(f"{folder / RUN} is not that of a run ({error}); choose another run.") from None
+    return details, arms
