@@ -10,7 +10,6 @@ from valign.documents.numerals import number_text
 from valign.documents.readers.docx_styles import Styles, W, child_value
 
 LONGEST_LABEL = 255
-DEEPEST = 9
 
 
 class _Level(NamedTuple):

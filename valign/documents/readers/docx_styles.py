@@ -15,7 +15,7 @@ RAISED_FROM = 4  # half points
 LONGEST_CHAIN = 64
 
 
-class Look(NamedTuple):
+class RunLook(NamedTuple):
     """How words look; None where that is not said.
 
     Attributes:
@@ -30,9 +30,9 @@ class Look(NamedTuple):
     place: str | None = None
     is_note: bool | None = None
 
-    def over(self, below: Look) -> Look:
+    def over(self, below: RunLook) -> RunLook:
         """Return this look, and where it says nothing, the one below."""
-        return Look(*(own if own is not None else other for own, other in zip(self, below, strict=True)))
+        return RunLook(*(own if own is not None else other for own, other in zip(self, below, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ParagraphStyle:
     level: int | None
     is_contents: bool
     numbers: tuple[str | None, str | None, str]
-    look: Look
+    look: RunLook
 
 
 class Styles:
@@ -63,7 +63,7 @@ class Styles:
         self._elements: dict[str, Any] = {}
         self._default = ""
         self._paragraphs: dict[str, ParagraphStyle] = {}
-        self._looks: dict[str, Look] = {}
+        self._looks: dict[str, RunLook] = {}
         for style in () if root is None else root.iterfind(f"{W}style"):
             key = style.get(f"{W}styleId", "")
             self._elements[key] = style
@@ -77,7 +77,7 @@ class Styles:
             self._paragraphs[key] = self._resolve(key)
         return self._paragraphs[key]
 
-    def look(self, properties: Any, base: Look) -> Look:
+    def look(self, properties: Any, base: RunLook) -> RunLook:
         """Return how a run looks by its own properties, its style's, and those of the paragraph."""
         if properties is None:
             return base
@@ -103,8 +103,8 @@ class Styles:
             key = child_value(chain[key], "basedOn")
         return chain
 
-    def _chain_look(self, style_id: str) -> Look:
-        found = Look()
+    def _chain_look(self, style_id: str) -> RunLook:
+        found = RunLook()
         for style in self._chain(style_id).values():
             own = own_look(style.find(f"{W}rPr"))
             if NOTE_STYLE.fullmatch(child_value(style, "name") or ""):
@@ -138,17 +138,17 @@ class Styles:
         return ParagraphStyle(level, is_contents, (list_id, depth, named_by), self._chain_look(style_id))
 
 
-def own_look(properties: Any) -> Look:
+def own_look(properties: Any) -> RunLook:
     """Return what the properties of a run say about its look."""
     if properties is None or not len(properties):
-        return Look()
+        return RunLook()
     strikes = [s for s in (_switch(properties, "strike"), _switch(properties, "dstrike")) if s is not None]
     place = child_value(properties, "vertAlign")
     position = child_value(properties, "position")
     if place is None and position is not None and re.fullmatch(r"-?\d{1,4}", position):
         raised = int(position)
         place = "superscript" if raised >= RAISED_FROM else "subscript" if raised <= -RAISED_FROM else None
-    return Look(_switch(properties, "vanish"), any(strikes) if strikes else None, place)
+    return RunLook(_switch(properties, "vanish"), any(strikes) if strikes else None, place)
 
 
 def outline_level(properties: Any) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from valign.documents.blocks import clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, place_lowered, place_raised
-from valign.documents.readers.docx_styles import Look, Styles, W, child_value
+from valign.documents.readers.docx_styles import RunLook, Styles, W, child_value
 from valign.documents.readers.docx_symbols import SYMBOL_FONT
 
 M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -95,7 +95,7 @@ class TextReader:
                 tail = (tail + placed[-80:]).rpartition("\n")[2][-80:]
         return "".join(joined)
 
-    def _pieces(self, paragraph: Any, base: Look) -> list[_Piece]:
+    def _pieces(self, paragraph: Any, base: RunLook) -> list[_Piece]:
         """Return the words below a paragraph with their looks; text boxes and cited notes are kept for later."""
         pieces: list[_Piece] = []
         stack: list[tuple[Any, _Piece]] = [(child, _Piece("")) for child in reversed(paragraph)]

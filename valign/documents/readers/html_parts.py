@@ -8,8 +8,8 @@ from itertools import islice, pairwise
 from valign.documents.left_out import Reason
 from valign.documents.readers.html_tree import COMMENT, Tag
 
-HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
-BLOCKS = HEADINGS | frozenset(
+HEADING_TAGS = frozenset("h1 h2 h3 h4 h5 h6".split())
+BLOCKS = HEADING_TAGS | frozenset(
     "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure form header "
     "hr html legend li main menu ol p pre section summary table tbody tfoot thead tr ul".split()
 )
@@ -194,7 +194,7 @@ class PageParts:
 
 def is_heading(tag: Tag) -> bool:
     """Tell whether a tag is a heading, by its name or its role."""
-    return tag.name in HEADINGS or tag.get("role") == "heading"
+    return tag.name in HEADING_TAGS or tag.get("role") == "heading"
 
 
 def _mark_above(tag: Tag, marked: set[Tag]) -> None:
