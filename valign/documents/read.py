@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from valign.core.errors import ValignError
-from valign.core.records import Document
+from valign.core.records import Document, LeftOut
 from valign.documents.blocks import Source
+from valign.documents.left_out import Omissions, Reason
 from valign.documents.lines import LETTER
-from valign.documents.outline import find_outline
+from valign.documents.outline import Outline, find_outline
 from valign.documents.passages import split_passages
 from valign.documents.readers.docx import read_docx
 from valign.documents.readers.html import read_html
@@ -108,7 +109,17 @@ def parse_document(
     found = tuple(split_passages(text, name, title, parts, max_words, source.page_of))
     if not found:
         raise ValignError(f"{where} holds no paragraph below its title; add the text to align to.")
-    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found, source.left_out)
+    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found, source.left_out + _untold(parts))
+
+
+def _untold(parts: Outline) -> tuple[LeftOut, ...]:
+    """Count the headings that no passage has: nothing stands below them."""
+    told = {s.path[:depth] for s in parts.sections if s.paragraphs for depth in range(1, len(s.path) + 1)}
+    omissions = Omissions()
+    for section in parts.sections:
+        if section.path and section.path not in told:
+            omissions.add(Reason.NO_TEXT_BELOW, section.path[-1])
+    return omissions.counts()
 
 
 def _read(raw: bytes, where: str, suffix: str) -> Source:

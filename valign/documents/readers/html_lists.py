@@ -14,7 +14,7 @@ STYLES = {
     "upper-latin": "upperLetter", "lower-roman": "lowerRoman", "upper-roman": "upperRoman",
 }  # fmt: skip
 STYLE = re.compile(r"list-style(?:-type)?\s*:[^;]*?\b((?:lower|upper)-(?:alpha|latin|roman))")
-DEEPEST = 20
+DEEPEST_INDENT = 20
 
 
 @dataclass
@@ -69,7 +69,7 @@ class ListMarkers:
 
     def mark(self, lines: list[str]) -> str:
         """Return the lines of an item, or of a later paragraph of it, indented by their depth."""
-        indent = "  " * min(len(self._lists) - 1, DEEPEST)
+        indent = "  " * min(len(self._lists) - 1, DEEPEST_INDENT)
         marker, self._marker = self._marker or "   ", ""
         return "\n".join([f"{indent}{marker}{lines[0]}", *(f"{indent}   {line}" for line in lines[1:])])
 

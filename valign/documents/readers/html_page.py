@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from valign.documents.blocks import Block, clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, is_mark, place_lowered, place_raised
 from valign.documents.readers.html_lists import ListMarkers
-from valign.documents.readers.html_parts import BLOCKS, HEADINGS, PageParts, is_heading
+from valign.documents.readers.html_parts import BLOCKS, HEADING_TAGS, MOST_TITLE_TAGS, PageParts, is_heading
 from valign.documents.readers.html_table import TableRows
 from valign.documents.readers.html_tree import Tag
 
@@ -18,8 +19,8 @@ BREAK = "\v"
 SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
 NOTE_CLASS = re.compile(r"foot-?note|note-?ref|fn-?ref|backref|sdfootnote|sdendnote|\breference\b", re.IGNORECASE)
 NOTE_TARGET = re.compile(r"[^#]*#_?(?:fn|ftn|edn|note|foot|end|cite_?note|sdfoot|sdend)\w*", re.IGNORECASE)
-RAISED = re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)
-LOWERED = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
+RAISED_STYLE = re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)
+LOWERED_STYLE = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
 MOST_TITLE_WORDS = 25
 
 
@@ -70,6 +71,8 @@ class PageReader:
                 yield from self._open(node)
                 stack.append((node, True))
                 stack.extend((child, False) for child in reversed(node.children))
+        for title in self.parts.panel_titles.values():
+            self.omissions.add(Reason.NAVIGATION, title)
         yield from self._flush()
 
     def _is_inner(self, child: Tag | str) -> bool:
@@ -86,10 +89,10 @@ class PageReader:
 
     def _open(self, tag: Tag) -> Iterator[Block]:
         name = tag.name
-        level = self._level(tag)
+        level = _level(tag, self.parts, self.last_level)
         if name in BLOCKS or name in ("td", "th") or level:
             yield from self._flush()
-        if title := self.parts.panel_titles.get(tag):
+        if title := self.parts.panel_titles.pop(tag, None):
             yield Block(clean_text(title), self.last_level + 1)
         if level:
             self.levels.append((tag, level))
@@ -107,7 +110,7 @@ class PageReader:
             self.table = self.table or TableRows(tag)
         elif name == "tr" and self.table is not None:
             self.table.begin_row()
-        elif kind := self._raised_kind(tag):
+        elif kind := _raised_kind(tag, self.raised):
             is_note = kind == "note" or NOTE_CLASS.search(tag.get("class")) is not None
             self.raised.append(_Raised(tag, len(self.buffer), kind, is_note))
         elif _is_second(tag, "mfrac"):
@@ -141,33 +144,6 @@ class PageReader:
                 yield Block("\n".join(self.table.lines))
             self.table = None
 
-    def _level(self, tag: Tag) -> int:
-        """Return the level of a heading, of a title that opens a panel too; 0 for any other tag."""
-        if tag.name in HEADINGS:
-            return int(tag.name[1])
-        if tag.get("role") == "heading":
-            own = tag.get("aria-level")
-            return int(own) if re.fullmatch(r"[1-9]", own) else 2
-        if self.parts.is_opener(tag) and len(tag.text().split()) <= MOST_TITLE_WORDS:
-            return self.last_level + 1
-        return 0
-
-    def _raised_kind(self, tag: Tag) -> str:
-        """Return ``sup``, ``sub``, ``exponent`` (in a formula) or ``note``; nothing for text on the line."""
-        if _is_second(tag, "msup"):
-            return "exponent"
-        if tag.name == "a" and (
-            tag.get("role") in ("doc-noteref", "doc-backlink")
-            or NOTE_CLASS.search(tag.get("class"))
-            or NOTE_TARGET.fullmatch(tag.get("href"))
-        ):
-            if not self.raised:
-                return "note"
-            self.raised[-1].is_note = True
-        if tag.name == "sup" or RAISED.search(tag.get("style")):
-            return "sup"
-        return "sub" if tag.name == "sub" or LOWERED.search(tag.get("style")) else ""
-
     def _place(self, raised: _Raised) -> None:
         """Put raised or lowered text into its line, or count it as the mark of a note."""
         text = "".join(self.buffer[raised.start :])
@@ -181,7 +157,7 @@ class PageReader:
             placed = place_raised(before, text, raised.is_note)
         if placed is None:
             self.omissions.add(Reason.NOTE_MARK, text)
-        self.buffer[raised.start :] = [placed or ""]
+        self.buffer[raised.start :] = [placed] if placed else []
 
     def _flush(self) -> Iterator[Block]:
         """End the block; within a table's cell a new block is only a space."""
@@ -211,5 +187,33 @@ def _is_second(tag: Tag, name: str) -> bool:
     """Tell whether a tag is the second within one of a formula, such as an exponent or a divisor."""
     if tag.parent is None or tag.parent.name != name:
         return False
-    inner = [child for child in tag.parent.children if isinstance(child, Tag)]
-    return len(inner) > 1 and inner[1] is tag
+    return tag in islice((child for child in tag.parent.children if isinstance(child, Tag)), 1, 2)
+
+
+def _level(tag: Tag, parts: PageParts, last_level: int) -> int:
+    """Return the level of a heading, of a title that opens a panel too; 0 for any other tag."""
+    if tag.name in HEADING_TAGS:
+        return int(tag.name[1])
+    if tag.get("role") == "heading":
+        own = tag.get("aria-level")
+        return int(own) if re.fullmatch(r"[1-9]", own) else 2
+    if parts.is_opener(tag) and len(tag.text(MOST_TITLE_TAGS).split()) <= MOST_TITLE_WORDS:
+        return last_level + 1
+    return 0
+
+
+def _raised_kind(tag: Tag, around: list[_Raised]) -> str:
+    """Return ``sup``, ``sub``, ``exponent`` (in a formula) or ``note``; nothing for text on the line."""
+    if _is_second(tag, "msup"):
+        return "exponent"
+    if tag.name == "a" and (
+        tag.get("role") in ("doc-noteref", "doc-backlink")
+        or NOTE_CLASS.search(tag.get("class"))
+        or NOTE_TARGET.fullmatch(tag.get("href"))
+    ):
+        if not around:
+            return "note"
+        around[-1].is_note = True
+    if tag.name == "sup" or RAISED_STYLE.search(tag.get("style")):
+        return "sup"
+    return "sub" if tag.name == "sub" or LOWERED_STYLE.search(tag.get("style")) else ""

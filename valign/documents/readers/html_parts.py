@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from valign.documents.left_out import Reason
 from valign.documents.readers.html_tree import COMMENT, Tag
 
-HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
-BLOCKS = HEADINGS | frozenset(
+HEADING_TAGS = frozenset("h1 h2 h3 h4 h5 h6".split())
+BLOCKS = HEADING_TAGS | frozenset(
     "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure form header "
     "hr html legend li main menu ol p pre section summary table tbody tfoot thead tr ul".split()
 )
@@ -45,6 +45,7 @@ GENERIC = re.compile(
     re.IGNORECASE,
 )
 CONTAINERS = frozenset("div section article aside ul ol dl dd table fieldset form main blockquote".split())
+MOST_TITLE_TAGS = 50
 
 
 class PageParts:
@@ -52,7 +53,7 @@ class PageParts:
 
     Attributes:
         title: The tag of the page's title, where there is one.
-        main: The main part, where the page has just one.
+        main: The main part, where the page has just one with words.
         above_main: The tags around it.
         layout: Tables that hold tables, headings or lists; they only place things on the page.
         panel_titles: The words of the tab that opens a panel, by the panel.
@@ -93,7 +94,7 @@ class PageParts:
             stack.extend((child, inner, linked, headed) for child in reversed(tags))
         for tab in tabs:
             self._settle_tab(tab)
-        self.main = mains[0] if len(mains) == 1 else None
+        self.main = mains[0] if len(mains) == 1 and mains[0].text().strip() else None
         self.above_main: set[Tag] = set()
         if self.main is not None:
             _mark_above(self.main, self.above_main)
@@ -117,7 +118,8 @@ class PageParts:
     def _settle_tab(self, tab: Tag) -> None:
         """Give a panel the title on its tab; a panel with headings of its own needs none."""
         panel = next((self._named[name] for name in _targets(tab) if name in self._named), None)
-        if panel is None or panel in self.panel_titles:
+        inner = list(islice(tab.walk(), MOST_TITLE_TAGS))
+        if panel is None or panel in self.panel_titles or panel in inner or len(inner) == MOST_TITLE_TAGS:
             return
         if panel not in self._with_heading:
             self.panel_titles[panel] = " ".join(tab.text().split())
@@ -138,7 +140,9 @@ class PageParts:
         panels = [self._named[name] for name in _targets(tag) if name in self._named]
         if any(panel.name == "nav" or panel.get("role") in ROLES or POPUP.search(_names(panel)) for panel in panels):
             return False
-        return GENERIC.fullmatch(tag.text()) is None and all(panel in self._with_words for panel in panels)
+        return GENERIC.fullmatch(tag.text(MOST_TITLE_TAGS)) is None and all(
+            panel in self._with_words for panel in panels
+        )
 
     def reason(self, tag: Tag) -> Reason | None:
         """Return why a tag and all within it is no text of the page, or None where it is."""
@@ -190,7 +194,7 @@ class PageParts:
 
 def is_heading(tag: Tag) -> bool:
     """Tell whether a tag is a heading, by its name or its role."""
-    return tag.name in HEADINGS or tag.get("role") == "heading"
+    return tag.name in HEADING_TAGS or tag.get("role") == "heading"
 
 
 def _mark_above(tag: Tag, marked: set[Tag]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from valign.documents.blocks import clean_text
 from valign.documents.readers.html_tree import Tag
 
-MOST_COLUMNS = 1000
+MOST_SPAN = 1000
 
 
 class TableRows:
@@ -38,7 +38,7 @@ class TableRows:
         self._skip_reaching()
         self._cells.append(text)
         width, rows = _span(tag.get("colspan")), _span(tag.get("rowspan"))
-        if rows > 1 and self._column < MOST_COLUMNS:
+        if rows > 1 and self._column < MOST_SPAN:
             self._reaching[self._column] = (rows - 1, width)
         self._column += width
 
@@ -61,4 +61,4 @@ class TableRows:
 
 
 def _span(value: str) -> int:
-    return min(max(int(value), 1), MOST_COLUMNS) if value.isdecimal() and len(value) < 6 else 1
+    return min(max(int(value), 1), MOST_SPAN) if value.isdecimal() and len(value) < 6 else 1

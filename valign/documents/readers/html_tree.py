@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from valign.core.errors import ValignError
 from valign.documents.blocks import missing_package
@@ -40,14 +41,11 @@ class Tag:
             yield tag
             stack.extend(child for child in reversed(tag.children) if isinstance(child, Tag))
 
-    def holds(self, names: frozenset[str]) -> bool:
-        """Tell whether there is a tag of one of these names within it."""
-        return any(tag.name in names for tag in self.walk() if tag is not self)
-
-    def text(self) -> str:
-        """Return the text within it, comments left out, with a space between tags."""
+    def text(self, most_tags: int | None = None) -> str:
+        """Return the text within it, comments left out, with a space between tags; of its first tags where so asked."""
+        tags = islice(self.walk(), most_tags)
         return " ".join(
-            child for tag in self.walk() if tag.name != COMMENT for child in tag.children if isinstance(child, str)
+            child for tag in tags if tag.name != COMMENT for child in tag.children if isinstance(child, str)
         )
 
 
