@@ -32,7 +32,12 @@ class RunLook(NamedTuple):
 
     def over(self, below: RunLook) -> RunLook:
         """Return this look, and where it says nothing, the one below."""
-        return RunLook(*(own if own is not None else other for own, other in zip(self, below, strict=True)))
+        return RunLook(
+            below.is_hidden if self.is_hidden is None else self.is_hidden,
+            below.is_struck if self.is_struck is None else self.is_struck,
+            below.place if self.place is None else self.place,
+            below.is_note if self.is_note is None else self.is_note,
+        )
 
 
 @dataclass(frozen=True)
