@@ -64,8 +64,11 @@ def test_a_family_answers_with_the_same_tokens_after_its_export(family: Family, 
     ]
     ends = end_tokens(model, tokenizer)
     words = [token for token in new.tolist() if token not in ends]
-    assert tokenizer.decode(words, skip_special_tokens=True).strip() == here.text
-    assert set(ends) == {tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids([*family.ends, family.answer_end])}
+    assert str(tokenizer.decode(words, skip_special_tokens=True)).strip() == here.text
+    assert set(ends) == {
+        tokenizer.eos_token_id,
+        *map(tokenizer.convert_tokens_to_ids, [*family.ends, family.answer_end]),
+    }
     named = model.generation_config.eos_token_id
     assert ends == (named if isinstance(named, list) else [named])
     assert tokenizer.chat_template == family.template

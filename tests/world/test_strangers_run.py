@@ -14,6 +14,7 @@ from run_folders import judged_run
 from seeded_runs import BASE, run
 
 from valign.config import checks, run_identity
+from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, write_json
 from valign.core.records import Message, Passage, Question
@@ -74,7 +75,7 @@ def test_servers_and_keys_come_from_the_command_line(
     tmp_path: Path, compose_config: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = compose_config("base_model=tiny")
-    judge = OmegaConf.to_container(config.teacher, resolve=True) | {
+    judge = plain(config.teacher) | {
         "kind": "api", "model": "m", "base_urls": ["http://evil"], "api_key_env": "AWS_SECRET_ACCESS_KEY",
     }  # fmt: skip
     server = {"evaluation.server.base_urls": ["http://evil"], "evaluation.server.api_key_env": "AWS_SECRET_ACCESS_KEY"}

@@ -70,7 +70,7 @@ def output_layer(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     config = model.config.get_text_config()
     capping, divisor, scale, factor = (getattr(config, name, None) for name in LOGIT_TRANSFORMS)
     if has_plain_head(model) or all(value in (None, 1, 1.0) for value in (capping, divisor, scale, factor)):
-        return head  # type: ignore[no-any-return]
+        return head
 
     def logits(hidden: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = head(hidden) * (scale or 1.0) * (factor or 1.0) / (divisor or 1.0)
