@@ -14,10 +14,9 @@ from reportlab.pdfgen.canvas import Canvas
 
 from valign.core.errors import ValignError
 from valign.documents.blocks import Source
+from valign.documents.limits import call_limited
 from valign.documents.read import parse_document
-from valign.documents.readers import pdf_process
 from valign.documents.readers.pdf import read_pdf
-from valign.documents.readers.pdf_process import read_pdf_apart
 
 FULL = "The makers of gauges keep this rule in every workshop and at every bench and fair and pier."
 
@@ -128,7 +127,7 @@ def test_more_words_than_a_page_can_have_is_one_line() -> None:
         opened(small_pdf(words))
 
 
-def test_forms_in_forms_end_at_the_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forms_in_forms_end_at_the_limit_of_time() -> None:
     """Ten forms in each of ten: without a limit, 10^9 pieces of text."""
 
     def form(number: int) -> str:
@@ -139,16 +138,14 @@ def test_forms_in_forms_end_at_the_limit_of_time(monkeypatch: pytest.MonkeyPatch
         )
 
     raw = small_pdf("/X Do", "/XObject<</X 6 0 R>>", tuple(form(number) for number in range(6, 15)))
-    monkeypatch.setattr(pdf_process, "PAGE_SECONDS", 0.5)
-    with pytest.raises(ValignError, match=r"policy.pdf takes more than 0.5 s for one page at page 1; open it"):
-        read_pdf_apart(raw, "policy.pdf", 1000)
+    with pytest.raises(ValignError, match=r"policy.pdf cannot be read in 2 s, which no ordinary document takes"):
+        call_limited(parse_document, raw, "policy", None, 160, "policy.pdf", "pdf", where="policy.pdf", seconds=2)
 
 
-def test_the_other_process_says_the_same(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_most_characters_are_counted_by_page() -> None:
     raw = pdf([(72, 800, "The Pier", 18), *column([FULL, FULL], top=700)])
-    assert read_pdf_apart(raw, "policy.pdf", 1000) == opened(raw)
     with pytest.raises(ValignError, match=r"policy.pdf has more than 20 characters \(at page 1\)"):
-        read_pdf_apart(raw, "policy.pdf", 20)
+        read_pdf(raw, "policy.pdf", 20)
 
 
 def test_a_long_paragraph_and_a_long_word_take_no_time() -> None:

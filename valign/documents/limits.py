@@ -14,16 +14,20 @@ from typing import Any, TypeVar
 
 from valign.core.errors import ValignError
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
-SECONDS = 300.0
-MEMORY = 4 * 1024**3
+READING_SECONDS = 300.0
+READING_MEMORY = 4 * 1024**3
 _CHILD = "import sys; sys.path[:] = {path}; from valign.documents.limits import answer_call; answer_call({memory})"
 
 
 def call_limited(
-    function: Callable[..., Result], *arguments: Any, where: str, seconds: float = SECONDS, memory: int = MEMORY
-) -> Result:
+    function: Callable[..., _Result],
+    *arguments: Any,
+    where: str,
+    seconds: float = READING_SECONDS,
+    memory: int = READING_MEMORY,
+) -> _Result:
     """Call a function of valign in another process, and end that where it takes too long or too much memory.
 
     What comes back is made of plain values and valign's records alone, whatever the process was brought to do.
@@ -65,7 +69,7 @@ def call_limited(
         )
     if kind == "bug":
         raise RuntimeError(f"{where}: the reader failed\n{value}")
-    result: Result = value
+    result: _Result = value
     return result
 
 

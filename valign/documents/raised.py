@@ -9,7 +9,7 @@ SUBSCRIPTS = str.maketrans("0123456789+-\u2212()", "₀₁₂₃₄₅₆₇₈�
 ENDINGS = frozenset("st nd rd th er re ère ere e ème eme de nde os o me lle mo ste ter bis tm sm r".split())
 """What is raised at the end of a word or an ordinal number: 1st, 2e, Mme."""
 SIGNS = frozenset("®™℠©°ºª%‰'\"′″")  # noqa: RUF001
-UNITS = frozenset("nm µm μm mm cm dm m km ft yd mi sec min kg mg kW kWh ha ac".split())
+EXPONENT_UNITS = frozenset("nm µm μm mm cm dm m km ft yd mi sec min kg mg kW kWh ha ac".split())
 NEEDS_NUMBER = frozenset(("in", "s", "h", "a", "ac", "ha", "mi", "min", "sec"))
 """Units that are words or letters of their own as well: only behind a number or a stroke."""
 LAST = re.compile(r"(?P<number>\d[\d.,]*)$|(?P<word>[^\W\d_]+)$")
@@ -72,4 +72,4 @@ def _has_exponent(before: str, text: str, last: re.Match[str] | None) -> bool:
     word = last["word"]
     if word in NEEDS_NUMBER and not re.search(r"(?:\d|/|\bper)\s*$", before[-LONGEST_BASE:].removesuffix(word)):
         return False
-    return word in UNITS or word == "in" or len(word) == 1
+    return word in EXPONENT_UNITS or word == "in" or len(word) == 1

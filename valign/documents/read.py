@@ -17,7 +17,7 @@ from valign.documents.passages import split_passages
 from valign.documents.readers.docx import read_docx
 from valign.documents.readers.html import read_html
 from valign.documents.readers.markdown import read_markdown
-from valign.documents.readers.pdf_process import read_pdf_apart
+from valign.documents.readers.pdf import read_pdf
 from valign.documents.readers.text import read_text
 
 MAX_BYTES = 50 * 1024 * 1024
@@ -29,7 +29,7 @@ READERS: dict[str, Callable[[bytes, str], Source]] = {
     "html": read_html,
     "htm": read_html,
     "docx": read_docx,
-    "pdf": lambda raw, where: read_pdf_apart(raw, where, MAX_CHARS),
+    "pdf": lambda raw, where: read_pdf(raw, where, MAX_CHARS),
 }
 """What reads a file, by its suffix."""
 SUFFIXES = tuple(READERS)

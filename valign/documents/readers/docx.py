@@ -28,7 +28,7 @@ LEFT_OUT_PARTS = {
     "chart": Reason.MEDIA,
     "diagramData": Reason.MEDIA,
 }
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+ARCHIVE_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
 def read_docx(raw: bytes, where: str) -> Source:
@@ -106,7 +106,7 @@ def _check_archive(raw: bytes, where: str) -> None:
         raise ValignError(f"{where} is encrypted or an old .doc file; save it as .docx without a password.")
     try:
         archive = zipfile.ZipFile(io.BytesIO(raw))
-    except UNREADABLE:
+    except ARCHIVE_FAULTS:
         raise ValignError(f"{where} is not a Word file, or is cut off; save it as .docx again.") from None
     members = archive.infolist()
     if "[Content_Types].xml" not in archive.namelist() or not any(m.filename.startswith("word/") for m in members):
@@ -134,7 +134,7 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str)
                 content += file.read()
             else:
                 content = b""
-    except UNREADABLE as error:
+    except ARCHIVE_FAULTS as error:
         raise ValignError(
             f"{where} is a damaged Word file ({member.filename}: {str(error)[:80]}); save it as .docx again."
         ) from None

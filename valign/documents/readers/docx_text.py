@@ -17,7 +17,7 @@ A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 SKIPPED = frozenset(f"{W}{name}" for name in ("pPr", "rPr", "sdtPr", "sdtEndPr", "instrText", "delInstrText"))
 DELETED = frozenset((f"{W}del", f"{W}moveFrom"))
-WORDS = (f"{W}t", f"{W}delText", f"{M}t", f"{A}t")
+TEXT_TAGS = (f"{W}t", f"{W}delText", f"{M}t", f"{A}t")
 LINE_BREAKS = (None, "textWrapping")
 PRIVATE_USE = 0xF000
 
@@ -161,7 +161,7 @@ class TextReader:
 
 def raw_words(element: Any) -> str:
     """Return all words below an element, whatever they look like; a paragraph ends with a space."""
-    return "".join(" " if e.tag == f"{W}p" else e.text or "" for e in element.iter(f"{W}p", *WORDS))
+    return "".join(" " if e.tag == f"{W}p" else e.text or "" for e in element.iter(f"{W}p", *TEXT_TAGS))
 
 
 def is_placeholder(control: Any) -> bool:

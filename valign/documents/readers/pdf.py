@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from valign.core.errors import ValignError
@@ -22,14 +21,13 @@ FEW_LETTERS = 5
 PASSWORD_ERROR, SECURITY_ERROR = 4, 5
 
 
-def read_pdf(raw: bytes, where: str, max_chars: int, begin_page: Callable[[int], None] = lambda _: None) -> Source:
+def read_pdf(raw: bytes, where: str, max_chars: int) -> Source:
     """Read the text layer of a PDF in reading order; one page at a time is open.
 
     Args:
         raw: The file.
         where: Its name, for messages.
         max_chars: The most characters that it may have.
-        begin_page: Called with each page's number before it is read, and with 0 behind the last page.
 
     Raises:
         ValignError: The package is missing, or the file is encrypted, damaged, scanned, too long, or its letters
@@ -49,21 +47,17 @@ def read_pdf(raw: bytes, where: str, max_chars: int, begin_page: Callable[[int],
         raise ValignError(f"{where} is a damaged PDF, or is cut off; open it and print it to a new PDF.") from None
     with document:
         omissions = Omissions()
-        lines = _lines(document, where, max_chars, omissions, begin_page)
-    begin_page(0)
+        lines = _lines(document, where, max_chars, omissions)
     lines = drop_running_lines(lines, omissions)
     return join_blocks(to_blocks(lines) if lines else [], omissions=omissions)
 
 
-def _lines(
-    document: Any, where: str, max_chars: int, omissions: Omissions, begin_page: Callable[[int], None]
-) -> list[PdfLine]:
+def _lines(document: Any, where: str, max_chars: int, omissions: Omissions) -> list[PdfLine]:
     """Return the lines of all pages; those that are only pictures are named in a warning, or an error if all are."""
     lines: list[PdfLine] = []
     pictures: list[int] = []
     letters = unknown = reverse = 0
     for number in range(1, len(document) + 1):
-        begin_page(number)
         found, picture = _page(document, number, where)
         letters, unknown, reverse = letters + found.letters, unknown + found.unknown, reverse + found.reversed
         if letters > max_chars:
