@@ -13,7 +13,7 @@ def main(config: DictConfig) -> None:
     """Print each passage's clause id, page (where there are pages), words and first words, divided by tabs."""
     from valign.config.arguments import plain
     from valign.core.settings import make_settings
-    from valign.core.text import one_line
+    from valign.core.text import count_words, one_line
     from valign.documents.choice import chosen_document
     from valign.documents.settings import DocumentSettings
 
@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
     for passage in passages:
         page = [str(passage.page)] if paged else []
         begins = one_line(passage.text)[:BEGINNING]
-        lines.append((passage.clause, *page, str(len(passage.text.split())), begins))
+        lines.append((passage.clause, *page, str(count_words(passage.text)), begins))
     print_text("\n".join("\t".join(line) for line in lines))
 
 

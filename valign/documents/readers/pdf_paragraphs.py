@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from valign.core.text import WIDE_ENDS, count_words, join_lines
 from valign.documents.blocks import BULLET, Block, clean_text
-from valign.documents.lines import KEYWORD
+from valign.documents.labels import read_section_label
 from valign.documents.readers.pdf_lines import PdfLine
 
 ITEM_LABEL = re.compile(r"(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z]|[ivx]{1,4})[.)]|\d{1,3}(?:\.\d{1,3})+|[-–—*]|§+)\s+\S")  # noqa: RUF001
 HEADING_DEPTH = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\S")
 NOTE = re.compile(r"(?:\d{1,3}|[*†‡])[.)]?\s*\S")
-TERMINAL = re.compile(r"[.:;!?][\"'”’)\]]*$")  # noqa: RUF001
+TERMINAL = re.compile(rf"[.:;!?{WIDE_ENDS}：][\"'”’」』）)\]]*$")  # noqa: RUF001
 LINE_HYPHEN = re.compile(r"(\w+)[-‐]$")  # noqa: RUF001
 FIRST_WORD = re.compile(r"\w+")
 TENS_WORDS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
@@ -225,15 +226,15 @@ def _ended_early(last: PdfLine, line: PdfLine, look: Look) -> bool:
 
 def _is_label(text: str) -> bool:
     """Tell whether a line is a label such as ``Article 5`` with a title at most."""
-    match = KEYWORD.match(text)
-    if match is None or not (text[0].isupper() or text[0] == "§"):
+    label = read_section_label(text)
+    if label is None or text[0].islower():
         return False
-    return not match["rest"] or (len(match["rest"].split()) <= 10 and match["rest"][-1] not in ".;,")
+    return not label.rest or (count_words(label.rest) <= 10 and label.rest[-1] not in f".;,{WIDE_ENDS}")
 
 
 def _is_bare(line: PdfLine) -> bool:
-    match = KEYWORD.match(line.text)
-    return match is not None and not match["rest"]
+    label = read_section_label(line.text)
+    return label is not None and not label.rest
 
 
 def _joined(group: list[PdfLine], words: set[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
@@ -245,7 +246,7 @@ def _joined(group: list[PdfLine], words: set[str]) -> tuple[str, tuple[tuple[int
             own = BULLET.sub("- ", own, count=1) if BULLET.match(own) else own
         elif LINE_HYPHEN.search(text) and own[:1].isalnum():
             text = _unhyphenated(text, own, words)
-        else:
+        elif " " in join_lines(f"{text[-1]}\n{own[:1]}"):
             text += " "
         if line.page != pages[-1][1]:
             pages.append((len(text), line.page))
