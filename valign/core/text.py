@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-_IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
-_IDEOGRAPHS += "\U00020000-\U0003ffff"
+IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+IDEOGRAPHS += "\U00020000-\U0003ffff"
 _SYLLABLES = "\u0e01-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
-UNSPACED = f"{_IDEOGRAPHS}{_SYLLABLES}"
+UNSPACED = f"{IDEOGRAPHS}{_SYLLABLES}"
 """Ranges of letters, for a regular expression, of scripts that put no spaces between words."""
 LONGEST_WORD = 40
 WIDE_ENDS = "\u3002\uff01\uff1f\uff1b\uff61"
@@ -18,9 +18,8 @@ ENDS = ".!?;\u037e\u0589\u061b\u061f\u06d4\u0964\u0965\u104a\u104b\u1362\u1367\u
 """Marks that end a sentence before a space: Latin, Greek, Armenian, Arabic, Urdu, Hindi, Burmese, Ethiopic, Khmer."""
 _WIDE_MARKS = "\u3001\u3002\u300a-\u3011\uff01-\uff0f\uff1a-\uff1f\u201c\u201d"
 _CLOSING = f"{WIDE_ENDS}\uff0c\u3001\uff1a\u201d\u2019\u300d\u300f\uff09\u300b\u3011,.;:!?)\\]\"'"
-_WORD = re.compile(
-    rf"(?:[{_IDEOGRAPHS}]{{1,2}}|[{_SYLLABLES}]{{1,5}})[{_CLOSING}]*|[^\s{UNSPACED}]{{1,{LONGEST_WORD}}}"
-)
+_WORD = re.compile(rf"(?:[{IDEOGRAPHS}]{{1,2}}|[{_SYLLABLES}]{{1,5}})[{_CLOSING}]*|[^\s{UNSPACED}]{{1,{LONGEST_WORD}}}")
+_LETTER = re.compile(f"[{UNSPACED}]")
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 _QUESTION = re.compile(
     r"[?\uff1f\u061f\u1367\u2e2e]$|\u055e\S*$|\u304b[\u3002\uff61]$|[\u0370-\u03ff\u1f00-\u1fff]\s*[;\u037e]$"
@@ -90,12 +89,11 @@ def count_words(text: str) -> int:
     return sum(1 for _ in word_spans(text))
 
 
-def word_runs(text: str, n: int) -> list[tuple[str, ...]]:
-    """Return the runs of n words of a text; where most words are letters of a script without spaces, of 2 n letters."""
-    tokens = words(text)
-    letters = sum(re.match(f"[{UNSPACED}]", token) is not None for token in tokens)
+def runs_of(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """Return the runs of n words; of 2 n where most of the words are letters of a script without spaces."""
+    letters = sum(_LETTER.match(token) is not None for token in tokens)
     n *= 2 if 2 * letters > len(tokens) else 1
-    return [tokens[i : i + n] for i in range(len(tokens) - n + 1)]
+    return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
 
 
 def is_question(text: str) -> bool:

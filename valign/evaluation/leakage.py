@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from valign.core.text import runs_of
 from valign.evaluation.normalise import normalise
 from valign.retrieval.protocols import Embedder
 
@@ -27,10 +28,10 @@ def question_overlap(questions: Sequence[str], training: Sequence[str], n: int =
     trained = [normalise(t) for t in training]
     padded = [f" {' '.join(t)} " for t in trained]
     trained_sets = [set(t) for t in trained]
-    source = {gram: i for i in reversed(range(len(trained))) for gram in _grams(trained[i], n)}
+    source = {gram: i for i in reversed(range(len(trained))) for gram in runs_of(trained[i], n)}
     leaks, jaccard = [], []
     for question, own in zip(questions, words, strict=True):
-        hits = [(source[gram], " ".join(gram)) for gram in _grams(own, n) if gram in source]
+        hits = [(source[gram], " ".join(gram)) for gram in runs_of(own, n) if gram in source]
         if 0 < len(own) < n:
             whole = " ".join(own)
             hits = [(i, whole) for i, text in enumerate(padded) if f" {whole} " in text]
@@ -40,10 +41,6 @@ def question_overlap(questions: Sequence[str], training: Sequence[str], n: int =
         bag = set(own)
         jaccard.append(max((len(bag & t) / len(bag | t) for t in trained_sets if bag | t), default=0.0))
     return {"rate": len(leaks) / len(questions) if questions else 0.0, "questions": leaks, "max_jaccard": jaccard}
-
-
-def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
-    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
 def max_cosine(embedder: Embedder, questions: Sequence[str], training: Sequence[str]) -> list[float]:

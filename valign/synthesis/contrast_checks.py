@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from valign.core.records import Document
+from valign.core.text import count_words
 from valign.synthesis.answer_checks import UNFAITHFUL
 from valign.synthesis.candidates import Candidate, drop_candidate
 from valign.synthesis.case_plans import OPPOSITE
@@ -46,7 +47,7 @@ def contrast_fault(verdict: str | None, chosen: str, rejected: str, document: Do
     wanted = (None, None) if verdict is None else (verdict, OPPOSITE[verdict])
     if stated != wanted:
         return "verdicts do not differ" if stated[0] == stated[1] else AGAINST_VERDICT
-    lengths = len(chosen.split()), len(rejected.split())
+    lengths = count_words(chosen), count_words(rejected)
     if max(lengths) - min(lengths) > LENGTH_TOLERANCE * max(lengths):
         return "lengths differ"
     if names_document(chosen, document) != names_document(rejected, document):

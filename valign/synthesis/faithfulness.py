@@ -13,6 +13,7 @@ import numpy as np
 
 from valign.core.errors import ValignError
 from valign.core.records import Passage
+from valign.core.text import join_lines
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.retrieval.protocols import Embedder
@@ -218,5 +219,5 @@ def verbatim(text: str, passage: Passage) -> bool:
     >>> verbatim("No. Boats are lent.", Passage("d/1", (), "Here boats are lent; oars are not.", 0, 34))
     True
     """
-    words = " ".join(VERDICT.sub("", text).lower().split()).rstrip(".;,: ")
-    return bool(words) and words in " ".join(passage.text.lower().split())
+    words = join_lines(VERDICT.sub("", text).lower()).rstrip(".;,:\u3002\uff1b\uff0c ")
+    return bool(words) and words in join_lines(passage.text.lower())

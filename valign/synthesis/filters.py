@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from valign.core.records import Passage, Question
-from valign.core.text import refuses, words
+from valign.core.text import count_words, is_question, refuses, runs_of, words
 from valign.retrieval.protocols import Embedder
 from valign.synthesis.answer_checks import AnswerChecks
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness
@@ -272,14 +272,12 @@ def lacking(funnel: Funnel, passages: Sequence[Passage], wanted: int) -> list[tu
 
 def well_formed(text: str) -> bool:
     """Tell whether a text is one question: a single line of 3 to 45 words that ends with its question mark."""
-    count = len(text.split())
-    if "\n" in text or not text.endswith("?") or not SHORTEST <= count <= LONGEST:
+    if "\n" in text or not is_question(text) or not SHORTEST <= count_words(text) <= LONGEST:
         return False
-    tokens = words(text)
-    runs = [tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2)]
+    runs = runs_of(words(text), 3)
     return len(set(runs)) == len(runs)
 
 
 def ngrams(tokens: Sequence[str], n: int) -> set[tuple[str, ...]]:
     """Return the runs of n words."""
-    return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
+    return set(runs_of(tokens, n))

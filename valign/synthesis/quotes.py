@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Passage
+from valign.core.text import ENDS, IDEOGRAPHS, WIDE_ENDS, count_words, join_lines
 from valign.retrieval.protocols import Embedder
 
-SENTENCE = re.compile(r"\S.*?(?:[.;!?](?=\s|$)|$)", re.S)
+SENTENCE = re.compile(rf"\S.*?(?:[{ENDS}](?=\s|$)|[{WIDE_ENDS}][\u201d\u2019\u300d\u300f\uff09]*|$)", re.S)
+ENDED = (".", "!", "?", *(set(ENDS + WIDE_ENDS) - {";", "\u037e", "\u061b", "\uff1b"}))
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Quote:
     @property
     def sentence(self) -> str:
         """The quote as a sentence of its own: a capital in front, a full stop behind, line breaks as spaces."""
-        words = " ".join(self.text.split()).rstrip(";,: ")
-        words = words if words.endswith((".", "!", "?")) else words + "."
+        words = join_lines(self.text).rstrip(";,:\uff1b\uff0c\uff1a\u061b\u060c ")
+        if not words.endswith(ENDED):
+            words += "\u3002" if re.search(f"[{IDEOGRAPHS}]$", words) else "."
         return words[:1].upper() + words[1:]
 
 
@@ -40,12 +43,12 @@ def best_quote(question: str, passage: Passage, embedder: Embedder, max_words: i
     A passage of at most ``max_words`` words is quoted whole, so that no condition or exception is lost. Of a longer
     one, the run of neighbouring sentences around the one nearest in meaning, as many as fit.
     """
-    if len(passage.text.split()) <= max_words:
+    if count_words(passage.text) <= max_words:
         return Quote(passage.text, passage.start, passage.end)
     pieces = split_sentences(passage)
     near = embedder.embed([piece.text for piece in pieces]) @ embedder.embed([question])[0]
     first = last = int(near.argmax())
-    words = [len(piece.text.split()) for piece in pieces]
+    words = [count_words(piece.text) for piece in pieces]
     while True:
         room = max_words - sum(words[first : last + 1])
         before = first > 0 and words[first - 1] <= room
