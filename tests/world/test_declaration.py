@@ -23,7 +23,8 @@ FIRST = {
     "zh": "人人生而自由,在尊严和权利上一律平等。",
 }
 ASYLUM = {
-    "fr": "Devant la persécution, toute personne a le droit de chercher asile et de bénéficier de l’asile en d’autres pays.",
+    "fr": "Devant la persécution, toute personne a le droit de chercher asile et de bénéficier de l’asile en d’autres "
+    "pays.",
     "es": "En caso de persecución, toda persona tiene derecho a buscar asilo, y a disfrutar de él, en cualquier país.",
     "zh": "人人有权在其他国家寻求和享受庇护以避免迫害。",
 }
@@ -38,9 +39,11 @@ class Words(HTMLParser):
         self.is_title = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note whether the page's own title begins, which is the language's name."""
         self.is_title = tag == "title"
 
     def handle_data(self, data: str) -> None:
+        """Keep the words."""
         if data.strip() and not self.is_title:
             self.said.append(data)
 

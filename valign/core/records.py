@@ -44,6 +44,7 @@ class Document:
         text: Its words, with LF line ends.
         sha256: Of the file's bytes, in hex.
         passages: In reading order.
+        language: Code of the language whose words and prompts are used; ``auto`` finds it by the text.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Document:
     text: str
     sha256: str
     passages: tuple[Passage, ...]
+    language: str = "auto"
 
 
 @dataclass(frozen=True)

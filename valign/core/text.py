@@ -28,7 +28,11 @@ REFUSAL = re.compile(
     r"^\W*(?:i'm|i am) (?:sorry|afraid)\b"
     r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"
     r"|\b(?:i (?:can't|cannot|can not|won't|will not)|(?:i am|i'm) (?:unable|not able) to) "
-    r"(?:help|assist|answer|provide|comply|discuss|fulfil|give (?:you )?(?:legal|medical|any) advice)",
+    r"(?:help|assist|answer|provide|comply|discuss|fulfil|give (?:you )?(?:legal|medical|any) advice)"
+    r"|^\W*(?:(?:je suis |toutes mes )?(?:désolée?|navrée?|excuses)|je regrette)\b"
+    r"|\ben tant qu(?:e |')(?:ia|intelligence artificielle|(?:grand )?modèle (?:de langage|linguistique))\b"
+    r"|\bje ne (?:peux|puis|suis) pas (?:en mesure |capable )?(?:d(?:e |'))?(?:vous |t'|te )?"
+    r"(?:aider|assister|répondre|fournir|discuter|donner (?:de )?conseils?)",
     re.I,
 )
 REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
@@ -107,7 +111,7 @@ def join_lines(text: str) -> str:
 
 
 def refuses(text: str) -> bool:
-    """Tell whether a text refuses to answer, in one of the usual English phrases.
+    """Tell whether a text refuses to answer, in one of the usual English or French phrases.
 
     >>> refuses("I'm sorry, but I can't help with that."), refuses("A guest cannot help at the counter.")
     (True, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from valign.core.errors import ValignError
@@ -18,7 +19,10 @@ def chosen_document(settings: DocumentSettings) -> Document:
         ValignError: It needs a path, or cannot be read.
     """
     if settings.path is not None:
-        return read_document(Path(settings.path).expanduser(), settings.name, settings.title, settings.max_words)
+        path = Path(settings.path).expanduser()
+        return replace(
+            read_document(path, settings.name, settings.title, settings.max_words), language=settings.language
+        )
     if settings.name not in shipped_names():
         raise ValignError(f"document.path is missing: add document.path=/path/to/{settings.name}.pdf")
-    return shipped_document(settings.name, settings.max_words)
+    return replace(shipped_document(settings.name, settings.max_words), language=settings.language)

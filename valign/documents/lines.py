@@ -264,7 +264,7 @@ def _numbered(line: Line, after: Line | None, last: Unit | None, place: _Place) 
 
 def _titled(text: str, most: int = HEADING_WORDS) -> bool:
     """Tell whether a line looks like a title: short, with a letter or digit in front, without a final stop."""
-    opening = text.lstrip("\"“‘'([")  # noqa: RUF001
+    opening = text.lstrip("\"“‘'([（「『《【")  # noqa: RUF001
     return (
         0 < count_words(text) <= most
         and text[-1] not in UNTITLED

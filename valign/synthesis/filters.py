@@ -16,6 +16,8 @@ from valign.core.text import count_words, is_question, refuses, runs_of, words
 from valign.retrieval.protocols import Embedder
 from valign.synthesis.answer_checks import AnswerChecks
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness
+from valign.synthesis.languages.choice import choose_language
+from valign.synthesis.languages.pack import LanguagePack
 from valign.synthesis.relevance import RelevanceChecks, RelevanceJudge
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.text_checks import Language, Wordings
@@ -111,6 +113,7 @@ class Filters:
         settings: Thresholds.
         faithfulness: Judges answers; by default their nearness to the passage.
         relevance: Judges whether a clause decides a question; by default their nearness decides.
+        language: Finds numbers and names; by default that of the passages.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class Filters:
         settings: FilterSettings,
         faithfulness: Faithfulness | None = None,
         relevance: RelevanceJudge | None = None,
+        language: LanguagePack | None = None,
     ) -> None:
         self.embedder = embedder
         self.settings = settings
@@ -132,8 +136,10 @@ class Filters:
         self.kept: set[tuple[str, str]] = set()
         self.seen = Vectors(width)
         self.wordings = Wordings()
-        self.language = Language([passage.text for passage in passages])
-        self.answers = AnswerChecks(settings, self.language, faithfulness or ByEmbedding(embedder))
+        bodies = [passage.text for passage in passages]
+        self.language = Language(bodies)
+        pack = language or choose_language(bodies)
+        self.answers = AnswerChecks(settings, self.language, faithfulness or ByEmbedding(embedder), pack)
         self.waived: frozenset[str] = frozenset()
 
     def embed_batch(self, questions: Sequence[str]) -> None:

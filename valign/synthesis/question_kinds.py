@@ -114,7 +114,9 @@ def _ask(
     """Let the teacher write questions; those of a paired kind take a passage's nearest neighbours in turn."""
     label = "questions" if kind == "question" else f"questions ({kind})"
     if kind not in PAIRED_KINDS:
-        asked = writer.ask(template, writer.settings.instructions.openings, count, label, passages, turn)
+        asked = writer.ask(
+            template, writer.openings(writer.settings.instructions.openings), count, label, passages, turn
+        )
         return [(passage, None, found, sampling) for passage, found, sampling in asked]
     pairs, requests = [], []
     wanted = {passage.clause for passage in (writer.document.passages if passages is None else passages)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Passage
@@ -66,15 +66,19 @@ def _join(passage: Passage, pieces: Sequence[Quote]) -> Quote:
     return Quote(passage.text[start - passage.start : end - passage.start], start, end)
 
 
-def find_unique_phrases(passages: Sequence[Passage], limit: int) -> dict[str, list[str]]:
+def find_unique_phrases(passages: Sequence[Passage], limit: int, stop: Collection[str]) -> dict[str, list[str]]:
     """Return, for each clause, phrases that only this clause of the document has, the longest first.
 
     A phrase is a run of words between stop words and punctuation (Rose et al., 2010, rapid automatic keyword
     extraction), at most three words long.
-    """
-    from bm25s.stopwords import STOPWORDS_EN_PLUS
 
-    stop = set(STOPWORDS_EN_PLUS) | {"shall", "everyone", "without", "upon", "whoever", "whereas"}
+    Args:
+        passages: The document's passages.
+        limit: Phrases of a clause.
+        stop: Stop words, in lower case; there are no phrases where there are none.
+    """
+    if not stop:
+        return {passage.clause: [] for passage in passages}
     found: dict[str, list[str]] = {}
     for passage in passages:
         runs: list[str] = []
