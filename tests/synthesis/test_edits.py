@@ -124,7 +124,7 @@ def test_flat_contradictions_by_hand(text: str, opposite: str | None) -> None:
 
 @pytest.mark.parametrize("name", shipped_names())
 def test_claims_have_the_verdict_of_their_clause(name: str, settings: SynthesisSettings, tmp_path: Path) -> None:
-    """A broken sentence is "No" and a whole one "Yes", unless "No one may ..." is asked as "May anyone ...?"."""
+    """A broken sentence is "no" and a whole one "yes", unless "No one may ..." is asked as "May anyone ...?"."""
     document = shipped_document(name)
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), settings, 0)
     framed = [re.escape(frame).replace(r"\{claim\}", ".*") for frame in ENGLISH.claim_frames]
@@ -133,11 +133,11 @@ def test_claims_have_the_verdict_of_their_clause(name: str, settings: SynthesisS
         for claim in write_claims(writer, passage, 6):
             direct = not any(re.fullmatch(frame, claim.question) for frame in framed)
             nobody = direct and claim.quote.text.lower().startswith(("no one ", "nobody "))
-            assert claim.verdict == ("No" if claim.broken or nobody else "Yes")
+            assert claim.verdict == ("no" if claim.broken or nobody else "yes")
             assert claim.broken != claim.quote.sentence
             assert document.text[claim.quote.start : claim.quote.end] == claim.quote.text
             verdicts.append(claim.verdict)
-    assert 0.3 < verdicts.count("Yes") / len(verdicts) < 0.7
+    assert 0.3 < verdicts.count("yes") / len(verdicts) < 0.7
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ POLARITY_FR = (
     (r"\b(est|sont) interdit(e?s?)\b", r"\1 autorisé\2"),
     (r"\b(est|sont) autorisé(e?s?)\b", r"\1 interdit\2"),
     (r"(?<!n['’])\b(a|ont) ((?:le )?droit)\b", r"n’\1 pas \2"),
-    (r"\b(peut|peuvent|doit|doivent|sera|seront|sont)\b", r"ne \1 pas"),
-    (r"\best\b", "n’est pas"),
+    (r"(?<!\bne )\b(peut|peuvent|doit|doivent|sera|seront|sont)\b", r"ne \1 pas"),
+    (r"(?<!n['’])\best\b", "n’est pas"),
     (r"\btoujours\b", "jamais"),
     (r"\bsans\b", "avec"),
     (r"\bavant\b", "après"),
@@ -49,7 +49,9 @@ NAME_FR = re.compile(
     r"(?:(?<=[\w,;:] )|(?<=[ld]['’]))[A-ZÀ-ÖØ-Þ][\w'’-]+"
     r"(?: (?:(?:de|du|des|la|le|les) )*(?:[ld]['’])?[A-ZÀ-ÖØ-Þ][\w'’-]+)*"
 )
-_REFUSED_START = re.compile(r"^(?:si|s['’]|quand|lorsqu|et|mais|ou|donc|aucune?|ni|en cas|pour|dans)\b", re.I)
+_REFUSED_START = re.compile(
+    r"^(?:considérant|attendu|vu|si|s['’]|quand|lorsqu|et|mais|ou|donc|aucune?|ni|en cas|pour|dans)\b", re.I
+)
 _NOBODY = re.compile(r"^(?:nul|personne) n(?:e |['’])", re.I)
 
 
@@ -192,6 +194,7 @@ def _turned(text: str) -> list[Edit]:
     """Turn a permission, duty or statement into its opposite, by the first pattern that fits."""
     for pattern, new in POLARITY_FR:
         if match := re.search(pattern, text):
-            after = match.expand(new)
-            return [Edit(text[: match.start()] + after + text[match.end() :], match.group(), after, "polarity")]
+            after, rest = match.expand(new), text[match.end() :]
+            rest = re.sub(r"\bni\b", "ou", rest) if after.startswith(("Chacun", "Chaque")) else rest
+            return [Edit(text[: match.start()] + after + rest, match.group(), after, "polarity")]
     return []
