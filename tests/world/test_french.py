@@ -21,7 +21,7 @@ from valign.synthesis.claims import write_claims
 from valign.synthesis.contrast_checks import leading_verdict
 from valign.synthesis.faithfulness import verbatim, verdict_of
 from valign.synthesis.filters import well_formed
-from valign.synthesis.languages.choice import PACKS, choose_language, language_of, warn_of_gaps
+from valign.synthesis.languages.choice import PACKS, choose_language, language_of, own_openings, warn_of_gaps
 from valign.synthesis.languages.en.words import ENGLISH
 from valign.synthesis.languages.fr.edits import edit_french, ungrounded_french
 from valign.synthesis.languages.fr.facts import facts_french, phrase_french
@@ -191,9 +191,9 @@ def test_claims_on_the_declaration_are_french_questions(writer: Writer) -> None:
 
 
 def test_openings_and_tails_are_french(writer: Writer) -> None:
-    assert writer.openings(ENGLISH.question_openings) == FRENCH.question_openings
-    assert writer.openings(()) == ()
-    assert writer.openings(("Alors",)) == ("Alors",)
+    assert own_openings(writer.language, ENGLISH.question_openings) == FRENCH.question_openings
+    assert own_openings(writer.language, ()) == ()
+    assert own_openings(writer.language, ("Alors",)) == ("Alors",)
     assert writer.open_ended("Puis-je voter ?").removeprefix("Puis-je voter ? ") in FRENCH.open_tails
     assert writer.open_ended("Qui vote ?") == "Qui vote ?"
     phrases = writer.unique_phrases["udhr/article-14/1"]

@@ -15,6 +15,7 @@ from valign.synthesis.claim_pairs import write_claim_pairs
 from valign.synthesis.contrasts import count_contrasts, replace_worst_kind, write_contrasts
 from valign.synthesis.filters import Filters, Funnel, lacking
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
+from valign.synthesis.languages.choice import own_openings
 from valign.synthesis.pairing import Situation, pair_situations
 from valign.synthesis.settings import RejectedShares
 from valign.synthesis.value_check import check_values
@@ -216,7 +217,7 @@ def ask_situations(
     count = settings.scenarios_per_passage if total is None else total
     if not count:
         return []
-    asked = writer.ask(template, writer.openings(settings.openings), count, "situations", passages, turn)
+    asked = writer.ask(template, own_openings(writer.language, settings.openings), count, "situations", passages, turn)
     filters.score_relevance([(found.text, passage.clause) for passage, every, _ in asked for found in every])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:

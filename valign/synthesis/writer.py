@@ -16,7 +16,6 @@ from valign.retrieval.protocols import Embedder
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
 from valign.synthesis.held_out_clauses import without_clauses
 from valign.synthesis.languages.choice import language_of
-from valign.synthesis.languages.en.words import ENGLISH
 from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.templates import Template, load_template
@@ -68,14 +67,6 @@ class Writer:
     def template(self, name: str) -> Template:
         """Return a prompt template: the package's, or the one that ``synthesis.templates`` has instead."""
         return load_template(name, self.settings.templates, self.language.prompts)
-
-    def openings(self, wanted: Sequence[str]) -> tuple[str, ...]:
-        """Return the first words that are asked for; the document's language has its own for the English defaults."""
-        own = {
-            ENGLISH.question_openings: self.language.question_openings,
-            ENGLISH.situation_openings: self.language.situation_openings,
-        }
-        return own.get(tuple(wanted), tuple(wanted))
 
     def reserved_reason(self, clause: str, question: str) -> str | None:
         """Return why a question is not for training, if its scenario family is one of the evaluation's."""
@@ -150,8 +141,7 @@ class Writer:
         The quote leaves the verdict to the reader: "May I enter?" becomes "May I enter? What do the rules say?".
         """
         last = re.split(r"(?<=[.!?])\s+(?=[^\s?])", question)[-1]
-        begins = self.language.yes_no
-        if self.settings.answers != "quote" or begins is None or not begins.match(last):
+        if self.settings.answers != "quote" or not self.language.asks_verdict(last):
             return question
         return f"{question} {self.rng('tail', question).choice(self.language.open_tails)}"
 

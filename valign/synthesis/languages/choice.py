@@ -51,6 +51,15 @@ def language_of(document: Document) -> LanguagePack:
     return choose_language([passage.text for passage in document.passages], document.language)
 
 
+def own_openings(pack: LanguagePack, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the first words that are asked for; a language has its own for the English defaults."""
+    own = {
+        ENGLISH.question_openings: pack.question_openings,
+        ENGLISH.situation_openings: pack.situation_openings,
+    }
+    return own.get(tuple(wanted), tuple(wanted))
+
+
 def warn_of_gaps(pack: LanguagePack, name: str) -> None:
     """Say in one line what is off for a document whose language has no folder, and what works."""
     if pack.code:

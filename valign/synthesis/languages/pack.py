@@ -100,3 +100,7 @@ class LanguagePack:
     find_ungrounded: Callable[..., list[str]] = _all_grounded
     find_facts: Callable[[Passage], list[Fact]] = lambda passage: []
     phrasings: Callable[[Fact, Passage], tuple[list[str], list[str]]] = lambda fact, passage: ([], [])
+
+    def asks_verdict(self, question: str) -> bool:
+        """Tell whether a question asks for yes or no, as far as the language has that pattern."""
+        return self.yes_no is not None and self.yes_no.match(question) is not None
