@@ -136,10 +136,7 @@ class Writer:
         return (*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n{style}"})
 
     def open_ended(self, question: str) -> str:
-        """Make a question an open one where a quote cannot give the verdict that a yes/no question wants.
-
-        The quote leaves the verdict to the reader: "May I enter?" becomes "May I enter? What do the rules say?".
-        """
+        """Make a yes/no question open where answers are quotes: "May I enter? What do the rules say?"."""
         last = re.split(r"(?<=[.!?])\s+(?=[^\s?])", question)[-1]
         if self.settings.answers != "quote" or not self.language.asks_verdict(last):
             return question
