@@ -16,7 +16,7 @@ def main(config: DictConfig) -> None:
     """
     from valign.config.arguments import plain
     from valign.core.settings import make_settings
-    from valign.core.text import one_line
+    from valign.core.text import count_words, one_line
     from valign.documents.choice import chosen_document
     from valign.documents.settings import DocumentSettings
 
@@ -27,7 +27,7 @@ def main(config: DictConfig) -> None:
     for passage in passages:
         page = [str(passage.page)] if paged else []
         begins = one_line(passage.text)[:BEGINNING]
-        lines.append((one_line(passage.clause), *page, str(len(passage.text.split())), begins))
+        lines.append((one_line(passage.clause), *page, str(count_words(passage.text)), begins))
     if document.left_out:
         lines += [(), ("left out", "characters", "places", "begins with")]
     for part in document.left_out:

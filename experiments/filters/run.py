@@ -24,9 +24,9 @@ from valign.documents.shipped import shipped_document, shipped_questions
 from valign.evaluation.bootstrap import bootstrap_mean
 from valign.retrieval.embedder import SentenceEmbedder
 from valign.synthesis.answer_checks import UNGROUNDED
-from valign.synthesis.edits import NUMBER_PATTERN, as_digits, find_ungrounded, names_in, numbers_in
 from valign.synthesis.faithfulness import ByEmbedding, ByTeacher
 from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.languages.en.edits import NUMBER_PATTERN, as_digits, find_ungrounded, names_in, numbers_in
 from valign.synthesis.relevance import RelevanceJudge
 from valign.synthesis.settings import FilterSettings
 from valign.teachers.cache import CachedTeacher

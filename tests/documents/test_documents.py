@@ -232,7 +232,7 @@ def test_a_long_list_is_not_joined_to_its_introduction() -> None:
         ("Preamble", "preamble"),
         ("Gifts & hospitality", "gifts-hospitality"),
         ("Children's rights", "childrens-rights"),
-        ("Préambule", "préambule"),
+        ("Préambule", "preamble"),
         ("A fair deal", "a-fair-deal"),
         ("???", "section"),
     ],

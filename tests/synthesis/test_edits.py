@@ -10,8 +10,8 @@ import pytest
 from fakes import Bag, Parrot
 
 from valign.documents.shipped import shipped_document, shipped_names
-from valign.synthesis.claims import CLAIM_FRAMES, write_claims
-from valign.synthesis.edits import (
+from valign.synthesis.claims import write_claims
+from valign.synthesis.languages.en.edits import (
     NUMBER_WORDS,
     as_question,
     contradict,
@@ -20,6 +20,7 @@ from valign.synthesis.edits import (
     names_in,
     numbers_in,
 )
+from valign.synthesis.languages.en.words import ENGLISH
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher
@@ -123,20 +124,20 @@ def test_flat_contradictions_by_hand(text: str, opposite: str | None) -> None:
 
 @pytest.mark.parametrize("name", shipped_names())
 def test_claims_have_the_verdict_of_their_clause(name: str, settings: SynthesisSettings, tmp_path: Path) -> None:
-    """A broken sentence is "No" and a whole one "Yes", unless "No one may ..." is asked as "May anyone ...?"."""
+    """A broken sentence is "no" and a whole one "yes", unless "No one may ..." is asked as "May anyone ...?"."""
     document = shipped_document(name)
     writer = Writer(document, CachedTeacher(Parrot(), tmp_path / "c.sqlite"), Bag(), settings, 0)
-    framed = [re.escape(frame).replace(r"\{claim\}", ".*") for frame in CLAIM_FRAMES]
+    framed = [re.escape(frame).replace(r"\{claim\}", ".*") for frame in ENGLISH.claim_frames]
     verdicts = []
     for passage in document.passages:
         for claim in write_claims(writer, passage, 6):
             direct = not any(re.fullmatch(frame, claim.question) for frame in framed)
             nobody = direct and claim.quote.text.lower().startswith(("no one ", "nobody "))
-            assert claim.verdict == ("No" if claim.broken or nobody else "Yes")
+            assert claim.verdict == ("no" if claim.broken or nobody else "yes")
             assert claim.broken != claim.quote.sentence
             assert document.text[claim.quote.start : claim.quote.end] == claim.quote.text
             verdicts.append(claim.verdict)
-    assert 0.3 < verdicts.count("Yes") / len(verdicts) < 0.7
+    assert 0.3 < verdicts.count("yes") / len(verdicts) < 0.7
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from valign.documents.shipped import shipped_document, shipped_names
 from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.fact_examples import count_taught, write_fact_examples
 from valign.synthesis.fact_extraction import FACTS_SCHEMA, list_facts, locate_facts, parse_facts
-from valign.synthesis.fact_phrasings import clause_label, phrasings, sentence_of
-from valign.synthesis.fact_rules import FACT_KINDS, find_facts
+from valign.synthesis.facts import FACT_KINDS, sentence_of
 from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.languages.en.fact_phrasings import clause_label, phrasings
+from valign.synthesis.languages.en.fact_rules import find_facts
 from valign.synthesis.settings import FilterSettings, SynthesisSettings
 from valign.synthesis.writer import Writer
 from valign.teachers.cache import CachedTeacher, request_key

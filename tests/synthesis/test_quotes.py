@@ -11,6 +11,7 @@ from valign.core.records import Passage
 from valign.documents.clauses import labelled, topic
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.synthesis.build import TEMPLATES
+from valign.synthesis.languages.en.words import ENGLISH
 from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases, split_sentences
 from valign.synthesis.templates import Template, load_template
 
@@ -51,7 +52,8 @@ def test_quotes_of_the_shipped_documents_are_verbatim(name: str) -> None:
 
 def test_phrases_are_those_that_no_other_clause_has() -> None:
     """The lamp oil and "eel soup" stand in one clause; "the gate" in both; numbers and stop words do not count."""
-    found = find_unique_phrases(passages("The lamp oil is at the gate for 12 days.", "Eel soup is at the gate."), 5)
+    texts = passages("The lamp oil is at the gate for 12 days.", "Eel soup is at the gate.")
+    found = find_unique_phrases(texts, 5, ENGLISH.stop_words())
     assert found["d/1"][0] == "lamp oil"
     assert "eel soup" in found["d/2"]
     assert not any("gate" in phrase or "12" in phrase for own in found.values() for phrase in own)

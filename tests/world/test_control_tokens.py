@@ -1,7 +1,5 @@
 """Control tokens in a document, a question or a reply stay text: none begins a turn, and none cuts supervision."""
 
-# ruff: noqa: RUF001 (the bars of one family are wide)
-
 from __future__ import annotations
 
 import logging

@@ -23,7 +23,7 @@ from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import ArmResult
 from valign.reporting.retrieval_effect import clause_hits
 from valign.synthesis.coverage import count_questions
-from valign.synthesis.edits import make_edits, names_in
+from valign.synthesis.languages.en.edits import make_edits, names_in
 from valign.synthesis.names import Names
 from valign.synthesis.quotes import find_unique_phrases
 

@@ -62,6 +62,7 @@ class Document:
         sha256: Of the file's bytes, in hex.
         passages: In reading order.
         left_out: What of the file is in no passage, by reason; empty where nothing is.
+        language: Code of the language whose words and prompts are used; ``auto`` finds it by the text.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Document:
     sha256: str
     passages: tuple[Passage, ...]
     left_out: tuple[LeftOut, ...] = ()
+    language: str = "auto"
 
 
 @dataclass(frozen=True)

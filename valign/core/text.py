@@ -1,16 +1,39 @@
-"""Texts of unknown origin: made safe for a terminal and for Markdown, their words, and whether they refuse."""
+"""Texts of unknown origin: made safe for a terminal and for Markdown, their words and marks, whether they refuse."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import unicodedata
+from collections.abc import Iterator, Sequence
 
+IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+IDEOGRAPHS += "\U00020000-\U0003ffff"
+_SYLLABLES = "\u0e01-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
+UNSPACED = f"{IDEOGRAPHS}{_SYLLABLES}"
+"""Ranges of letters, for a regular expression, of scripts that put no spaces between words."""
+LONGEST_WORD = 40
+WIDE_ENDS = "\u3002\uff01\uff1f\uff1b\uff61"
+"""Full-width marks that end a sentence, with or without a space behind."""
+ENDS = ".!?;\u037e\u0589\u061b\u061f\u06d4\u0964\u0965\u104a\u104b\u1362\u1367\u1368\u17d4\u17d5"
+"""Marks that end a sentence before a space: Latin, Greek, Armenian, Arabic, Urdu, Hindi, Burmese, Ethiopic, Khmer."""
+_WIDE_MARKS = "\u3001\u3002\u300a-\u3011\uff01-\uff0f\uff1a-\uff1f\u201c\u201d"
+_CLOSING = f"{WIDE_ENDS}\uff0c\u3001\uff1a\u201d\u2019\u300d\u300f\uff09\u300b\u3011,.;:!?)\\]\"'"
+_WORD = re.compile(rf"(?:[{IDEOGRAPHS}]{{1,2}}|[{_SYLLABLES}]{{1,5}})[{_CLOSING}]*|[^\s{UNSPACED}]{{1,{LONGEST_WORD}}}")
+_LETTER = re.compile(f"[{UNSPACED}]")
+_TOKEN = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+_QUESTION = re.compile(
+    r"[?\uff1f\u061f\u1367\u2e2e]$|\u055e\S*$|\u304b[\u3002\uff61]$|[\u0370-\u03ff\u1f00-\u1fff]\s*[;\u037e]$"
+)
 REFUSAL = re.compile(
     r"^\W*(?:i'm|i am) (?:sorry|afraid)\b"
     r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"
     r"|\b(?:i (?:can't|cannot|can not|won't|will not)|(?:i am|i'm) (?:unable|not able) to) "
-    r"(?:help|assist|answer|provide|comply|discuss|fulfil|give (?:you )?(?:legal|medical|any) advice)",
+    r"(?:help|assist|answer|provide|comply|discuss|fulfil|give (?:you )?(?:legal|medical|any) advice)"
+    r"|^\W*(?:(?:je suis |toutes mes )?(?:désolée?|navrée?|excuses)|je regrette)\b"
+    r"|\ben tant qu(?:e |')(?:ia|intelligence artificielle|(?:grand )?modèle (?:de langage|linguistique))\b"
+    r"|\bje ne (?:peux|puis|suis) pas (?:en mesure |capable )?(?:d(?:e |'))?(?:vous |t'|te )?"
+    r"(?:aider|assister|répondre|fournir|discuter|donner (?:de )?conseils?)",
     re.I,
 )
 REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
@@ -49,12 +72,59 @@ def typed(key: str, value: str) -> str:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Return the lower-case words of a text."""
-    return tuple(re.findall(r"\w+", text.lower()))
+    """Return the lower-case words of a text, of scripts without spaces the letters.
+
+    >>> words("Gifts go back."), words("礼物 50 欧元")
+    (('gifts', 'go', 'back'), ('礼', '物', '50', '欧', '元'))
+    """
+    return tuple(_TOKEN.findall(text.lower()))
+
+
+def word_spans(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of what counts as a word in sizes.
+
+    It is what stands between spaces, 40 characters at most. Where a script puts no spaces between words, it is two
+    ideographs or kana, or five letters of Thai, Lao, Tibetan, Burmese or Khmer, with the marks behind them.
+
+    Args:
+        text: The text.
+        start: Where to begin.
+        end: Where to end; by default at the text's end.
+    """
+    for match in _WORD.finditer(text, start, len(text) if end is None else end):
+        yield match.span()
+
+
+def count_words(text: str) -> int:
+    """Count the words of a text as ``word_spans`` has them.
+
+    >>> count_words("Gifts go back."), count_words("礼物必须退还。")
+    (3, 3)
+    """
+    if text.isascii():
+        return sum(1 + (len(word) - 1) // LONGEST_WORD for word in text.split())
+    return sum(1 for _ in word_spans(text))
+
+
+def runs_of(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """Return the runs of n words; of 2 n where most of the words are letters of a script without spaces."""
+    letters = sum(_LETTER.match(token) is not None for token in tokens)
+    n *= 2 if 2 * letters > len(tokens) else 1
+    return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+
+
+def is_question(text: str) -> bool:
+    """Tell whether a text ends with a question mark, of any script, or with the Japanese particle."""
+    return _QUESTION.search(text) is not None
+
+
+def join_lines(text: str) -> str:
+    """Return a text on one line; between letters of scripts without spaces a line break becomes nothing."""
+    return " ".join(re.sub(rf"(?<=[{UNSPACED}{_WIDE_MARKS}])\s*\n\s*(?=[{UNSPACED}{_WIDE_MARKS}])", "", text).split())
 
 
 def refuses(text: str) -> bool:
-    """Tell whether a text refuses to answer, in one of the usual English phrases.
+    """Tell whether a text refuses to answer, in one of the usual English or French phrases.
 
     >>> refuses("I'm sorry, but I can't help with that."), refuses("A guest cannot help at the counter.")
     (True, False)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from valign.core.errors import ValignError
 from valign.core.records import LeftOut
+from valign.documents.labels import read_section_label
 from valign.documents.left_out import Omissions, Reason
-from valign.documents.lines import KEYWORD, LETTER
+from valign.documents.lines import LETTER
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
 LINE_START = re.compile(r"^[^\S\n]*(?=\S)", re.MULTILINE)
@@ -121,7 +122,13 @@ def _name_labels(blocks: list[Block]) -> list[Block]:
     joined: list[Block] = []
     for block in blocks:
         last = joined[-1] if joined else None
-        if last and last.level and last.level == block.level and _bare(last.text) and not KEYWORD.match(block.text):
+        if (
+            last
+            and last.level
+            and last.level == block.level
+            and _bare(last.text)
+            and not read_section_label(block.text)
+        ):
             joined[-1] = replace(last, text=f"{last.text.rstrip('.:')}. {block.text}")
         else:
             joined.append(block)
@@ -129,8 +136,8 @@ def _name_labels(blocks: list[Block]) -> list[Block]:
 
 
 def _bare(heading: str) -> bool:
-    match = KEYWORD.match(heading)
-    return match is not None and not match["rest"]
+    label = read_section_label(heading)
+    return label is not None and not label.rest
 
 
 def _settle_titles(blocks: list[Block]) -> list[Block]:
@@ -141,7 +148,7 @@ def _settle_titles(blocks: list[Block]) -> list[Block]:
     top = min(levels)
     tops = {block.text.casefold() for block in blocks if block.level == top}
     first = next(index for index, block in enumerate(blocks) if block.level)
-    if len(tops) > 1 or levels[0] != top or KEYWORD.match(blocks[first].text):
+    if len(tops) > 1 or levels[0] != top or read_section_label(blocks[first].text):
         return [replace(block, level=block.level + 2) if block.level else block for block in blocks]
     return [
         replace(block, level=1 if index == first else block.level + 2) if block.level else block

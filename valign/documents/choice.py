@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from valign.core.control_tokens import NamedText, warn_of_control_tokens
@@ -23,7 +24,7 @@ def chosen_document(settings: DocumentSettings) -> Document:
         document = read_document(path, settings.name, settings.title, settings.max_words)
         parts = (NamedText(p.clause, part) for p in document.passages for part in (*p.heading, p.text))
         warn_of_control_tokens("clauses", parts)
-        return document
+        return replace(document, language=settings.language)
     if settings.name not in shipped_names():
         raise ValignError(f"document.path is missing: add document.path=/path/to/{settings.name}.pdf")
-    return shipped_document(settings.name, settings.max_words)
+    return replace(shipped_document(settings.name, settings.max_words), language=settings.language)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from valign.core.records import Passage
+from valign.documents.labels import read_section_label
 
 
 class ClauseIndex:
@@ -54,8 +55,10 @@ def topic(passage: Passage) -> str:
     """Return what a passage is about, from its heading: ``Section 3. Fog`` gives ``Fog``, ``Article 5`` nothing."""
     if len(passage.heading) < 2:
         return ""
-    words = re.sub(r"^(?:[A-Za-z]+ )?(?:§ ?)?(?:\d+|[IVXLC]+)(?:\.\d+)*[.:)]?\s*", "", passage.heading[-1])
-    return words.strip()
+    heading = passage.heading[-1]
+    words = re.sub(r"^(?:[A-Za-z]+ )?(?:§ ?)?(?:\d+|[IVXLC]+)(?:\.\d+)*[.:)]?\s*", "", heading)
+    label = read_section_label(heading) if words == heading else None
+    return label.rest.strip() if label else words.strip()
 
 
 def labelled(passage: Passage) -> str:

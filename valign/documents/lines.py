@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from valign.core.text import ENDS, UNSPACED, WIDE_ENDS, count_words, word_spans
+from valign.documents.labels import NUMERALS, read_section_label, to_digits
+
 FENCE = re.compile(r"(```|~~~)")
 HASH = re.compile(r"(#{1,6})\s+")
 UNDERSCORES = re.compile(r"_+")
@@ -20,20 +23,22 @@ LETTER = re.compile(r"[^\W_]")
 FRONT_MATTER = re.compile(r"---\n(?:(?:[\w-]+:.*|[ \t]+.*|- .*|)\n)*?---(?=\n|$)")
 BOLD = re.compile(r"(\*\*|__)(?P<inner>[^*_]+)\1:?")
 ITEM = re.compile(r"(?:[-*+•–—]|\(?[a-z]\)|\(?[ivx]+\)|[a-z]\.)\s+\S")  # noqa: RUF001
-PARAGRAPH_NUMBER = re.compile(r"(?:\((\d{1,3})\)|(\d{1,3})[.)]|(\d{1,3}(?:\.\d{1,3})+)\.?)\s+(?=\S)")
-HEADING_NUMBER = re.compile(r"(\d{1,3}(?:\.\d{1,3})*|[IVXLC]+(?=\.)|[A-Z](?=\.))\.?(?:\s+(?=\S)|$)")
-OUTER_WORDS = {"book": 1, "part": 1, "annex": 1, "appendix": 1, "schedule": 1, "title": 2, "chapter": 3}
-INNER_WORDS = (
-    "article", "section", "rule", "clause", "principle", "canon", "standard", "amendment", "paragraph", "norm",
-    "guideline", "value", "commitment", "duty", "commandment", "provision",
-)  # fmt: skip
-SPELLED = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-KEYWORD = re.compile(
-    rf"(?P<word>(?i:{'|'.join([*OUTER_WORDS, *INNER_WORDS])})(?=\s)|§+)\s*"
-    rf"(?P<number>\d+(?:\.\d+)*[a-z]?|[IVXLC]+|[A-Z]|(?i:{SPELLED}))(?=[\s.:)–—-]|$)"  # noqa: RUF001
-    r"(?P<mark>\s*[.:)]|\s*[–—-](?=\s))?\s*(?P<rest>.*)"  # noqa: RUF001
+PARAGRAPH_NUMBER = re.compile(
+    r"(?:\((\d{1,3})\)|(\d{1,3})[.)]|(\d{1,3}(?:\.\d{1,3})+)\.?)\s+(?=\S)"
+    rf"|(?:[(（]([{NUMERALS}]{{1,4}})[)）]|（(\d{{1,3}})）|\(?(\d{{1,3}})[.)](?=[{UNSPACED}])"  # noqa: RUF001
+    rf"|([{NUMERALS}]{{1,4}}|\d{{1,3}})[、．])\s*(?=\S)"  # noqa: RUF001
 )
-HEADING_WORDS, TITLE_WORDS = 10, 20
+HEADING_NUMBER = re.compile(
+    rf"(\d{{1,3}}(?:\.\d{{1,3}})*|[IVXLC]+(?=\.)|[A-Z](?=\.)|[{NUMERALS}]{{1,4}}(?=[、．]))"  # noqa: RUF001
+    rf"(?:[、．]\s*|\.(?=[{UNSPACED}])|\.?(?:\s+(?=\S)|$))"  # noqa: RUF001
+)
+HEADING_WORDS, TITLE_WORDS, LONGEST_HEADING = 10, 20, 60
+UNTITLED = ".;:,!…|" + "".join(sorted(set(ENDS + WIDE_ENDS) - set("?\uff1f\u061f\u1367"))) + "\uff0c\u3001\uff1a"
+COMMAS = ",\uff0c"
+CLOSERS = f"{ENDS}{WIDE_ENDS}:\uff1a"
+WIDE = re.compile(
+    "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\U00020000-\U0003ffff]"
+)
 HEADINGS = ("hash", "keyword", "numbered", "caps", "title")
 NARROWEST = 60
 
@@ -105,8 +110,15 @@ def read_units(text: str, headings: Mapping[int, int] | None = None) -> list[Uni
             be none; then Markdown's ``#``, fences and front matter mean nothing. By default they mark the headings.
     """
     blocks = _blocks(text, headings)
-    width = max([NARROWEST, *(len(line.text) for block in blocks for line in block)])
-    return [unit for block in blocks for unit in _units(block, width)]
+    width = max([NARROWEST, *(_columns(line.text) for block in blocks for line in block)])
+    return [_kept_short(unit) for block in blocks for unit in _units(block, width)]
+
+
+def _kept_short(unit: Unit) -> Unit:
+    """Return a marked heading that is longer than any title as a paragraph; every passage below has its headings."""
+    if unit.kind != "hash" or count_words(unit.heading) <= LONGEST_HEADING:
+        return unit
+    return replace(unit, kind="body", body=max(unit.start, unit.body))
 
 
 def _blocks(text: str, headings: Mapping[int, int] | None) -> list[list[Line]]:
@@ -154,7 +166,7 @@ def _units(block: list[Line], width: int) -> list[Unit]:
             continue
         alone = len(block) == 1
         before = block[index - 1] if index else None
-        free = fresh or (before is not None and (before.text[-1] in ".;:!?" or _deliberate(before, line, width)))
+        free = fresh or (before is not None and (before.text[-1] in CLOSERS or _deliberate(before, line, width)))
         stands = after is None or _deliberate(line, after, width)
         new = [] if line.fenced else _begin(line, after, last, _Place(fresh, free, stands, alone))
         if not new and fresh:
@@ -168,7 +180,14 @@ def _units(block: list[Line], width: int) -> list[Unit]:
 
 def _deliberate(line: Line, after: Line, width: int) -> bool:
     """Tell whether a line was ended on purpose: the next word would have fitted, and does not go on in lower case."""
-    return len(line.text) + 1 + len(after.text.split()[0]) <= width and not after.text[0].islower()
+    start, end = next(word_spans(after.text))
+    first = after.text[start:end] if re.match(f"[{UNSPACED}]", after.text) else after.text.split()[0]
+    return _columns(line.text) + 1 + _columns(first) <= width and not after.text[0].islower()
+
+
+def _columns(text: str) -> int:
+    """Return how wide a text is in columns, of which an ideograph takes two."""
+    return len(text) if text.isascii() else len(text) + len(WIDE.findall(text))
 
 
 def _begin(line: Line, after: Line | None, last: Unit | None, place: _Place) -> list[Unit]:
@@ -203,23 +222,23 @@ def _labelled(line: Line, stands: bool) -> list[Unit]:
     """Read a line such as ``Rule 7. Night lights``; where a sentence follows the label, it becomes the body."""
     bold = BOLD.fullmatch(line.text)
     text = bold["inner"] if bold else line.text
-    match = KEYWORD.match(text)
-    if not match or not (text[0].isupper() or text[0] == "§"):
+    label = read_section_label(text)
+    if not label or text[0].islower():
         return []
-    rest, word = match["rest"], match["word"].lower()
-    if stands and (not rest or _titled(rest)) and (match["mark"] or not rest or not rest[0].islower()):
+    rest, word = label.rest, label.word
+    if stands and (not rest or _titled(rest)) and (label.marked or not rest or not rest[0].islower()):
         body = line.start if bold else line.end - len(rest)
         return [Unit("keyword", line.start, line.end, _clean(text), body=body, word=word, bare=not rest)]
-    if not match["mark"] or not rest or bold:
+    if not label.marked or not rest or bold:
         return []
     return split_run_in(Unit("keyword", line.start, line.end, _clean(text), body=line.end - len(rest), word=word))
 
 
 def split_run_in(unit: Unit) -> list[Unit]:
     """Split a labelled line, a run-in heading, into its label, as the heading, and its sentence, as the body."""
-    match = KEYWORD.match(unit.heading)
-    label = unit.heading[: match.end("number")] if match else unit.heading
-    return [replace(unit, end=unit.body, heading=label, bare=True), Unit("body", unit.body, unit.end, body=unit.body)]
+    label = read_section_label(unit.heading)
+    heading = unit.heading[: label.end] if label else unit.heading
+    return [replace(unit, end=unit.body, heading=heading, bare=True), Unit("body", unit.body, unit.end, body=unit.body)]
 
 
 def _numbered(line: Line, after: Line | None, last: Unit | None, place: _Place) -> list[Unit]:
@@ -230,13 +249,13 @@ def _numbered(line: Line, after: Line | None, last: Unit | None, place: _Place) 
     inner = title is not None and after is not None and after.text.startswith(f"{title[1]}.1")
     if title and title.end() < len(line.text) and place.free and place.stands and (inner or not listed):
         rest = line.text[title.end() :]
-        if _titled(rest) and rest[0].isupper():
+        if _titled(rest) and rest[0].isalpha() and not rest[0].islower():
             body = line.start + title.end() if match else line.start
-            number = title[1]
-            return [Unit("numbered", line.start, line.end, _clean(line.text), number, body, indent=line.indent)]
+            style, number = ("ideographic", to_digits(title[1])) if title[1][0] in NUMERALS else ("", title[1])
+            return [Unit("numbered", line.start, line.end, _clean(line.text), number, body, style, indent=line.indent)]
     if not match:
         return []
-    number = match[1] or match[2] or match[3]
+    number = match[1] or match[2] or match[3] or to_digits(match[4] or match[5] or match[6] or match[7])
     rest = line.text[match.end() :]
     if match[3] and not (rest[0].isupper() or rest[0] in '"“(‘'):  # noqa: RUF001
         return []
@@ -249,11 +268,10 @@ def _numbered(line: Line, after: Line | None, last: Unit | None, place: _Place) 
 
 def _titled(text: str, most: int = HEADING_WORDS) -> bool:
     """Tell whether a line looks like a title: short, with a letter or digit in front, without a final stop."""
-    words = text.split()
-    opening = text.lstrip("\"“‘'([")  # noqa: RUF001
+    opening = text.lstrip("\"“‘'([（「『《【")  # noqa: RUF001
     return (
-        0 < len(words) <= most
-        and text[-1] not in ".;:,!…|"
+        0 < count_words(text) <= most
+        and text[-1] not in UNTITLED
         and "|" not in text
         and bool(opening)
         and opening[0].isalnum()
@@ -264,7 +282,7 @@ def _titled(text: str, most: int = HEADING_WORDS) -> bool:
 def _clean(text: str) -> str:
     """Return a heading without Markdown's marks and a closing colon or stop."""
     kept = UNDERSCORES.sub(lambda found: found[0] if _within_word(found) else "", re.sub(r"[*`]", "", text))
-    return kept.strip().rstrip(".:").strip()
+    return kept.strip().rstrip(".:\uff1a\u3002").strip()
 
 
 def _within_word(found: re.Match[str]) -> bool:

@@ -6,20 +6,13 @@ Which of a text's units are headings is settled by their neighbours, and the hea
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from valign.documents.lines import (
-    HEADING_NUMBER,
-    HEADINGS,
-    KEYWORD,
-    LETTER,
-    OUTER_WORDS,
-    Unit,
-    read_units,
-    split_run_in,
-    successor,
-)
+from valign.core.text import count_words
+from valign.documents.labels import NUMERALS, OUTER_WORDS, is_preamble, read_section_label, to_digits
+from valign.documents.lines import COMMAS, HEADING_NUMBER, HEADINGS, LETTER, Unit, read_units, split_run_in, successor
 
 INNER_RANK, NUMBERED_RANK, CAPS_RANK, TITLE_RANK = 4.0, 40.0, 60.0, 61.0
 RUN_IN_WORDS = 3
@@ -78,14 +71,22 @@ def find_outline(text: str, headings: Mapping[int, int] | None = None) -> Outlin
 
 
 def slug(heading: str) -> str:
-    """Return the part of a clause id that a heading gives: ``Article 14. Asylum`` -> ``article-14``."""
-    if match := KEYWORD.match(heading):
-        word = match["word"].lower()
-        return f"{'section' if word.startswith('§') else word}-{match['number'].lower()}"
+    """Return the part of a clause id that a heading gives: ``Article 14. Asylum`` -> ``article-14``.
+
+    Labels and preambles of other languages give that of the English ones: ``第十四条`` -> ``article-14``.
+    """
+    if label := read_section_label(heading):
+        return label.key
     match = HEADING_NUMBER.match(heading)
+    if match and match[1][0] in NUMERALS:
+        return f"section-{to_digits(match[1])}"
     if match and (match.end() == len(heading) or heading[match.end()].isupper()):
         return f"section-{match[1].lower()}"
-    words = re.sub(r"[\W_]+", "-", re.sub(r"['’]", "", heading.lower())).strip("-")  # noqa: RUF001
+    if is_preamble(heading):
+        return "preamble"
+    plain = unicodedata.normalize("NFC", re.sub(r"['’]", "", heading.lower()))  # noqa: RUF001
+    kept = "".join(letter if unicodedata.category(letter)[0] in "LMN" else "-" for letter in plain)
+    words = re.sub("-+", "-", kept).strip("-")
     return words[:60].rstrip("-") or "section"
 
 
@@ -119,14 +120,15 @@ def _settle(units: list[Unit], text: str) -> list[Unit]:
             expected = None
         if unit.kind == "keyword":
             empty = after is None or (after.kind == "keyword" and ranks[after.word] <= ranks[unit.word])
-            wordy = len(text[unit.body : unit.end].split()) >= RUN_IN_WORDS
+            wordy = count_words(text[unit.body : unit.end]) >= RUN_IN_WORDS
             done.extend(split_run_in(unit) if empty and wordy and not unit.bare and unit.body > unit.start else [unit])
         elif unit.kind == "numbered" and not explicit and not in_list and _heads_section(unit, after, ranks):
             done.append(unit)
-        elif unit.kind == "numbered" and unit.word != "arabic":
+        elif unit.kind == "numbered" and unit.word not in ("arabic", "ideographic"):
             done.append(replace(unit, kind="body", number=None))
         elif unit.kind in ("caps", "title"):
-            _settle_loose(unit, after, done, ranks, explicit)
+            inside = bool(done) and done[-1].kind == "body" and text[done[-1].end - 1] in COMMAS
+            _settle_loose(unit, after, done, ranks, explicit or inside)
         elif unit.number is not None and not in_list:
             done.extend(_settle_number(replace(unit, kind="body"), done))
         else:
@@ -134,10 +136,13 @@ def _settle(units: list[Unit], text: str) -> list[Unit]:
     return done
 
 
-def _settle_loose(unit: Unit, after: Unit | None, done: list[Unit], ranks: dict[str, float], explicit: bool) -> None:
-    """Settle a line in capitals or a short line: a heading, the name of the bare label above it, or a paragraph."""
+def _settle_loose(unit: Unit, after: Unit | None, done: list[Unit], ranks: dict[str, float], excluded: bool) -> None:
+    """Settle a line in capitals or a short line: a heading, the name of the bare label above it, or a paragraph.
+
+    ``excluded`` says that it is no heading: it stands within a sentence, or the text marks its headings.
+    """
     before = done[-1] if done else None
-    keep = not explicit and after is not None and after.kind != unit.kind
+    keep = not excluded and after is not None and after.kind != unit.kind
     if keep and before and before.kind in HEADINGS and after and after.kind in HEADINGS:
         keep = _rank(after, ranks) > _rank(before, ranks)
     if keep and before and before.kind == "keyword" and before.bare:
@@ -177,7 +182,7 @@ def _number_styles(units: list[Unit]) -> list[Unit]:
             )
             romans = romans or style == "roman"
             letter = number if style == "letter" else letter
-        styled.append(replace(unit, word=style) if unit.kind == "numbered" else unit)
+        styled.append(replace(unit, word=unit.word or style) if unit.kind == "numbered" else unit)
     return styled
 
 

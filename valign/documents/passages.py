@@ -7,10 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from valign.core.records import Passage
+from valign.core.text import ENDS, WIDE_ENDS, count_words, word_spans
+from valign.documents.lines import COMMAS
 from valign.documents.outline import Outline, Paragraph, Section
 
-NOT_SPACE = re.compile(r"\S+")
-SENTENCE_END = re.compile(r"[.!?;][\"')\]”’]*\s+(?=[\"“‘(\[]?[^\Wa-z_])|\n\s*(?=(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n")  # noqa: RUF001
+SENTENCE_END = re.compile(
+    rf"[{ENDS}][\"')\]”’»]*\s+(?=[\"“‘«(\[¿¡]?[^\Wa-z_])|[{WIDE_ENDS}][”’」』）》]*\s*"  # noqa: RUF001
+    r"|\n\s*(?=(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n"
+)
+OPENING_WORDS = 5
 ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Art|Sec|Nos|vs|cf|etc|e\.g|i\.e|Inc|Ltd)|\b[A-Z])\.\s*$")
 
 
@@ -32,7 +37,7 @@ def split_passages(
     if len(sections) == 1 and all(p.number is None for p in loose):
         sections = [Section((), (), _merge(text, loose, max_words))]
     for section in sections:
-        section.paragraphs = _join_lists(text, section.paragraphs, max_words)
+        section.paragraphs = _join_lists(text, _join_openings(text, section.paragraphs), max_words)
     for section, base in zip(sections, _section_ids(sections), strict=True):
         heading = (title, *section.path)
         for paragraph, key in zip(section.paragraphs, _paragraph_keys(section.paragraphs), strict=True):
@@ -101,19 +106,35 @@ class _Names:
         return key
 
 
-def _words(text: str) -> int:
-    return len(text.split())
-
-
 def _merge(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
     """Merge neighbouring paragraphs of a text without structure while they are not too long."""
     merged: list[Paragraph] = []
     for paragraph in paragraphs:
-        if merged and _words(text[merged[-1].start : paragraph.end]) <= max_words:
+        if merged and count_words(text[merged[-1].start : paragraph.end]) <= max_words:
             merged[-1] = Paragraph(merged[-1].start, paragraph.end)
         else:
             merged.append(paragraph)
     return merged
+
+
+def _join_openings(text: str, paragraphs: list[Paragraph]) -> list[Paragraph]:
+    """Join what only opens a sentence, as "The General Assembly," on a line of its own, to the paragraph below.
+
+    That is a paragraph of a few words that ends with a comma, or has no mark at its end below one that ends with a
+    comma.
+    """
+    joined: list[Paragraph] = []
+    opens = goes_on = False
+    for paragraph in paragraphs:
+        if opens and paragraph.number is None:
+            joined[-1] = Paragraph(joined[-1].start, paragraph.end, joined[-1].number)
+        else:
+            joined.append(paragraph)
+        final = text[paragraph.end - 1]
+        is_short = count_words(text[paragraph.start : paragraph.end]) <= OPENING_WORDS
+        opens = is_short and (final in COMMAS or (goes_on and final.isalnum()))
+        goes_on = final in COMMAS
+    return joined
 
 
 def _join_lists(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
@@ -123,10 +144,10 @@ def _join_lists(text: str, paragraphs: list[Paragraph], max_words: int) -> list[
     while index < len(paragraphs):
         intro = paragraphs[index]
         last, expected = index, 1
-        if text[intro.end - 1] == ":":
+        if text[intro.end - 1] in ":\uff1a":
             while last + 1 < len(paragraphs) and paragraphs[last + 1].number == str(expected):
                 last, expected = last + 1, expected + 1
-        if last > index and _words(text[intro.start : paragraphs[last].end]) <= max_words:
+        if last > index and count_words(text[intro.start : paragraphs[last].end]) <= max_words:
             joined.append(Paragraph(intro.start, paragraphs[last].end, intro.number))
             index = last + 1
         else:
@@ -137,7 +158,7 @@ def _join_lists(text: str, paragraphs: list[Paragraph], max_words: int) -> list[
 
 def _cut(text: str, start: int, end: int, max_words: int) -> list[tuple[int, int]]:
     """Cut a span into parts of about equal length at sentence ends, or between words where a sentence is too long."""
-    total = _words(text[start:end])
+    total = count_words(text[start:end])
     if total <= max_words:
         return [(start, end)]
     target = total / -(-total // max_words)
@@ -161,6 +182,6 @@ def _sentences(text: str, start: int, end: int) -> Iterator[list[tuple[int, int]
     ]
     left = start
     for right in [*ends, end]:
-        if words := [match.span() for match in NOT_SPACE.finditer(text, left, right)]:
+        if words := list(word_spans(text, left, right)):
             yield words
         left = right

@@ -16,3 +16,4 @@ class DocumentSettings:
     title: str | None = None
     questions: str | None = None
     max_words: int = setting(160, at_least=20)
+    language: str = setting("auto", choices=("auto", "en", "fr"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from valign.core.records import Original
+from valign.core.text import count_words, runs_of, words
 from valign.evaluation.normalise import normalise
 from valign.evaluation.verdicts import stated_verdict
 
@@ -84,7 +84,21 @@ def _follows(answer: str, stated: str | None, facts: Sequence[Sequence[str]], ve
 def _rouge() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rougeL"], use_stemmer=True)
+    return RougeScorer(["rougeL"], tokenizer=_Tokens())
+
+
+class _Tokens:
+    """ROUGE's words: those of its own tokenizer, and the words with letters that it does not know."""
+
+    def __init__(self) -> None:
+        from rouge_score.tokenizers import DefaultTokenizer
+
+        self.plain = DefaultTokenizer(use_stemmer=True)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return lower-case words, those in ASCII stemmed."""
+        parts = (self.plain.tokenize(word) if word.isascii() else [word] for word in words(text))
+        return [word for part in parts for word in part]
 
 
 def rouge_l(answer: str, reference: str) -> float:
@@ -97,11 +111,10 @@ def rouge_l(answer: str, reference: str) -> float:
 
 def repetition_rate(answer: str) -> float:
     """Return the share of 4-grams (case-folded words) that occurred before in the answer; 0 under four words."""
-    words = re.findall(r"\w+", answer.casefold())
-    grams = [tuple(words[i : i + _NGRAM]) for i in range(len(words) - _NGRAM + 1)]
+    grams = runs_of(words(answer.casefold()), _NGRAM)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def length_words(answer: str) -> int:
-    """Return the number of words between white space."""
-    return len(answer.split())
+    """Return the number of words, as ``count_words`` has them."""
+    return count_words(answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from valign.core.text import runs_of
 from valign.core.word_index import WordIndex
 from valign.evaluation.normalise import normalise
 from valign.retrieval.protocols import Embedder
@@ -27,13 +28,13 @@ def question_overlap(questions: Sequence[str], training: Sequence[str], n: int =
     words = [normalise(q) for q in questions]
     trained = [normalise(t) for t in training]
     nearest = WordIndex(trained)
-    shorter = _whole_texts({" ".join(own) for own in words if 0 < len(own) < n}, trained, n)
-    source = {gram: i for i in reversed(range(len(trained))) for gram in _grams(trained[i], n)}
+    shorter = _whole_texts({" ".join(own) for own in words if own and not runs_of(own, n)}, trained)
+    source = {gram: i for i in reversed(range(len(trained))) for gram in runs_of(trained[i], n)}
     leaks, jaccard = [], []
     for question, own in zip(questions, words, strict=True):
-        hits = [(source[gram], " ".join(gram)) for gram in _grams(own, n) if gram in source]
-        if 0 < len(own) < n:
-            hits = [(shorter[whole], whole)] if (whole := " ".join(own)) in shorter else []
+        hits = [(source[gram], " ".join(gram)) for gram in runs_of(own, n) if gram in source]
+        if (whole := " ".join(own)) in shorter:
+            hits = [(shorter[whole], whole)]
         if hits:
             index, shared = min(hits, key=lambda hit: hit[0])
             leaks.append({"question": question, "training": training[index], "shared": shared})
@@ -41,20 +42,16 @@ def question_overlap(questions: Sequence[str], training: Sequence[str], n: int =
     return {"rate": len(leaks) / len(questions) if questions else 0.0, "questions": leaks, "max_jaccard": jaccard}
 
 
-def _whole_texts(texts: Collection[str], trained: Sequence[list[str]], n: int) -> dict[str, int]:
-    """Return for each text of fewer than n words the first training question that has it, where one has."""
+def _whole_texts(texts: Collection[str], trained: Sequence[list[str]]) -> dict[str, int]:
+    """Return for each short text the first training question that has it, where one has."""
     found: dict[str, int] = {}
     lengths = sorted({text.count(" ") + 1 for text in texts})
     for i, own in enumerate(trained):
         for length in lengths:
-            for gram in _grams(own, length):
-                if (text := " ".join(gram)) in texts:
+            for start in range(len(own) - length + 1):
+                if (text := " ".join(own[start : start + length])) in texts:
                     found.setdefault(text, i)
     return found
-
-
-def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
-    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
 def max_cosine(embedder: Embedder, questions: Sequence[str], training: Sequence[str]) -> list[float]:

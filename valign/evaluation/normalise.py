@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from valign.core.text import UNSPACED
+
 _CARDINAL_WORDS = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
 nineteen"""
@@ -19,6 +21,7 @@ _ORDINALS = {word: f"{i}{_SUFFIXES.get(i, 'th')}" for i, word in enumerate(_ORDI
 _ORDINALS |= {f"twenty {word}": f"2{token}" for word, token in list(_ORDINALS.items())[:9]}
 _ORDINALS |= {"thirtieth": "30th", "thirty first": "31st"}
 _BREAK = ","
+_ELISION = re.compile(r"\b([ldjmtscn]|qu|jusqu|lorsqu|puisqu|quelqu)'(?=[aeiouyh\u00e0-\u00ff\u0153])")
 _PRONOUN_BEFORE = {"no", "any", "every", "some"}
 
 
@@ -28,7 +31,8 @@ def normalise(text: str) -> list[str]:
     Unicode NFKC and case folding; thousands separators joined; the possessive *'s* and other apostrophes dropped;
     hyphens and punctuation become spaces (a decimal point stays); ``%`` and "per cent" become ``percent``, "p.m."
     becomes ``pm``; number words up to 999,999 become digits ("twenty-one" and "twenty one": ``21``) and ordinals up
-    to the thirty-first become ``31st``. Number words are not joined across punctuation.
+    to the thirty-first become ``31st``. Number words are not joined across punctuation. French elisions (*l'homme*) are
+    two words; of scripts without spaces every letter is one.
 
     The word *one* becomes ``1``, except as a pronoun: after *no*, *any*, *every* or *some* ("no one") and before
     *another*. Other pronouns ("the one who") do become ``1``; as facts and answers go through the same mapping, this
@@ -37,7 +41,9 @@ def normalise(text: str) -> list[str]:
     text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text)
     text = re.sub("[\u2018\u2019\u02bc\u2032]", "'", unicodedata.normalize("NFKC", text).casefold())
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"(?<!\bone)'s\b", "", text).replace("'", "")
+    text = re.sub(r"(?<!\bone)'s\b", "", text)
+    text = _ELISION.sub(r"\1 ", text).replace("'", "")
+    text = re.sub(f"([{UNSPACED}])", r" \1 ", text)
     text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m ", text)
     text = re.sub(r"%|\bper cent\b", " percent ", text)
     text = re.sub(r"(?<=\d)(?!(?:st|nd|rd|th)\b)(?=[^\W\d_])", " ", text)

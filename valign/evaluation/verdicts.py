@@ -5,20 +5,27 @@ from __future__ import annotations
 import re
 import unicodedata
 
+VERDICTS = {"yes": "yes", "no": "no", "oui": "yes", "non": "no"}
+"""Words that state a verdict at the beginning of an answer, in every language that has word lists."""
 _OPENING = re.compile(
     r"^[\s'(\[\-\u2013\u2022]*(?:\d+[.)]\s*)?"
-    r"(?:(?:the\s+)?(?:(?:short|final)\s+)?(?:answer|verdict)\s*(?:is\b)?(?:\s*[:,\-]\s*|\s+)|a:\s*)?['(\s]*"
+    r"(?:(?:the\s+)?(?:(?:short|final)\s+)?(?:answer|verdict|r\u00e9ponse)\s*(?:is\b)?"
+    r"(?:\s*[:,\-]\s*|\s+)|a:\s*)?['(\s]*"
 )
 _LABEL_ALONE = re.compile(r"\W*(?:(?:(?:the|short|final) )*(?:answer|verdict)\s*:?|\d+[.)])\W*")
-_MIXED = re.compile(r"(?:yes|no)(?:,?\s*(?:and|or|&)\s*|\s*/\s*)(?:yes|no)\b(?!\s+one)")
-_LEADING_YES = re.compile(r"(?:yes|yeah|yep)\b")
+_MIXED = re.compile(r"(?:yes|no|oui|non)(?:,?\s*(?:and|or|et|ou|&)\s*|\s*/\s*)(?:yes|no|oui|non)\b(?!\s+one)")
+_LEADING_YES = re.compile(r"(?:yes|yeah|yep|oui)\b")
 _LEADING_NO = re.compile(
     r"(?:no|nope)(?=\s*(?:[,;:!.)\]'\u2013\u2014]|-\s|$)|\s+(?:you|they|he|she|it|we|i|that|this|there|not|your|the)\b)"
     r"|(?:absolutely|certainly|definitely|of course) not\b"
+    r"|non(?=\s*(?:[,;:!.)\]'\u2013\u2014]|-\s|$)|\s+(?:il|ils|elles?|on|vous|tu|nous|je|cela|ce)\b)"
 )
 _CONDITION = re.compile(
     r"\b(?:(?<!even )if|unless|only|except|but|however|although|though|depend(?:s|ing)?|whether|necessarily|might|"
-    r"perhaps|maybe|possibly|probably|likely|usually|normally|generally|typically|sometimes|often|hardly|rarely)\b"
+    r"perhaps|maybe|possibly|probably|likely|usually|normally|generally|typically|sometimes|often|hardly|rarely"
+    r"|si|s'ils?|sauf|seulement|uniquement|mais|cependant|toutefois|pourtant|peut-\u00eatre|probablement"
+    r"|g\u00e9n\u00e9ralement|normalement|parfois|souvent|rarement|lorsqu(?:e|')|quand|\u00e0 moins|\u00e0 condition"
+    r"|d\u00e9pend\w*|bien qu(?:e|'))(?!\w)"
 )
 _NOT = r"(?:not|never)"
 _MODAL = r"\b(?:can|may|must|shall)"
@@ -26,6 +33,26 @@ _GOOD = r"(?:allowed|permitted|entitled|authori[sz]ed|legal|lawful|permissible|a
 _BAD = r"(?:forbidden|prohibited|banned|illegal|unlawful|disallowed)\b"
 _BARRING = r"(?:refuse|deny|deprive|prevent|stop|forbid|prohibit|ban|exclude)\b"
 _ADVICE = r"(?:be|have|want|need|feel|find|wish|consider|contact|ask|try|check|talk|speak|face|risk|seem|cause|help)\b"
+_PEUT = r"(?:peux|peut|puis|pouvez|pouvons|peuvent)"
+_PERMIS = r"(?:autoris|permis|admis|libre|l\u00e9ga|l\u00e9gi|en droit)\w*"
+_INTERDIT = r"(?:interdi|prohib|d\u00e9fendu|ill\u00e9ga)\w*"
+_FRENCH_PATTERNS = (
+    (r"\b(?:nul|nulle|personne|aucune?|rien|ni)\b", "unclear"),
+    (rf"\b(?:cela|\u00e7a|ce|ceci|qui|que|o\u00f9|comment) (?:ne )?{_PEUT}\b", "unclear"),
+    (
+        rf"\bne {_PEUT} (?:pas|plus) (?:lui |leur |vous |en |y )?(?:\u00eatre|refuser|interdire|exclure|priver)\b",
+        "unclear",
+    ),
+    (rf"\b{_PEUT} (?:\u00eatre|avoir|refuser|interdire|exclure|vous|contacter|demander|vouloir)\b", "unclear"),
+    (rf"\bn(?:e |')(?:est|sont|\u00eates) (?:pas|plus) {_INTERDIT}", "yes"),
+    (rf"\bne {_PEUT} (?:pas|plus)\b|\bn(?:e |')(?:est|sont|\u00eates) (?:pas|plus) {_PERMIS}", "no"),
+    (r"\bn'(?:ai|as|a|avez|avons|ont) (?:pas|plus) (?:le |ce |de )?droit\b", "no"),
+    (r"\bcontraire (?:\u00e0 la|aux) (?:loi|r\u00e8gles?)", "no"),
+    (rf"\b(?:est|sont) (?:\w+ )?{_INTERDIT}", "no"),
+    (r"\bn(?:e |')(?=\w)", "negated"),
+    (rf"\b(?:est|sont|\u00eates) (?:\w+ )?{_PERMIS}|\b{_PEUT}\b", "yes"),
+    (r"\b(?:vous|tu|il|elle|on|ils|elles) (?:avez|as|a|ont) (?:bien |tout )?(?:le )?droit\b", "yes"),
+)
 _VERDICT_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), verdict)
     for pattern, verdict in (
@@ -40,6 +67,7 @@ _VERDICT_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"\b{_NOT}\b", "negated"),
         (rf"\b(?:is|are|be) (?:\w+ )?{_GOOD}|\b(?:can|may)\b", "yes"),
         (r"\b(?:you|he|she|they|we) (?:\w+ )?(?:have|has) (?:the|a|every) right\b", "yes"),
+        *_FRENCH_PATTERNS,
     )
 )
 
@@ -47,12 +75,12 @@ _VERDICT_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 def stated_verdict(answer: str) -> str | None:
     """Return the verdict that an answer states: ``yes``, ``no``, or None where it states none clearly.
 
-    A leading Yes or No decides (after quotes, markup, "Answer:" or an echo of the question); "No one" and "No member"
-    are not a leading No. Otherwise the first sentence that is not a question is searched for plain permission ("is
-    allowed", "you may") and refusal ("is prohibited", "cannot"). The patterns are conservative: a condition ("only",
-    "unless"), a quantified subject ("nobody may"), a passive ("may not be dismissed", which protects in one question
-    and forbids in another), an obligation, a double negative other than "not prohibited", or signs of both verdicts
-    give None.
+    English and French are read. A leading Yes or No (Oui, Non) decides (after quotes, markup, "Answer:" or an echo
+    of the question); "No one" and "No member" are not a leading No. Otherwise the first sentence that is not a
+    question is searched for plain permission ("is allowed", "you may") and refusal ("is prohibited", "cannot"). The
+    patterns are conservative: a condition ("only", "unless"), a quantified subject ("nobody may"), a passive ("may
+    not be dismissed", which protects in one question and forbids in another), an obligation, a double negative
+    other than "not prohibited", or signs of both verdicts give None.
     """
     text = unicodedata.normalize("NFKC", answer).casefold()
     text = re.sub("[\u2018\u2019\u02bc]", "'", re.sub('[*_#>`"\u201c\u201d\u00ab\u00bb]', "", text))

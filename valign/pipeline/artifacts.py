@@ -31,7 +31,8 @@ class StageCode:
     without: tuple[str, ...] = ()
 
 
-TEXTS = ("documents/clauses.py", "core/text.py")  # how a clause is named in a prompt, and what a word is
+# how a clause is named in a prompt, and what a word is
+TEXTS = ("documents/clauses.py", "documents/labels.py", "core/text.py")
 RENDERING = ("models", "core/control_tokens.py")  # models, and what a text must not hold for them
 TRAINING = StageCode(
     ("pipeline/training_stage.py:train_part",),
@@ -65,7 +66,8 @@ STAGE_CODE = {
     "tax": StageCode(
         ("pipeline/tax_stage.py:tax_part",),
         (
-            *("pipeline/tax_stage.py", "pipeline/arm_model.py", "distributed/devices.py", "documents/clauses.py"),
+            *("pipeline/tax_stage.py", "pipeline/arm_model.py", "distributed/devices.py"),
+            *("documents/clauses.py", "documents/labels.py"),
             *("evaluation/tax", "evaluation/answering.py", "generation", *RENDERING),
         ),
         without=("evaluation/tax/scores.py", "models/export.py"),
@@ -74,7 +76,7 @@ STAGE_CODE = {
         ("evaluation/judging/model_judge.py:judge_by_model",),
         (
             *("evaluation/judging/model_judge.py", "evaluation/judging/judgement.py"),
-            *("evaluation/answer_metrics.py", "evaluation/normalise.py", "evaluation/verdicts.py"),
+            *("evaluation/answer_metrics.py", "evaluation/normalise.py", "evaluation/verdicts.py", "core/text.py"),
         ),
     ),
 }
@@ -85,7 +87,7 @@ NOT_DECIDING = {
     "config": "its values are in the hash",
     "core": "carries records and files; what is in them is decided elsewhere (two files are named apart)",
     "distributed": "deals work to processes, whose number does not change a result (devices.py is named apart)",
-    "documents": "the passages are in the hash (clauses.py is named apart)",
+    "documents": "the passages are in the hash (clauses.py and labels.py are named apart)",
     "generation/requests.py": "what is asked, by which replies are kept",
     "pipeline/context.py": "what it reads is in the hash",
     "runs": "names and loggers",

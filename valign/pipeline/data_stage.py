@@ -22,6 +22,7 @@ from valign.synthesis.build import TEMPLATES, synthesize
 from valign.synthesis.dataset import FUNNEL, PREFERENCES, QUESTIONS, SFT, latest_source, write_source
 from valign.synthesis.evaluation_questions import no_questions
 from valign.synthesis.held_out_clauses import exposure
+from valign.synthesis.languages.choice import language_of
 from valign.synthesis.replay import general_instructions, replay_rows
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.templates import load_template
@@ -48,13 +49,15 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
         log.info("%s", said)
     synthesis, given = asked_of(settings.teacher, settings.synthesis), context.given_rows
     teachers = _Teachers(context)
-    templates = [load_template(name, synthesis.templates) for name in TEMPLATES]
+    language = language_of(context.document)
+    templates = [load_template(name, synthesis.templates, language.prompts) for name in TEMPLATES]
     chosen = {key: value for key, value in asdict(synthesis).items() if key not in NOT_HASHED}
     config = {"synthesis": chosen, "seed": settings.seed, "system_prompt": settings.base_model.system_prompt}
     asking = teachers.questions if context.given_questions is None else None
     inputs = {
         "document": digest([context.document.sha256, [to_dict(p) for p in context.document.passages]]),
         "questions": digest([without_original(q) for q in context.given_questions or []]),
+        "language": language.code or "none",
         "teacher": teachers.writer.id,
         **({"question_teacher": asking.id} if asking else {}),
         **({"rows": digest([to_dict(row) for row in given])} if given else {}),

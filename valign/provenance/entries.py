@@ -17,6 +17,7 @@ from valign.evaluation.arm_names import arm_label
 from valign.provenance.ledger import DataRow, Ledger, passage_of, resolve_id, rows_of
 from valign.synthesis.dataset import DataSet, DataSource, template_text
 from valign.synthesis.frames import FROM_FILE
+from valign.synthesis.languages.choice import PACKS
 from valign.synthesis.templates import load_template
 
 LABEL_WIDTH = 11
@@ -161,7 +162,8 @@ def _prompt(origin: Provenance, source: DataSource | None) -> list[str]:
     if name.startswith(f"{FROM_FILE}/"):
         return _field("prompt", f"none; a row of the file {name.removeprefix(f'{FROM_FILE}/')}")
     try:
-        now = load_template(name)
+        every = [load_template(name, language=code) for code in PACKS]
+        now = next((one for one in every if one.hash == origin.template_hash), every[0])
     except ValignError:
         now = None
     kept = source.templates.get(name, ("", "")) if source else ("", "")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
+from valign.core.text import UNSPACED
 from valign.documents.clauses import ClauseIndex
 from valign.retrieval.embedder import SentenceEmbedder
 from valign.retrieval.protocols import Retriever
@@ -15,6 +18,7 @@ from valign.retrieval.settings import SEARCHES
 
 ORACLE = "oracle"
 WHOLE_DOCUMENT = "document"
+UNSPACED_RUN = re.compile(f"[{UNSPACED}]{{2,}}")
 
 
 class Bm25Retriever:
@@ -150,4 +154,9 @@ def _tokens(texts: list[str]) -> list[list[str]]:
 
     if not texts:
         return []
-    return bm25s.tokenize(texts, stopwords="english", return_ids=False, show_progress=False)
+    return bm25s.tokenize(list(map(_spaced, texts)), stopwords="english", return_ids=False, show_progress=False)
+
+
+def _spaced(text: str) -> str:
+    """Return a text whose runs of letters of scripts without spaces are pairs of neighbours with spaces between."""
+    return UNSPACED_RUN.sub(lambda run: f" {' '.join(map(''.join, pairwise(run[0])))} ", text)

@@ -8,7 +8,6 @@ from copy import copy
 from valign.core.records import Passage
 from valign.core.text import refuses
 from valign.documents.clauses import labelled
-from valign.synthesis.edits import find_ungrounded
 from valign.synthesis.faithfulness import (
     ABSENT,
     CONTRADICTED,
@@ -17,6 +16,7 @@ from valign.synthesis.faithfulness import (
     Faithfulness,
     verbatim,
 )
+from valign.synthesis.languages.pack import LanguagePack
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.text_checks import CUT_OFF, Language, repeated_share
 from valign.teachers.pending import is_pending
@@ -34,12 +34,16 @@ class AnswerChecks:
         settings: Thresholds.
         language: Of the document.
         faithfulness: The judge.
+        pack: Finds numbers and names.
     """
 
-    def __init__(self, settings: FilterSettings, language: Language, faithfulness: Faithfulness) -> None:
+    def __init__(
+        self, settings: FilterSettings, language: Language, faithfulness: Faithfulness, pack: LanguagePack
+    ) -> None:
         self.settings = settings
         self.language = language
         self.faithfulness = faithfulness
+        self.pack = pack
         self.waived: frozenset[str] = frozenset()
         self._judged: dict[tuple[str, str, str], AnswerJudgement] = {}
 
@@ -78,7 +82,7 @@ class AnswerChecks:
         judged = self._judged[text, passage.text, question] if "faithfulness" not in self.waived else None
         if judged is not None:
             scores["faithfulness"] = round(judged.score, 4)
-        scores["ungrounded"] = float(len(find_ungrounded(text, labelled(passage), question)))
+        scores["ungrounded"] = float(len(self.pack.find_ungrounded(text, labelled(passage), question)))
         if scores["ungrounded"] and "grounding" not in self.waived:
             return UNGROUNDED, scores
         if judged is not None and scores["faithfulness"] < self.settings.min_faithfulness:

@@ -24,6 +24,7 @@ from valign.synthesis.fact_extraction import list_facts
 from valign.synthesis.faithfulness import make_faithfulness
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.instructions import write_instructions
+from valign.synthesis.languages.choice import language_of, warn_of_gaps
 from valign.synthesis.preferences import write_preferences
 from valign.synthesis.question_kinds import QUESTION_KINDS
 from valign.synthesis.relevance import make_relevance
@@ -92,6 +93,7 @@ def synthesize(
         ValignError: Nothing was left for training, or too little for some clause.
     """
     writer = Writer(document, teacher, embedder, settings, seed)
+    warn_of_gaps(writer.language, document.name)
     funnels: dict[str, Funnel] = {}
     if (questions := held_out) is None:
         questions = _write_questions(writer, question_teacher, funnels, folder.name)
@@ -136,9 +138,10 @@ def _make_filters(
 ) -> Filters:
     """Return the document's filters, with the judges that the settings name."""
     limits, templates, passages = settings.filters, settings.templates, document.passages
-    faithfulness = make_faithfulness(limits, embedder, teacher, templates)
-    relevance = make_relevance(limits, passages, embedder, teacher, templates)
-    return Filters(passages, questions, embedder, limits, faithfulness, relevance)
+    language = language_of(document)
+    faithfulness = make_faithfulness(limits, embedder, teacher, templates, language.prompts)
+    relevance = make_relevance(limits, passages, embedder, teacher, templates, language.prompts)
+    return Filters(passages, questions, embedder, limits, faithfulness, relevance, language)
 
 
 def _write_sft(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from valign.core.records import Passage
 from valign.synthesis.candidates import CONTRADICTIONS
+from valign.synthesis.languages.en.words import ENGLISH
 from valign.synthesis.question_kinds import questions_by_kind
 from valign.synthesis.settings import PAIRED_KINDS, KindWeights
 from valign.synthesis.writer import Writer
@@ -21,51 +22,6 @@ PLAN_LINE = re.compile(r"^(\d+)\. kind: (\w+);.* verdict: (yes|no|none)\b", re.M
 DECIDED_KINDS = ("everyday", "edge")
 OPEN_EVERY = 6  # one in so many cases asks an open question
 OPPOSITE = {"yes": "no", "no": "yes"}
-ASKERS = (
-    "a pupil",
-    "a nurse",
-    "somebody who has just arrived",
-    "a worried parent",
-    "a journalist",
-    "an official",
-    "an old man",
-    "the owner of a small firm",
-    "a student who studies for an exam",
-    "somebody in a hurry",
-    "a lawyer",
-    "a neighbour",
-    "somebody who was refused something",
-    "a new member of the staff",
-    "somebody who asks for a friend",
-    "a volunteer",
-)
-PLACES = (
-    "at work",
-    "at home",
-    "in a shop",
-    "at a counter",
-    "on a journey",
-    "at a school",
-    "in a village",
-    "in a large city",
-    "at a meeting",
-    "on the telephone",
-    "in the evening",
-    "at a gate or border",
-    "after a quarrel",
-    "before a holiday",
-)
-WORDINGS = (
-    "May ...?",
-    "Do I have to ...?",
-    "Is it wrong that ...?",
-    "Was ... right to refuse ...?",
-    "Can ... forbid ...?",
-    "Is ... allowed to ...?",
-    "Does ... need ...?",
-    "Can ... insist on ...?",
-)
-PERSONA_FRAME = re.compile(r"^The person who asks (?:is )?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +38,7 @@ class ItemPlan:
         length: How long the answer is to be; nothing leaves it to the teacher.
         contradiction: How the unfaithful answer is to contradict the clause; nothing where none is wanted.
         avoided: Words that neither answer is to have.
+        said: How an answer begins, by its verdict.
     """
 
     number: int
@@ -93,6 +50,7 @@ class ItemPlan:
     length: str = ""
     contradiction: str = ""
     avoided: tuple[str, ...] = ()
+    said: Mapping[str, str] = field(default_factory=lambda: ENGLISH.verdicts)
 
     def line(self) -> str:
         """Return the line as the teacher reads it."""
@@ -131,7 +89,7 @@ def plan_cases(writer: Writer, passage: Passage, turn: int = 0, count: int | Non
     plans = _items(writer, rng, [kinds[i] for i in order], [verdicts[i] for i in order])
     if not settings.lengths:
         return plans
-    lengths = _deal(rng, [_plain(text) for text in settings.lengths], len(plans))
+    lengths = _deal(rng, [_plain(writer, text) for text in settings.lengths], len(plans))
     return [replace(plan, length=length) for plan, length in zip(plans, lengths, strict=True)]
 
 
@@ -197,8 +155,9 @@ def _verdicts(writer: Writer, passage: Passage, turn: int, count: int) -> list[s
 
 def _items(writer: Writer, rng: random.Random, kinds: Sequence[str], verdicts: Sequence[str | None]) -> list[ItemPlan]:
     """Return the lines of a plan; who asks, where, and how a question is put differ as far as there are enough."""
-    personas = tuple(map(_plain, writer.settings.instructions.personas)) or ASKERS
-    askers, places, wordings = (_deal(rng, words, len(kinds)) for words in (personas, PLACES, WORDINGS))
+    words = writer.language if writer.language.code else ENGLISH
+    personas = tuple(_plain(writer, text) for text in writer.settings.instructions.personas) or words.askers
+    askers, places, wordings = (_deal(rng, given, len(kinds)) for given in (personas, words.places, words.wordings))
     return [
         ItemPlan(
             number=i + 1,
@@ -207,6 +166,7 @@ def _items(writer: Writer, rng: random.Random, kinds: Sequence[str], verdicts: S
             place=places[i],
             verdict=verdict,
             wording=wordings[i] if verdict else "",
+            said=writer.language.verdicts,
         )
         for i, (kind, verdict) in enumerate(zip(kinds, verdicts, strict=True))
     ]
@@ -220,6 +180,7 @@ def _deal(rng: random.Random, words: Sequence[str], count: int) -> list[str]:
     return found[:count]
 
 
-def _plain(sentence: str) -> str:
+def _plain(writer: Writer, sentence: str) -> str:
     """Return a sentence of the settings as part of a line."""
-    return PERSONA_FRAME.sub("", " ".join(sentence.split())).rstrip(".")
+    plain, persona = " ".join(sentence.split()), writer.language.persona or ENGLISH.persona
+    return (persona.sub("", plain) if persona else plain).rstrip(".")

@@ -17,7 +17,7 @@ def _balanced(claims: Sequence[Claim], count: int, first: str) -> list[Claim]:
 
     Pairs of one verdict alone would teach the model to shun the other word, whatever it is asked.
     """
-    order = ("No", "Yes") if first == "No" else ("Yes", "No")
+    order = ("no", "yes") if first == "no" else ("yes", "no")
     sides = {verdict: [c for c in claims if c.verdict == verdict] for verdict in order}
     longest = max(len(side) for side in sides.values())
     turns = [side[i] for i in range(longest) for side in sides.values() if i < len(side)]
@@ -33,18 +33,19 @@ def write_claim_pairs(writer: Writer, filters: Filters, funnel: Funnel) -> list[
         funnel: Counts of D_pref, to which these pairs are added.
     """
     rows = []
+    said = writer.language.verdicts
     taken = writer.settings.instructions.claims_per_passage
     wanted = writer.settings.preferences.claim_pairs_per_passage
     for place, passage in enumerate(writer.document.passages):
-        first = ("No", "Yes")[place % 2]
+        first = ("no", "yes")[place % 2]
         claims = write_claims(writer, passage, 3 * taken + 4 * wanted)
         known = {claim.question for claim in claims[:taken]}
         fresh = {claim.question: claim for claim in claims[taken:] if claim.question not in known}
         for claim in _balanced(list(fresh.values()), wanted, first):
             funnel.made += 1
-            other = {"Yes": "No", "No": "Yes"}[claim.verdict]
+            other = said["no" if claim.verdict == "yes" else "yes"]
             whole = writer.quote(claim.quote.text, passage).sentence
-            chosen = f"{claim.verdict}. {whole}"
+            chosen = f"{said[claim.verdict]}. {whole}"
             broken = whole
             if claim.broken:
                 broken = whole.replace(claim.quote.sentence.rstrip("."), claim.broken.rstrip("."))

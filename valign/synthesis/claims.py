@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Passage
-from valign.synthesis.edits import as_question, make_edits
 from valign.synthesis.quotes import Quote, split_sentences
 from valign.synthesis.writer import Writer
 
-CLAIM_FRAMES = (
-    "Is it true that {claim}?",
-    "Somebody told me that {claim}. Is that right?",
-    "I believe that {claim}. Am I right?",
-    "A colleague says that {claim}. Is she right?",
-    "Do I understand correctly that {claim}?",
-)
 SHORTEST_CLAIM, LONGEST_CLAIM = 5, 24
 DIRECT_SHARE = 0.6
 
@@ -28,7 +19,7 @@ class Claim:
 
     Attributes:
         question: Asks whether the statement is so.
-        verdict: ``Yes`` or ``No``.
+        verdict: ``yes`` or ``no``.
         quote: The clause's sentence that decides it.
         broken: The sentence as the statement has it, with one thing changed; None where the statement is right.
         kind: ``true``, or the kind of change.
@@ -58,7 +49,7 @@ def write_claims(writer: Writer, passage: Passage, count: int) -> list[Claim]:
         if not SHORTEST_CLAIM <= len(piece.text.split()) <= LONGEST_CLAIM:
             continue
         right.append((piece.sentence, piece, None, "true"))
-        for edit in make_edits(piece.sentence, writer.names, rng):
+        for edit in writer.language.make_edits(piece.sentence, writer.names, rng):
             wrong.append((edit.text, piece, edit.text, edit.kind))
     rng.shuffle(right)
     rng.shuffle(wrong)
@@ -66,29 +57,19 @@ def write_claims(writer: Writer, passage: Passage, count: int) -> list[Claim]:
     pools = [pool for pool in (right, wrong) if pool]
     for i in range(4 * count if len(pools) == 2 else 0):
         pool = pools[i % 2]
-        claim = _ask(*pool[(i // 2) % len(pool)], writer.names, rng)
+        claim = _ask(*pool[(i // 2) % len(pool)], writer, rng)
         chosen.setdefault(claim.question, claim)
         if len(chosen) == count:
             break
     return list(chosen.values())
 
 
-def _ask(text: str, quote: Quote, broken: str | None, kind: str, names: Sequence[str], rng: random.Random) -> Claim:
+def _ask(text: str, quote: Quote, broken: str | None, kind: str, writer: Writer, rng: random.Random) -> Claim:
     """Ask whether a statement is so, directly or as hearsay."""
-    nobody = text.lower().startswith(("no one ", "nobody "))
-    direct = None if broken and nobody else as_question(text)
+    language = writer.language
+    nobody = text.lower().startswith(language.nobody) if language.nobody else False
+    direct = None if broken and nobody else language.as_question(text)
     if direct and rng.random() < DIRECT_SHARE:
-        return Claim(direct, "No" if broken or nobody else "Yes", quote, broken, kind)
-    question = rng.choice(CLAIM_FRAMES).format(claim=as_subclause(text, names))
-    return Claim(question, "No" if broken else "Yes", quote, broken, kind)
-
-
-def as_subclause(sentence: str, names: Sequence[str]) -> str:
-    """Return a sentence as it stands behind "that": no full stop, no capital unless it is a name's.
-
-    >>> as_subclause("Guests may swim.", [])
-    'guests may swim'
-    """
-    words = sentence.rstrip(".;, ")
-    first = words.split()[0]
-    return words if first in names or first in ("I",) else words[:1].lower() + words[1:]
+        return Claim(direct, "no" if broken or nobody else "yes", quote, broken, kind)
+    question = rng.choice(language.claim_frames).format(claim=language.as_subclause(text, writer.names))
+    return Claim(question, "no" if broken else "yes", quote, broken, kind)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 from valign.core.records import Document
+from valign.core.text import count_words
+from valign.evaluation.verdicts import VERDICTS
 from valign.synthesis.answer_checks import UNFAITHFUL
 from valign.synthesis.candidates import Candidate, drop_candidate
 from valign.synthesis.case_plans import OPPOSITE
@@ -15,7 +17,7 @@ from valign.synthesis.writer import Writer
 
 LENGTH_TOLERANCE = 0.25
 EVERYTHING_PASSES = -1.0
-LEADING = re.compile(r"\W*(yes|no)(?=\s*[.,;:!\u2013\u2014]|\s+-|\s*$)", re.I)
+LEADING = re.compile(rf"\W*({'|'.join(VERDICTS)})(?=\s*[.,;:!\u2013\u2014]|\s+-|\s*$)", re.I)
 CITED = re.compile(r"(?:\b(?:article|section|clause|paragraph)|§)\s*\d", re.I)
 AGAINST_VERDICT = "answer against its verdict"
 NOT_ENTAILED, NOT_CONTRADICTED = UNFAITHFUL, "rejected answer contradicts nothing"
@@ -28,7 +30,7 @@ def leading_verdict(answer: str) -> str | None:
     ['no', 'yes', None]
     """
     found = LEADING.match(answer)
-    return found.group(1).lower() if found else None
+    return VERDICTS[found.group(1).lower()] if found else None
 
 
 def contrast_fault(verdict: str | None, chosen: str, rejected: str, document: Document) -> str:
@@ -46,7 +48,7 @@ def contrast_fault(verdict: str | None, chosen: str, rejected: str, document: Do
     wanted = (None, None) if verdict is None else (verdict, OPPOSITE[verdict])
     if stated != wanted:
         return "verdicts do not differ" if stated[0] == stated[1] else AGAINST_VERDICT
-    lengths = len(chosen.split()), len(rejected.split())
+    lengths = count_words(chosen), count_words(rejected)
     if max(lengths) - min(lengths) > LENGTH_TOLERANCE * max(lengths):
         return "lengths differ"
     if names_document(chosen, document) != names_document(rejected, document):

@@ -17,7 +17,6 @@ from valign.core.store import digest
 from valign.documents.clauses import enclosing
 from valign.synthesis.case_rows import ask_instructions
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
 from valign.synthesis.preferences import Situation, ask_pairs, pairs_of
 from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
 from valign.synthesis.writer import Writer, is_waiting
@@ -144,9 +143,10 @@ def _frame_situations(writer: Writer, filters: Filters, funnel: Funnel, passage:
 def _framed(writer: Writer, passage: Passage) -> list[tuple[str, str, str]]:
     """Return kind, question and what is asked for, recitations first, then phrases."""
     title, subject = frame_words(writer, passage)
+    frames = writer.language
     phrases = writer.unique_phrases[passage.clause]
-    asked = [("phrase", frame.format(words=words), words) for words in phrases for frame in PHRASE_FRAMES]
-    recited = [("recite", frame.format(title=title, topic=subject), passage.text) for frame in RECITE_FRAMES]
+    asked = [("phrase", frame.format(words=words), words) for words in phrases for frame in frames.phrase_frames]
+    recited = [("recite", frame.format(title=title, topic=subject), passage.text) for frame in frames.recite_frames]
     return [*recited, *asked]
 
 

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from valign.core.errors import ValignError
 from valign.core.records import Passage, Question
 from valign.core.store import digest
-from valign.synthesis.claims import as_subclause, write_claims
+from valign.synthesis.claims import write_claims
 from valign.synthesis.coverage import top_up
-from valign.synthesis.edits import names_in, numbers_in
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import FROM_TEACHER, scenario_family
+from valign.synthesis.languages.pack import LanguagePack
 from valign.synthesis.writer import Writer, is_waiting
-
-PHRASE_FRAME = "What has to be kept in mind when it comes to {words}?"
-CLAIM_FRAME = "Would it be right to say that {claim}?"
 
 
 def write_questions(writer: Writer, filters: Filters) -> tuple[list[Question], Funnel]:
@@ -83,17 +80,19 @@ class _QuestionMaker:
             if self.funnel.per_clause[passage.clause] == wanted:
                 return
             self.funnel.made += 1
-            self._add(PHRASE_FRAME.format(words=words), passage)
+            self._add(self.writer.language.held_out_phrase.format(words=words), passage)
         for claim in write_claims(self.writer, passage, wanted - self.funnel.per_clause[passage.clause]):
             self.funnel.made += 1
-            question = CLAIM_FRAME.format(claim=as_subclause(claim.broken or claim.quote.sentence, self.writer.names))
-            verdict = "No" if claim.broken else "Yes"
-            self._keep(question, passage, f"{verdict}. {claim.quote.sentence}", (), verdict.lower(), "claim")
+            language, stated = self.writer.language, claim.broken or claim.quote.sentence
+            question = language.held_out_claim.format(claim=language.as_subclause(stated, self.writer.names))
+            verdict = "no" if claim.broken else "yes"
+            said = f"{language.verdicts[verdict]}. {claim.quote.sentence}"
+            self._keep(question, passage, said, (), verdict, "claim")
 
     def _add(self, text: str, passage: Passage) -> None:
         """Keep a question that asks for a fact."""
         quote = self.writer.quote(text, passage)
-        facts = _facts(quote.text, text, self.writer.unique_phrases[passage.clause])
+        facts = _facts(self.writer.language, quote.text, text, self.writer.unique_phrases[passage.clause])
         if facts:
             self._keep(text, passage, quote.sentence, facts, None, "auto")
         else:
@@ -115,8 +114,12 @@ class _QuestionMaker:
         self.funnel.keep(passage.clause, kind)
 
 
-def _facts(quote: str, question: str, phrases: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _facts(language: LanguagePack, quote: str, question: str, phrases: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     known = question.lower()
-    found = [*sorted(numbers_in(quote)), *names_in(quote)] or [k for k in phrases if k in quote.lower()]
-    given = numbers_in(question)
-    return tuple((fact.lower(),) for fact in found if fact.lower() not in known and fact not in given)[:2]
+    found = [*sorted(language.numbers_in(quote)), *language.names_in(quote)] or [
+        k for k in phrases if k in quote.lower()
+    ]
+    given = language.numbers_in(question)
+    return tuple(
+        language.number_forms(fact.lower()) for fact in found if fact.lower() not in known and fact not in given
+    )[:2]

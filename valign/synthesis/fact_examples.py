@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from valign.core.records import Fact, Instruction, Passage
 from valign.core.store import digest
-from valign.synthesis.fact_phrasings import phrasings, sentence_of
+from valign.synthesis.facts import sentence_of
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.quotes import Quote
 from valign.synthesis.rows import make_instruction
@@ -72,7 +72,7 @@ def order_phrasings(writer: Writer, fact: Fact, passage: Passage) -> list[str]:
     """Return a fact's questions, shuffled by the seed, and then the sentences to complete."""
     rng = writer.rng("phrasings", fact.fact_id)
     ordered = []
-    for group in phrasings(fact, passage):
+    for group in writer.language.phrasings(fact, passage):
         rng.shuffle(group)
         ordered += group
     return ordered

@@ -9,7 +9,7 @@ from typing import Any
 from valign.core.records import Fact, Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
-from valign.synthesis.fact_rules import find_facts, make_fact
+from valign.synthesis.facts import make_fact
 from valign.synthesis.json_replies import read_object
 from valign.synthesis.writer import Writer
 
@@ -58,12 +58,12 @@ def list_facts(writer: Writer) -> tuple[list[Fact], Counter[str]]:
     if not writer.settings.instructions.examples_per_fact:
         return [], failures
     if writer.settings.instructions.extract == "rules":
-        return [fact for passage in passages for fact in find_facts(passage)], failures
+        return [fact for passage in passages for fact in writer.language.find_facts(passage)], failures
     facts = []
     for passage, data in zip(passages, _replies(writer), strict=True):
         if data is None:
             failures[UNREADABLE] += 1
-            facts += find_facts(passage)
+            facts += writer.language.find_facts(passage)
         else:
             found, missing = locate_facts(passage, data)
             failures[NOT_THERE] += missing

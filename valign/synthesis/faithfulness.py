@@ -13,7 +13,9 @@ import numpy as np
 
 from valign.core.errors import ValignError
 from valign.core.records import Passage
+from valign.core.text import join_lines
 from valign.documents.clauses import labelled
+from valign.evaluation.verdicts import VERDICTS
 from valign.generation.requests import Request, Sampling
 from valign.retrieval.protocols import Embedder
 from valign.synthesis.json_replies import read_object
@@ -22,7 +24,7 @@ from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.pending import is_pending
 
-VERDICT = re.compile(r"^(yes|no)[.,:]\s+", re.I)
+VERDICT = re.compile(rf"^({'|'.join(VERDICTS)})\s?[.,:]\s+", re.I)
 FAITHFUL_TEMPLATE = "faithful"
 NOT_GIVEN = "(not given)"
 ENTAILED, CONTRADICTED, ABSENT, UNREADABLE_REPLY = "entailed", "contradicted", "absent", "unreadable"
@@ -76,7 +78,11 @@ class Faithfulness(ABC):
 
 
 def make_faithfulness(
-    settings: FilterSettings, embedder: Embedder, teacher: CachedTeacher, templates: str | None = None
+    settings: FilterSettings,
+    embedder: Embedder,
+    teacher: CachedTeacher,
+    templates: str | None = None,
+    language: str = "en",
 ) -> Faithfulness:
     """Return the judge that ``synthesis.filters.faithfulness`` names.
 
@@ -85,6 +91,7 @@ def make_faithfulness(
         embedder: For ``embedding``.
         teacher: For ``judge``.
         templates: Folder with prompt templates of the user's own, for ``judge``.
+        language: Code of the language of its prompt.
 
     Raises:
         ValignError: The judge is unknown, or ``nli`` has no model.
@@ -93,7 +100,7 @@ def make_faithfulness(
     if kind == "embedding":
         return ByEmbedding(embedder)
     if kind == "judge":
-        return ByTeacher(teacher, templates)
+        return ByTeacher(teacher, templates, language)
     if kind != "nli":
         raise ValignError(f"{key}={kind} is unknown; choose from: embedding, judge, nli.")
     if not settings.faithfulness_model:
@@ -121,9 +128,9 @@ class ByTeacher(Faithfulness):
     the teacher calls it. What is word for word in the passage is entailed without being asked.
     """
 
-    def __init__(self, teacher: CachedTeacher, templates: str | None = None) -> None:
+    def __init__(self, teacher: CachedTeacher, templates: str | None = None, language: str = "en") -> None:
         self.teacher = teacher
-        self.template = load_template(FAITHFUL_TEMPLATE, templates)
+        self.template = load_template(FAITHFUL_TEMPLATE, templates, language)
 
     def judge(self, answers: Sequence[tuple[str, Passage]], questions: Sequence[str] = ()) -> list[AnswerJudgement]:
         """Return 1 for what is entailed, 0.25 for what the passage does not say, 0 for what it contradicts."""
@@ -209,7 +216,7 @@ def read_label(reply: str, answer: str) -> str:
 def verdict_of(answer: str) -> str | None:
     """Return the ``yes`` or ``no`` with which an answer begins."""
     found = VERDICT.match(answer)
-    return found.group(1).lower() if found else None
+    return VERDICTS[found.group(1).lower()] if found else None
 
 
 def verbatim(text: str, passage: Passage) -> bool:
@@ -218,5 +225,5 @@ def verbatim(text: str, passage: Passage) -> bool:
     >>> verbatim("No. Boats are lent.", Passage("d/1", (), "Here boats are lent; oars are not.", 0, 34))
     True
     """
-    words = " ".join(VERDICT.sub("", text).lower().split()).rstrip(".;,: ")
-    return bool(words) and words in " ".join(passage.text.lower().split())
+    words = join_lines(VERDICT.sub("", text).lower()).rstrip(".;,:\u3002\uff1b\uff0c ")
+    return bool(words) and words in join_lines(passage.text.lower())

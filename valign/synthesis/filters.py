@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from valign.core.records import Passage, Question
-from valign.core.text import refuses, words
+from valign.core.text import count_words, is_question, refuses, runs_of, words
 from valign.core.word_index import WordIndex
 from valign.retrieval.protocols import Embedder
 from valign.synthesis.answer_checks import AnswerChecks
 from valign.synthesis.faithfulness import ByEmbedding, Faithfulness
+from valign.synthesis.languages.choice import choose_language
+from valign.synthesis.languages.pack import LanguagePack
 from valign.synthesis.relevance import RelevanceChecks, RelevanceJudge
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.text_checks import Language, Wordings
@@ -112,6 +114,7 @@ class Filters:
         settings: Thresholds.
         faithfulness: Judges answers; by default their nearness to the passage.
         relevance: Judges whether a clause decides a question; by default their nearness decides.
+        language: Finds numbers and names; by default that of the passages.
     """
 
     def __init__(
@@ -122,6 +125,7 @@ class Filters:
         settings: FilterSettings,
         faithfulness: Faithfulness | None = None,
         relevance: RelevanceJudge | None = None,
+        language: LanguagePack | None = None,
     ) -> None:
         self.embedder = embedder
         self.settings = settings
@@ -135,8 +139,10 @@ class Filters:
         self.kept: set[tuple[str, str]] = set()
         self.seen = Vectors(width)
         self.wordings = Wordings()
-        self.language = Language([passage.text for passage in passages])
-        self.answers = AnswerChecks(settings, self.language, faithfulness or ByEmbedding(embedder))
+        bodies = [passage.text for passage in passages]
+        self.language = Language(bodies)
+        pack = language or choose_language(bodies)
+        self.answers = AnswerChecks(settings, self.language, faithfulness or ByEmbedding(embedder), pack)
         self.waived: frozenset[str] = frozenset()
 
     def embed_batch(self, questions: Sequence[str]) -> None:
@@ -270,14 +276,12 @@ def lacking(funnel: Funnel, passages: Sequence[Passage], wanted: int) -> list[tu
 
 def well_formed(text: str) -> bool:
     """Tell whether a text is one question: a single line of 3 to 45 words that ends with its question mark."""
-    count = len(text.split())
-    if "\n" in text or not text.endswith("?") or not SHORTEST <= count <= LONGEST:
+    if "\n" in text or not is_question(text) or not SHORTEST <= count_words(text) <= LONGEST:
         return False
-    tokens = words(text)
-    runs = [tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2)]
+    runs = runs_of(words(text), 3)
     return len(set(runs)) == len(runs)
 
 
 def ngrams(tokens: Sequence[str], n: int) -> set[tuple[str, ...]]:
     """Return the runs of n words."""
-    return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
+    return set(runs_of(tokens, n))

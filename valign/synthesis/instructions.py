@@ -8,7 +8,6 @@ from valign.core.records import Instruction, Passage
 from valign.synthesis.case_rows import ask_instructions
 from valign.synthesis.claims import write_claims
 from valign.synthesis.filters import Filters, Funnel, lacking
-from valign.synthesis.frames import PHRASE_FRAMES, RECITE_FRAMES
 from valign.synthesis.quotes import Quote, find_unique_phrases
 from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
 from valign.synthesis.writer import Writer
@@ -30,13 +29,14 @@ def write_instructions(writer: Writer, filters: Filters, funnel: Funnel) -> list
     wanted = writer.settings.instructions.questions_per_passage
     for count, passages in lacking(funnel, writer.document.passages, wanted):
         rows += ask_instructions(writer, filters, funnel, passages, total=count)
-    phrases = find_unique_phrases(writer.document.passages, writer.settings.instructions.phrases_per_passage)
+    per_passage, stop = writer.settings.instructions.phrases_per_passage, writer.language.stop_words()
+    phrases = find_unique_phrases(writer.document.passages, per_passage, stop)
     for passage in writer.document.passages:
         rows += _framed(writer, filters, funnel, passage, phrases[passage.clause])
         claims = write_claims(writer, passage, writer.settings.instructions.claims_per_passage)
         filters.embed_batch([claim.question for claim in claims])
         for claim in claims:
-            answer = f"{claim.verdict}. {writer.quote(claim.quote.text, passage).sentence}"
+            answer = f"{writer.language.verdicts[claim.verdict]}. {writer.quote(claim.quote.text, passage).sentence}"
             row = make_framed_row(writer, passage, "claim", claim.question, answer, claim.quote, None)
             keep_framed(rows, row, filters, funnel, passage)
     return rows
@@ -49,12 +49,12 @@ def _framed(
     rows: list[Instruction] = []
     rng = writer.rng("frames", passage.text)
     for words in phrases:
-        question = rng.choice(PHRASE_FRAMES).format(words=words)
+        question = rng.choice(writer.language.phrase_frames).format(words=words)
         quote = writer.quote(words, passage)
         row = make_framed_row(writer, passage, "phrase", question, quote.sentence, quote, None)
         keep_framed(rows, row, filters, funnel, passage)
     title, subject = frame_words(writer, passage)
-    for frame in RECITE_FRAMES[: writer.settings.instructions.recitations_per_passage]:
+    for frame in writer.language.recite_frames[: writer.settings.instructions.recitations_per_passage]:
         question = frame.format(title=title, topic=subject)
         quote = Quote(passage.text, passage.start, passage.end)
         row = make_framed_row(writer, passage, "recite", question, quote.sentence, quote, None)

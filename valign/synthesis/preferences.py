@@ -13,9 +13,9 @@ from valign.generation.requests import Request, Sampling
 from valign.synthesis.answer_checks import WRONG
 from valign.synthesis.claim_pairs import write_claim_pairs
 from valign.synthesis.contrasts import count_contrasts, replace_worst_kind, write_contrasts
-from valign.synthesis.edits import contradict, make_edits
 from valign.synthesis.filters import Filters, Funnel, lacking
 from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
+from valign.synthesis.languages.choice import own_openings
 from valign.synthesis.pairing import Situation, pair_situations
 from valign.synthesis.settings import RejectedShares
 from valign.synthesis.value_check import check_values
@@ -217,7 +217,7 @@ def ask_situations(
     count = settings.scenarios_per_passage if total is None else total
     if not count:
         return []
-    asked = writer.ask(template, settings.openings, count, "situations", passages, turn)
+    asked = writer.ask(template, own_openings(writer.language, settings.openings), count, "situations", passages, turn)
     filters.score_relevance([(found.text, passage.clause) for passage, every, _ in asked for found in every])
     kept: list[tuple[str, Passage, Sampling, dict[str, float]]] = []
     for passage, completions, sampling in asked:
@@ -265,9 +265,9 @@ def _rejected(
         return given, kind
     if kind == "base" and given and filters.check_answer(given, situation.passage, situation.question)[0] in WRONG:
         return given, kind
-    if kind == "contradiction" and (opposite := contradict(situation.chosen)):
+    if kind == "contradiction" and (opposite := writer.language.contradict(situation.chosen)):
         return opposite, kind
-    found = make_edits(situation.chosen, writer.names, writer.rng("edit", situation.question))
+    found = writer.language.make_edits(situation.chosen, writer.names, writer.rng("edit", situation.question))
     facts = [e for e in found if e.kind != "polarity"] or found
     if facts:
         return writer.rng("pick", situation.question).choice(facts).text, "edit"

@@ -11,6 +11,7 @@ from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.frames import SILENT
+from valign.synthesis.languages.choice import own_openings
 from valign.synthesis.quotes import Quote
 from valign.synthesis.relevance import NOT_SILENT
 from valign.synthesis.rows import make_instruction, silent_answer
@@ -114,7 +115,9 @@ def _ask(
     """Let the teacher write questions; those of a paired kind take a passage's nearest neighbours in turn."""
     label = "questions" if kind == "question" else f"questions ({kind})"
     if kind not in PAIRED_KINDS:
-        asked = writer.ask(template, writer.settings.instructions.openings, count, label, passages, turn)
+        asked = writer.ask(
+            template, own_openings(writer.language, writer.settings.instructions.openings), count, label, passages, turn
+        )
         return [(passage, None, found, sampling) for passage, found, sampling in asked]
     pairs, requests = [], []
     wanted = {passage.clause for passage in (writer.document.passages if passages is None else passages)}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Passage
+from valign.core.text import ENDS, IDEOGRAPHS, WIDE_ENDS, count_words, join_lines
 from valign.retrieval.protocols import Embedder
 
-SENTENCE = re.compile(r"\S.*?(?:[.;!?](?=\s|$)|$)", re.S)
+SENTENCE = re.compile(rf"\S.*?(?:[{ENDS}](?=\s|$)|[{WIDE_ENDS}][\u201d\u2019\u300d\u300f\uff09]*|$)", re.S)
+ENDED = (".", "!", "?", *(set(ENDS + WIDE_ENDS) - {";", "\u037e", "\u061b", "\uff1b"}))
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,9 @@ class Quote:
     @property
     def sentence(self) -> str:
         """The quote as a sentence of its own: a capital in front, a full stop behind, line breaks as spaces."""
-        words = " ".join(self.text.split()).rstrip(";,: ")
-        words = words if words.endswith((".", "!", "?")) else words + "."
+        words = join_lines(self.text).rstrip(";,:\uff1b\uff0c\uff1a\u061b\u060c ")
+        if not words.endswith(ENDED):
+            words += "\u3002" if re.search(f"[{IDEOGRAPHS}]$", words) else "."
         return words[:1].upper() + words[1:]
 
 
@@ -41,12 +44,12 @@ def best_quote(question: str, passage: Passage, embedder: Embedder, max_words: i
     A passage of at most ``max_words`` words is quoted whole, so that no condition or exception is lost. Of a longer
     one, the run of neighbouring sentences around the one nearest in meaning, as many as fit.
     """
-    if len(passage.text.split()) <= max_words:
+    if count_words(passage.text) <= max_words:
         return Quote(passage.text, passage.start, passage.end)
     pieces = split_sentences(passage)
     near = embedder.embed([piece.text for piece in pieces]) @ embedder.embed([question])[0]
     first = last = int(near.argmax())
-    words = [len(piece.text.split()) for piece in pieces]
+    words = [count_words(piece.text) for piece in pieces]
     while True:
         room = max_words - sum(words[first : last + 1])
         before = first > 0 and words[first - 1] <= room
@@ -64,15 +67,19 @@ def _join(passage: Passage, pieces: Sequence[Quote]) -> Quote:
     return Quote(passage.text[start - passage.start : end - passage.start], start, end)
 
 
-def find_unique_phrases(passages: Sequence[Passage], limit: int) -> dict[str, list[str]]:
+def find_unique_phrases(passages: Sequence[Passage], limit: int, stop: Collection[str]) -> dict[str, list[str]]:
     """Return, for each clause, phrases that only this clause of the document has, the longest first.
 
     A phrase is a run of words between stop words and punctuation (Rose et al., 2010, rapid automatic keyword
     extraction), at most three words long.
-    """
-    from bm25s.stopwords import STOPWORDS_EN_PLUS
 
-    stop = set(STOPWORDS_EN_PLUS) | {"shall", "everyone", "without", "upon", "whoever", "whereas"}
+    Args:
+        passages: The document's passages.
+        limit: Phrases of a clause.
+        stop: Stop words, in lower case; there are no phrases where there are none.
+    """
+    if not stop:
+        return {passage.clause: [] for passage in passages}
     found: dict[str, list[str]] = {}
     for passage in passages:
         runs: list[str] = []

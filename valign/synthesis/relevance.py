@@ -46,6 +46,7 @@ class RelevanceJudge:
         teacher: Judges, by greedy decoding.
         shown: Clauses in a prompt.
         templates: Folder with prompt templates of the user's own.
+        language: Code of the language of its prompt.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class RelevanceJudge:
         teacher: CachedTeacher,
         shown: int,
         templates: str | None = None,
+        language: str = "en",
     ) -> None:
         self.passages = list(passages)
         self.place = {passage.clause: i for i, passage in enumerate(passages)}
@@ -62,7 +64,7 @@ class RelevanceJudge:
         self.vectors = embedder.embed([labelled(passage) for passage in passages])
         self.teacher = teacher
         self.shown = min(shown, len(CLAUSE_LETTERS), len(self.passages))
-        self.template = load_template(DECIDES_TEMPLATE, templates)
+        self.template = load_template(DECIDES_TEMPLATE, templates, language)
 
     def scores(self, questions: Sequence[tuple[str, str]]) -> list[float | None]:
         """Judge questions, each given with its clause's id.
@@ -179,8 +181,9 @@ def make_relevance(
     embedder: Embedder,
     teacher: CachedTeacher,
     templates: str | None = None,
+    language: str = "en",
 ) -> RelevanceJudge | None:
     """Return the judge that ``synthesis.filters.relevance`` asks for; None where the embeddings alone decide."""
     if settings.relevance != "judge":
         return None
-    return RelevanceJudge(passages, embedder, teacher, settings.relevance_clauses, templates)
+    return RelevanceJudge(passages, embedder, teacher, settings.relevance_clauses, templates, language)

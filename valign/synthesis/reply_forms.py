@@ -15,7 +15,7 @@ from valign.synthesis.frames import SILENT
 
 OTHER_VERDICT, EMPTY = "other verdict than planned", "empty answer"
 REASON_TOKENS = 64
-VERDICT_WORDS = {"yes": "yes", "no": "no", "true": "yes", "false": "no"}
+VERDICT_WORDS = {"yes": "yes", "no": "no", "true": "yes", "false": "no", "oui": "yes", "non": "no"}
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def _verdict(item: Mapping[str, Any]) -> str | None:
     return VERDICT_WORDS.get(text_of(item.get("verdict")).lower().strip(" .,!"))
 
 
-def _with_verdict(verdict: str | None, answer: str) -> str:
+def _with_verdict(verdict: str | None, answer: str, plan: ItemPlan) -> str:
     """Return an answer that begins with its verdict."""
     if verdict is None or not answer or leading_verdict(answer):
         return answer
-    return f"{verdict.capitalize()}. {answer[:1].upper()}{answer[1:]}"
+    return f"{plan.said[verdict]}. {answer[:1].upper()}{answer[1:]}"
 
 
 def _read_case(item: Mapping[str, Any], plan: ItemPlan, raw: Candidate, document: Document) -> tuple[Candidate, str]:
@@ -84,7 +84,7 @@ def _read_case(item: Mapping[str, Any], plan: ItemPlan, raw: Candidate, document
         return raw, ""
     answer, reason = text_of(item.get("answer")), text_of(item.get("reason"))
     verdict = _verdict(item) or (leading_verdict(answer) if plan.verdict else None)
-    answer = _with_verdict(verdict, answer)
+    answer = _with_verdict(verdict, answer, plan)
     found = replace(raw, answer=f"{answer} {reason}".strip(), verdict=verdict)
     if not answer:
         return found, EMPTY
@@ -100,7 +100,7 @@ def _read_contrast(
     chosen, rejected = text_of(item.get("faithful")), text_of(item.get("unfaithful"))
     verdict = _verdict(item) or (leading_verdict(chosen) if plan.verdict else None)
     if verdict and not leading_verdict(chosen) and not leading_verdict(rejected):
-        chosen, rejected = _with_verdict(verdict, chosen), _with_verdict(OPPOSITE[verdict], rejected)
+        chosen, rejected = _with_verdict(verdict, chosen, plan), _with_verdict(OPPOSITE[verdict], rejected, plan)
     kind = text_of(item.get("kind")).lower()
     if kind not in CONTRADICTIONS or (kind == "verdict" and verdict is None):
         kind = plan.contradiction

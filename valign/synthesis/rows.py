@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from valign.core.errors import ValignError
 from valign.core.records import Instruction, Passage, Provenance
 from valign.core.store import digest
 from valign.documents.clauses import topic
 from valign.generation.requests import Sampling
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, SILENT_FRAMES, scenario_family
+from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
 from valign.synthesis.quotes import Quote
 from valign.synthesis.writer import Writer
 
@@ -23,7 +24,10 @@ def frame_words(writer: Writer, passage: Passage) -> tuple[str, str]:
 def silent_answer(writer: Writer, question: str, quote: Quote) -> str:
     """Return the answer to a question on which the document is silent: that it is, and the nearest that it says."""
     title = writer.document.title.removeprefix("The ").strip()
-    return writer.rng("silent", question).choice(SILENT_FRAMES).format(title=title, quote=quote.sentence)
+    frames = writer.language.silent_frames
+    if not frames:
+        raise ValignError(f"synthesis.instructions.kinds.silent has no answers in {writer.language.name}; set it to 0.")
+    return writer.rng("silent", question).choice(frames).format(title=title, quote=quote.sentence)
 
 
 def make_framed_row(

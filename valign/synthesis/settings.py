@@ -67,7 +67,7 @@ class InstructionSettings:
         reasons: Whether answers of structured calls are followed by a reason.
         openings: First words of the questions, in turn; none for a teacher that varies by itself.
         examples_per_fact: Phrasings that ask for each fact.
-        extract: Who lists the facts: ``rules`` (English), or the ``teacher``, in JSON.
+        extract: Who lists the facts: ``rules`` (English, French), or the ``teacher``, in JSON.
         phrases_per_passage: Questions for phrases that only this passage has.
         recitations_per_passage: Requests for the passage's own words.
         claims_per_passage: Yes/no questions about statements, right and wrong in turn.

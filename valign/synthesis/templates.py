@@ -35,7 +35,7 @@ class Template:
         return fill_turns(self.turns, TEMPLATE_PLACEHOLDER, words)
 
 
-def load_template(name: str, folder: str | None = None) -> Template:
+def load_template(name: str, folder: str | None = None, language: str = "en") -> Template:
     """Read a template from the package, or from a folder with the same file name where there is one.
 
     The file holds one turn after another, each under a line ``### system``, ``### user`` or ``### assistant``.
@@ -43,13 +43,14 @@ def load_template(name: str, folder: str | None = None) -> Template:
     Args:
         name: The file's name without its suffix.
         folder: Templates that stand in for the package's; those that it does not have stay.
+        language: Code of the language whose templates are meant.
 
     Raises:
         ValignError: There is no such template or folder, or it does not end with a user turn, or lacks a placeholder.
     """
-    own = resources.files("valign.synthesis").joinpath("prompts", f"{name}.txt")
+    own = resources.files("valign.synthesis.languages").joinpath(language, "prompts", f"{name}.txt")
     if not own.is_file():
-        raise ValignError(f"There is no prompt template '{name}'; see valign/synthesis/prompts.")
+        raise ValignError(f"There is no prompt template '{name}'; see valign/synthesis/languages/en/prompts.")
     text = own.read_text(encoding="utf-8")
     where = f"Prompt template '{name}'"
     if folder is not None:
@@ -63,9 +64,9 @@ def load_template(name: str, folder: str | None = None) -> Template:
     return Template(name, digest(text), turns)
 
 
-def template_names() -> list[str]:
-    """Return the names of the package's templates."""
-    files = resources.files("valign.synthesis").joinpath("prompts").iterdir()
+def template_names(language: str = "en") -> list[str]:
+    """Return the names of the package's templates in a language."""
+    files = resources.files("valign.synthesis.languages").joinpath(language, "prompts").iterdir()
     return sorted(file.name.removesuffix(".txt") for file in files if file.name.endswith(".txt"))
 
 

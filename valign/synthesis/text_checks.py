@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from valign.core.text import words
+from valign.core.text import runs_of, words
 
 LEAST_SCRIPT = 0.05
 SHINGLE = 5
@@ -23,8 +23,7 @@ def repeated_share(text: str) -> float:
     >>> repeated_share("on and on and on and on")
     0.6
     """
-    tokens = words(text)
-    runs = [tokens[i : i + 3] for i in range(len(tokens) - 2)]
+    runs = runs_of(words(text), 3)
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 

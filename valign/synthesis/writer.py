@@ -13,9 +13,9 @@ from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.generation.requests import Completion, Request, Sampling
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.edits import names_in
-from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, OPEN_TAILS, YES_NO, scenario_family
+from valign.synthesis.frames import FROM_FRAME, FROM_TEACHER, scenario_family
 from valign.synthesis.held_out_clauses import without_clauses
+from valign.synthesis.languages.choice import language_of
 from valign.synthesis.names import Names
 from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases
 from valign.synthesis.settings import SynthesisSettings
@@ -31,6 +31,7 @@ class Writer:
     Attributes:
         document: What the examples are about: the document without the clauses that the settings hold out.
         whole: The whole document.
+        language: Words, sentences and rules of the document's language.
         names: Names that occur in ``document``.
         reserved: Scenario families of the evaluation questions that were made, of which no training question may be.
         rests_on: The teachers whose completions decide what is kept.
@@ -49,12 +50,13 @@ class Writer:
         self, document: Document, teacher: CachedTeacher, embedder: Embedder, settings: SynthesisSettings, seed: int
     ) -> None:
         self.whole = document
+        self.language = language_of(document)
         self.document = without_clauses(document, settings.hold_out_clauses)
         self.teacher = teacher
         self.embedder = embedder
         self.settings = settings
         self.seed = seed
-        self.names = Names(sorted({name for p in self.document.passages for name in names_in(p.text)}))
+        self.names = Names(sorted({name for p in self.document.passages for name in self.language.names_in(p.text)}))
         self.reserved: frozenset[str] = frozenset()
         self.rests_on: tuple[CachedTeacher, ...] = (teacher,)
         self.without_value: frozenset[str] | None = None
@@ -63,11 +65,11 @@ class Writer:
     @cached_property
     def unique_phrases(self) -> dict[str, list[str]]:
         """Phrases that only one clause has, by clause; up to twelve of each."""
-        return find_unique_phrases(self.document.passages, 12)
+        return find_unique_phrases(self.document.passages, 12, self.language.stop_words())
 
     def template(self, name: str) -> Template:
         """Return a prompt template: the package's, or the one that ``synthesis.templates`` has instead."""
-        return load_template(name, self.settings.templates)
+        return load_template(name, self.settings.templates, self.language.prompts)
 
     def reserved_reason(self, clause: str, question: str) -> str | None:
         """Return why a question is not for training, if its scenario family is one of the evaluation's."""
@@ -137,14 +139,11 @@ class Writer:
         return (*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n{style}"})
 
     def open_ended(self, question: str) -> str:
-        """Make a question an open one where a quote cannot give the verdict that a yes/no question wants.
-
-        The quote leaves the verdict to the reader: "May I enter?" becomes "May I enter? What do the rules say?".
-        """
-        last = re.split(r"(?<=[.!?])\s+", question)[-1]
-        if self.settings.answers != "quote" or not YES_NO.match(last):
+        """Make a yes/no question open where answers are quotes: "May I enter? What do the rules say?"."""
+        last = re.split(r"(?<=[.!?])\s+(?=[^\s?])", question)[-1]
+        if self.settings.answers != "quote" or not self.language.asks_verdict(last):
             return question
-        return f"{question} {self.rng('tail', question).choice(OPEN_TAILS)}"
+        return f"{question} {self.rng('tail', question).choice(self.language.open_tails)}"
 
     def quote(self, question: str, passage: Passage) -> Quote:
         """Return the words of a passage that answer a question."""

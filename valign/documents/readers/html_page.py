@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from valign.core.text import count_words
 from valign.documents.blocks import Block, clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, is_mark, place_lowered, place_raised
@@ -197,7 +198,7 @@ def _level(tag: Tag, parts: PageParts, last_level: int) -> int:
     if tag.get("role") == "heading":
         own = tag.get("aria-level")
         return int(own) if re.fullmatch(r"[1-9]", own) else 2
-    if parts.is_opener(tag) and len(tag.text(MOST_TITLE_TAGS).split()) <= MOST_TITLE_WORDS:
+    if parts.is_opener(tag) and count_words(tag.text(MOST_TITLE_TAGS)) <= MOST_TITLE_WORDS:
         return last_level + 1
     return 0
 

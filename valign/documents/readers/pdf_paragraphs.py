@@ -7,16 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from valign.core.text import WIDE_ENDS, count_words, join_lines
 from valign.documents.blocks import BULLET, Block, clean_text
-from valign.documents.lines import KEYWORD
+from valign.documents.labels import read_section_label
 from valign.documents.readers.pdf_lines import PdfLine
 
 ITEM_LABEL = re.compile(r"(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z]|[ivx]{1,4})[.)]|\d{1,3}(?:\.\d{1,3})+|[-–—*]|§+)\s+\S")  # noqa: RUF001
 HEADING_DEPTH = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\S")
 NOTE = re.compile(r"(?:\d{1,3}|[*†‡])[.)]?\s*\S")
-TERMINAL = re.compile(r"[.:;!?][\"'”’)\]]*$")  # noqa: RUF001
+TERMINAL = re.compile(rf"[.:;!?{WIDE_ENDS}：][\"'”’」』）)\]]*$")  # noqa: RUF001
 LINE_HYPHEN = re.compile(r"(?<!\w)(\w+)[-‐]$")  # noqa: RUF001
-LONGEST_WORD = 80
+LONGEST_TAIL = 80
 FIRST_WORD = re.compile(r"\w+")
 TENS_WORDS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
 _UNIT_WORDS = frozenset(
@@ -226,15 +227,15 @@ def _ended_early(last: PdfLine, line: PdfLine, look: Look) -> bool:
 
 def _is_label(text: str) -> bool:
     """Tell whether a line is a label such as ``Article 5`` with a title at most."""
-    match = KEYWORD.match(text)
-    if match is None or not (text[0].isupper() or text[0] == "§"):
+    label = read_section_label(text)
+    if label is None or text[0].islower():
         return False
-    return not match["rest"] or (len(match["rest"].split()) <= 10 and match["rest"][-1] not in ".;,")
+    return not label.rest or (count_words(label.rest) <= 10 and label.rest[-1] not in f".;,{WIDE_ENDS}")
 
 
 def _is_bare(line: PdfLine) -> bool:
-    match = KEYWORD.match(line.text)
-    return match is not None and not match["rest"]
+    label = read_section_label(line.text)
+    return label is not None and not label.rest
 
 
 def _joined(group: list[PdfLine], words: set[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
@@ -244,9 +245,9 @@ def _joined(group: list[PdfLine], words: set[str]) -> tuple[str, tuple[tuple[int
         own = clean_text(line.text)
         if not text:
             own = BULLET.sub("- ", own, count=1) if BULLET.match(own) else own
-        elif LINE_HYPHEN.search(text[-LONGEST_WORD:]) and own[:1].isalnum():
+        elif LINE_HYPHEN.search(text[-LONGEST_TAIL:]) and own[:1].isalnum():
             text = _unhyphenated(text, own, words)
-        else:
+        elif " " in join_lines(f"{text[-1]}\n{own[:1]}"):
             text += " "
         if line.page != pages[-1][1]:
             pages.append((len(text), line.page))
@@ -256,7 +257,7 @@ def _joined(group: list[PdfLine], words: set[str]) -> tuple[str, tuple[tuple[int
 
 def _unhyphenated(text: str, after: str, words: set[str]) -> str:
     """Return the text to which the next line is joined: without its last hyphen where that only divides a word."""
-    tail, head = LINE_HYPHEN.search(text[-LONGEST_WORD:]), FIRST_WORD.match(after)
+    tail, head = LINE_HYPHEN.search(text[-LONGEST_TAIL:]), FIRST_WORD.match(after)
     if tail is None or head is None or not after[0].islower() or not tail[1][-1].isalpha():
         return text
     left, right = tail[1].casefold(), head[0].casefold()

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from valign.core.records import Fact, Passage
-from valign.core.store import digest
-from valign.synthesis.edits import NAME_PATTERN, NUMBER_PATTERN, SERIES
+from valign.synthesis.facts import make_fact
+from valign.synthesis.languages.en.edits import NAME_PATTERN, NUMBER_PATTERN, SERIES
 from valign.synthesis.quotes import split_sentences
 
-FACT_KINDS = ("number", "name", "detail", "condition", "exception", "consequence", "norm")
 QUANTIFIER = re.compile(
     r"\b(?:at most|at least|no more than|no fewer than|no less than|not more than|more than|fewer than|less than|up to"
     r"|within|exactly|only|every)\s+$",
@@ -92,13 +91,6 @@ def find_facts(passage: Passage) -> list[Fact]:
             span = piece.start + start, piece.start + end
             found.setdefault(span, make_fact(passage, kind, *span, who=who, force=force))
     return sorted(found.values(), key=lambda fact: (fact.start, fact.end))
-
-
-def make_fact(passage: Passage, kind: str, start: int, end: int, who: str = "", force: str = "") -> Fact:
-    """Return the fact whose words stand at these offsets of the document, within a passage."""
-    text = passage.text[start - passage.start : end - passage.start]
-    name = f"fact-{digest([passage.clause, kind, text, start - passage.start])[:12]}"
-    return Fact(name, passage.clause, kind, text, start, end, who, force)
 
 
 def _spans(text: str) -> Iterator[Found]:

@@ -6,9 +6,9 @@ import re
 
 from valign.core.records import Fact, Passage
 from valign.documents.clauses import topic
-from valign.synthesis.edits import NUMBER_PATTERN, SERIES
-from valign.synthesis.fact_rules import CONDITION, COST, NOBODY, PREPOSITIONS
-from valign.synthesis.quotes import Quote, split_sentences
+from valign.synthesis.facts import sentence_of
+from valign.synthesis.languages.en.edits import NUMBER_PATTERN, SERIES
+from valign.synthesis.languages.en.fact_rules import CONDITION, COST, NOBODY, PREPOSITIONS
 
 GAP_FRAMES = (
     'Complete the sentence: "{gap}"',
@@ -58,13 +58,6 @@ def phrasings(fact: Fact, passage: Passage) -> tuple[list[str], list[str]]:
     if not made and not gaps:
         made = [f"What does {clause_label(passage)} lay down?"]
     return list(dict.fromkeys(made)), gaps
-
-
-def sentence_of(fact: Fact, passage: Passage) -> Quote:
-    """Return the sentences that hold a fact."""
-    pieces = [p for p in split_sentences(passage) if p.start < fact.end and fact.start < p.end]
-    start, end = pieces[0].start, pieces[-1].end
-    return Quote(passage.text[start - passage.start : end - passage.start], start, end)
 
 
 def clause_label(passage: Passage) -> str:

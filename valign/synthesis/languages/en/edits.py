@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+from valign.synthesis.languages.pack import Edit
 from valign.synthesis.names import Names
 
 UNIT_WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
@@ -65,16 +65,6 @@ PRONOUN_AFTER = re.compile(r"[.,;:!?)]|$| (?:of (?:you|them|us|these|those|the)|
 NAME_PATTERN = re.compile(r"(?<=[\w,;:'] )[A-Z][\w'-]+(?: (?:of |the )*[A-Z][\w'-]+)*")
 
 
-@dataclass(frozen=True)
-class Edit:
-    """A sentence with one thing changed: what stood there, what stands there now, and the kind of change."""
-
-    text: str
-    before: str
-    after: str
-    kind: str
-
-
 def make_edits(text: str, names: Sequence[str], rng: random.Random) -> list[Edit]:
     """Return sentences that differ from the text in one fact or in polarity, each place changed once.
 
@@ -125,6 +115,17 @@ def as_question(sentence: str) -> str | None:
     if word in ("has", "have"):
         return " ".join([{"has": "Does", "have": "Do"}[word], *subject, "have", *rest]) + "?"
     return " ".join([AUXILIARIES[word], *subject, *rest]) + "?"
+
+
+def as_subclause(sentence: str, names: Sequence[str]) -> str:
+    """Return a sentence as it stands behind "that": no full stop, no capital unless it is a name's.
+
+    >>> as_subclause("Guests may swim.", [])
+    'guests may swim'
+    """
+    words = sentence.rstrip(".;, ")
+    first = words.split()[0]
+    return words if first in names or first in ("I",) else words[:1].lower() + words[1:]
 
 
 def names_in(text: str) -> list[str]:
