@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 PACKS = {pack.code: pack for pack in (ENGLISH, FRENCH)}
 """The languages that have a folder, by code."""
 CODES = {"EN_PLUS": "en", "FRENCH": "fr"}
-NAMES = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
+SCRIPT_LANGUAGES = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
 
 
 def choose_language(texts: Sequence[str], wanted: str = "auto") -> LanguagePack:
@@ -43,7 +43,7 @@ def choose_language(texts: Sequence[str], wanted: str = "auto") -> LanguagePack:
         return ENGLISH
     kana = found.scripts & {"HIRAGANA", "KATAKANA"}
     script = min(kana or found.scripts)
-    return LanguagePack(name=NAMES.get(script, f"a language in {script.capitalize()} script"))
+    return LanguagePack(name=SCRIPT_LANGUAGES.get(script, f"a language in {script.capitalize()} script"))
 
 
 def language_of(document: Document) -> LanguagePack:
