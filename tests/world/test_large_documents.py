@@ -24,6 +24,7 @@ from valign.reporting.comparison import ArmResult
 from valign.reporting.retrieval_effect import clause_hits
 from valign.synthesis.coverage import count_questions
 from valign.synthesis.languages.en.edits import make_edits, names_in
+from valign.synthesis.languages.en.words import ENGLISH
 from valign.synthesis.names import Names
 from valign.synthesis.quotes import find_unique_phrases
 
@@ -92,12 +93,15 @@ def test_clauses_are_those_that_looking_at_all_finds() -> None:
 def test_phrases_and_names_are_those_that_looking_at_all_finds() -> None:
     passages = make_passages(120)
     texts = {p.clause: " ".join(p.text.lower().split()) for p in passages}
-    unique = find_unique_phrases(passages, 100)
+    unique = find_unique_phrases(passages, 100, ENGLISH.stop_words())
     held = {phrase: [c for c, text in texts.items() if phrase in text] for own in unique.values() for phrase in own}
     assert all(held[phrase] == [clause] for clause, own in unique.items() for phrase in own)
     assert sum(map(len, unique.values())) > 100
     part = [Passage("d/1", (), "A harbourmaster sings.", 0, 0), Passage("d/2", (), "The harbour sleeps.", 0, 0)]
-    assert find_unique_phrases(part, 9) == {"d/1": ["harbourmaster sings"], "d/2": ["harbour sleeps"]}
+    assert find_unique_phrases(part, 9, ENGLISH.stop_words()) == {
+        "d/1": ["harbourmaster sings"],
+        "d/2": ["harbour sleeps"],
+    }
     whole = [replace(part[0], text="The old harbourmaster."), replace(part[1], text="Old harbour.")]
     assert find_unique_phrases(whole, 9) == {"d/1": ["old harbourmaster"], "d/2": []}
     names = sorted({name for p in passages for name in names_in(p.text)})
@@ -168,7 +172,7 @@ STEPS: dict[str, Callable[[int], object]] = {
     "check": lambda n: check(make_passages(n)),
     "labels": lambda n: label(make_passages(n)),
     "scores": lambda n: score_arm("a", values_on(make_passages(n)), samples=100),
-    "phrases": lambda n: find_unique_phrases(make_passages(n), 5),
+    "phrases": lambda n: find_unique_phrases(make_passages(n), 5, ENGLISH.stop_words()),
     "edits": lambda n: edit(make_passages(n)),
     "overlap": lambda n: question_overlap(make_questions(n // 4, 1, n), make_questions(n // 2, 2, n)),
 }

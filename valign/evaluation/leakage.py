@@ -27,12 +27,15 @@ def question_overlap(questions: Sequence[str], training: Sequence[str], n: int =
     """
     words = [normalise(q) for q in questions]
     trained = [normalise(t) for t in training]
+    runs = [runs_of(own, n) for own in words]
     nearest = WordIndex(trained)
-    shorter = _whole_texts({" ".join(own) for own in words if own and not runs_of(own, n)}, trained)
+    shorter = _whole_texts(
+        {" ".join(own) for own, grams in zip(words, runs, strict=True) if own and not grams}, trained
+    )
     source = {gram: i for i in reversed(range(len(trained))) for gram in runs_of(trained[i], n)}
     leaks, jaccard = [], []
-    for question, own in zip(questions, words, strict=True):
-        hits = [(source[gram], " ".join(gram)) for gram in runs_of(own, n) if gram in source]
+    for question, own, grams in zip(questions, words, runs, strict=True):
+        hits = [(source[gram], " ".join(gram)) for gram in grams if gram in source]
         if (whole := " ".join(own)) in shorter:
             hits = [(shorter[whole], whole)]
         if hits:
