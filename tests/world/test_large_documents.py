@@ -98,12 +98,10 @@ def test_phrases_and_names_are_those_that_looking_at_all_finds() -> None:
     assert all(held[phrase] == [clause] for clause, own in unique.items() for phrase in own)
     assert sum(map(len, unique.values())) > 100
     part = [Passage("d/1", (), "A harbourmaster sings.", 0, 0), Passage("d/2", (), "The harbour sleeps.", 0, 0)]
-    assert find_unique_phrases(part, 9, ENGLISH.stop_words()) == {
-        "d/1": ["harbourmaster sings"],
-        "d/2": ["harbour sleeps"],
-    }
+    stop = ENGLISH.stop_words()
+    assert find_unique_phrases(part, 9, stop) == {"d/1": ["harbourmaster sings"], "d/2": ["harbour sleeps"]}
     whole = [replace(part[0], text="The old harbourmaster."), replace(part[1], text="Old harbour.")]
-    assert find_unique_phrases(whole, 9) == {"d/1": ["old harbourmaster"], "d/2": []}
+    assert find_unique_phrases(whole, 9, stop) == {"d/1": ["old harbourmaster"], "d/2": []}
     names = sorted({name for p in passages for name in names_in(p.text)})
     for p in passages[:40]:
         outside = Names(names).outside(p.text, ["May"])
