@@ -171,3 +171,5 @@ def test_letters_in_a_row_are_half_a_word() -> None:
     shared, other = "员工不得接受价值超过五十欧元的礼物吗？", "员工不得接受会议吗？"
     assert question_overlap([shared], [f"请问{shared}"], 6)["rate"] == 1
     assert question_overlap([shared], [other], 6)["rate"] == 0
+    short = "员工得接受礼物吗？"  # of more letters than 6, of fewer than its runs have
+    assert question_overlap([short], [f"请问{short}"], 6)["questions"][0]["shared"] == "员 工 得 接 受 礼 物 吗"
