@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from tiny import instructions, preferences, train_dpo, train_sft
 
 from valign.config import checks, run_identity
+from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_json
 from valign.core.records import Answer
@@ -160,7 +161,7 @@ def test_the_table_says_what_was_not_measured() -> None:
 def test_weights_come_from_a_run_that_has_trained(tmp_path: Path, compose_config: Callable[..., DictConfig]) -> None:
     with pytest.raises(ValignError, match="is not the folder of a run that has trained"):
         trained_run(tmp_path)
-    OmegaConf.save(compose_config("artifacts=there"), tmp_path / "config.yaml")
+    OmegaConf.save(OmegaConf.create(plain(compose_config("artifacts=there"))), tmp_path / "config.yaml")
     write_json(tmp_path / layout.ARTIFACTS, {"sft": "0" * 16, "answers/base": "1" * 16})
     assert trained_run(tmp_path)[1].pinned == {"sft": "0" * 16}
     for wrong in (["what=model", "artifact=there"], ["arm=sft", "run=there"]):

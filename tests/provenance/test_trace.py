@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with a store of one data set, and two runs on it whose document is ``harbour.md``."""
-    document = tmp_path / "harbour.md"
+    """A folder with a store of one data set, and two runs on it whose document is ``harbour.txt``."""
+    document = tmp_path / "harbour.txt"
     document.write_text(RULES)
     write_data(tmp_path / "artifacts", source=False)
     for name in ("sft", "sft_dpo"):
@@ -132,7 +132,7 @@ def test_other_words_of_a_clause_are_another_version(place: Path) -> None:
 def test_quotes_are_checked_against_their_offsets(place: Path) -> None:
     """Shifted by one the quote does not stand there; a longer document moves nothing that was written before."""
     document = harbour()
-    path = place / "harbour.md"
+    path = place / "harbour.txt"
     source = DataSource("harbour", "Harbour", document.sha256, str(path), document.passages)
     good = origin(ANSWER)
     bad = replace(good, quote="E" + ANSWER[:-1])
@@ -149,6 +149,16 @@ def test_quotes_are_checked_against_their_offsets(place: Path) -> None:
     os.utime(path, (2, 2))
     assert describe_quote(good, source).endswith("written; the present document has these words no more")
     assert "has changed since)" in trace_entry(ledger(place), "sft-1111aaaa")
+
+
+def test_quotes_of_data_by_an_earlier_version_are_found(place: Path) -> None:
+    """It counted the marks of a Markdown file, too."""
+    path = place / "harbour.md"
+    path.write_text(RULES)
+    source = DataSource("harbour", "Harbour", harbour().sha256, str(path), harbour().passages)
+    good = origin(ANSWER)
+    assert describe_quote(good, source) == "it stands there, as counted when the data were written"
+    assert describe_quote(replace(good, quote="E" + ANSWER[:-1]), source) == "it does NOT stand there"
 
 
 def test_a_prompt_that_has_changed_is_shown_as_it_was(place: Path) -> None:

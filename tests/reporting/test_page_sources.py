@@ -81,7 +81,8 @@ def test_time_and_cost_by_hand() -> None:
 
 def test_a_run_s_examples_and_work_come_from_the_store(tmp_path: Path) -> None:
     """A base has no data of its own; what is missing or of another version is left out."""
-    for name, data in (("a", "1"), ("b", "2"), ("c", "3")):
+    one, two, three = ("1" * 16, "2" * 16, "3" * 16)
+    for name, data in (("a", one), ("b", two), ("c", three)):
         place = tmp_path / name / "arms" / name
         write_jsonl(place / "answers.jsonl", [])
         write_jsonl(place / "values.jsonl", [])
@@ -96,16 +97,16 @@ def test_a_run_s_examples_and_work_come_from_the_store(tmp_path: Path) -> None:
         }
         write_json(tmp_path / name / RUN, details)
     store = tmp_path / "artifacts" / "data"
-    write_jsonl(store / "1" / "sft.jsonl", [instruction(1)])
-    write_jsonl(store / "1" / "preferences.jsonl", [preference(2)])
-    write_json(store / "1" / "manifest.json", {"counts": {"instructions": 1}})
-    write_jsonl(store / "2" / "sft.jsonl", [{"old": 1}])
-    write_jsonl(store / "2" / "preferences.jsonl", [])
+    write_jsonl(store / one / "sft.jsonl", [instruction(1)])
+    write_jsonl(store / one / "preferences.jsonl", [preference(2)])
+    write_json(store / one / "manifest.json", {"counts": {"instructions": 1}})
+    write_jsonl(store / two / "sft.jsonl", [{"old": 1}])
+    write_jsonl(store / two / "preferences.jsonl", [])
     found = compare_runs([tmp_path / name for name in "abc"])
-    assert found.examples == {"1": [instruction(1), preference(2)]}
+    assert found.examples == {one: [instruction(1), preference(2)]}
     assert found.work == {"data": {"instructions": 1}}
     assert {arm.arm: (arm.stages, arm.data) for arm in found.arms} == {
-        "a": (("sft",), "1"),
+        "a": (("sft",), one),
         "b": ((), ""),
         "c": ((), ""),
     }

@@ -196,7 +196,7 @@ def test_rows_that_are_none_are_one_line_and_braces_stay_text(tmp_path: Path) ->
     with pytest.raises(ValignError, match=r"line 1: 'facts' must be a list of lists of accepted wordings"):
         read_jsonl(tmp_path / "q.jsonl", Question)
     (tmp_path / "q.jsonl").write_text("[" * 100_000)
-    with pytest.raises(ValignError, match=r"line 1: the JSON is nested too deep"):
+    with pytest.raises(ValignError, match=r"line 1: lists or objects are nested too deep"):
         read_jsonl(tmp_path / "q.jsonl", Question)
     shown: tuple[Message, ...] = conversation("Why?", [Passage("d/1", ("D",), "Fill {question} and {rules}.", 0, 9)])
     assert shown[-1]["content"].count("Why?") == 1

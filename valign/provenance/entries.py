@@ -120,13 +120,19 @@ def _quote(origin: Provenance, source: DataSource | None) -> list[str]:
 def describe_quote(origin: Provenance, source: DataSource | None) -> str:
     """Say whether the quote stands at its offsets, in the document or, where that is not at hand, in its clause."""
     same, text = present_text(source) if source else (None, "")
-    if same:
-        return "it stands there" if text[origin.start : origin.end] == origin.quote else "it does NOT stand there"
+    if same and text[origin.start : origin.end] == origin.quote:
+        return "it stands there"
     passages = source.passages if source else ()
     around = next((p for p in passages if p.start <= origin.start and origin.end <= p.end), None)
+    holds = around is not None and around.text[origin.start - around.start :].startswith(origin.quote)
+    if same:  # an earlier version may have counted the file's characters otherwise
+        return (
+            "it stands there, as counted when the data were written"
+            if holds and origin.quote in text
+            else "it does NOT stand there"
+        )
     if around is None:
         return "not checked, the document is not at hand"
-    holds = around.text[origin.start - around.start : origin.end - around.start] == origin.quote
     said = "it stood there" if holds else "it did NOT stand there"
     if same is None:
         return f"{said} when the data were written"

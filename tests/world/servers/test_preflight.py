@@ -136,7 +136,7 @@ def test_a_name_that_is_set_is_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     ("eos", "template", "words"),
     [
         (None, "{{ messages[0].content }}", "tokenizer without an end token"),
-        (2, "{{ raise_exception('Only tools here') }}", "does not render a question and an answer .Only tools here"),
+        (2, "{{ raise_exception('Only tools here') }}", "cannot render 1 turns .user.: Only tools here"),
         (2, "{{ messages | length }} {{ messages[0].content }}", "renders a prompt differently"),
     ],
 )
