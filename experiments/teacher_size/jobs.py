@@ -10,7 +10,7 @@ import argparse
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / "valign"
@@ -103,6 +103,15 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
+def list_jobs(found: Iterable[tuple[str, str, list[str]]], seeds: int) -> Iterator[dict[str, object]]:
+    """Yield the jobs, with name and overrides; all of a seed before those of the next."""
+    jobs = list(found)
+    for seed in range(seeds):
+        for study, name, overrides in jobs:
+            settings = [*overrides, *COMMON, f"experiment_name={study}", f"seed={seed}"]
+            yield {"name": f"{name}-{seed}", "overrides": settings}
+
+
 def main() -> None:
     """Print the jobs."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -110,11 +119,9 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path("rows"), help="folder for the files of sampled rows")
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
-    jobs = list(development_jobs() if options.development else study_jobs(options.rows.resolve()))
-    for seed in range(options.seeds):
-        for study, name, overrides in jobs:
-            settings = [*overrides, *COMMON, f"experiment_name={study}", f"seed={seed}"]
-            print(json.dumps({"name": f"{name}-{seed}", "overrides": settings}))
+    found = development_jobs() if options.development else study_jobs(options.rows.resolve())
+    for job in list_jobs(found, options.seeds):
+        print(json.dumps(job))
 
 
 if __name__ == "__main__":

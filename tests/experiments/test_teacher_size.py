@@ -65,10 +65,21 @@ def test_when_the_time_is_up_what_runs_is_stopped(tmp_path: Path, at_once: int) 
     assert sorted(path.name for path in (tmp_path / "runs").iterdir() if path.name != ".jobs") == list("abc")[:at_once]
 
 
-def test_every_job_of_the_study_is_a_config(compose_config: Callable[..., DictConfig]) -> None:
+def test_every_job_of_the_study_is_a_config(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
     """All compose and pass the checks; no name occurs twice, and the variants of one document differ."""
-    jobs = load_script("teacher_size/jobs.py").list_jobs(range(1))
-    for job in jobs:
-        checks.check_config(compose_config(*job["overrides"], f"run_name={job['name']}"))
-    assert len({(job["overrides"][0], job["name"]) for job in jobs}) == len(jobs) == 13
-    assert len({json.dumps(job["overrides"]) for job in jobs}) == 13
+    script = load_script("teacher_size/jobs.py")
+    for found, count in ((script.development_jobs(), 13), (script.study_jobs(tmp_path), 6)):
+        jobs = list(script.list_jobs(found, 1))
+        for job in jobs:
+            checks.check_config(compose_config(*job["overrides"], f"run_name={job['name']}"))
+        assert len({(job["overrides"][0], job["name"]) for job in jobs}) == len(jobs) == count
+        assert len({json.dumps(job["overrides"]) for job in jobs}) == count
+
+
+def test_equal_rows_are_as_many_as_the_embedded_teachers_and_of_all_clauses(tmp_path: Path) -> None:
+    script = load_script("teacher_size/jobs.py")
+    list(script.study_jobs(tmp_path))
+    rows = [json.loads(line) for line in (tmp_path / "equal.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sum("rejected" in row for row in rows) == script.EMBEDDED_PAIRS == 193
+    assert len(rows) + script.FRAMES == script.EMBEDDED_ROWS
+    assert len({row["clause"] for row in rows}) == 58
