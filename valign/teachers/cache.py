@@ -16,9 +16,9 @@ from valign.generation.requests import Request
 from valign.teachers.batch import BatchTeacher
 from valign.teachers.cached_groups import CachedGroups
 from valign.teachers.cached_stream import CachedStream
-from valign.teachers.completion_store import Completions, CompletionStore, Spent
+from valign.teachers.completion_store import Completions, CompletionStore, Spent, StoredRow
 from valign.teachers.pending import make_pending, rests_on_pending
-from valign.teachers.protocol import CheckedTeacher, StreamingTeacher, Teacher
+from valign.teachers.protocol import NO_COMPLETION, CheckedTeacher, StreamingTeacher, Teacher
 from valign.teachers.usage import Meter, Usage
 
 log = logging.getLogger(__name__)
@@ -160,6 +160,8 @@ class CachedTeacher:
             own = {key: request for key, request in by_key.items() if int(key[:8], 16) % among == number}
             self._count(self.teacher.meter, own)
             work = CachedStream(self.store, self.teacher, own)
+            if among > 1:
+                self.store.forget([_empty_mark(key) for key in own if key not in known])
         else:
             work = CachedGroups(self.store, self.teacher, by_key, share)
         total = work.plan(known)
@@ -169,6 +171,8 @@ class CachedTeacher:
                 work.run(known, bar)
         finally:
             self.calls += work.completed
+        if among > 1 and isinstance(work, CachedStream):  # empty completions are not kept: the others shall not wait
+            self.store.write_rows([StoredRow(_empty_mark(key), [NO_COMPLETION]) for key in work.left_empty])
 
     def _count(self, meter: Meter, by_key: Mapping[str, Request]) -> None:
         """Let calls of earlier runs count towards the limits of this one, each once."""
@@ -178,16 +182,29 @@ class CachedTeacher:
             self._counted.update(by_key)
 
 
+def _empty_mark(key: str) -> str:
+    """Return the key under which a share notes that a request of its own stayed empty."""
+    return f"empty/{key}"
+
+
 def _wait_for_others(
     store: CompletionStore, by_key: Mapping[str, Request], known: dict[str, Completions], label: str
 ) -> None:
-    """Add what the other shares complete, until nothing is missing or nothing has come for ten minutes."""
+    """Add what the other shares complete, until nothing is missing or nothing has come for ten minutes.
+
+    What stayed empty for another share is not waited for, and not asked again.
+    """
     missing = [key for key in by_key if key not in known]
     since = time.monotonic()
     if missing:
         log.info("%s: waiting for the other shares (%d completions)", label, len(missing))
     while missing and time.monotonic() - since < PATIENCE:
         found = store.read(missing)
+        marked = store.read([_empty_mark(key) for key in missing])
+        empty = [key for key in missing if key not in found and _empty_mark(key) in marked]
+        there = store.read_parts(empty)
+        for key in empty:
+            found[key] = [there.get(key, {}).get(k, NO_COMPLETION) for k in range(by_key[key].sampling.n)]
         if found:
             known.update(found)
             missing = [key for key in missing if key not in known]

@@ -39,6 +39,11 @@ class CachedStream:
         self._found: dict[str, dict[int, Completion]] = {}  # of requests that are begun and not whole
         self._given_up: dict[str, set[int]] = {}  # numbers of completions that stayed empty
 
+    @property
+    def left_empty(self) -> list[str]:
+        """Keys of requests of which completions stayed empty."""
+        return list(self._given_up)
+
     def plan(self, known: Mapping[str, Completions]) -> int:
         """Find the requests that are not known, and return the number of their completions."""
         self._missing = [key for key in self.requests if key not in known]

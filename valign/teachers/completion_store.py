@@ -151,6 +151,17 @@ class CompletionStore:
                     connection.execute("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", values)
             connection.execute("COMMIT")
 
+    def forget(self, keys: Sequence[str]) -> None:
+        """Take whole requests out again; keys that are not there do no harm.
+
+        Raises:
+            ValignError: The file is damaged, locked for too long, not a cache, or not writable.
+        """
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("DELETE FROM completions WHERE key = ?", ((key,) for key in keys))
+            connection.execute("COMMIT")
+
     @contextmanager
     def _reading(self, keys: Sequence[str], query: str) -> Iterator[Iterator[tuple[Any, ...]]]:
         """Give the rows of a query for keys, which are put in by the hundred; none where there is no file yet."""

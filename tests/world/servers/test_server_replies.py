@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,23 @@ def test_some_empty_replies_are_left_out_and_asked_again_another_time(odd: Face,
     CachedTeacher(ApiTeacher("m", [url], concurrency=1), tmp_path / "c.sqlite").complete_all(requests[:10], "test")
     again = [body["messages"][0]["content"] for body in bodies(url)[90:]]
     assert again == [f"p{i}" for i in (1, 1, 3, 3, 5, 5, 7, 7, 9, 9)]
+
+
+def test_shares_do_not_wait_for_what_stayed_empty(odd: Face, tmp_path: Path) -> None:
+    """Both shares of 40 end at once, though a half stays empty; the waiting one asks the other's empty ones itself."""
+    url = odd("every-other")
+    requests = [ask(f"p{i}") for i in range(40)]
+
+    def complete(share: int) -> list[list[Completion]]:
+        teacher = ApiTeacher("m", [url], concurrency=1)
+        return CachedTeacher(teacher, tmp_path / "c.sqlite", share=(share, 2)).complete_all(requests, "test")
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(complete, range(2))
+    assert time.monotonic() - began < 60
+    expected = [NO_COMPLETION if i % 2 else Completion(QUESTION, 9, True) for i in range(40)]
+    assert [row[0] for row in first] == [row[0] for row in second] == expected
 
 
 def test_an_empty_answer_of_a_served_arm_is_its_answer(odd: Face) -> None:
