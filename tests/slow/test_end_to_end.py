@@ -199,7 +199,9 @@ def test_other_questions_are_scored_by_evaluate(swept: tuple[Place, str]) -> Non
     place = swept[0]
     before = place.stages()
     printed = place.run("run=runs/harbour/sft_dpo", "questions=own.jsonl", module="evaluate", settings=())
-    folder = place.folder / "runs" / "harbour" / "sft_dpo" / "evaluations" / "own"
+    (folder,) = (place.folder / "runs" / "harbour" / "sft_dpo" / "evaluations").glob(
+        "own-*"
+    )  # own: the run's questions
     for arm in ("base", "sft", "sft_dpo"):
         answers = read_jsonl(folder / "arms" / arm / "answers.jsonl", Answer)
         assert [a.question_id for a in answers] == ["own-1", "own-2"]

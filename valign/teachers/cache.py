@@ -16,7 +16,7 @@ from valign.generation.requests import Request
 from valign.teachers.batch import BatchTeacher
 from valign.teachers.cached_groups import CachedGroups
 from valign.teachers.cached_stream import CachedStream
-from valign.teachers.completion_store import Completions, CompletionStore, Spent, StoredRow
+from valign.teachers.completion_store import Completions, CompletionStore, Spent
 from valign.teachers.pending import make_pending, rests_on_pending
 from valign.teachers.protocol import NO_COMPLETION, CheckedTeacher, StreamingTeacher, Teacher
 from valign.teachers.usage import Meter, Usage
@@ -161,7 +161,7 @@ class CachedTeacher:
             self._count(self.teacher.meter, own)
             work = CachedStream(self.store, self.teacher, own)
             if among > 1:
-                self.store.forget([_empty_mark(key) for key in own if key not in known])
+                self.store.note_empty([key for key in own if key not in known], False)
         else:
             work = CachedGroups(self.store, self.teacher, by_key, share)
         total = work.plan(known)
@@ -172,7 +172,7 @@ class CachedTeacher:
         finally:
             self.calls += work.completed
         if among > 1 and isinstance(work, CachedStream):  # empty completions are not kept: the others shall not wait
-            self.store.write_rows([StoredRow(_empty_mark(key), [NO_COMPLETION]) for key in work.left_empty])
+            self.store.note_empty(work.left_empty, True)
 
     def _count(self, meter: Meter, by_key: Mapping[str, Request]) -> None:
         """Let calls of earlier runs count towards the limits of this one, each once."""
@@ -180,11 +180,6 @@ class CachedTeacher:
             spent = self.store.spent_on([key for key in by_key if key not in self._counted])
             meter.add(Usage(spent.prompt_tokens, spent.completion_tokens, spent.seconds))
             self._counted.update(by_key)
-
-
-def _empty_mark(key: str) -> str:
-    """Return the key under which a share notes that a request of its own stayed empty."""
-    return f"empty/{key}"
 
 
 def _wait_for_others(
@@ -200,8 +195,7 @@ def _wait_for_others(
         log.info("%s: waiting for the other shares (%d completions)", label, len(missing))
     while missing and time.monotonic() - since < PATIENCE:
         found = store.read(missing)
-        marked = store.read([_empty_mark(key) for key in missing])
-        empty = [key for key in missing if key not in found and _empty_mark(key) in marked]
+        empty = [key for key in store.read_empty(missing) if key not in found]
         there = store.read_parts(empty)
         for key in empty:
             found[key] = [there.get(key, {}).get(k, NO_COMPLETION) for k in range(by_key[key].sampling.n)]

@@ -26,6 +26,7 @@ Completions = list[Completion]
 _TABLES = """
 CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, value TEXT NOT NULL, created_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS parts (key TEXT, number INTEGER, value TEXT NOT NULL, PRIMARY KEY (key, number));
+CREATE TABLE IF NOT EXISTS empty (key TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS usage (key TEXT, teacher TEXT, completions INTEGER, prompt_tokens INTEGER,
     completion_tokens INTEGER, seconds REAL, created_at REAL);
 CREATE INDEX IF NOT EXISTS usage_by_key ON usage (key);
@@ -151,16 +152,22 @@ class CompletionStore:
                     connection.execute("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", values)
             connection.execute("COMMIT")
 
-    def forget(self, keys: Sequence[str]) -> None:
-        """Take whole requests out again; keys that are not there do no harm.
+    def note_empty(self, keys: Sequence[str], is_empty: bool) -> None:
+        """Note that completions of requests stayed empty, or that this is not known any more.
 
         Raises:
             ValignError: The file is damaged, locked for too long, not a cache, or not writable.
         """
+        change = "INSERT OR IGNORE INTO empty VALUES (?)" if is_empty else "DELETE FROM empty WHERE key = ?"
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("DELETE FROM completions WHERE key = ?", ((key,) for key in keys))
+            connection.executemany(change, ((key,) for key in keys))
             connection.execute("COMMIT")
+
+    def read_empty(self, keys: Sequence[str]) -> set[str]:
+        """Return the keys of which completions stayed empty."""
+        with self._reading(keys, "SELECT key FROM empty WHERE key IN ({})") as rows:
+            return {key for (key,) in rows}
 
     @contextmanager
     def _reading(self, keys: Sequence[str], query: str) -> Iterator[Iterator[tuple[Any, ...]]]:
@@ -177,7 +184,7 @@ class CompletionStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=self.wait, isolation_level=None)) as connection:
-                if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'usage_by_teacher'").fetchone():
+                if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'empty'").fetchone():
                     connection.executescript(_TABLES)
                 yield connection
         except OSError as error:
