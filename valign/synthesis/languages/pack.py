@@ -19,6 +19,31 @@ class Edit:
     after: str
     kind: str
 
+    @classmethod
+    def at(cls, text: str, span: tuple[int, int], after: str, kind: str) -> Edit:
+        """Return the text with other words at a place, in upper case where what stood there was."""
+        before = text[span[0] : span[1]]
+        after = after[:1].upper() + after[1:] if before[:1].isupper() else after
+        return cls(text[: span[0]] + after + text[span[1] :], before, after, kind)
+
+
+def other_number(digits: str, rng: random.Random) -> str:
+    """Return another number of the same size, in digits."""
+    value = int(digits)
+    return str(rng.choice([n for n in (value + 1, value * 2, max(1, value // 2), value + 5) if n != value]))
+
+
+def turn_sentences(text: str, turn: Callable[[str], list[Edit]]) -> str | None:
+    """Return a text whose every sentence says the opposite, as far as it can be turned; None where none can.
+
+    Args:
+        text: Sentences.
+        turn: Returns the first way to turn a sentence, or nothing.
+    """
+    parts = re.split(r"(?<=[.;!?])(\s+)", text)
+    turned = "".join(next((edit.text for edit in turn(part)), part) for part in parts)
+    return turned if turned != text else None
+
 
 def _no_edits(text: str, names: Sequence[str], rng: random.Random) -> list[Edit]:
     return []

@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Collection, Sequence
 
-from valign.synthesis.languages.pack import Edit
+from valign.synthesis.languages.pack import Edit, other_number, turn_sentences
 from valign.synthesis.names import Names
 
 UNIT_WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
@@ -83,9 +83,7 @@ def contradict(text: str) -> str | None:
     >>> contradict("Guests may swim. Boats are not lent.")
     'Guests may not swim. Boats are lent.'
     """
-    parts = re.split(r"(?<=[.;!?])(\s+)", text)
-    turned = "".join(next((edit.text for edit in _polarity(part)), part) for part in parts)
-    return turned if turned != text else None
+    return turn_sentences(text, _polarity)
 
 
 def as_question(sentence: str) -> str | None:
@@ -201,25 +199,18 @@ def as_digits(number: str) -> str:
     return word.replace(",", "")
 
 
-def _replace(text: str, span: tuple[int, int], new: str, kind: str) -> Edit:
-    old = text[span[0] : span[1]]
-    new = new[:1].upper() + new[1:] if old[:1].isupper() else new
-    return Edit(text[: span[0]] + new + text[span[1] :], old, new, kind)
-
-
 def _numbers(text: str, rng: random.Random) -> list[Edit]:
     found = []
     for match in NUMBER_PATTERN.finditer(text):
         old = match.group()
         if old.isdigit():
-            value = int(old)
-            new = str(rng.choice([n for n in (value + 1, value * 2, max(1, value // 2), value + 5) if n != value]))
+            new = other_number(old, rng)
         elif old.lower() == "one" or "," in old or "." in old:
             continue
         else:
             near = [w for w in NUMBER_WORDS[1:] if w != old.lower() and "-" not in w]
             new = rng.choice(near)
-        found.append(_replace(text, match.span(), new, "number"))
+        found.append(Edit.at(text, match.span(), new, "number"))
     return found
 
 
@@ -230,7 +221,7 @@ def _series(text: str, rng: random.Random) -> list[Edit]:
         pattern = rf"\b(?:{'|'.join(words)})\b" + (r"(?! (?:not|be)\b)" if "May" in words else "")
         for match in re.finditer(pattern, text):
             others = [w for w in words if w != match.group()]
-            found.append(_replace(text, match.span(), rng.choice(others), "series"))
+            found.append(Edit.at(text, match.span(), rng.choice(others), "series"))
     return found
 
 
@@ -241,7 +232,7 @@ def _names(text: str, names: Sequence[str], rng: random.Random) -> list[Edit]:
     found = []
     for match in NAME_PATTERN.finditer(text):
         if others and match.group() not in series:
-            found.append(_replace(text, match.span(), rng.choice(others), "name"))
+            found.append(Edit.at(text, match.span(), rng.choice(others), "name"))
     return found
 
 

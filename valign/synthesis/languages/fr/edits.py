@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from valign.synthesis.languages.pack import Edit
+from valign.synthesis.languages.pack import Edit, other_number, turn_sentences
 from valign.synthesis.names import Names
 
 UNITS_FR = (
@@ -74,9 +74,7 @@ def contradict_french(text: str) -> str | None:
     >>> contradict_french("Un invité peut nager. Les bateaux ne sont pas prêtés.")
     'Un invité ne peut pas nager. Les bateaux sont prêtés.'
     """
-    parts = re.split(r"(?<=[.;!?])(\s+)", text)
-    turned = "".join(next((edit.text for edit in _turned(part)), part) for part in parts)
-    return turned if turned != text else None
+    return turn_sentences(text, _turned)
 
 
 def ask_french(sentence: str) -> str | None:
@@ -150,26 +148,19 @@ def ungrounded_french(answer: str, passage: str, question: str = "") -> list[str
     return numbers + [name for name in names_french(answer) if name.lower().replace("'", "’") not in lower]
 
 
-def _put(text: str, span: tuple[int, int], new: str, kind: str) -> Edit:
-    old = text[span[0] : span[1]]
-    new = new[:1].upper() + new[1:] if old[:1].isupper() else new
-    return Edit(text[: span[0]] + new + text[span[1] :], old, new, kind)
-
-
 def _number_edits(text: str, rng: random.Random) -> list[Edit]:
     found = []
     for match in NUMBER_FR.finditer(text):
         old = match.group()
         if old.isdigit():
-            value = int(old)
-            new = str(rng.choice([n for n in (value + 1, value * 2, max(1, value // 2), value + 5) if n != value]))
+            new = other_number(old, rng)
         elif old.lower() in UNITS_FR:
             new = rng.choice([word for word in UNITS_FR[1:] if word != old.lower()])
         elif old.lower() in TENS_FR:
             new = rng.choice([word for word in TENS_FR if word != old.lower()])
         else:
             continue
-        found.append(_put(text, match.span(), new, "number"))
+        found.append(Edit.at(text, match.span(), new, "number"))
     return found
 
 
@@ -178,14 +169,14 @@ def _series_edits(text: str, rng: random.Random) -> list[Edit]:
     for words in SERIES_FR:
         for match in re.finditer(rf"(?<!a )\b(?:{'|'.join(words)})\b", text):
             others = [word for word in words if word != match.group()]
-            found.append(_put(text, match.span(), rng.choice(others), "series"))
+            found.append(Edit.at(text, match.span(), rng.choice(others), "series"))
     return found
 
 
 def _name_edits(text: str, names: Sequence[str], rng: random.Random) -> list[Edit]:
     known = names if isinstance(names, Names) else Names(names)
     others = known.outside(text)
-    return [_put(text, match.span(), rng.choice(others), "name") for match in NAME_FR.finditer(text) if others]
+    return [Edit.at(text, match.span(), rng.choice(others), "name") for match in NAME_FR.finditer(text) if others]
 
 
 def _turned(text: str) -> list[Edit]:
