@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from valign.core.errors import ValignError
 from valign.core.files import new_folder, read_json, write_json
 from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, save_model
-from valign.models.load import load_policy
+from valign.models.policy import load_merged
+from valign.models.stacked_adapters import StackedAdapter
 from valign.models.template_traits import end_tokens
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vllm serve --max-lora
 
 def write_model(
     output: Path, base: Path | str, weights: Sequence[Path], precision: str | torch.dtype, **options: Any
-) -> None:
+) -> float | None:
     """Write a model with what its stages trained merged in, and its tokenizer, in Hugging Face format.
 
     Its generation settings are greedy decoding up to any of the end tokens, as the arms answer. The base model's terms
@@ -36,10 +37,13 @@ def write_model(
 
     Args:
         output: The folder; empty or not there.
-        base: The base model, as ``valign.models.load.load_policy`` takes it.
+        base: The base model, as ``valign.models.load.load_merged`` takes it.
         weights: What each stage has left, in order.
         precision: Of the weights: ``auto``, ``float32`` or ``bfloat16``, or the dtype itself.
-        **options: Other keyword arguments of ``load_policy``.
+        **options: Other keyword arguments of ``load_merged``.
+
+    Returns:
+        Which share of what was trained is left in the weights after rounding; None where that is not known.
 
     Raises:
         ValignError: The folder is not empty or cannot be written, or the model cannot be loaded.
@@ -47,13 +51,14 @@ def write_model(
     from transformers import GenerationConfig
 
     with new_folder(output) as folder:
-        model, tokenizer = load_policy(base, weights, precision, **options)
+        model, tokenizer, share = load_merged(base, weights, precision, **options)
         ends = end_tokens(model, tokenizer)
         ids = {"eos_token_id": ends if len(ends) > 1 else ends[0], "pad_token_id": tokenizer.pad_token_id}
         model.generation_config = GenerationConfig(bos_token_id=tokenizer.bos_token_id, **ids)
         save_model(model, folder)
         tokenizer.save_pretrained(folder)
         _copy_files(base, folder, [TERMS, SENTENCEPIECE])
+    return share
 
 
 def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
@@ -87,14 +92,17 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
     with new_folder(output) as folder:
         if len(weights) == 1:
             shutil.copyfile(weights[0] / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
-            alpha = configs[0]["lora_alpha"]
+            changed: dict[str, Any] = {}
         else:
-            _write_sum(folder / ADAPTER_WEIGHTS, weights, [config["lora_alpha"] / config["r"] for config in configs])
-            alpha = rank
+            from safetensors.torch import save_file
+
+            stacked = StackedAdapter.read(weights)
+            save_file(stacked.tensors(), folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+            same = all(config["target_modules"] == configs[0]["target_modules"] for config in configs)
+            layers = {} if same else {"target_modules": list(stacked.layers)}
+            changed = {"r": rank, "lora_alpha": rank, **layers}
         noted = Path(base).resolve().name if Path(base).expanduser().is_dir() else base
-        write_json(
-            folder / ADAPTER_CONFIG, configs[0] | {"r": rank, "lora_alpha": alpha, "base_model_name_or_path": noted}
-        )
+        write_json(folder / ADAPTER_CONFIG, configs[0] | changed | {"base_model_name_or_path": noted})
         _copy_files(base, folder, [TERMS])
     return rank
 
@@ -123,20 +131,3 @@ def _fetch_files(base: str) -> Path | None:
         return Path(snapshot_download(base, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
         return None
-
-
-def _write_sum(file: Path, weights: Sequence[Path], scales: Sequence[float]) -> None:
-    """Write adapters side by side: A matrices stacked in rows, B matrices, scaled, in columns."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    parts = [load_file(folder / ADAPTER_WEIGHTS) for folder in weights]
-    if any(set(part) != set(parts[0]) for part in parts):
-        raise ValignError("the stages' adapters are on different layers; use what=model.")
-    summed = {}
-    for name in parts[0]:
-        own = [part[name].float() for part in parts]
-        below = ".lora_A." in name
-        scaled = own if below else [scale * matrix for scale, matrix in zip(scales, own, strict=True)]
-        summed[name] = torch.cat(scaled, 0 if below else 1).contiguous()
-    save_file(summed, file, metadata={"format": "pt"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from valign.pipeline.finished_run import trained_run
 from valign.pipeline.recipes import recipe_arms
 from valign.pipeline.training_stage import trained_weights
 
+log = logging.getLogger(__name__)
+
+LEAST_SHARE = 0.95
 NO_THOUGHTS = """ --default-chat-template-kwargs '{"enable_thinking": false}'"""
 """How a server is told to render a template as it was trained, where the template knows thoughts."""
 
@@ -45,7 +49,7 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path, is_trust
     thoughtless = NO_THOUGHTS if "enable_thinking" in template else ""
     if what == "model":
         device = device_of(context.settings.trainer.accelerator)
-        export.write_model(
+        share = export.write_model(
             output,
             path,
             weights,
@@ -54,6 +58,7 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path, is_trust
             device=device if base.quantization else "cpu",
             trust_remote_code=base.trust_remote_code,
         )
+        _say_share(share, output)
         return name, f"vllm serve {shlex.quote(str(output))} --served-model-name {name}{thoughtless}"
     if base.quantization:
         raise ValignError(f"an adapter trained on {base.quantization} is right on those weights alone; use what=model.")
@@ -61,3 +66,14 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path, is_trust
     most = next((r for r in export.SERVED_RANKS if r >= rank), rank)
     served = f"vllm serve {shlex.quote(str(path))}{thoughtless} --generation-config vllm --enable-lora"
     return name, f"{served} --max-lora-rank {most} --lora-modules {shlex.quote(f'{name}={output}')}"
+
+
+def _say_share(share: float | None, output: Path) -> None:
+    """Print how much of what was trained is left in the weights, where it is not all."""
+    if share is None or share > 0.9995:
+        return
+    line = f"{output}: {100 * share:.1f}% of what was trained is left after rounding to the weights' precision"
+    if share < LEAST_SHARE:
+        log.warning("%s; the arm was measured unrounded, and what=adapter keeps all of it", line)
+    else:
+        log.info("%s", line)
