@@ -120,7 +120,8 @@ class StackedAdapter:
         survived, whole = 0.0, 0.0
         for layer, (down, up) in self.layers.items():
             with _other_layers():
-                weight = model.get_submodule(layer).weight
+                module: Any = model.get_submodule(layer)
+                weight: torch.Tensor = module.weight
             before = weight.data.float()
             update = up.to(before.device) @ down.to(before.device)
             if update.shape != before.shape:
