@@ -166,5 +166,5 @@ def test_adapters_on_four_bits_answer_as_they_were_trained(
     trained.eval()
     answering = load_policy(path, adapters, "float32", quantization="nf4")[0]
     assert "Linear4bit" not in {type(module).__name__ for module in answering.modules()}
-    torch.testing.assert_close(logps(answering), logps(trained), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logps(answering), logps(trained), rtol=1e-3, atol=1e-3)
     assert (logps(load_policy(path, adapters, "float32")[0]) - logps(trained)).abs().max() > 1e-2
