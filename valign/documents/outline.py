@@ -12,7 +12,17 @@ from dataclasses import dataclass, field, replace
 
 from valign.core.text import count_words
 from valign.documents.labels import NUMERALS, OUTER_WORDS, is_preamble, read_section_label, to_digits
-from valign.documents.lines import COMMAS, HEADING_NUMBER, HEADINGS, LETTER, Unit, read_units, split_run_in, successor
+from valign.documents.lines import (
+    BOLD,
+    COMMAS,
+    HEADING_NUMBER,
+    HEADINGS,
+    LETTER,
+    Unit,
+    read_units,
+    split_run_in,
+    successor,
+)
 
 INNER_RANK, NUMBERED_RANK, CAPS_RANK, TITLE_RANK = 4.0, 40.0, 60.0, 61.0
 RUN_IN_WORDS = 3
@@ -44,10 +54,17 @@ class Section:
 
 @dataclass(frozen=True)
 class Outline:
-    """A text's own title, where it has one, and its sections in reading order; the first has no heading."""
+    """The structure of a text.
+
+    Attributes:
+        title: Its own, where it has one.
+        sections: In reading order; the first has no heading.
+        unread: Spans of rules and of what else has no letter, which are paragraphs of no section.
+    """
 
     title: str | None
     sections: list[Section]
+    unread: list[tuple[int, int]] = field(default_factory=list)
 
 
 def find_outline(text: str, headings: Mapping[int, int] | None = None) -> Outline:
@@ -62,12 +79,24 @@ def find_outline(text: str, headings: Mapping[int, int] | None = None) -> Outlin
         headings: Level of each line that is known to be a heading, by the line's offset; they stand in for Markdown's.
     """
     units = read_units(text, headings)
+    unread = [(u.start, u.end) for u in units if u.kind == "rule"]
     title, units = _take_title([u for u in units if u.kind != "rule"])
     units = _settle(_number_styles(units), text)
+    unread += [(u.start, u.end) for u in units if u.kind not in HEADINGS and not _has_letter(u, text)]
     sections = _sections(units, text)
     if not any(section.paragraphs for section in sections):
-        return Outline(title, [Section((), (), [Paragraph(max(u.start, u.body), u.end) for u in units])])
-    return Outline(title, sections)
+        sections = [Section((), (), [_as_paragraph(u) for u in units if LETTER.search(text, u.start, u.end)])]
+    return Outline(title, sections, unread)
+
+
+def _has_letter(unit: Unit, text: str) -> bool:
+    """Tell whether a paragraph or list item says something behind its number."""
+    return LETTER.search(text, unit.body, unit.end) is not None
+
+
+def _as_paragraph(unit: Unit) -> Paragraph:
+    """Return a heading with nothing below it as a paragraph, without the marks of Markdown."""
+    return Paragraph(unit.body if unit.kind == "hash" and unit.body >= 0 else unit.start, unit.end)
 
 
 def slug(heading: str) -> str:
@@ -128,7 +157,7 @@ def _settle(units: list[Unit], text: str) -> list[Unit]:
             done.append(replace(unit, kind="body", number=None))
         elif unit.kind in ("caps", "title"):
             inside = bool(done) and done[-1].kind == "body" and text[done[-1].end - 1] in COMMAS
-            _settle_loose(unit, after, done, ranks, explicit or inside)
+            _settle_loose(unit, _without_marks(unit, text), after, done, ranks, explicit or inside)
         elif unit.number is not None and not in_list:
             done.extend(_settle_number(replace(unit, kind="body"), done))
         else:
@@ -136,10 +165,13 @@ def _settle(units: list[Unit], text: str) -> list[Unit]:
     return done
 
 
-def _settle_loose(unit: Unit, after: Unit | None, done: list[Unit], ranks: dict[str, float], excluded: bool) -> None:
+def _settle_loose(
+    unit: Unit, plain: Unit, after: Unit | None, done: list[Unit], ranks: dict[str, float], excluded: bool
+) -> None:
     """Settle a line in capitals or a short line: a heading, the name of the bare label above it, or a paragraph.
 
-    ``excluded`` says that it is no heading: it stands within a sentence, or the text marks its headings.
+    ``plain`` is the line as a paragraph. ``excluded`` says that it is no heading: it stands within a sentence, or the
+    text marks its headings.
     """
     before = done[-1] if done else None
     keep = not excluded and after is not None and after.kind != unit.kind
@@ -147,8 +179,19 @@ def _settle_loose(unit: Unit, after: Unit | None, done: list[Unit], ranks: dict[
         keep = _rank(after, ranks) > _rank(before, ranks)
     if keep and before and before.kind == "keyword" and before.bare:
         done[-1] = replace(before, end=unit.end, heading=f"{before.heading}. {unit.heading}", bare=False)
+    elif keep:
+        done.append(unit)
     else:
-        done.append(unit if keep else replace(unit, kind="body"))
+        done.append(plain)
+
+
+def _without_marks(unit: Unit, text: str) -> Unit:
+    """Return a line as a paragraph, without the marks around it where it is in bold."""
+    start, end = unit.start, unit.end
+    bold = BOLD.fullmatch(text, start, end)
+    if bold and bold.end("inner") + len(bold[1]) == end:
+        start, end = bold.span("inner")
+    return replace(unit, kind="body", start=start, end=end, body=max(start, unit.body))
 
 
 def _settle_number(unit: Unit, done: list[Unit]) -> list[Unit]:
@@ -227,7 +270,7 @@ def _sections(units: list[Unit], text: str) -> list[Section]:
             last = None
             continue
         inner = last is not None and (last.kind == "item" or last.number is not None) and unit.indent > last.indent
-        if not LETTER.search(text, unit.body, unit.end):
+        if not _has_letter(unit, text):
             continue
         if paragraphs and (unit.kind == "item" or (inner and unit.number is None)):
             paragraphs[-1] = replace(paragraphs[-1], end=unit.end)
