@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from valign.documents.blocks import clean_text
+from valign.documents.blocks import GAP, clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, place_lowered, place_raised
+from valign.documents.readers.docx_formulas import PLACES, M, formula_parts
 from valign.documents.readers.docx_styles import RunLook, Styles, W, child_value
 from valign.documents.readers.docx_symbols import SYMBOL_FONT
 
-M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+CHART = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
+VML = "{urn:schemas-microsoft-com:vml}"
 MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 SKIPPED = frozenset(f"{W}{name}" for name in ("pPr", "rPr", "sdtPr", "sdtEndPr", "instrText", "delInstrText"))
 DELETED = frozenset((f"{W}del", f"{W}moveFrom"))
-TEXT_TAGS = (f"{W}t", f"{W}delText", f"{M}t", f"{A}t")
+DRAWN = frozenset((f"{A}t", f"{VML}textpath"))
+TEXT_TAGS = (f"{W}t", f"{W}delText", f"{M}t", f"{CHART}v", *sorted(DRAWN))
+IN_LINE = frozenset((f"{W}object", "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}inline"))
+"""Pictures and the like that stand between words as a letter does."""
 LINE_BREAKS = (None, "textWrapping")
 PRIVATE_USE = 0xF000
 
@@ -116,7 +122,7 @@ class TextReader:
             elif tag in (f"{W}footnoteReference", f"{W}endnoteReference"):
                 kind = tag.removeprefix(W).removesuffix("Reference")
                 self._cited.append((kind, element.get(f"{W}id", "")))
-            elif tag == f"{A}t":
+            elif tag in DRAWN:
                 self.omit(Reason.MEDIA, element)
             elif tag in (f"{W}r", f"{M}r"):
                 found = self.styles.look(element.find(f"{W}rPr"), base)
@@ -129,6 +135,8 @@ class TextReader:
             elif (text := self._own_text(element)) is not None:
                 pieces.append(look._replace(text=text))
             else:
+                if tag in IN_LINE:
+                    pieces.append(look._replace(text=GAP))
                 stack.extend(reversed([*_inside(element, look)]))
         return pieces
 
@@ -143,6 +151,8 @@ class TextReader:
             return "\n" if element.get(f"{W}type") in LINE_BREAKS else " "
         if name == "sym":
             return self._symbol(element)
+        if name == "ddList":
+            return _chosen_entry(element)
         return "-" if name == "noBreakHyphen" else None
 
     def _symbol(self, element: Any) -> str:
@@ -161,7 +171,13 @@ class TextReader:
 
 def raw_words(element: Any) -> str:
     """Return all words below an element, whatever they look like; a paragraph ends with a space."""
-    return "".join(" " if e.tag == f"{W}p" else e.text or "" for e in element.iter(f"{W}p", *TEXT_TAGS))
+    return "".join(_raw_text(found) for found in element.iter(f"{W}p", *TEXT_TAGS))
+
+
+def _raw_text(element: Any) -> str:
+    if element.tag in (f"{W}p", f"{CHART}v"):
+        return f" {(element.text or '').strip()}"
+    return str(element.get("string", "") if element.tag == f"{VML}textpath" else element.text or "")
 
 
 def is_placeholder(control: Any) -> bool:
@@ -170,9 +186,17 @@ def is_placeholder(control: Any) -> bool:
 
 
 def chosen(alternate: Any) -> Any:
-    """Return the one of several forms of a drawing that is read: the first, or what is there for older programs."""
-    first = alternate.find(f"{MC}Choice")
-    return alternate.find(f"{MC}Fallback") if first is None else first
+    """Return the one of several forms of a drawing that is read: the first, or what older programs show in words."""
+    first, fallback = alternate.find(f"{MC}Choice"), alternate.find(f"{MC}Fallback")
+    is_silent = first is None or not raw_words(first).strip()
+    return fallback if is_silent and fallback is not None else first
+
+
+def _chosen_entry(choices: Any) -> str:
+    """Return the entry that a form's list shows."""
+    entries = [entry.get(f"{W}val", "") for entry in choices.iterfind(f"{W}listEntry")]
+    place = child_value(choices, "result") or child_value(choices, "default") or "0"
+    return entries[int(place)] if re.fullmatch(r"\d{1,4}", place) and int(place) < len(entries) else ""
 
 
 def _merged(pieces: list[_Piece]) -> Iterator[_Piece]:
@@ -198,8 +222,6 @@ def _inside(element: Any, look: _Piece) -> Iterator[tuple[Any, _Piece]]:
         yield from [] if base is None else [(base, look)]
         yield from [] if above is None else [("(", look), (above, look), (")", look)]
     else:
-        for child in element:
-            if child.tag == f"{M}den":
-                yield "/", look
-            place = {f"{M}sup": "exponent", f"{M}sub": "subscript"}.get(child.tag, look.place)
+        for child in formula_parts(element):
+            place = look.place if isinstance(child, str) else PLACES.get(child.tag, look.place)
             yield child, look._replace(place=place)
