@@ -60,7 +60,9 @@ def merge_counts(*counted: Iterable[LeftOut]) -> tuple[LeftOut, ...]:
     merged: dict[str, LeftOut] = {}
     for found in chain(*counted):
         known = merged.get(found.reason)
-        merged[found.reason] = found if known is None else replace(
-            known, places=known.places + found.places, characters=known.characters + found.characters
+        merged[found.reason] = (
+            found
+            if known is None
+            else replace(known, places=known.places + found.places, characters=known.characters + found.characters)
         )
     return tuple(sorted(merged.values(), key=lambda entry: -entry.characters))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from valign.core.text import count_words
 from valign.documents.labels import NUMERALS, OUTER_WORDS, is_preamble, read_section_label, to_digits
 from valign.documents.lines import (
-    BOLD,
     COMMAS,
     HEADING_NUMBER,
     HEADINGS,
@@ -157,7 +156,7 @@ def _settle(units: list[Unit], text: str) -> list[Unit]:
             done.append(replace(unit, kind="body", number=None))
         elif unit.kind in ("caps", "title"):
             inside = bool(done) and done[-1].kind == "body" and text[done[-1].end - 1] in COMMAS
-            _settle_loose(unit, _without_marks(unit, text), after, done, ranks, explicit or inside)
+            _settle_loose(unit, after, done, ranks, explicit or inside)
         elif unit.number is not None and not in_list:
             done.extend(_settle_number(replace(unit, kind="body"), done))
         else:
@@ -165,13 +164,10 @@ def _settle(units: list[Unit], text: str) -> list[Unit]:
     return done
 
 
-def _settle_loose(
-    unit: Unit, plain: Unit, after: Unit | None, done: list[Unit], ranks: dict[str, float], excluded: bool
-) -> None:
+def _settle_loose(unit: Unit, after: Unit | None, done: list[Unit], ranks: dict[str, float], excluded: bool) -> None:
     """Settle a line in capitals or a short line: a heading, the name of the bare label above it, or a paragraph.
 
-    ``plain`` is the line as a paragraph. ``excluded`` says that it is no heading: it stands within a sentence, or the
-    text marks its headings.
+    ``excluded`` says that it is no heading: it stands within a sentence, or the text marks its headings.
     """
     before = done[-1] if done else None
     keep = not excluded and after is not None and after.kind != unit.kind
@@ -179,19 +175,8 @@ def _settle_loose(
         keep = _rank(after, ranks) > _rank(before, ranks)
     if keep and before and before.kind == "keyword" and before.bare:
         done[-1] = replace(before, end=unit.end, heading=f"{before.heading}. {unit.heading}", bare=False)
-    elif keep:
-        done.append(unit)
     else:
-        done.append(plain)
-
-
-def _without_marks(unit: Unit, text: str) -> Unit:
-    """Return a line as a paragraph, without the marks around it where it is in bold."""
-    start, end = unit.start, unit.end
-    bold = BOLD.fullmatch(text, start, end)
-    if bold and bold.end("inner") + len(bold[1]) == end:
-        start, end = bold.span("inner")
-    return replace(unit, kind="body", start=start, end=end, body=max(start, unit.body))
+        done.append(unit if keep else replace(unit, kind="body"))
 
 
 def _settle_number(unit: Unit, done: list[Unit]) -> list[Unit]:
