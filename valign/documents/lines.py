@@ -45,10 +45,7 @@ NARROWEST = 60
 
 @dataclass(frozen=True)
 class Line:
-    """A line without the space around it.
-
-    ``level`` is that of a heading, 0 for any other line; ``marks`` are the characters that mark it as one.
-    """
+    """A line without the space around it; ``level`` is a heading's, or 0, and ``marks`` the length of its mark."""
 
     start: int
     end: int

@@ -113,17 +113,13 @@ class TextReader:
             tag = element.tag
             if not isinstance(tag, str) or tag in SKIPPED:
                 continue
-            if tag in DELETED:
-                self.omit(Reason.DELETED, element)
-            elif tag == f"{W}sdt" and is_placeholder(element):
-                self.omit(Reason.CONTROL, element)
+            if reason := _reason(element):
+                self.omit(reason, element)
             elif tag == f"{W}txbxContent":
                 self._boxes.append(element)
             elif tag in (f"{W}footnoteReference", f"{W}endnoteReference"):
                 kind = tag.removeprefix(W).removesuffix("Reference")
                 self._cited.append((kind, element.get(f"{W}id", "")))
-            elif tag in DRAWN:
-                self.omit(Reason.MEDIA, element)
             elif tag in (f"{W}r", f"{M}r"):
                 found = self.styles.look(element.find(f"{W}rPr"), base)
                 if found.is_hidden or found.is_struck:
@@ -178,6 +174,15 @@ def _raw_text(element: Any) -> str:
     if element.tag in (f"{W}p", f"{CHART}v"):
         return f" {(element.text or '').strip()}"
     return str(element.get("string", "") if element.tag == f"{VML}textpath" else element.text or "")
+
+
+def _reason(element: Any) -> Reason | None:
+    """Return why an element is left out, whatever its words look like."""
+    if element.tag in DELETED:
+        return Reason.DELETED
+    if element.tag in DRAWN:
+        return Reason.MEDIA
+    return Reason.CONTROL if element.tag == f"{W}sdt" and is_placeholder(element) else None
 
 
 def is_placeholder(control: Any) -> bool:

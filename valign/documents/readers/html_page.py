@@ -30,7 +30,7 @@ NOTE_TARGET = re.compile(r"[^#]*#_?(?:fn|ftn|edn|note|foot|end|cite_?note|sdfoot
 RAISED_STYLE = re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)
 LOWERED_STYLE = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
 MOST_TITLE_WORDS = 25
-PICTURES = frozenset(("img", "area"))
+IN_LINE = {"br": BREAK, "img": GAP, "area": GAP}
 OWN_LINES = frozenset(("nav", "footer"))
 SHOWN = frozenset((Reason.CONTROL, Reason.MEDIA, Reason.NAVIGATION))
 """What stands in a line although it is no text of it."""
@@ -121,11 +121,9 @@ class PageReader:
             self.pre += 1
         elif name == "code" and self.pre:
             self.is_code = True
-        elif name == "br":
-            self.buffer.append(BREAK)
-        elif name in PICTURES:
+        elif name in IN_LINE:
             self.omissions.add(Reason.MEDIA, unread_words(tag))
-            self.buffer.append(GAP)
+            self.buffer.append(IN_LINE[name])
         elif name == "table" and tag not in self.parts.layout:
             self.table = self.table or TableRows(tag)
         elif name == "tr" and self.table is not None:

@@ -30,7 +30,7 @@ def signs(tag: Tag) -> tuple[str, str]:
 
 
 def is_exponent(tag: Tag) -> bool:
-    """Tell whether a tag is an exponent in a formula, or the number of a root, which is read before what is below it."""
+    """Tell whether a tag is an exponent in a formula, or the number of a root, which is read first."""
     return tag.parent is not None and tag.parent.name in ("msup", "mroot") and _is_nth(tag, 1)
 
 
