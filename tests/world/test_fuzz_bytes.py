@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import docx
 import pytest
 from fuzzed import EDITS, Edits, damaged, damaged_inside, fuzzing, read_or_refuse
@@ -103,7 +105,7 @@ def attack(suffix: str, seed: int, edits: Edits, member: int, max_words: int) ->
     return read_or_refuse(damaged_inside(raw, edits, member) if is_inside else damaged(raw, edits), suffix, max_words)
 
 
-CHOICES = {
+CHOICES: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 5),
     "edits": EDITS,
     "member": st.integers(0, 30),
@@ -115,7 +117,13 @@ CHOICES = {
 def test_damaged_files_are_read_or_refused(suffix: str) -> None:
     assert isinstance(read_or_refuse(SEEDS[suffix][0], suffix), Document)
     answers: list[Document | str] = []
-    fuzzing(20)(given(**CHOICES)(lambda **chosen: answers.append(attack(suffix, **chosen))))()
+
+    @fuzzing(20)
+    @given(st.fixed_dictionaries(CHOICES))
+    def check(chosen: dict[str, Any]) -> None:
+        answers.append(attack(suffix, **chosen))
+
+    check()
     assert any(isinstance(answer, Document) for answer in answers)
     assert any(isinstance(answer, str) for answer in answers)
 
@@ -123,7 +131,13 @@ def test_damaged_files_are_read_or_refused(suffix: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", SEEDS)
 def test_many_damaged_files_are_read_or_refused(suffix: str) -> None:
-    fuzzing(300 if suffix == "docx" else 1500)(given(**CHOICES)(lambda **chosen: attack(suffix, **chosen)))()
+
+    @fuzzing(300 if suffix == "docx" else 1200)
+    @given(st.fixed_dictionaries(CHOICES))
+    def check(chosen: dict[str, Any]) -> None:
+        attack(suffix, **chosen)
+
+    check()
 
 
 @pytest.mark.parametrize("suffix", SEEDS)

@@ -257,7 +257,8 @@ def _sections(units: list[Unit], text: str) -> list[Section]:
         inner = last is not None and (last.kind == "item" or last.number is not None) and unit.indent > last.indent
         if not _has_letter(unit, text):
             continue
-        if paragraphs and (unit.kind == "item" or (inner and unit.number is None)):
+        joins = unit.kind == "item" or (inner and unit.number is None)
+        if paragraphs and joins and not LETTER.search(text, paragraphs[-1].end, unit.start):  # not over the title
             paragraphs[-1] = replace(paragraphs[-1], end=unit.end)
         else:
             paragraphs.append(Paragraph(unit.body, unit.end, unit.number))

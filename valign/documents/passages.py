@@ -127,7 +127,7 @@ def _join_openings(text: str, paragraphs: list[Paragraph]) -> list[Paragraph]:
     joined: list[Paragraph] = []
     opens = goes_on = False
     for paragraph in paragraphs:
-        if opens and paragraph.number is None:
+        if opens and paragraph.number is None and not LETTER.search(text, joined[-1].end, paragraph.start):
             joined[-1] = Paragraph(joined[-1].start, paragraph.end, joined[-1].number)
         else:
             joined.append(paragraph)

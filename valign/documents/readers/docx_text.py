@@ -171,9 +171,11 @@ def raw_words(element: Any) -> str:
 
 
 def _raw_text(element: Any) -> str:
-    if element.tag in (f"{W}p", f"{CHART}v"):
-        return f" {(element.text or '').strip()}"
-    return str(element.get("string", "") if element.tag == f"{VML}textpath" else element.text or "")
+    if element.tag == f"{W}p":
+        return " "
+    if element.tag == f"{VML}textpath":
+        return str(element.get("string", ""))
+    return f" {element.text or ''}" if element.tag == f"{CHART}v" else element.text or ""
 
 
 def _reason(element: Any) -> Reason | None:

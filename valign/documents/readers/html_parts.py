@@ -191,7 +191,7 @@ class PageParts:
         )
         held = titled or tag in self._with_heading or PANEL.search(names) is not None
         inside = tag.parent is not None and tag.parent.name == "details"
-        return None if inside or (held and tag.name in CONTAINERS) else Reason.HIDDEN
+        return None if (inside or held) and tag.name in CONTAINERS else Reason.HIDDEN
 
 
 def unread_words(tag: Tag) -> str:
