@@ -50,7 +50,8 @@ def read_items(text: str, keys: Collection[str]) -> list[dict[str, Any]]:
     for candidate in _readings(text):
         if found := list(_items_in(candidate, set(keys))):
             return found
-    return [item for item in _python_objects(text) if set(keys) <= set(item)]
+    visible = without_thoughts(text[:LONGEST_READ]).text
+    return [item for item in _python_objects(visible) if set(keys) <= set(item)]
 
 
 def _readings(text: str) -> Iterator[str]:
@@ -109,7 +110,7 @@ def _inside(data: Any, keys: set[str]) -> Iterator[dict[str, Any]]:
 
 def _python_objects(text: str) -> Iterator[dict[str, Any]]:
     """Yield flat objects in single quotation marks, as Python prints them."""
-    for match in islice(re.finditer(r"\{[^{}]*\}", text[:LONGEST_READ]), MOST_TRIES):
+    for match in islice(re.finditer(r"\{[^{}]*\}", text), MOST_TRIES):
         try:
             data = ast.literal_eval(match.group())
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
