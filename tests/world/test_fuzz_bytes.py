@@ -55,7 +55,8 @@ HTML = """<!doctype html><html><head><meta charset="utf-8"><title>Boats</title><
 <nav>Home</nav><h1>Rules</h1><p>Two<sup>2</sup> <b>oars</b> &euro;50 <del>60</del><ins>30</ins><br>m<sup>2</sup>
 <ul><li>one<ol type=a start=3><li>two</ol></ul><table><tr><th rowspan=2>a<th colspan=2>b<tr><td>1</table>
 <details><summary>More</summary><div hidden id=p>Panel</div></details><button aria-controls=p>Open</button>
-<math><mfrac><mi>x</mi><mn>2</mn></mfrac></math><!-- note --><script>x()</script><select><option>o</select></body></html>
+<math><mfrac><mi>x</mi><mn>2</mn></mfrac></math><!-- note --><script>x()</script><select><option>o</select>
+</body></html>
 """
 
 

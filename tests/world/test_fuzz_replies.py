@@ -1,4 +1,4 @@
-"""Teachers' replies, damaged and wrapped in every way: whole items come out, thoughts do not, and nothing fails or hangs."""
+"""Teachers' replies, damaged and wrapped in every way: items come out, thoughts do not, nothing fails or hangs."""
 
 from __future__ import annotations
 

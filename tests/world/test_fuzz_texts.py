@@ -155,13 +155,17 @@ def docx_words(kinds: list[str], told: Told) -> str:
         "link": lambda: f"<w:hyperlink>{docx_run(told.say())}</w:hyperlink>",
         "code": lambda: f"<w:fldSimple w:instr='REF x'>{docx_run(told.say())}</w:fldSimple>",
         "struck": lambda: f"<w:ins>{docx_run(told.say())}</w:ins>" + docx_run(told.say(Reason.DELETED), "<w:strike/>"),
-        "comment": lambda: f"<w:moveFrom>{docx_run(told.say(Reason.DELETED))}</w:moveFrom><w:sdt><w:sdtContent>"
-        f"{docx_run(told.say())}</w:sdtContent></w:sdt>",
+        "comment": lambda: (
+            f"<w:moveFrom>{docx_run(told.say(Reason.DELETED))}</w:moveFrom><w:sdt><w:sdtContent>"
+            f"{docx_run(told.say())}</w:sdtContent></w:sdt>"
+        ),
         "hidden": lambda: docx_run(told.say(Reason.HIDDEN), "<w:vanish/>"),
         "picture": lambda: f"<w:r><w:drawing><a:t>{told.say(Reason.MEDIA)}</a:t></w:drawing></w:r>",
         "break": lambda: "<w:r><w:br/></w:r>",
-        "glued": lambda: f"<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent>{docx_run(told.say(Reason.CONTROL))}"
-        "</w:sdtContent></w:sdt>",
+        "glued": lambda: (
+            f"<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent>{docx_run(told.say(Reason.CONTROL))}"
+            "</w:sdtContent></w:sdt>"
+        ),
     }
     return "".join(forms[kind]() for kind in kinds)
 
@@ -271,7 +275,5 @@ def test_every_sentence_is_read_once_or_counted(suffix: str, monkeypatch: pytest
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_every_sentence_of_many_documents_is_read_once_or_counted(
-    suffix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_sentence_of_many_documents_is_read_once_or_counted(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fuzzing(400)(given(nodes=NODES)(lambda nodes: check(suffix, monkeypatch, nodes)))()
