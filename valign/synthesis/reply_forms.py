@@ -64,7 +64,10 @@ class Form:
 
 def text_of(value: Any) -> str:
     """Return a text or number of a reply as one line; nothing for anything else."""
-    return one_line(str(value)) if isinstance(value, str | int | float) else ""
+    try:
+        return one_line(str(value)) if isinstance(value, str | int | float) else ""
+    except ValueError:  # a number of more digits than Python writes out
+        return ""
 
 
 def _verdict(item: Mapping[str, Any]) -> str | None:

@@ -23,7 +23,7 @@ _WRAPPED = re.compile(
     r"\s*(?:<(answer|response)>(?P<text>.*)</\1>|<\|begin_of_solution\|>(?P<solution>.*)<\|end_of_solution\|>)\s*",
     re.S | re.I,
 )
-_ENDS = re.compile(r"(?:\s*<\|(?:return|end)\|>)+\s*$")
+_ENDS = ("<|return|>", "<|end|>")
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,18 @@ def without_thoughts(text: str) -> Visible:
             is_open = True
     if not is_open:
         kept.append(text[place:])
-    left = _ENDS.sub("", "".join(kept))
+    left = _without_ends("".join(kept))
     if wrapped := _WRAPPED.fullmatch(left):
         left = wrapped["text"] or wrapped["solution"] or ""
     return Visible(left.strip(), True, is_open)
+
+
+def _without_ends(text: str) -> str:
+    """Return a text without the marks of its end."""
+    text = text.rstrip()
+    while text.endswith(_ENDS):
+        text = text[: text.rindex("<|")].rstrip()
+    return text
 
 
 def visible_completion(found: Completion) -> Completion:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from valign.core.text import count_words
-from valign.documents.blocks import Block, clean_text
+from valign.documents.blocks import GAP, Block, clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, is_mark, place_lowered, place_raised
 from valign.documents.readers.html_lists import ListMarkers
-from valign.documents.readers.html_parts import BLOCKS, HEADING_TAGS, MOST_TITLE_TAGS, PageParts, is_heading
+from valign.documents.readers.html_parts import (
+    BLOCKS,
+    HEADING_TAGS,
+    MOST_TITLE_TAGS,
+    PageParts,
+    is_heading,
+    unread_words,
+)
+from valign.documents.readers.html_signs import is_exponent, signs
 from valign.documents.readers.html_table import TableRows
 from valign.documents.readers.html_tree import Tag
 
@@ -23,6 +30,10 @@ NOTE_TARGET = re.compile(r"[^#]*#_?(?:fn|ftn|edn|note|foot|end|cite_?note|sdfoot
 RAISED_STYLE = re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)
 LOWERED_STYLE = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
 MOST_TITLE_WORDS = 25
+IN_LINE = {"br": BREAK, "img": GAP, "area": GAP}
+OWN_LINES = frozenset(("nav", "footer"))
+SHOWN = frozenset((Reason.CONTROL, Reason.MEDIA, Reason.NAVIGATION))
+"""What stands in a line although it is no text of it."""
 
 
 @dataclass
@@ -65,13 +76,18 @@ class PageReader:
             elif is_closing:
                 yield from self._close(node)
             elif reason := self.parts.reason(node):
-                self.omissions.add(reason, node.text() or str(node.children[0] if node.children else ""))
+                self.omissions.add(reason, unread_words(node))
+                if node.name in OWN_LINES:
+                    yield from self._flush()
+                elif reason in SHOWN:
+                    self.buffer.append(GAP)
             elif node in self.parts.above_main:
                 stack.extend((child, False) for child in reversed(node.children) if self._is_inner(child))
             elif node is not self.parts.title and not self.parts.is_moved(node):
                 yield from self._open(node)
                 stack.append((node, True))
-                stack.extend((child, False) for child in reversed(node.children))
+                children = node.children if node.name == "mroot" else reversed(node.children)
+                stack.extend((child, False) for child in children)
         for title in self.parts.panel_titles.values():
             self.omissions.add(Reason.NAVIGATION, title)
         yield from self._flush()
@@ -105,8 +121,9 @@ class PageReader:
             self.pre += 1
         elif name == "code" and self.pre:
             self.is_code = True
-        elif name == "br":
-            self.buffer.append(BREAK)
+        elif name in IN_LINE:
+            self.omissions.add(Reason.MEDIA, unread_words(tag))
+            self.buffer.append(IN_LINE[name])
         elif name == "table" and tag not in self.parts.layout:
             self.table = self.table or TableRows(tag)
         elif name == "tr" and self.table is not None:
@@ -114,11 +131,13 @@ class PageReader:
         elif kind := _raised_kind(tag, self.raised):
             is_note = kind == "note" or NOTE_CLASS.search(tag.get("class")) is not None
             self.raised.append(_Raised(tag, len(self.buffer), kind, is_note))
-        elif _is_second(tag, "mfrac"):
-            self.buffer.append("/")
+        if sign := signs(tag)[0]:
+            self.buffer.append(sign)
 
     def _close(self, tag: Tag) -> Iterator[Block]:
         name = tag.name
+        if sign := signs(tag)[1]:
+            self.buffer.append(sign)
         if self.raised and self.raised[-1].tag is tag:
             self._place(self.raised.pop())
         if name in ("td", "th") and self.table is not None and self.table.is_in_row:
@@ -184,13 +203,6 @@ class PageReader:
         return Block("\n".join(lines), verbatim=self.is_code)
 
 
-def _is_second(tag: Tag, name: str) -> bool:
-    """Tell whether a tag is the second within one of a formula, such as an exponent or a divisor."""
-    if tag.parent is None or tag.parent.name != name:
-        return False
-    return tag in islice((child for child in tag.parent.children if isinstance(child, Tag)), 1, 2)
-
-
 def _level(tag: Tag, parts: PageParts, last_level: int) -> int:
     """Return the level of a heading, of a title that opens a panel too; 0 for any other tag."""
     if tag.name in HEADING_TAGS:
@@ -205,7 +217,7 @@ def _level(tag: Tag, parts: PageParts, last_level: int) -> int:
 
 def _raised_kind(tag: Tag, around: list[_Raised]) -> str:
     """Return ``sup``, ``sub``, ``exponent`` (in a formula) or ``note``; nothing for text on the line."""
-    if _is_second(tag, "msup"):
+    if is_exponent(tag):
         return "exponent"
     if tag.name == "a" and (
         tag.get("role") in ("doc-noteref", "doc-backlink")

@@ -20,6 +20,7 @@ RAISED, SMALL = 0.15, 0.85
 RAISED_CHARS = frozenset("0123456789+-\u2212\u2013,*†‡")
 STROKES = frozenset("/\u2044\u2215")
 NEAR = 0.6
+UNPAINTED = (3, 7)  # modes of text that only places or clips
 FARTHEST = 14_400.0  # points: the largest page that PDF allows
 RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 
@@ -39,6 +40,7 @@ class _Style(NamedTuple):
     size: float
     bold: bool
     angle: float
+    is_seen: bool
 
 
 class PageWords(NamedTuple):
@@ -50,7 +52,8 @@ class PageWords(NamedTuple):
         unknown: How many of the letters have no known meaning.
         reversed: How many are of scripts that run from right to left.
         marks: The marks of notes, which are in no word.
-        turned: The words across the page, and those far outside of it.
+        turned: The words across the page, and those outside of it.
+        unseen: Those that are not painted, as of the text below a scanned picture.
     """
 
     words: list[Word]
@@ -59,13 +62,15 @@ class PageWords(NamedTuple):
     reversed: int
     marks: list[str]
     turned: list[str]
+    unseen: list[Word]
 
 
-def page_words(text_page: Any) -> PageWords:
+def page_words(text_page: Any, box: tuple[float, float, float, float]) -> PageWords:
     """Return the words that run in the page's main direction; stamps across the page are left out.
 
     Args:
         text_page: A ``pypdfium2.PdfTextPage``.
+        box: What of the page is shown: left, bottom, right and top, in points.
     """
     reader = _Reader(text_page)
     found = reader.words()
@@ -73,16 +78,27 @@ def page_words(text_page: Any) -> PageWords:
     for word, style in found:
         turns[round(style.angle / QUARTER_TURN) % 4] += len(word.text)
     main = turns.most_common(1)[0][0] if turns else 0
-    kept, turned = [], []
+    kept: list[Word] = []
+    unseen: list[Word] = []
+    turned: list[str] = []
     for word, style in found:
         straight = abs(_apart(style.angle, main * QUARTER_TURN)) < TILT
         near = max(abs(word.left), abs(word.right), abs(word.base), word.size) <= FARTHEST
-        if straight and near:
-            kept.append(word)
+        if straight and near and _is_within(word, style.angle, box):
+            (kept if style.is_seen else unseen).append(word)
         else:
             turned.append(word.text)
-    reverse = sum(len(RIGHT_TO_LEFT.findall(word.text)) for word in kept)
-    return PageWords(kept, reader.letters, reader.unknown, reverse, reader.marks, turned)
+    reverse = sum(len(RIGHT_TO_LEFT.findall(word.text)) for word in kept + unseen)
+    return PageWords(kept, reader.letters, reader.unknown, reverse, reader.marks, turned, unseen)
+
+
+def _is_within(word: Word, angle: float, box: tuple[float, float, float, float]) -> bool:
+    """Tell whether any of a word is on the page."""
+    corners = [_turned(x, y, angle) for x in box[::2] for y in box[1::2]]
+    across, up = [x for x, _ in corners], [y for _, y in corners]
+    return (
+        word.right > min(across) and word.left < max(across) and word.base + word.size > min(up) and word.base < max(up)
+    )
 
 
 def _apart(angle: float, other: float) -> float:
@@ -224,7 +240,9 @@ class _Reader:
             bold = raw.FPDFText_GetFontWeight(self.page, index) >= BOLD_WEIGHT
             if not bold and found:
                 bold = BOLD_NAME.search(self._font_name(found)) is not None
-            self.styles[key] = _Style(round(size, 1) or 1.0, bold, raw.FPDFText_GetCharAngle(self.page, index))
+            is_seen = not found or raw.FPDFTextObj_GetTextRenderMode(found) not in UNPAINTED
+            angle = raw.FPDFText_GetCharAngle(self.page, index)
+            self.styles[key] = _Style(round(size, 1) or 1.0, bold, angle, is_seen)
         return self.styles[key]
 
     def _font_name(self, text_object: Any) -> str:
