@@ -17,6 +17,7 @@ from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
 
 Record = TypeVar("Record")
+LARGEST_JSON = 1 << 30  # bytes
 HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -270,14 +271,46 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValignError: It is no whole JSON value, as after a power cut.
+        ValignError: There is none, it is too large, or it is no whole JSON value, as after a power cut.
     """
+    text = _read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValignError(f"{path} is damaged: no whole JSON value ({error}); delete it, and make it again.") from None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a JSONL file of plain objects."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    """Read a JSONL file of plain objects.
+
+    Raises:
+        ValignError: There is none, it is too large, or a line is no such object.
+    """
+    rows = []
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValignError(f"{path} is damaged: line {number} ({error}); delete it, and make it again.") from None
+        if not isinstance(row, dict):
+            raise ValignError(f"{path} is damaged: line {number} is no JSON object; delete it, and make it again.")
+        rows.append(row)
+    return rows
+
+
+def _read_text(path: Path) -> str:
+    """Read a file in UTF-8; a device or the like, which never ends, is not read.
+
+    Raises:
+        ValignError: There is no such file, it is not UTF-8, or it is too large.
+    """
+    if not path.is_file():
+        raise ValignError(f"{path} {'is no ordinary file' if path.exists() else 'does not exist'}; check the path.")
+    if path.stat().st_size > LARGEST_JSON:
+        raise ValignError(f"{path} is larger than {LARGEST_JSON >> 20:,} MB, which no run writes; check the path.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValignError(f"{path} is damaged: not UTF-8 (byte {error.start}); delete it, and make it again.") from None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from valign.teachers.thoughts import without_thoughts
+from valign.generation.thoughts import without_thoughts
 
 LONGEST_READ = 200_000
 CURLY_QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"'})

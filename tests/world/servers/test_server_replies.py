@@ -21,7 +21,7 @@ from valign.teachers.completion_store import CompletionStore
 from valign.teachers.protocol import NO_COMPLETION
 from valign.teachers.replay import ReplayTeacher
 from valign.teachers.replies import read_choice
-from valign.teachers.thoughts import Visible, without_thoughts
+from valign.generation.thoughts import Visible, without_thoughts
 from valign.teachers.usage import Meter
 
 KEY = "sk-proj-0123456789/abcdefghijklmnop"
