@@ -25,7 +25,7 @@ WORD_FIELDS = ("error", "errors", "message", "msg", "detail", "error_description
 TRIED_AGAIN = (408, 409, 425)
 BUSY = (429, 529)
 DOWN = (502, 503, 504, 521, 522, 523)
-CREDIT = re.compile(r"insufficient_quota|billing", re.I)
+CREDIT = re.compile(r"insufficient[ _](?:quota|credits?|balance|funds)|billing", re.I)
 CLIENT_LIBRARIES = ("aiohttp", "anyio", "httpcore2", "httpx2", "openai", "ssl")
 UNTRUSTED = (
     "has a certificate that this machine does not trust (set SSL_CERT_FILE to the file of the authority that signed it)"

@@ -15,7 +15,7 @@ from valign.generation.requests import Completion, Request
 from valign.models.chat_template import render_conversation
 from valign.models.identity import model_id
 from valign.models.load import load_model, load_tokenizer, prepare_model
-from valign.teachers.empty_replies import KEPT, MOST_EMPTY, EmptyReplies
+from valign.teachers.empty_replies import KEPT, MOST_EMPTY
 
 if TYPE_CHECKING:
     from valign.generation.generator import Generator
@@ -38,7 +38,7 @@ class LocalTeacher:
         self.batch_tokens = batch_tokens
         self.group = group
         self._generator: Generator | None = None
-        self._thoughts = EmptyReplies(group)
+        self._completed = self._thoughts = 0
 
     @cached_property
     def path(self) -> Path | str:
@@ -94,7 +94,7 @@ class LocalTeacher:
         _ = self._tokenizer
 
     def _count_thoughts(self, alone: int, completions: int) -> None:
-        """Stop where hardly anything comes but thoughts.
+        """Stop where half of all that comes, or more, is thoughts and nothing else.
 
         Args:
             alone: Completions of a group that held thoughts and nothing else.
@@ -103,10 +103,11 @@ class LocalTeacher:
         Raises:
             ValignError: That is so.
         """
-        self._thoughts.count_reply(completions - alone, alone, "thoughts", 0)
-        if self._thoughts.count >= MOST_EMPTY:
+        self._completed += completions
+        self._thoughts += alone
+        if self._thoughts >= max(MOST_EMPTY, self._completed / 2):
             raise ValignError(
-                f"{self.model} thinks in place of an answer ({self._thoughts.count} completions, nearly in a row), "
+                f"{self.model} thinks in place of an answer ({self._thoughts} of {self._completed} completions), "
                 "although its template is rendered without thinking; choose another model, or serve it and ask it by "
                 f"teacher=api, which gives it room to think; {KEPT}"
             )

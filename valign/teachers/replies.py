@@ -95,7 +95,7 @@ def _joined(chunks: Sequence[Mapping[str, Any]], is_done: bool) -> dict[str, Any
             for name, text in (part.get("delta") or part.get("message") or {}).items():
                 if name == "content" or name in THOUGHT_FIELDS:
                     before = choice["message"].get(name)
-                    is_joined = isinstance(before, str) and isinstance(text, str)
+                    is_joined = isinstance(text, str | list) and type(before) is type(text)
                     choice["message"][name] = before + text if is_joined else text or before
             choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
     for choice in choices.values():

@@ -46,23 +46,24 @@ QUESTIONS = ["+teacher@synthesis.question_teacher=api"]
 
 
 @pytest.mark.parametrize(
-    ("teacher", "more", "where", "words"),
+    ("teacher", "more", "where", "words", "tried"),
     [
-        ("other-name", [], None, "other-name/v1 has no model m"),
-        ("think", JUDGE, "evaluation.judge_model", "other-name/v1 has no model m"),
-        ("half", QUESTIONS, "synthesis.question_teacher", "other-name/v1 has no model m"),
-        ("mistral", ["evaluation=judge_local", "evaluation.judge_model.model=/no/model"], None, "no such folder"),
+        ("other-name", [], None, "other-name/v1 has no model m", []),
+        ("think", JUDGE, "evaluation.judge_model", "other-name/v1 has no model m", []),
+        ("half", QUESTIONS, "synthesis.question_teacher", "other-name/v1 has no model m", [16]),
+        ("mistral", ["evaluation=judge_local", "evaluation.judge_model.model=/no/model"], None, "no such folder", []),
     ],
 )
 def test_what_is_not_there_is_found_before_anybody_is_asked(
-    odd: Face, compose_config: Compose, tmp_path: Path, teacher: str, more: list[str], where: str | None, words: str
-) -> None:
-    """Not even the short trial call is made."""
+    odd: Face, compose_config: Compose, tmp_path: Path, teacher: str, more: list[str], where: str | None, words: str,
+    tried: list[int],
+) -> None:  # fmt: skip
+    """At most the short trial call is made."""
     url = odd(teacher)
     other = asking(odd("other-name"), where) if where else []
     with pytest.raises(ValignError, match=words):
         synthesize(compose_config("teacher=api", *asking(url), *more, *other, f"artifacts={tmp_path}"))
-    assert bodies(url) == []
+    assert [body["max_tokens"] for body in bodies(url)] == tried
 
 
 def test_all_servers_are_tried_once(odd: Face, compose_config: Compose, tmp_path: Path) -> None:
@@ -96,8 +97,8 @@ def test_a_base_of_the_hub_need_not_be_there_for_the_data_alone(
     with pytest.raises(ValignError, match="nobody/none cannot be loaded"):
         check_base_model(context)
     check_base_model(context, is_trained=False)
-    (line,) = caplog.messages
-    assert line.startswith("the base model was not looked at before the data are made: model nobody/none")
+    said = "the base model was not looked at before the data are made: model nobody/none"
+    assert [line.startswith(said) for line in caplog.messages if "base model" in line] == [True]
 
 
 def test_a_folder_without_licence_or_too_large_is_said(
