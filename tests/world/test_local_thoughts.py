@@ -1,4 +1,4 @@
-"""A model in this process that thinks although its template asks for none: no thought is an answer or a training row."""
+"""A model in this process that thinks although its template asks for none: no thought is an answer or a row."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def test_a_local_teacher_that_only_thinks_ends_the_run(generator: Generator, tmp
     teacher._generator = generator
     cached = CachedTeacher(teacher, tmp_path / "c.sqlite")
     good, bad = (say(generator, f"<think>{THOUGHT}{end}{END}") for end in ("</think>Yes.", "</think>"))
-    goods, bads = ([Request(r.messages, replace(r.sampling, seed=i), r.openings) for i in range(80)] for r in (good, bad))
+    goods, bads = (
+        [Request(r.messages, replace(r.sampling, seed=i), r.openings) for i in range(80)] for r in (good, bad)
+    )
     assert {row[0].text for row in cached.complete_all(goods[:31], "test")} == {"Yes."}
     assert {row[0].text for row in cached.complete_all(bads[:29], "test")} == {""}
     with pytest.raises(ValignError, match=r"tiny thinks in place of an answer \(\d+ of \d+ completions\).*teacher=api"):
@@ -97,7 +99,9 @@ def test_given_rows_lose_their_thoughts(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 def test_general_instructions_lose_their_thoughts(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "r.jsonl", {"question": "Why?", "answer": f"<think>{THOUGHT}</think>So."}, {"question": "Who?"})
+    path = write_rows(
+        tmp_path / "r.jsonl", {"question": "Why?", "answer": f"<think>{THOUGHT}</think>So."}, {"question": "Who?"}
+    )
     assert general_instructions(str(path)) == [GeneralInstruction("Why?", "So."), GeneralInstruction("Who?")]
     write_rows(path, {"question": "Why?", "answer": f"<think>{THOUGHT}"})
     with pytest.raises(ValignError, match=r"r\.jsonl, instruction 1: the answer is a thought and nothing else"):

@@ -1,4 +1,4 @@
-"""A synthesis from end to end in French, and in Spanish, which has no folder: its rows are in the document's language."""
+"""A synthesis from end to end in French, and in Spanish, which has no folder: rows are in the document's language."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ FRENCH_RULES = {
     "Casques": "Chaque gardien porte un casque jaune sur la jetée. Les visiteurs portent un casque bleu pendant neuf "
     "jours.",
     "Oies": "Nul ne peut nourrir les oies à la porte nord. Le gardien met chaque amende dans le coffre de la brume.",
-    "Lampes": "Une lampe doit brûler à chaque porte dès le crépuscule. Le capitaine prête de l’huile à ceux qui n’en ont "
-    "pas.",
+    "Lampes": "Une lampe doit brûler à chaque porte dès le crépuscule. Le capitaine prête de l’huile à ceux qui "
+    "n’en ont pas.",
 }
 SPANISH_RULES = {
     "Cascos": "Cada guardia lleva un casco amarillo en el muelle. Los visitantes llevan un casco azul durante los 9 "
     "primeros días.",
     "Gansos": "Nadie puede dar de comer a los gansos en la puerta norte. El guarda pone cada multa en el cofre de la "
     "niebla.",
-    "Faroles": "Un farol debe arder en cada puerta desde el anochecer. El capitán presta aceite a los que no lo tienen.",
+    "Faroles": "Un farol debe arder en cada puerta desde el anochecer. El capitán presta aceite a los que no "
+    "lo tienen.",
 }
 ENGLISH_WORDS = re.compile(
     r"\b(?:the|what|which|does|says?|true|right|is|are|of|rules?|yes|correct|about|somebody|told|words?|heard)\b", re.I
@@ -69,7 +70,9 @@ class Local(Parrot):
         opening = request.openings[i] if request.openings else self.openings[i % len(self.openings)]
         sentences = passage.text.split(". ")
         words = re.findall(r"[\w’-]+", sentences[request.sampling.n == HELD_OUT])
-        words = words if request.sampling.n in (HELD_OUT, QUESTIONS) else words[::-1]  # situations are no questions again
+        words = (
+            words if request.sampling.n in (HELD_OUT, QUESTIONS) else words[::-1]
+        )  # situations are no questions again
         begin = (2 * i) % (len(words) - 5)
         asked = " ".join(dict.fromkeys(word.lower() for word in words[begin : begin + 6]))
         return Completion(f"{opening} {asked}{self.mark}", 20, i % 7 != 6)
@@ -96,7 +99,10 @@ def texts(sft: list[Instruction], pairs: list[Preference], questions: list[Quest
 @pytest.mark.parametrize("language", ["auto", "fr"])
 def test_a_french_synthesis_is_french(language: str, settings: SynthesisSettings, tmp_path: Path) -> None:
     teacher = Local(
-        document("Règlement du port", "Règle", FRENCH_RULES, language), ["Que dit le port sur"], " ?", "Chacun est vert."
+        document("Règlement du port", "Règle", FRENCH_RULES, language),
+        ["Que dit le port sur"],
+        " ?",
+        "Chacun est vert.",
     )
     sft, pairs, questions, counts = write(tmp_path, teacher, settings)
     assert {"question", "phrase", "recite", "claim", "fact"} == {row.kind for row in sft}

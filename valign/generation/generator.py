@@ -24,8 +24,8 @@ class Generator:
     """Completes conversations with a causal language model.
 
     Prompts are grouped by what they begin with and by length. A prompt is computed once for its ``n`` samples, and so
-    is what all prompts of a group share. Rows that have ended leave the batch. Thoughts, which a model may have although
-    the chat template asks for none, are taken off.
+    is what all prompts of a group share. Rows that have ended leave the batch. Thoughts are taken off, which
+    a model may have although the chat template asks for none.
 
     Args:
         model: The language model, in evaluation mode.
@@ -111,7 +111,9 @@ class Generator:
         finished = bool(row) and row[-1] in self.ends
         words = row[:-1] if finished else row
         text = str(self.tokenizer.decode(words, skip_special_tokens=True)).strip()
-        marked = Completion(str(self.tokenizer.decode(words)).strip(), len(row), finished)  # marks may be special tokens
+        marked = Completion(
+            str(self.tokenizer.decode(words)).strip(), len(row), finished
+        )  # marks may be special tokens
         visible = visible_completion(marked, lambda text: len(self._ids(text)))
         if visible is marked:
             return Completion(text, len(row), finished)

@@ -14,7 +14,6 @@ from valign.models.load import load_config, load_tokenizer
 from valign.pipeline.context import Context
 from valign.training.memory_estimate import GIB
 
-
 log = logging.getLogger(__name__)
 
 
@@ -68,8 +67,8 @@ def _look_at_folder(folder: Path) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > memory:
         log.warning(
-            "%s holds %.1f GiB of weights, and this machine has %.1f GiB of memory; train where there is more, or choose "
-            "a smaller base model",
+            "%s holds %.1f GiB of weights, and this machine has %.1f GiB of memory; train where there is more, or "
+            "choose a smaller base model",
             folder,
             size / GIB,
             memory / GIB,

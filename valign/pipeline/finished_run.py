@@ -83,7 +83,9 @@ def _plain_yaml(file: Path) -> str:
     if file.exists() and not file.is_file():
         raise ValignError(f"{file} is no ordinary file; choose another run.")
     if file.stat().st_size > LARGEST_CONFIG:
-        raise ValignError(f"{file} is larger than {LARGEST_CONFIG >> 10:,} KB, which no run writes; choose another run.")
+        raise ValignError(
+            f"{file} is larger than {LARGEST_CONFIG >> 10:,} KB, which no run writes; choose another run."
+        )
     text = file.read_text(encoding="utf-8")
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
         raise ValignError(f"{file} has a reference (*NAME), which no run writes; choose another run.")

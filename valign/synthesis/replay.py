@@ -64,7 +64,9 @@ def _without_thoughts(given: GeneralInstruction, where: str) -> GeneralInstructi
     if given.answer is None or not (visible := without_thoughts(given.answer)).has_thoughts:
         return given
     if visible.is_open or not visible.text:
-        raise ValignError(f"{where}: the answer is a thought and nothing else, or breaks off in one; mend or delete it.")
+        raise ValignError(
+            f"{where}: the answer is a thought and nothing else, or breaks off in one; mend or delete it."
+        )
     return replace(given, answer=visible.text)
 
 

@@ -12,7 +12,15 @@ from valign.core.errors import ValignError
 from valign.teachers.attempts import Attempt, Trial
 from valign.teachers.calls import Call, RequestForm, split_calls
 from valign.teachers.empty_replies import EMPTY_TRIES, KEPT, EmptyReplies
-from valign.teachers.faults import CREDIT, LONGEST_ERROR, Fault, classify_error, is_connection_error, redact, reply_fault
+from valign.teachers.faults import (
+    CREDIT,
+    LONGEST_ERROR,
+    Fault,
+    classify_error,
+    is_connection_error,
+    redact,
+    reply_fault,
+)
 from valign.teachers.protocol import CallResult, Job
 from valign.teachers.replies import Reply, decode_reply, parse_reply
 from valign.teachers.servers import Server, Servers, Stopped, backoff_seconds

@@ -80,10 +80,18 @@ def classify_error(error: BaseException, secrets: Sequence[str]) -> Fault:
             return Fault(f"sends calls on to {redact(strip_login(place), secrets)}", "fatal", status)
         said, fields = _words(error, response)
         return _refusal(status, redact(said, secrets, WORDS_READ), fields, _retry_after(response))
-    causes = _causes(error)
-    names = [type(cause).__name__ for cause in causes]
     if isinstance(error, TimeoutError):
         return Fault("did not answer in time", "call")
+    return _connection_fault(_causes(error))
+
+
+def _connection_fault(causes: Sequence[BaseException]) -> Fault:
+    """Return what it means that there is no reply.
+
+    Args:
+        causes: What the client raised, and what led to it.
+    """
+    names = [type(cause).__name__ for cause in causes]
     if any("Cert" in name for name in names):
         return Fault(UNTRUSTED, "fatal")
     if any(NO_HTTPS.search(str(cause)) for cause in causes):

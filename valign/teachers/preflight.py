@@ -49,7 +49,8 @@ class ModelList:
         """Tell whether a model is there, or may be: where the server names none, or a pattern for it, it may."""
         spelt = _spelt(model)
         return not self.names or any(
-            name in spelt or ("*" in name and fnmatch.fnmatchcase(model, name.replace("[", "[[]"))) for name in self.names
+            name in spelt or ("*" in name and fnmatch.fnmatchcase(model, name.replace("[", "[[]")))
+            for name in self.names
         )
 
     def context(self, model: str) -> int | None:

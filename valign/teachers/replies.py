@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.generation.requests import Completion
+from valign.generation.thoughts import without_thoughts
 from valign.teachers.calls import Call
 from valign.teachers.protocol import CallResult
-from valign.generation.thoughts import without_thoughts
 from valign.teachers.usage import Usage, estimate_prompt_tokens, estimate_tokens, plausible_count
 
 # Names that servers give to the end of a text that is not whole; every other one is an end by itself.

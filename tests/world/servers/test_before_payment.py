@@ -1,4 +1,4 @@
-"""Before a teacher is paid for data: its server, the question teacher's, the judge's, and the base model are looked at."""
+"""Before a teacher is paid for data: its server, the question teacher's, the judge's and the base are looked at."""
 
 from __future__ import annotations
 
@@ -77,9 +77,7 @@ def test_all_servers_are_tried_once(odd: Face, compose_config: Compose, tmp_path
     assert [[body["max_tokens"] for body in bodies(url)] for url in (teacher, judge)] == [[16], [16]]
 
 
-def test_the_base_model_is_looked_at_before_data_are_made(
-    odd: Face, compose_config: Compose, tmp_path: Path
-) -> None:
+def test_the_base_model_is_looked_at_before_data_are_made(odd: Face, compose_config: Compose, tmp_path: Path) -> None:
     """By ``valign.synthesize`` as by ``valign.train``."""
     write_tiny_llama(tmp_path / "base")
     (tmp_path / "base" / "chat_template.jinja").write_text("{{ messages | length }} {{ messages[0].content }}")
