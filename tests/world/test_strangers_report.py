@@ -132,7 +132,8 @@ def test_rows_that_are_none_are_one_line(text: str, tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", r"has a reference \(\*NAME\), which no run writes"),
-        ("a: " + "[" * 20_000, "is not the config of a run"),
+        ("a: " + "[" * 200_000, "is nested too deep to be the config of a run"),
+        ("a: " + "{a: " * 80, "is not the config of a run"),
         ("5\n", "is not the config of a run"),
         ("a: !!python/object/apply:os.system [touch x]\n", "is not the config of a run"),
         ("a: !!python/name:os.system\n", "is not the config of a run"),
@@ -157,11 +158,14 @@ def test_a_trace_shows_hostile_texts_as_text(tmp_path: Path) -> None:
     write_data(tmp_path / "store")
     folder = write_run(tmp_path / "runs", tmp_path / "store")
     details = read_json(folder / RUN)
-    details["document"] |= {"title": f"\x1b]0;{HOSTILE}\x07", "name": ["x"]}
+    details["document"] |= {"title": f"\x1b]0;{HOSTILE}\x07"}
     details["config"]["document"]["path"] = "/dev/zero"
     write_json(folder / RUN, details)
     shown = trace_entry(read_ledger(tmp_path / "store", tmp_path / "runs"), "own-1")
     assert "\x1b" not in shown and "Nobody may." in shown
+    details["document"]["name"] = ["x"]
+    write_json(folder / RUN, details)
+    assert read_ledger(tmp_path / "store", tmp_path / "runs").runs == []
 
 
 def test_damage_names_where_it_was_noticed() -> None:

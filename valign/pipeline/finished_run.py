@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ _NO_CONFIG = (
     *(yaml.YAMLError, OmegaConfBaseException),
 )
 LARGEST_CONFIG = 1 << 20  # bytes
+DEEPEST_CONFIG = 100  # lists and mappings in each other
 ASKED_ELSEWHERE = ("api", "batch")
 
 
@@ -77,7 +80,7 @@ def _plain_yaml(file: Path) -> str:
     """Return a run's config as text, if it is of the sort that runs write.
 
     Raises:
-        ValignError: It is very large, or has references, by which a few lines can stand for any number of values.
+        ValignError: It is very large or nested very deep, or has references, by which a few lines can stand for any number of values.
         FileNotFoundError: There is none.
     """
     if file.exists() and not file.is_file():
@@ -87,6 +90,9 @@ def _plain_yaml(file: Path) -> str:
             f"{file} is larger than {LARGEST_CONFIG >> 10:,} KB, which no run writes; choose another run."
         )
     text = file.read_text(encoding="utf-8")
+    depth = accumulate(1 if mark in "[{" else -1 for mark in re.findall(r"[][{}]", text))
+    if max(depth, default=0) > DEEPEST_CONFIG:  # the parser's time grows with its square
+        raise ValignError(f"{file} is nested too deep to be the config of a run; choose another run.")
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
         raise ValignError(f"{file} has a reference (*NAME), which no run writes; choose another run.")
     return text
