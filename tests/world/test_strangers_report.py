@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from seeded_runs import BASE, run
 from stored import write_data, write_run
 
-from valign.core import files
+from valign.core import whole_text
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_rows, write_json, write_text
 from valign.evaluation.arm_names import is_arm_name
@@ -116,7 +116,7 @@ def test_what_never_ends_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(ValignError, match=r"none\.json does not exist; check the path"):
             read(tmp_path / "none.json")
     write_text(tmp_path / "large.json", "[1, 2, 3, 4]")
-    monkeypatch.setattr(files, "LARGEST_JSON", 10)
+    monkeypatch.setattr(whole_text, "LARGEST_TEXT", 10)
     with pytest.raises(ValignError, match=r"large\.json is larger than 0 MB, which no run writes"):
         read_json(tmp_path / "large.json")
 

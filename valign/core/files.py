@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 from valign.core.disk import describe_disk_errors, flush_folder, flush_path, partial_path
 from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
+from valign.core.whole_text import read_whole_text
 
 Record = TypeVar("Record")
-LARGEST_JSON = 1 << 30  # bytes
 HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -273,7 +273,7 @@ def read_json(path: Path) -> Any:
     Raises:
         ValignError: There is none, it is too large, or it is no whole JSON value, as after a power cut.
     """
-    text = _read_text(path)
+    text = read_whole_text(path)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -287,7 +287,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         ValignError: There is none, it is too large, or a line is no such object.
     """
     rows = []
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_whole_text(path).split("\n"), start=1):
         if not line:
             continue
         try:
@@ -298,19 +298,3 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             raise ValignError(f"{path} is damaged: line {number} is no JSON object; delete it, and make it again.")
         rows.append(row)
     return rows
-
-
-def _read_text(path: Path) -> str:
-    """Read a file in UTF-8; a device or the like, which never ends, is not read.
-
-    Raises:
-        ValignError: There is no such file, it is not UTF-8, or it is too large.
-    """
-    if not path.is_file():
-        raise ValignError(f"{path} {'is no ordinary file' if path.exists() else 'does not exist'}; check the path.")
-    if path.stat().st_size > LARGEST_JSON:
-        raise ValignError(f"{path} is larger than {LARGEST_JSON >> 20:,} MB, which no run writes; check the path.")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValignError(f"{path} is damaged: not UTF-8 (byte {error.start}); delete it, and make it again.") from None

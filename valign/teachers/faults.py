@@ -136,7 +136,7 @@ def reply_fault(data: Any, secrets: Sequence[str]) -> Fault | None:
     said, fields = redact(server_words(data), secrets, WORDS_READ), server_fields(data)
     error = data["error"]
     codes = [data.get("status"), *([error.get("code"), error.get("status")] if isinstance(error, Mapping) else [])]
-    status = next((int(code) for code in codes if re.fullmatch(r"[45]\d\d", str(code))), None)
+    status = next((int(str(code)) for code in codes if re.fullmatch(r"[45]\d\d", str(code))), None)
     if status is None:
         return Fault(f"answered with an error ({first_words(said) or 'no words'})", "call", said=said)
     return _refusal(status, said, fields, None)
