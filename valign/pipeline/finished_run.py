@@ -80,7 +80,8 @@ def _plain_yaml(file: Path) -> str:
     """Return a run's config as text, if it is of the sort that runs write.
 
     Raises:
-        ValignError: It is very large or nested very deep, or has references, by which a few lines can stand for any number of values.
+        ValignError: It is very large or nested very deep, or has references, by which a few lines can stand for any
+            number of values.
         FileNotFoundError: There is none.
     """
     if file.exists() and not file.is_file():
