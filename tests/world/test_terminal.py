@@ -68,7 +68,7 @@ def test_an_encoding_that_lacks_a_character(monkeypatch: pytest.MonkeyPatch) -> 
     show_any_character()
     print("Règle 1 — 礼物")
     narrow.flush()
-    assert narrow.buffer.getvalue().decode("iso-8859-1") == "Règle 1 \\u2014 \\u793c\\u7269\n"  # type: ignore[attr-defined]
+    assert narrow.buffer.getvalue().decode("iso-8859-1") == "Règle 1 \\u2014 \\u793c\\u7269\n"
 
 
 def test_a_clock_that_was_set_back() -> None:

@@ -76,6 +76,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
             for key, value in detail[name].items():
                 values.setdefault(key, value)
     first = shown[0]
+    noted_in = next(str(folder / RUN) for folder, detail in zip(folders, details, strict=True) if detail is first)
     judge = next((detail["judge"] for detail in shown if detail.get("judge")), None)
     judged = [f for f, d in zip(folders, details, strict=True) if d in shown and judge and d.get("judge") == judge]
     order = [scores["arm"] for scores in sort_scores([a.scores for a in arms.values()])]
@@ -83,7 +84,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         first["document"]["title"],
         first["experiment"],
         first["document"]["sha256"],
-        [from_dict(Passage, p) for p in first["passages"]],
+        [from_dict(Passage, p, noted_in) for p in first["passages"]],
         [arms[name] for name in order],
         funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts")},
         leak=first["leak"],
@@ -93,7 +94,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         work=_work(shown),
         examples=_examples(shown),
         config=first["config"],
-        judge=None if judge is None else from_dict(Judge, judge),
+        judge=None if judge is None else from_dict(Judge, judge, noted_in),
         judgements=_judgements(judged, names),
         labels=_labels(folders),
     )
@@ -147,7 +148,7 @@ def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
 
 def _exposure(detail: Mapping[str, Any], by_seed: Mapping[str, Mapping[int, ArmResult]]) -> dict[str, str]:
     held_out = detail["config"].get("synthesis", {}).get("hold_out_clauses") or ()
-    passages = tuple(from_dict(Passage, p) for p in detail["passages"])
+    passages = tuple(from_dict(Passage, p, RUN) for p in detail["passages"])
     named = detail["document"]
     document = Document(named.get("name", ""), named["title"], "", named["sha256"], passages)
     asked = {str(row["clause"]) for results in by_seed.values() for r in results.values() for row in r.values}

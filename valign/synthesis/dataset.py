@@ -143,7 +143,8 @@ def source_of_run(details: Mapping[str, Any]) -> DataSource:
     """Return what a run's ``run.json`` says about its document; the prompts are not in it."""
     document = details["document"]
     passages = tuple(from_dict(Passage, passage, "run.json") for passage in details["passages"])
-    path, named = details["config"]["document"]["path"], [document[key] for key in ("name", "title", "sha256")]
-    if not all(isinstance(text, str) for text in (*named, path or "")):
+    path = details["config"]["document"]["path"]
+    name, title, sha256 = document["name"], document["title"], document["sha256"]
+    if not all(isinstance(text, str) for text in (name, title, sha256, path or "")):
         raise TypeError("the document's name, title, sha256 or path is no text")
-    return DataSource(*named, path, passages)
+    return DataSource(name, title, sha256, path, passages)
