@@ -14,13 +14,11 @@ def main(config: DictConfig) -> None:
     from valign.core.text import typed
     from valign.evaluation.judging.label_server import LabelServer
     from valign.evaluation.judging.labels import LABELS, LabelFile, draw_tasks
-    from valign.reporting import study
     from valign.reporting.judge_agreement import judge_lines
-    from valign.runs import layout
+    from valign.reporting.study import compare_folder
 
     runs = Path(config.runs).expanduser()
-    folders = layout.run_folders(runs)
-    comparison = study.compare_runs(folders)
+    comparison = compare_folder(runs)
     said = {result.arm: result.answers for result in comparison.arms}
     drawn = draw_tasks(said, comparison.passages, int(config.pairs), str(config.rater), int(config.seed))
     labels = LabelFile(runs / LABELS, str(config.rater))
@@ -33,7 +31,7 @@ def main(config: DictConfig) -> None:
         server.serve()
     except KeyboardInterrupt:
         print()
-    for line in judge_lines(study.compare_runs(folders)):
+    for line in judge_lines(compare_folder(runs)):
         print(line)
     print(f"labels: {labels.path}; python -m valign.report {typed('runs', str(runs))} puts them on the page.")
 

@@ -18,12 +18,14 @@ def main(config: DictConfig) -> None:
     from valign.core.files import read_json
     from valign.core.store import MANIFEST
     from valign.pipeline.artifacts import Artifacts
+    from valign.pipeline.base_check import check_base_model
     from valign.pipeline.context import Context
     from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
     from valign.synthesis.coverage import coverage_lines
     from valign.synthesis.funnel_table import funnel_table
 
     context = Context.of(config)
+    check_base_model(context, is_trained=False)
     artifacts = Artifacts(context.store)
     folder = data_stage(context, artifacts)
     counts = read_json(folder / MANIFEST)["counts"]

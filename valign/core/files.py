@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from valign.core.disk import describe_disk_errors, flush_folder, flush_path, partial_path
 from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
+from valign.core.whole_text import read_whole_text
 
 Record = TypeVar("Record")
 HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -270,14 +271,30 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValignError: It is no whole JSON value, as after a power cut.
+        ValignError: There is none, it is too large, or it is no whole JSON value, as after a power cut.
     """
+    text = read_whole_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValignError(f"{path} is damaged: no whole JSON value ({error}); delete it, and make it again.") from None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a JSONL file of plain objects."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    """Read a JSONL file of plain objects.
+
+    Raises:
+        ValignError: There is none, it is too large, or a line is no such object.
+    """
+    rows = []
+    for number, line in enumerate(read_whole_text(path).split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValignError(f"{path} is damaged: line {number} ({error}); delete it, and make it again.") from None
+        if not isinstance(row, dict):
+            raise ValignError(f"{path} is damaged: line {number} is no JSON object; delete it, and make it again.")
+        rows.append(row)
+    return rows

@@ -42,7 +42,7 @@ TRAINING = StageCode(
 STAGE_CODE = {
     "data": StageCode(
         ("synthesis/build.py:synthesize",),
-        ("synthesis", "retrieval", "evaluation/verdicts.py", *TEXTS),
+        ("synthesis", "retrieval", "evaluation/verdicts.py", "generation/thoughts.py", *TEXTS),
         without=(
             *("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
             "synthesis/given_rows.py",

@@ -29,6 +29,7 @@ from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore
 from valign.teachers.local import LocalTeacher
+from valign.teachers.protocol import Teacher
 from valign.teachers.settings import TeacherSettings
 
 log = logging.getLogger(__name__)
@@ -40,15 +41,21 @@ SAME_BY_EMBEDDED = "the same with the embedded teacher"
 LARGE_TEACHERS = "a large one decides more cases rightly (docs/teachers.md, What a large teacher brings)"
 
 
-def data_stage(context: Context, artifacts: Artifacts) -> Path:
-    """Let the teacher write the data; the folder holds D_sft, D_pref, evaluation questions, facts and the funnel."""
+def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = None) -> Path:
+    """Let the teacher write the data; the folder holds D_sft, D_pref, evaluation questions, facts and the funnel.
+
+    Args:
+        context: What is known of the run.
+        artifacts: Where the stage is built or found.
+        judge: Who judges answers later, and is looked at before the teacher is paid.
+    """
     if pinned := artifacts.find_pinned("data"):
         return pinned
     settings = context.settings
     if said := author_line(settings.teacher, settings.synthesis, context.document.name):
         log.info("%s", said)
     synthesis, given = asked_of(settings.teacher, settings.synthesis), context.given_rows
-    teachers = _Teachers(context)
+    teachers = _Teachers(context, judge)
     language = language_of(context.document)
     templates = [load_template(name, synthesis.templates, language.prompts) for name in TEMPLATES]
     chosen = {key: value for key, value in asdict(synthesis).items() if key not in NOT_HASHED}
@@ -121,15 +128,20 @@ def asked_of(teacher: TeacherSettings, settings: SynthesisSettings) -> Synthesis
 class _Teachers:
     """The teachers of a synthesis, each behind the cache."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, judge: Teacher | None) -> None:
         self.share, self.shares = (int(part) for part in (context.settings.teacher.share or "0/1").split("/"))
-        share = (self.share, self.shares)
-        self.writer = CachedTeacher(context.teacher, context.cache, share=share)
+        share, other = (self.share, self.shares), context.question_teacher
+        all_asked = [teacher for teacher in (judge, other, context.teacher) if teacher]
+
+        def checked(teacher: Teacher) -> CachedTeacher:
+            others = [one for one in all_asked if one is not teacher]
+            return CachedTeacher(teacher, context.cache, share=share, checks_first=True, checks_too=others)
+
+        self.writer = checked(context.teacher)
         self.base = self.writer
         if not context.is_base_the_teacher:
             self.base = CachedTeacher(context.base_teacher, context.cache, share=share)
-        other = context.question_teacher
-        self.questions = CachedTeacher(other, context.cache, share=share) if other else None
+        self.questions = checked(other) if other else None
         self.all = {self.writer, self.base, *([self.questions] if self.questions else [])}
 
     def __enter__(self) -> None:

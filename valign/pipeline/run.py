@@ -25,7 +25,7 @@ from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
-from valign.pipeline.judge_stage import run_judge
+from valign.pipeline.judge_stage import judging_teacher, run_judge
 from valign.pipeline.recipes import Arm
 from valign.pipeline.scoring import copy_text, score_arms
 from valign.pipeline.size_checks import require_context_length, warn_of_size
@@ -116,7 +116,7 @@ def _make(context: Context, folder: Path, state: str) -> None:
         warn_of_size(context, settings.recipe.stages)
         if context.given_questions:
             require_context_length(context, arms, context.given_questions)  # before the teacher is paid
-        data = data_stage(context, artifacts)
+        data = data_stage(context, artifacts, judging_teacher(context))
         questions = evaluation_questions(context, data)
         require_context_length(context, arms, questions)
         if context.server:

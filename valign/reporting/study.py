@@ -14,13 +14,14 @@ from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_json, read_jsonl, read_rows
 from valign.core.records import Answer, Document, Instruction, Passage, Preference
 from valign.core.store import digest, is_complete, is_digest
-from valign.evaluation.arm_names import sort_scores
+from valign.evaluation.arm_names import is_arm_name, sort_scores
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import LABELS, Label, read_labels
 from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.seeds import pool_seeds
-from valign.runs.layout import JUDGEMENTS, RUN
+from valign.runs.damage import describe_damage
+from valign.runs.layout import JUDGEMENTS, RUN, run_folders
 from valign.synthesis.dataset import PREFERENCES, SFT
 from valign.synthesis.held_out_clauses import exposure
 
@@ -36,6 +37,16 @@ _NOT_THE_EXPERIMENT = (
     "artifacts",
     "logger",
 )  # apart from these, one experiment
+
+
+def compare_folder(runs: Path) -> Comparison:
+    """Put the arms of all runs in a folder side by side, as ``compare_runs`` does.
+
+    Raises:
+        ValignError: There are none, they are about different documents or questions, or their files are damaged.
+    """
+    with describe_damage(runs):
+        return compare_runs(run_folders(runs))
 
 
 def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | None = None) -> Comparison:
@@ -65,6 +76,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
             for key, value in detail[name].items():
                 values.setdefault(key, value)
     first = shown[0]
+    noted_in = next(str(folder / RUN) for folder, detail in zip(folders, details, strict=True) if detail is first)
     judge = next((detail["judge"] for detail in shown if detail.get("judge")), None)
     judged = [f for f, d in zip(folders, details, strict=True) if d in shown and judge and d.get("judge") == judge]
     order = [scores["arm"] for scores in sort_scores([a.scores for a in arms.values()])]
@@ -72,7 +84,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         first["document"]["title"],
         first["experiment"],
         first["document"]["sha256"],
-        [from_dict(Passage, p) for p in first["passages"]],
+        [from_dict(Passage, p, noted_in) for p in first["passages"]],
         [arms[name] for name in order],
         funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts")},
         leak=first["leak"],
@@ -82,7 +94,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         work=_work(shown),
         examples=_examples(shown),
         config=first["config"],
-        judge=None if judge is None else from_dict(Judge, judge),
+        judge=None if judge is None else from_dict(Judge, judge, noted_in),
         judgements=_judgements(judged, names),
         labels=_labels(folders),
     )
@@ -124,6 +136,8 @@ def _arms(
 def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
     found = []
     for arm in detail["arms"]:
+        if not is_arm_name(arm["name"]):
+            raise ValueError(f"an arm named {arm['name']!r}")
         place, stages = folder / "arms" / arm["name"], tuple(arm.get("stages", ()))
         answers = read_jsonl(place / "answers.jsonl", Answer)
         data = detail["artifacts"].get("data", "") if stages else ""
@@ -134,7 +148,7 @@ def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
 
 def _exposure(detail: Mapping[str, Any], by_seed: Mapping[str, Mapping[int, ArmResult]]) -> dict[str, str]:
     held_out = detail["config"].get("synthesis", {}).get("hold_out_clauses") or ()
-    passages = tuple(from_dict(Passage, p) for p in detail["passages"])
+    passages = tuple(from_dict(Passage, p, RUN) for p in detail["passages"])
     named = detail["document"]
     document = Document(named.get("name", ""), named["title"], "", named["sha256"], passages)
     asked = {str(row["clause"]) for results in by_seed.values() for r in results.values() for row in r.values}
@@ -161,7 +175,7 @@ def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instructio
     found: dict[str, list[Instruction | Preference]] = {}
     for detail in details:
         name = detail["artifacts"].get("data", "")
-        if name and name not in found and (folder := _store(detail) / "data" / name).joinpath(SFT).is_file():
+        if is_digest(name) and name not in found and (folder := _store(detail) / "data" / name).joinpath(SFT).is_file():
             try:
                 pairs = read_jsonl(folder / PREFERENCES, Preference)
                 found[name] = [*read_jsonl(folder / SFT, Instruction), *pairs]

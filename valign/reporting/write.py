@@ -14,19 +14,21 @@ from valign.reporting.page import render_page, render_picture
 from valign.reporting.retrieval_effect import retrieval_effects
 from valign.reporting.score_table import markdown_table, terminal_table
 from valign.reporting.seeds import seed_markdown, seed_table
-from valign.reporting.study import compare_runs
+from valign.reporting.study import compare_folder
 from valign.reporting.summary import comparison_summary
 from valign.reporting.tax_and_probes import extra_markdown, extra_terminal
 from valign.reporting.wins import win_lines
-from valign.runs.layout import COMPARISON, run_folders
+from valign.runs.damage import describe_damage
+from valign.runs.layout import COMPARISON
 
 
 def write_report(runs: Path, output: Path) -> None:
     """Compare all runs in a folder: write the page and the tables, and print one of them."""
-    comparison = compare_runs(run_folders(runs))
-    write_page(comparison, output)
-    write_tables(comparison, output)
-    print("\n" + comparison_table(comparison))
+    comparison = compare_folder(runs)
+    with describe_damage(runs):
+        write_page(comparison, output)
+        write_tables(comparison, output)
+        print("\n" + comparison_table(comparison))
     print(f"\nreport: {output}")
 
 

@@ -144,4 +144,7 @@ def source_of_run(details: Mapping[str, Any]) -> DataSource:
     document = details["document"]
     passages = tuple(from_dict(Passage, passage, "run.json") for passage in details["passages"])
     path = details["config"]["document"]["path"]
-    return DataSource(document["name"], document["title"], document["sha256"], path, passages)
+    name, title, sha256 = document["name"], document["title"], document["sha256"]
+    if not all(isinstance(text, str) for text in (name, title, sha256, path or "")):
+        raise TypeError("the document's name, title, sha256 or path is no text")
+    return DataSource(name, title, sha256, path, passages)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any
 
-from valign.teachers.thoughts import without_thoughts
+from valign.generation.thoughts import without_thoughts
 
 LONGEST_READ = 200_000
 MOST_TRIES = 2_000

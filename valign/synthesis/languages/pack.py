@@ -53,6 +53,10 @@ def _unchanged(sentence: str, names: Sequence[str]) -> str:
     return sentence
 
 
+def _numerals(text: str) -> set[str]:
+    return set(re.findall(r"\d+(?:[.,]\d+)*", text))
+
+
 def _all_grounded(answer: str, passage: str, question: str = "") -> list[str]:
     return []
 
@@ -120,7 +124,7 @@ class LanguagePack:
     as_question: Callable[[str], str | None] = lambda sentence: None
     as_subclause: Callable[[str, Sequence[str]], str] = _unchanged
     names_in: Callable[[str], list[str]] = lambda text: []
-    numbers_in: Callable[[str], set[str]] = lambda text: set()
+    numbers_in: Callable[[str], set[str]] = _numerals
     number_forms: Callable[[str], tuple[str, ...]] = lambda number: (number,)
     find_ungrounded: Callable[..., list[str]] = _all_grounded
     find_facts: Callable[[Passage], list[Fact]] = lambda passage: []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from valign.generation.requests import Completion
-from valign.teachers.usage import estimate_tokens
 
 _NAMES = "think|thinking|thoughts?|reasoning|reflection|antthinking|seed:think"
 _MARKS = re.compile(
@@ -85,9 +85,14 @@ def _without_ends(text: str) -> str:
     return text
 
 
-def visible_completion(found: Completion) -> Completion:
-    """Return a completion from a cache or a recording without the thoughts that it may hold."""
+def visible_completion(found: Completion, count_tokens: Callable[[str], int]) -> Completion:
+    """Return a completion without the thoughts that it may hold; one that broke off inside of them has not ended.
+
+    Args:
+        found: A completion, as a model, a cache or a recording has it.
+        count_tokens: Counts, or estimates, the tokens of what is left.
+    """
     visible = without_thoughts(found.text)
     if not visible.has_thoughts:
         return found
-    return Completion(visible.text, estimate_tokens(visible.text), found.finished and not visible.is_open)
+    return Completion(visible.text, count_tokens(visible.text), found.finished and not visible.is_open)
