@@ -44,6 +44,7 @@ def test_plain_text(raw: str, texts: list[str] | None, counts: dict[str, int]) -
         ("<p>50<img alt='a boat' src=b>30 oars<img>.</p>", "50 30 oars.", {"drawing or media": 5}),
         ("<div>At 50</p>30 go<br>on</br>land</div>", "At 50 30 go\non\nland", {}),
         ("At 50<nav>Home</nav>30 go", "At 50\n\n30 go", {"navigation": 4}),
+        ("<p>At 50<nav><p>Home</p></p>Top</nav>30 go", "At 50\n\n30 go", {"navigation": 7}),
         ("At 50<select><option>9</select>30 go", "At 50 30 go", {"form field": 1}),
         ("<p>f<math><mfenced><mi>x</mi><mn>1</mn></mfenced><msqrt><mn>2</mn></msqrt><mroot><mn>8</mn><mn>3</mn></mroot>"
          "</math></p>", "f(x,1)√2³√8", {}),

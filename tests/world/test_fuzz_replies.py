@@ -40,8 +40,8 @@ ODD = [
     "<think>{'question': 'thought', 'number': 1}</think>Well.",
 ]
 REPLY = (
-    '<think>\nA {"question": "thought"}?</think>Here:\n```json\n{"items": [{"number": 1, "question": "Who?", "verdict": '
-    "\"yes\",}, {'number': 2, 'question': 'Why?'}]}\n```\nB. (C) clause A"
+    '<think>\nA {"question": "thought"}?</think>Here:\n```json\n{"items": [{"number": 1, "question": "Who?", '
+    "\"verdict\": \"yes\",}, {'number': 2, 'question': 'Why?'}]}\n```\nB. (C) clause A"
 )
 
 

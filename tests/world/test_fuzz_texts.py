@@ -107,10 +107,7 @@ def md_words(kinds: list[str], told: Told) -> list[str]:
     return [line.strip() + "  " for line in words.split("\n")]
 
 
-def md_node(node: Node, told: Told) -> list[str]:
-    kind, kinds, inner = node
-    if kind == "p":
-        return md_words(kinds, told)
+def md_leaf(kind: str, kinds: list[str], told: Told) -> list[str]:
     if kind == "heading":
         return [f"{'#' * (2 + len(kinds) % 4)} {told.say()} {{#a .b}}"]
     if kind == "code":
@@ -123,6 +120,13 @@ def md_node(node: Node, told: Told) -> list[str]:
     if kind == "note":
         name = len(told.visible)
         return [f"{told.say()}[^{name}]", "", f"[^{name}]: {told.say()}", f"    {told.say()}", "", f"    {told.say()}"]
+    return md_words(kinds, told)
+
+
+def md_node(node: Node, told: Told) -> list[str]:
+    kind, kinds, inner = node
+    if not inner:
+        return md_leaf(kind, kinds, told)
     parts = [md_node(child, told) for child in inner]
     if kind in ("list", "ordered"):
         mark = "- " if kind == "list" else "1. "
@@ -170,10 +174,7 @@ def docx_words(kinds: list[str], told: Told) -> str:
     return "".join(forms[kind]() for kind in kinds)
 
 
-def docx_node(node: Node, told: Told) -> str:
-    kind, kinds, inner = node
-    if kind in ("p", "code", "note"):
-        return f"<w:p>{docx_words(kinds, told)}</w:p>"
+def docx_leaf(kind: str, kinds: list[str], told: Told) -> str:
     if kind == "heading":
         return f"<w:p><w:pPr><w:pStyle w:val='Heading{2 + len(kinds) % 3}'/></w:pPr>{docx_run(told.say())}</w:p>"
     if kind == "table":
@@ -181,6 +182,13 @@ def docx_node(node: Node, told: Told) -> str:
         return f"<w:tbl><w:tr>{cells[0]}<w:sdt><w:sdtContent>{cells[1]}</w:sdtContent></w:sdt></w:tr></w:tbl><w:p/>"
     if kind == "hidden":
         return f"<w:p><w:del>{docx_run(told.say(Reason.DELETED))}</w:del></w:p>"
+    return f"<w:p>{docx_words(kinds, told)}</w:p>"
+
+
+def docx_node(node: Node, told: Told) -> str:
+    kind, kinds, inner = node
+    if not inner:
+        return docx_leaf(kind, kinds, told)
     parts = [docx_node(child, told) for child in inner]
     if kind in ("list", "ordered"):
         style = "ListBullet" if kind == "list" else "ListNumber"

@@ -15,6 +15,11 @@ END = "end-of-page"
 PROLOGUE = re.compile(r"\s*<\?xml\b[^<>]{0,200}>", re.IGNORECASE)
 BODY_END = re.compile(r"</(?:body|html)\b[^<>]{0,200}>", re.IGNORECASE)
 PARAGRAPH_END = re.compile(r"</p\s{0,9}>", re.IGNORECASE)
+CLOSING_PARAGRAPH = re.compile(
+    r"<(?=(?:article|aside|details|dialog|figcaption|figure|footer|header|hgroup|main|nav|search|section|summary)\b)",
+    re.IGNORECASE,
+)
+"""Tags that end a paragraph since HTML 5."""
 BREAK_END = re.compile(r"</br\s{0,9}>", re.IGNORECASE)
 MOST_STEPS = 1_000_000_000
 SAFE_DEPTH = 1000
@@ -106,6 +111,7 @@ def parse_page(text: str, where: str) -> Tag:
     body = BODY_END.sub("", text[match.end() if (match := PROLOGUE.match(text)) else 0 :])
     # It passes over these two where none is open; a browser begins a new line there.
     body = PARAGRAPH_END.sub(r"\g<0>\n", BREAK_END.sub("<br>", body))
+    body = CLOSING_PARAGRAPH.sub("</p><", body)  # nor does it know these
     builder = _Builder(where, body.count("<"))
     parser = etree.HTMLParser(target=builder, encoding="utf-8", huge_tree=True)
     page = f"<html>{body}\n<{END}></{END}>".encode("utf-8", "replace")
