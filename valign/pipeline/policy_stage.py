@@ -14,7 +14,7 @@ from valign.documents.clauses import ClauseIndex
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.model_family import same_family_warning
 from valign.evaluation.judging.policy_judge import judge_answers, policy_template
-from valign.evaluation.judging.policy_judgement import PolicyJudgement
+from valign.evaluation.judging.policy_judgement import PolicyJudgement, read_policy_judgements
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
 from valign.runs.layout import POLICY
@@ -83,5 +83,5 @@ def policy_stage(
         }
 
     folder = artifacts.build("policy_judgements", {"judge": judge.kind}, inputs, fill)
-    rows = read_jsonl(folder / POLICY, PolicyJudgement)
+    rows = read_policy_judgements(folder / POLICY)
     return {arm: [row for row in rows if row.arm == arm] for arm in arms}

@@ -32,10 +32,10 @@ from valign.reporting.numbers import finite_number, format_number
 MOST_SHOWN = {VIOLATES: 3, COMPLIES: 1, UNDECIDED: 1}  # examples of each arm
 INSTEAD = ("verdict_accuracy", "verdict_preference", "contradiction", "faithfulness")
 _FAULTS = {
-    "unread": "{} replies could not be read",
-    "unverified": "{} quotes are not in the clause word for word",
-    "nothing said": "{} answers are empty",
-    "no clause": "{} questions name a clause that the document does not have",
+    "unread": "replies that could not be read",
+    "unverified": "quotes that are not in the clause word for word",
+    "nothing said": "empty answers",
+    "no clause": "clauses that the document does not have",
 }
 
 
@@ -119,8 +119,10 @@ def policy_sentences(parts: Sequence[Mapping[str, Any]]) -> list[str]:
         own = [part for part in parts if part["judge"]["model"] == model]
         n = sum(int(part["metrics"]["policy_complies"]["n"]) for part in own)
         counts = {fault: sum(int(part["faults"].get(fault, 0)) for part in own) for fault in _FAULTS}
-        said = [words.format(counts[fault]) for fault, words in _FAULTS.items() if counts[fault]]
-        faults = f": {'; '.join(said)}; these count as undecided" if said else ", and every verdict counts"
+        said = ", ".join(f"{words} {counts[fault]}" for fault, words in _FAULTS.items() if counts[fault])
+        faults = (
+            f", {sum(counts.values())} count as undecided for a fault: {said}" if said else " no verdict is left out"
+        )
         found.append(f"Policy judge: {judge['kind']} ({model}). Of {n} answers{faults}.")
         if judge.get("warning"):
             found.append(f"Warning: {judge['warning']}")
@@ -160,11 +162,11 @@ def judged_note(judgement: PolicyJudgement | None) -> str:
     if judgement is None:
         return ""
     if judgement.fault == "unverified":
-        return f"{judgement.verdict} (it said {judgement.said}, by words that are not in the clause)"
+        return f"{judgement.outcome} (it said {judgement.said}, by words that are not in the clause)"
     if judgement.fault:
-        return f"{judgement.verdict} ({'no readable reply' if judgement.fault == 'unread' else judgement.fault})"
+        return f"{judgement.outcome} ({'no readable reply' if judgement.fault == 'unread' else judgement.fault})"
     words = " ".join(judgement.quote.split())
-    return f"{judgement.verdict}, by \u201c{words}\u201d" if words else judgement.verdict
+    return f"{judgement.outcome}, by \u201c{words}\u201d" if words else judgement.outcome
 
 
 def _instead(comparison: Comparison) -> str:
@@ -213,7 +215,7 @@ def _examples(result: ArmResult, clauses: Clauses) -> list[JudgedAnswer]:
     answers = {answer.question_id: answer for answer in result.answers}
     shown = []
     for verdict, most in MOST_SHOWN.items():
-        rows = [j for j in result.policy if j.verdict == verdict and j.question_id in answers]
+        rows = [j for j in result.policy if j.outcome == verdict and j.question_id in answers]
         shown += [_judged(answers[j.question_id], j, clauses) for j in rows[:most]]
     return shown
 
@@ -222,7 +224,7 @@ def _judged(answer: Answer, judgement: PolicyJudgement, clauses: Clauses) -> Jud
     text = clauses.text(answer.clause)
     start, end = (judgement.quote and not judgement.fault and find_quote(judgement.quote, text)) or (0, 0)
     return JudgedAnswer(
-        judgement.verdict,
+        judgement.outcome,
         clauses.short(answer.clause),
         answer.question,
         answer.answer,

@@ -19,7 +19,7 @@ from valign.evaluation.judging.answer_labels import ANSWER_LABELS, AnswerLabel
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import LABELS, Given, Label, read_choices
-from valign.evaluation.judging.policy_judgement import PolicyJudgement
+from valign.evaluation.judging.policy_judgement import read_policy_judgements
 from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.seeds import pool_seeds
 from valign.runs.layout import JUDGEMENTS, POLICY, RUN
@@ -131,7 +131,7 @@ def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
         answers = read_jsonl(place / "answers.jsonl", Answer)
         data = detail["artifacts"].get("data", "") if stages else ""
         values = read_rows(place / "values.jsonl")
-        judged = read_jsonl(place / POLICY, PolicyJudgement) if (place / POLICY).is_file() else []
+        judged = read_policy_judgements(place / POLICY) if (place / POLICY).is_file() else []
         found.append(ArmResult(arm["name"], read_json(place / "scores.json"), answers, values, stages, data, judged))
     return found
 

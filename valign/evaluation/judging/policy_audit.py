@@ -12,7 +12,7 @@ from valign.evaluation.judging.kappa import RatedTwice, cohens_kappa
 from valign.evaluation.judging.labels import answer_hash
 from valign.evaluation.judging.policy_judgement import (
     COMPLIES,
-    NO_CLAUSE,
+    CLAUSE_LACKING,
     NOTHING_SAID,
     POLICY_VERDICTS,
     VIOLATES,
@@ -66,8 +66,8 @@ def judged_verdicts(answers: Sequence[Answer], judgements: Sequence[PolicyJudgem
     found: Said = {}
     for j in judgements:
         answer = by_question.get(j.question_id)
-        if answer is not None and j.fault not in (NO_CLAUSE, NOTHING_SAID):
-            found[j.question_id, answer_hash(answer)] = j.clause, j.verdict
+        if answer is not None and j.fault not in (CLAUSE_LACKING, NOTHING_SAID):
+            found[j.question_id, answer_hash(answer)] = j.clause, j.outcome
     return found
 
 

@@ -13,7 +13,7 @@ from valign.core.records import Answer, Message
 from valign.core.store import digest
 from valign.core.text import words
 from valign.evaluation.judging.policy_judgement import (
-    NO_CLAUSE,
+    CLAUSE_LACKING,
     NOTHING_SAID,
     POLICY_VERDICTS,
     UNDECIDED,
@@ -139,7 +139,7 @@ def _repair(request: Request, reply: str, fault: str) -> Request:
 def _judgement(answer: Answer, ruled: tuple[Ruling, bool] | None, clauses: Mapping[str, str]) -> PolicyJudgement:
     named = (answer.question_id, answer.clause, answer.arm)
     if ruled is None:
-        return PolicyJudgement(*named, UNDECIDED, fault=NOTHING_SAID if clauses.get(answer.clause) else NO_CLAUSE)
+        return PolicyJudgement(*named, UNDECIDED, fault=NOTHING_SAID if clauses.get(answer.clause) else CLAUSE_LACKING)
     found, repaired = ruled
     verdict = UNDECIDED if found.fault else found.said
     return PolicyJudgement(*named, verdict, found.quote, found.fault, found.said, repaired)

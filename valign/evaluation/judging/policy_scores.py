@@ -11,7 +11,7 @@ from valign.evaluation.bootstrap import bootstrap_mean, paired_difference
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.policy_judgement import (
     COMPLIES,
-    NO_CLAUSE,
+    CLAUSE_LACKING,
     NOTHING_SAID,
     UNDECIDED,
     UNREAD,
@@ -70,8 +70,8 @@ def policy_scores(
     for verdict in _BETTER:
         found[f"policy_{verdict}"] = _share(judgements, verdict, samples)
     if base is not None:
-        theirs = {j.question_id: float(j.verdict == COMPLIES) for j in base}
-        own = [float(j.verdict == COMPLIES) for j in judgements]
+        theirs = {j.question_id: float(j.outcome == COMPLIES) for j in base}
+        own = [float(j.outcome == COMPLIES) for j in judgements]
         others = [theirs.get(j.question_id) for j in judgements]
         gap = paired_difference(own, others, [j.clause for j in judgements], samples)
         if gap.n:
@@ -90,10 +90,10 @@ def policy_scores(
 
 
 def _share(judgements: Sequence[PolicyJudgement], verdict: str, samples: int) -> Mapping[str, Any]:
-    values = [float(j.verdict == verdict) for j in judgements]
+    values = [float(j.outcome == verdict) for j in judgements]
     return bootstrap_mean(values, [j.clause for j in judgements], samples).to_json()
 
 
 def _faults(judgements: Sequence[PolicyJudgement]) -> dict[str, int]:
     counts = Counter(j.fault for j in judgements)
-    return {fault: counts[fault] for fault in (UNREAD, UNVERIFIED, NOTHING_SAID, NO_CLAUSE)}
+    return {fault: counts[fault] for fault in (UNREAD, UNVERIFIED, NOTHING_SAID, CLAUSE_LACKING)}
