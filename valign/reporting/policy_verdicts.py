@@ -187,7 +187,7 @@ def _lacking(comparison: Comparison) -> str:
     who = f"The most that one person labelled are {most}" if most else "No person has labelled single answers yet"
     return (
         f"{who}; with {FEWEST_LABELS} or more it shows how far people agree with the policy judge: "
-        "python -m valign.label task=policy."
+        "python -m valign.label runs=FOLDER task=policy."
     )
 
 

@@ -11,8 +11,8 @@ from valign.evaluation.judging.answer_labels import AnswerLabel
 from valign.evaluation.judging.kappa import RatedTwice, cohens_kappa
 from valign.evaluation.judging.labels import answer_hash
 from valign.evaluation.judging.policy_judgement import (
-    COMPLIES,
     CLAUSE_LACKING,
+    COMPLIES,
     NOTHING_SAID,
     POLICY_VERDICTS,
     VIOLATES,

@@ -10,8 +10,8 @@ from valign.core.records import Answer
 from valign.evaluation.bootstrap import bootstrap_mean, paired_difference
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.policy_judgement import (
-    COMPLIES,
     CLAUSE_LACKING,
+    COMPLIES,
     NOTHING_SAID,
     UNDECIDED,
     UNREAD,
