@@ -69,7 +69,7 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
         ),
         (
             ["evaluation=policy_api"],
-            r"policy_judge\.model is missing: the policy judge needs its model: add evaluation\.policy_",
+            r"policy_judge\.model is missing: add evaluation\.policy_judge\.model=",
         ),
         (
             ["evaluation=policy_api", "evaluation.policy_judge.model=m", "evaluation.policy_judge.base_urls=[]"],

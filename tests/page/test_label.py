@@ -14,7 +14,7 @@ from valign.core.files import read_jsonl
 from valign.core.records import Answer, Passage
 from valign.evaluation.judging.answer_labels import ANSWER_LABELS, AnswerLabel, draw_answers
 from valign.evaluation.judging.label_server import LabelServer
-from valign.evaluation.judging.labels import LABELS, Label, LabelFile, draw_tasks
+from valign.evaluation.judging.labels import LABELS, Label, LabelFile, LabelTask, draw_tasks
 
 pytestmark = pytest.mark.browser
 pytest_plugins = ("chromium",)
@@ -51,6 +51,7 @@ def test_pairs_are_labelled_by_keyboard(desk: LabelServer, browser: Any) -> None
     page.goto(desk.address)
     says(page, "Pair 1 of 3")
     first = desk.tasks[0]
+    assert isinstance(first, LabelTask)
     assert page.locator("#first").text_content() == first.first.answer
     assert page.locator("#second").text_content() == first.second.answer
     assert BREAKOUT in page.locator("#passages").text_content()
