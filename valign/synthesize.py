@@ -43,23 +43,11 @@ def main(config: DictConfig) -> None:
 
 
 def print_budget(config: DictConfig) -> None:
-    """Print what the teacher's calls would take, and which limit would stop them."""
+    """Print what the teacher's and the policy judge's calls would take, and which limit would stop them."""
     from valign.pipeline.context import Context
-    from valign.pipeline.data_stage import teacher_budget
-    from valign.synthesis.budget import budget_table
+    from valign.pipeline.dry_run import dry_run_lines
 
-    if config.teacher.kind == "none":
-        print("teacher=none: nobody is asked, so the data cost no call; leave out dry_run=true to make them.")
-        return
-    context = Context.of(config)
-    budget = teacher_budget(context)
-    kind = "its own tokenizer" if config.teacher.kind == "local" else "an estimate: one for four characters"
-    print(f"\nbudget of {context.document.name}, teacher {context.teacher.id} (nothing was asked)")
-    print(f"prompt tokens: {kind}")
-    if config.teacher.kind == "batch":
-        print(f"prices: of a batch, {config.teacher.batch_discount:g} of those of single calls")
-    print()
-    print(budget_table(budget))
+    print("\n".join(dry_run_lines(Context.of(config))))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,23 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
             ["evaluation=judge_api", "evaluation.judge_model.model=m", "evaluation.judge_model.base_urls=[]"],
             r"add evaluation\.judge_model\.base_urls=",
         ),
+        (
+            ["evaluation=policy_api"],
+            r"policy_judge\.model is missing: add evaluation\.policy_judge\.model=",
+        ),
+        (
+            ["evaluation=policy_api", "evaluation.policy_judge.model=m", "evaluation.policy_judge.base_urls=[]"],
+            r"add evaluation\.policy_judge\.base_urls=",
+        ),
+        (
+            ["+teacher@evaluation.policy_judge=none"],
+            r"policy_judge\.kind=none judges nothing: leave evaluation\.policy_",
+        ),
+        (["+teacher@evaluation.policy_judge=replay"], r"evaluation\.policy_judge\.recording is missing"),
+        (
+            ["evaluation=policy_local", "evaluation.policy_judge.model=./no"],
+            r"policy_judge\.model=\./no does not exist",
+        ),
         (["recipe.retriever=bm25"], r"recipe\.retriever=bm25 shows passages: add recipe\.retrieval=true"),
         (["recipe=rag", "recipe.retriever=oracel"], r"recipe\.retriever=oracel is unknown \(did you mean 'oracle'\?\)"),
         (["trainer=gpu", "trainer.devices=0"], r"trainer\.devices=0 is out of range: give a value of at least 1"),

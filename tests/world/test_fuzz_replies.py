@@ -10,11 +10,11 @@ from fuzzed import EDITS, Edits, damaged, fuzzing, within_limits
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from valign.synthesis.json_replies import read_items, read_object
+from valign.generation.thoughts import without_thoughts
 from valign.synthesis.judge_replies import find_letters
 from valign.synthesis.reply_forms import CASES, text_of
+from valign.teachers.json_replies import read_items, read_object
 from valign.teachers.replies import read_choice
-from valign.teachers.thoughts import without_thoughts
 
 KEYS = {"number", "question"}
 LONG = {

@@ -51,7 +51,13 @@ CALL_KEYS = (
     "share",
 )
 # The groups that have such keys.
-CALLED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model", "evaluation.server")
+CALLED = (
+    "teacher",
+    "synthesis.question_teacher",
+    "evaluation.judge_model",
+    "evaluation.policy_judge",
+    "evaluation.server",
+)
 SERVED_MODELS = "evaluation.server.models"
 
 
@@ -133,7 +139,8 @@ def result_settings(noted: Mapping[str, Any]) -> dict[str, Any]:
     decides: dict[str, Any] = copy.deepcopy({key: value for key, value in noted.items() if key not in NOT_RESULTS})
     evaluation = decides["evaluation"]
     is_served = bool(evaluation["server"]["base_urls"])
-    for settings in (decides["teacher"], evaluation["judge_model"] or {}, evaluation["server"]):
+    judges = (evaluation["judge_model"] or {}, evaluation["policy_judge"] or {})
+    for settings in (decides["teacher"], *judges, evaluation["server"]):
         for key in CALL_KEYS:
             settings.pop(key, None)
     evaluation["server"]["is_asked"] = is_served

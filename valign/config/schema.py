@@ -27,6 +27,7 @@ from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, 
 
 STAGES = ("sft", "dpo")
 EXPORTED = ("data", "model", "adapter")
+LABEL_TASKS = ("pairs", "policy")
 MODELS = ("base", "sft", "dpo", "sft_dpo")
 
 
@@ -108,7 +109,9 @@ class LabelSettings:
 
     runs: str
     rater: str
+    task: str = setting("pairs", choices=LABEL_TASKS)
     pairs: int = setting(above=0)
+    answers: int = setting(60, above=0)
     seed: int
     port: int = setting(at_least=0, below=65536)
 

@@ -1,4 +1,4 @@
-"""What evaluation can be told: questions, metrics, judge, probes, alignment tax, and the server that answers."""
+"""What evaluation can be told: questions, metrics, judges, probes, alignment tax, and the server that answers."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ class EvaluationSettings:
         judge: Who judges pairs of answers; None for nobody.
         judge_tie: Largest difference in cosine that the judge ``reference`` calls a tie.
         judge_model: The model of the judges ``local``, ``api`` and ``batch``.
+        policy_judge: The model that says of each answer whether it follows its clause; None for nobody.
         probes: ``shipped``, or a file of probes (``.jsonl``); None for none.
         tax: The check of general ability.
         metrics: Names of the metrics that are scored and shown.
@@ -97,6 +98,7 @@ class EvaluationSettings:
     judge: str | None = setting(None, choices=JUDGES)
     judge_tie: float = setting(0.02, at_least=0, at_most=2)
     judge_model: TeacherSettings | None = None
+    policy_judge: TeacherSettings | None = None
     probes: str | None = None
     tax: TaxSettings = group(TaxSettings)
     metrics: tuple[str, ...] = setting(tuple(METRICS), choices=tuple(METRICS))

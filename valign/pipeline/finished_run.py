@@ -123,14 +123,16 @@ def require_known_servers(context: Context, folder: Path, has_own_server: bool) 
     Raises:
         ValignError: It would.
     """
-    server, judge = context.settings.evaluation.server, context.settings.evaluation.judge_model
+    evaluation = context.settings.evaluation
+    server = evaluation.server
     if server.base_urls and not has_own_server:
         said = f"evaluation.server.base_urls=[{','.join(server.base_urls)}]"
         raise untrusted(folder / CONFIG, said, f"is sent the questions and the key in {server.api_key_env}")
-    if judge is not None and judge.kind in ASKED_ELSEWHERE:
-        where = f"base_urls=[{','.join(judge.base_urls)}]" if judge.kind == "api" else f"requests={judge.requests}"
-        does = f"is sent the answers and the key in {judge.api_key_env}" if judge.kind == "api" else "is written to"
-        raise untrusted(folder / CONFIG, f"evaluation.judge_model.{where}", does)
+    for key, judge in (("judge_model", evaluation.judge_model), ("policy_judge", evaluation.policy_judge)):
+        if judge is not None and judge.kind in ASKED_ELSEWHERE:
+            where = f"base_urls=[{','.join(judge.base_urls)}]" if judge.kind == "api" else f"requests={judge.requests}"
+            does = f"is sent the answers and the key in {judge.api_key_env}" if judge.kind == "api" else "is written to"
+            raise untrusted(folder / CONFIG, f"evaluation.{key}.{where}", does)
 
 
 def untrusted(file: Path, what: str, does: str) -> ValignError:

@@ -211,7 +211,8 @@ def state_of(context: Context) -> str:
 def _files_read(context: Context) -> list[Path]:
     """Return the files that a config names and a run reads, besides document and questions."""
     settings = context.settings
-    named = (settings.sft.replay_file, settings.teacher.recording)
+    judge = settings.evaluation.policy_judge
+    named = (settings.sft.replay_file, settings.teacher.recording, judge.recording if judge else None)
     folder = settings.synthesis.templates
     own = sorted(Path(folder).expanduser().glob("*.txt")) if folder else []
     return [*(Path(name).expanduser() for name in named if name), *own]

@@ -8,6 +8,7 @@ from typing import Any
 
 from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl, write_text
 from valign.core.records import Answer, Question
+from valign.evaluation.judging.policy_scores import policy_scores
 from valign.evaluation.probes.scores import probe_scores
 from valign.evaluation.scores import choose_metrics, difference_by_metric, score_arm
 from valign.evaluation.tax.scores import tax_scores
@@ -16,10 +17,11 @@ from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import clause_exposure
 from valign.pipeline.judge_stage import judge_stage
+from valign.pipeline.policy_stage import policy_judge_of, policy_stage
 from valign.pipeline.recipes import Arm
 from valign.pipeline.tax_stage import measures_tax, tax_stage
 from valign.pipeline.training_stage import train_stages
-from valign.runs.layout import JUDGEMENTS, PROBED
+from valign.runs.layout import JUDGEMENTS, POLICY, PROBED
 from valign.runs.tracking import RunLogger
 
 
@@ -35,7 +37,7 @@ def score_arms(
     """Write ``arms/<arm>/{answers,values}.jsonl`` and ``scores.json`` of each arm to a folder.
 
     Each arm is compared with base, and with the arm before it, on the same questions. Where a model judges pairs of
-    answers, what it said is in ``judgements.jsonl``.
+    answers, what it said is in ``judgements.jsonl``; where one judges single answers, in ``arms/<arm>/policy.jsonl``.
 
     Args:
         context: What is known of the run.
@@ -55,6 +57,7 @@ def score_arms(
     exposure = clause_exposure(context, questions)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     folders: list[Path] = []
+    scored: list[dict[str, Any]] = []
     for arm in arms:
         weights = train_stages(context, artifacts, data, arm.stages, logger)
         answers = answer_stage(context, artifacts, arm, weights, questions)
@@ -75,10 +78,30 @@ def score_arms(
         write_scores(folder / "arms" / arm.name, scores, answers)
         measured.append((arm.name, values))
         folders.append(answers)
+        scored.append(scores)
+    _judge(context, artifacts, scored, folders, folder)
     (folder / JUDGEMENTS).unlink(missing_ok=True)
     judged = judge_stage(context, artifacts, [arm.name for arm in arms], folders)
     if judged is not None:
         copy_text(judged / JUDGEMENTS, folder / JUDGEMENTS)
+
+
+def _judge(
+    context: Context, artifacts: Artifacts, scored: Sequence[dict[str, Any]], answers: Sequence[Path], folder: Path
+) -> None:
+    """Put what the policy judge says of each arm into the run's folder, and its shares among the arm's scores."""
+    arms, judge = [str(scores["arm"]) for scores in scored], policy_judge_of(context)
+    for arm in arms:
+        (folder / "arms" / arm / POLICY).unlink(missing_ok=True)
+    found = policy_stage(context, artifacts, arms, answers)
+    if judge is None:
+        return
+    for arm, scores, place in zip(arms, scored, answers, strict=True):
+        said = read_jsonl(place / "answers.jsonl", Answer)
+        base = None if arm == arms[0] else found[arms[0]]
+        scores["policy"] = policy_scores(found[arm], said, judge, base, context.settings.evaluation.bootstrap)
+        write_jsonl(folder / "arms" / arm / POLICY, found[arm])
+        write_json(folder / "arms" / arm / "scores.json", scores)
 
 
 def _probe(context: Context, artifacts: Artifacts, arm: Arm, weights: Sequence[Path]) -> list[Answer]:

@@ -9,9 +9,11 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.evaluation.arm_names import arm_label
+from valign.evaluation.judging.answer_labels import AnswerLabel
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement, judge_by_reference
 from valign.evaluation.judging.labels import Label
+from valign.evaluation.judging.policy_judgement import PolicyJudgement
 from valign.evaluation.judging.tournament import Tournament, hold_tournament
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import METRICS, page_order
@@ -32,6 +34,7 @@ class ArmResult:
         values: Metric values by question: ``{"question_id": ..., metric: number or None, ...}``.
         stages: The trainings behind it: ``sft``, ``dpo``, both or none.
         data: Hash of the data that it was trained on; nothing where it was not.
+        policy: What a policy judge says of its answers; empty where there is none.
         every_seed: Where several seeds were trained, the values of them all, with the ``seed`` of each row; ``answers``
             and ``values`` are then those of the lowest.
     """
@@ -42,6 +45,7 @@ class ArmResult:
     values: list[dict[str, Any]]
     stages: tuple[str, ...] = ()
     data: str = ""
+    policy: list[PolicyJudgement] = field(default_factory=list)
     every_seed: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -94,6 +98,7 @@ class Comparison:
         judge: The judge of pairs of answers; None for none.
         judgements: What it said, where it is a model.
         labels: What people said of pairs of answers.
+        answer_labels: What people said of single answers.
     """
 
     title: str
@@ -112,6 +117,7 @@ class Comparison:
     judge: Judge | None = None
     judgements: list[Judgement] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
+    answer_labels: list[AnswerLabel] = field(default_factory=list)
 
     @cached_property
     def wins(self) -> Tournament | None:

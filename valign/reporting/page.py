@@ -26,6 +26,7 @@ from valign.reporting.headline import find_headline
 from valign.reporting.heat_map import heat_map
 from valign.reporting.judge_agreement import judge_rows
 from valign.reporting.numbers import format_duration, format_number
+from valign.reporting.policy_verdicts import policy_view
 from valign.reporting.retrieval_effect import retrieval_effects
 from valign.reporting.score_groups import score_groups
 from valign.reporting.score_table import server_note
@@ -131,6 +132,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "wins": win_matrix(comparison),
         "judges": judge_rows(comparison),
         "lookups": retrieval_effects(comparison),
+        "policy": policy_view(comparison, clauses),
         "extras": extra_tables(comparison),
         "charts": dot_charts(comparison),
         "heat": heat_map(comparison, clauses, anchors),

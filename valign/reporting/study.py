@@ -15,13 +15,15 @@ from valign.core.files import from_dict, read_json, read_jsonl, read_rows
 from valign.core.records import Answer, Document, Instruction, Passage, Preference
 from valign.core.store import digest, is_complete, is_digest
 from valign.evaluation.arm_names import is_arm_name, sort_scores
+from valign.evaluation.judging.answer_labels import ANSWER_LABELS, AnswerLabel
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
-from valign.evaluation.judging.labels import LABELS, Label, read_labels
+from valign.evaluation.judging.labels import LABELS, Given, Label, read_choices
+from valign.evaluation.judging.policy_judgement import read_policy_judgements
 from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.seeds import pool_seeds
 from valign.runs.damage import describe_damage
-from valign.runs.layout import JUDGEMENTS, RUN, run_folders
+from valign.runs.layout import JUDGEMENTS, POLICY, RUN, run_folders
 from valign.synthesis.dataset import PREFERENCES, SFT
 from valign.synthesis.held_out_clauses import exposure
 
@@ -96,7 +98,8 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         config=first["config"],
         judge=None if judge is None else from_dict(Judge, judge, noted_in),
         judgements=_judgements(judged, names),
-        labels=_labels(folders),
+        labels=_labels(folders, LABELS, Label),
+        answer_labels=_labels(folders, ANSWER_LABELS, AnswerLabel),
     )
 
 
@@ -142,7 +145,8 @@ def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
         answers = read_jsonl(place / "answers.jsonl", Answer)
         data = detail["artifacts"].get("data", "") if stages else ""
         values = read_rows(place / "values.jsonl")
-        found.append(ArmResult(arm["name"], read_json(place / "scores.json"), answers, values, stages, data))
+        judged = read_policy_judgements(place / POLICY) if (place / POLICY).is_file() else []
+        found.append(ArmResult(arm["name"], read_json(place / "scores.json"), answers, values, stages, data, judged))
     return found
 
 
@@ -184,14 +188,14 @@ def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instructio
     return found
 
 
-def _labels(folders: Sequence[Path]) -> list[Label]:
-    """Read what people said of some runs' answers.
+def _labels(folders: Sequence[Path], name: str, kind: type[Given]) -> list[Given]:
+    """Read what people said of some runs' answers, from files of one name.
 
     ``valign.label`` writes to the folder that it was given: a run's own, its study's, or that of all studies.
     """
     whole = [folder.absolute() for folder in folders]
     places = dict.fromkeys(place for folder in whole for place in (*folder.parents[1::-1], folder))
-    return [label for place in places for label in read_labels(place / LABELS)]
+    return [label for place in places for label in read_choices(place / name, kind)]
 
 
 def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) -> list[Judgement]:
@@ -227,9 +231,17 @@ def _add_one(arms: dict[str, ArmResult], result: ArmResult, folder: Path) -> str
             name = f"{result.arm} ({folder.name})"
         arms[name] = replace(result, arm=name, scores={**result.scores, "arm": name})
         return name
-    elif len(result.scores.get("versus", {})) > len(known.scores.get("versus", {})):
-        arms[result.arm] = result
+    else:
+        more = len(result.scores.get("versus", {})) > len(known.scores.get("versus", {}))
+        arms[result.arm] = _with_policy(result, known) if more else _with_policy(known, result)
     return str(result.arm)
+
+
+def _with_policy(kept: ArmResult, other: ArmResult) -> ArmResult:
+    """Return an arm with what a policy judge says of it in another run that gave the same answers, if it has none."""
+    if kept.policy or not other.policy:
+        return kept
+    return replace(kept, policy=other.policy, scores={**kept.scores, "policy": other.scores.get("policy", {})})
 
 
 def _same_answers(one: ArmResult, other: ArmResult) -> bool:

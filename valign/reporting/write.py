@@ -11,6 +11,7 @@ from valign.reporting.exports import csv_table, latex_table
 from valign.reporting.headline import MADE_QUESTIONS, has_made_questions
 from valign.reporting.judge_agreement import judge_lines
 from valign.reporting.page import render_page, render_picture
+from valign.reporting.policy_verdicts import policy_lines
 from valign.reporting.retrieval_effect import retrieval_effects
 from valign.reporting.score_table import markdown_table, terminal_table
 from valign.reporting.seeds import seed_markdown, seed_table
@@ -57,6 +58,7 @@ def comparison_table(comparison: Comparison, *, markdown: bool = False) -> str:
     remarks += [
         *win_lines(comparison),
         *judge_lines(comparison),
+        *policy_lines(comparison),
         *([MADE_QUESTIONS] if has_made_questions(comparison) else []),
     ]
     seeds = seed_table(comparison)

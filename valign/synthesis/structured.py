@@ -12,9 +12,9 @@ from valign.generation.requests import Request, Sampling
 from valign.synthesis.candidates import Candidate
 from valign.synthesis.case_plans import ItemPlan, plan_cases, plan_contrasts
 from valign.synthesis.filters import Funnel, well_formed
-from valign.synthesis.json_replies import read_items
 from valign.synthesis.reply_forms import CASES, CONTRASTS, Form, text_of
 from valign.synthesis.writer import Writer
+from valign.teachers.json_replies import read_items
 
 NOT_WRITTEN, MALFORMED = "not written", "malformed"
 SHOWN_REPLY = 12_000

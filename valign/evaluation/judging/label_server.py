@@ -1,4 +1,4 @@
-"""The server of the page on which a person labels pairs of answers."""
+"""The server of the page on which a person labels answers, one by one or in pairs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.evaluation.judging.labels import LabelFile, LabelTask
+from valign.evaluation.judging.labels import LabelFile, ShownTask
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; "
@@ -23,17 +23,17 @@ _LARGEST_BODY = 10_000
 
 
 class LabelServer:
-    """Serves the page on which a person labels pairs of answers, on this machine alone.
+    """Serves the page on which a person labels answers, one by one or in pairs, on this machine alone.
 
     The address has a random part, requests have to name this machine as their host, and the page may load nothing from
     elsewhere, so that no other page in the browser can read or write here.
     """
 
-    def __init__(self, tasks: Sequence[LabelTask], labels: LabelFile, port: int) -> None:
+    def __init__(self, tasks: Sequence[ShownTask], labels: LabelFile, port: int) -> None:
         """Open the port.
 
         Args:
-            tasks: The pairs.
+            tasks: What is to be labelled.
             labels: Where labels are kept.
             port: The port; 0 for any that is free.
 

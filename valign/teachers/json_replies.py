@@ -1,4 +1,4 @@
-"""JSON in a teacher's replies, read tolerantly: prose and fences around it, commas too many, lists that break off."""
+"""JSON in a model's replies, read tolerantly: prose and fences around it, commas too many, lists that break off."""
 
 from __future__ import annotations
 
