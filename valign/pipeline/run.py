@@ -27,6 +27,7 @@ from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
 from valign.pipeline.judge_stage import run_judge
 from valign.pipeline.recipes import Arm
+from valign.pipeline.review_check import require_review
 from valign.pipeline.scoring import copy_text, score_arms
 from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.training_stage import curves_by_step, train_stages
@@ -117,6 +118,7 @@ def _make(context: Context, folder: Path, state: str) -> None:
         if context.given_questions:
             require_context_length(context, arms, context.given_questions)  # before the teacher is paid
         data = data_stage(context, artifacts)
+        require_review(context, data)
         questions = evaluation_questions(context, data)
         require_context_length(context, arms, questions)
         if context.server:
@@ -211,8 +213,10 @@ def state_of(context: Context) -> str:
 def _files_read(context: Context) -> list[Path]:
     """Return the files that a config names and a run reads, besides document and questions."""
     settings = context.settings
-    named = (settings.sft.replay_file, settings.teacher.recording)
-    folder = settings.synthesis.templates
+    synthesis = settings.synthesis
+    rows = None if synthesis.rows == "shipped" else synthesis.rows
+    named = (settings.sft.replay_file, settings.teacher.recording, rows, synthesis.review)
+    folder = synthesis.templates
     own = sorted(Path(folder).expanduser().glob("*.txt")) if folder else []
     return [*(Path(name).expanduser() for name in named if name), *own]
 
