@@ -9,12 +9,11 @@ from valign.core.records import Instruction, Preference, Provenance
 from valign.synthesis.candidates import HELD_OUT
 from valign.synthesis.decisions import D_PREF, DROP, EDIT, RowState
 from valign.synthesis.filters import Filters, Funnel
-from valign.synthesis.frames import FROM_TEACHER, scenario_family
+from valign.synthesis.frames import ADDED_BY_PERSON, FROM_TEACHER, scenario_family
 from valign.synthesis.review_rows import ReviewRow, instruction_row, pair_row
 from valign.synthesis.reviewing import DROPPED, FUNNELS, Review, changed
 from valign.synthesis.writer import Writer
 
-ADDED_TEMPLATE = "review/added"
 SAME_ANSWERS = "same answer as chosen and as rejected"
 OF_QUESTION = ("language", "relevance", "rank", "decides", "nearest", "wording")
 OF_ANSWER = ("repetition", "answer_language", "faithfulness", "ungrounded")
@@ -132,7 +131,7 @@ class TrainingReview:
             return None
         funnel.keep(passage.clause, kind)
         quote = self.writer.quote(row.question, passage)
-        origin = Provenance(quote.text, quote.start, quote.end, ADDED_TEMPLATE, "", row.teacher)
+        origin = Provenance(quote.text, quote.start, quote.end, ADDED_BY_PERSON, "", row.teacher)
         if state.change != state.first:
             origin = _edited(origin, state)
         return origin, scores, scenario_family(passage.clause, FROM_TEACHER, row.question)
