@@ -13,19 +13,16 @@ def test_rows_are_read_in_the_order_of_doubt() -> None:
     """Of twelve alike, one answers against its verdict, one is near its clause with an answer that is far from it."""
     rows = [replace(row, scores={"relevance": 0.5, "faithfulness": 0.8}) for row in make_rows(12)[:12]]
     rows[7] = replace(rows[7], answer="Yes, of course.")
-    rows[9] = replace(rows[9], scores={"relevance": 0.7, "faithfulness": 0.2})
-    rows[3] = replace(rows[3], scores={"relevance": 0.3, "faithfulness": 0.1})
+    rows[9] = replace(rows[9], scores={"relevance": 0.7, "faithfulness": 0.1})
+    rows[3] = replace(rows[3], scores={"relevance": 0.3, "faithfulness": 0.2})
     doubts = find_doubts(rows)
     order = [row.name for row in doubtful_first(rows, doubts)]
     assert order[:3] == ["sft-7", "sft-9", "sft-3"]
     assert doubts[rows[7].key].reasons == ("the verdict is no, but the answer says yes",)
     assert doubts[rows[9].key].reasons[0] == (
-        "the filters disagree: the answer alone is far from the clause (relevance 0.7, faithfulness 0.2)"
+        "the filters disagree: the answer alone is far from the clause (relevance 0.7, faithfulness 0.1)"
     )
-    assert doubts[rows[3].key].reasons == (
-        "relevance 0.3 is among the worst",
-        "faithfulness 0.1 is among the worst",
-    )
+    assert doubts[rows[3].key].reasons == ("relevance 0.3 is among the worst",)
     assert doubts[rows[0].key].reasons == ()
 
 

@@ -160,7 +160,9 @@ def test_two_reviewers_at_once_see_each_other_and_lose_nothing(file: Path) -> No
         def review(desk: ReviewServer) -> None:
             for key in desk.rows:
                 seen = send(desk.address, "rows")[1]["states"].get(key)
-                reply = send(desk.address, "decide", {"action": "keep", "key": key, "seen": seen["last"] if seen else ""})
+                reply = send(
+                    desk.address, "decide", {"action": "keep", "key": key, "seen": seen["last"] if seen else ""}
+                )
                 while reply[0] == 409:
                     seen = send(desk.address, "rows")[1]["states"][key]
                     reply = send(desk.address, "decide", {"action": "keep", "key": key, "seen": seen["last"]})

@@ -15,7 +15,9 @@ from valign.synthesis.decisions import Decision, check_change, check_reviewer, r
 
 def decision(action: str, at: int, by: str = "ann", change: dict[str, Any] | None = None, of: str = "") -> Decision:
     """Return a decision about the one row, at a minute of the day; its id is the minute."""
-    return Decision(action, "k", by, f"2026-11-29T00:{at:02}:00.000000+00:00", f"d{at}", "D_sft", "d/1", change or {}, of)
+    return Decision(
+        action, "k", by, f"2026-11-29T00:{at:02}:00.000000+00:00", f"d{at}", "D_sft", "d/1", change or {}, of
+    )
 
 
 def test_the_latest_decision_counts_whatever_its_place_in_the_file() -> None:

@@ -86,7 +86,9 @@ def test_rows_go_change_and_come_in_and_the_teacher_is_asked_nothing(
         about(edit, "keep", "bob"),
         about(pair, "edit", "bob", rejected="The lamps stay dark."),
         added("D_sft", GEESE, question="Who may feed geese here?", answer="Nobody."),
-        added("D_pref", GEESE, question="May a guest feed them?", answer="No.", rejected="Yes.", rejected_kind="holder"),
+        added(
+            "D_pref", GEESE, question="May a guest feed them?", answer="No.", rejected="Yes.", rejected_kind="holder"
+        ),
     ]
     data = make(tmp_path / "b", settings, decisions)
     assert data.manifest["new calls"] == 0
@@ -221,7 +223,9 @@ def test_made_questions_are_treated_the_same(settings: SynthesisSettings, tmp_pa
     one, two = of_set(first, "questions", GEESE)[:2]
     facts = [["six pence", "6 pence"]]
     decisions = [about(one, "edit", answer="It is six pence.", facts=facts), about(two, "drop")]
-    decisions.append(added("questions", LAMPS, question="Who gives oil away?", answer="The warden.", facts=[["warden"]]))
+    decisions.append(
+        added("questions", LAMPS, question="Who gives oil away?", answer="The warden.", facts=[["warden"]])
+    )
     data = make(tmp_path / "b", settings, decisions, questions=None)
     assert data.manifest["new calls"] == 0
     found = {question.question_id: question for question in data.questions}
@@ -234,7 +238,7 @@ def test_made_questions_are_treated_the_same(settings: SynthesisSettings, tmp_pa
 
 
 def test_given_questions_are_mended_from_what_the_data_note(settings: SynthesisSettings, tmp_path: Path) -> None:
-    """Also a user's own, which the run reads from their file: the one dropped is not asked, the others are as edited."""
+    """Those of a user's file, which the run reads: the one dropped is not asked, the others are as edited."""
     first = make(tmp_path / "a", settings)
     rows = of_set(first, "questions")
     decisions = [about(rows[0], "drop"), about(rows[1], "edit", verdict="no")]
@@ -246,9 +250,7 @@ def test_given_questions_are_mended_from_what_the_data_note(settings: SynthesisS
     assert mend_questions(GIVEN, first.reviewed, ClauseIndex(HARBOUR.passages)) == GIVEN
 
 
-def test_an_edit_that_takes_the_fact_away_teaches_it_no_more(
-    settings: SynthesisSettings, tmp_path: Path
-) -> None:
+def test_an_edit_that_takes_the_fact_away_teaches_it_no_more(settings: SynthesisSettings, tmp_path: Path) -> None:
     taught = replace(settings, instructions=replace(settings.instructions, examples_per_fact=1))
     first = make(tmp_path / "a", taught)
     row = next(one for one in first.sft if one.fact)

@@ -156,7 +156,6 @@ function move(step) {
 }
 // Writing ---------------------------------------------------------------------------------------------------------
 function fieldOf(form, name, value) {
-  const label = element("label", LABELS[name], {class: "text"});
   let input;
   if (name === "verdict" || name === "rejected_kind") {
     input = element("select");
@@ -166,11 +165,15 @@ function fieldOf(form, name, value) {
   } else {
     input = element("textarea", undefined, {dir: "auto", rows: name === "question" ? 3 : 5});
     input.value = asText(name, value) ?? "";
-    if (name === "facts") label.append(element("span", " (one a line; other wordings behind |)", {class: "soft"}));
   }
   input.name = name;
-  label.append(input);
-  form.append(label);
+  labelled(form, name === "facts" ? `${LABELS[name]} (one a line; other wordings behind |)` : LABELS[name], input);
+}
+function labelled(form, text, input) {
+  const box = element("div", undefined, {class: "field"});
+  input.id = `field-${input.name}`;
+  box.append(element("label", text, {for: input.id}), input);
+  form.append(box);
 }
 function written(form) {
   return Object.fromEntries([...form.elements].filter((input) => LABELS[input.name]).map((input) => [input.name,
@@ -193,6 +196,7 @@ function edit() {
   show();
   mode = "edit";
   const form = byId("editor"), now = shownRow(row);
+  byId("adder").replaceChildren();
   form.replaceChildren();
   for (const name of row.changeable) fieldOf(form, name, now[name]);
   buttons(form, "Save (Ctrl+Enter)");
@@ -206,6 +210,7 @@ function add() {
   show();
   mode = "add";
   const form = byId("adder");
+  byId("editor").replaceChildren();
   form.replaceChildren(element("h2", "A new row"));
   const set = element("select", undefined, {name: "set"}), clause = element("select", undefined, {name: "clause"});
   set.append(...Object.keys(all.new).map((name) => element("option", name, {value: name})));
@@ -215,7 +220,8 @@ function add() {
   const words = element("blockquote", undefined, {dir: "auto"}), fields = element("div");
   const fill = () => { words.textContent = (all.clauses[clause.value] ?? []).map((passage) => passage.text).join("\n"); };
   const lay = () => { fields.replaceChildren(); for (const name of all.new[set.value]) fieldOf(fields, name, name === "rejected_kind" ? all.contradictions[0] : ""); };
-  for (const [text, select] of [["Set", set], ["Clause", clause]]) { const label = element("label", text, {class: "text"}); label.append(" ", select); form.append(label); }
+  labelled(form, "Set of the new row", set);
+  labelled(form, "Clause that it is about", clause);
   form.append(words, fields);
   set.onchange = lay; clause.onchange = fill;
   fill(); lay();

@@ -165,7 +165,7 @@ class ReviewServer(LocalServer):
         """Return what an edit changes of a row as synthesised, or as added."""
         values = check_change(_only(given, row.set))
         before = to_dict(row)
-        change = {name: value for name, value in values.items() if value != _plain(before[name])}
+        change = {name: value for name, value in values.items() if value != _as_sent(before[name])}
         shown = {**before, **(state.change if state else {}), **values}
         if shown["rejected"] and shown["rejected"] == shown["answer"]:
             raise ValignError("answer and rejected answer are the same; change one of them.")
@@ -242,8 +242,10 @@ def _only(given: Any, name: str) -> dict[str, Any]:
     return given
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+def _as_sent(value: Any) -> Any:
+    """Return a row's value as the page sends it when nothing was changed: lists, texts without space around them."""
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n").replace("\r", "\n").strip()
     return [list(one) for one in value] if isinstance(value, tuple) else value
 
 
