@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.core.files import write_json
+from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Fact, Instruction, Preference, Question
 from valign.retrieval.protocols import Embedder
 from valign.synthesis.apply_review import review_data
@@ -18,7 +18,7 @@ from valign.synthesis.candidates import Candidate, chosen_rows, filters_of_given
 from valign.synthesis.citations import pair_with_citation, with_citation
 from valign.synthesis.contrasts import check_given_pairs
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
-from valign.synthesis.dataset import FUNNEL, REVIEWED, DataRows, write_rows
+from valign.synthesis.dataset import FUNNEL, QUESTIONS, REVIEWED, DataRows, write_rows
 from valign.synthesis.decisions import ReviewFile
 from valign.synthesis.evaluation_questions import write_questions
 from valign.synthesis.fact_examples import count_taught, write_fact_examples
@@ -101,6 +101,7 @@ def synthesize(
     funnels: dict[str, Funnel] = {}
     if (questions := held_out) is None:
         questions = _write_questions(writer, question_teacher, funnels, folder.name)
+    write_jsonl(folder / QUESTIONS, questions)
     filters = _make_filters(document, questions, embedder, teacher, settings)
     instructions, facts = _write_sft(writer, filters, funnels, given)
     preferences = _write_pref(writer, base, filters, funnels, given, system_prompt, audited)

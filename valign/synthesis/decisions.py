@@ -187,7 +187,7 @@ def read_review(path: Path) -> ReviewFile:
     """
     if not path.is_file():
         raise ValignError(f"synthesis.review={path} does not exist; give a file that python -m valign.review wrote.")
-    return ReviewFile(str(path), settle(parse_decisions(path.read_bytes(), path)[0]))
+    return ReviewFile(str(path.absolute()), settle(parse_decisions(path.read_bytes(), path)[0]))
 
 
 def parse_decisions(raw: bytes, path: Path, before: int = 0) -> tuple[list[Decision], int]:

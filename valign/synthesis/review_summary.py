@@ -11,7 +11,7 @@ from valign.synthesis.decisions import ADD, D_PREF, D_SFT, DROP, EDIT, KEEP, QUE
 
 DONE = {KEEP: "kept", EDIT: "edited", DROP: "dropped", ADD: "added"}
 REVIEWED_SETS = (D_SFT, D_PREF, QUESTION_SET)
-NEVER_READ = "none of the rows is noted as read by a person"
+NEVER_READ = "none of the rows, as far as is noted"
 
 
 def summarise_review(rows: Mapping[str, int], reviewed: Sequence[Reviewed], stale: int, file: str) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def test_what_was_read_and_changed_is_counted(settings: SynthesisSettings, tmp_p
         f"3 of {rows} rows for training ({300 / rows:.1f}%) and 0 of 3 questions; 1 kept, 1 edited, 1 dropped, "
         "1 added; by ann (2), bob (3)"
     )
-    assert review_sentence(first.funnel) == f"none of the rows is noted as read by a person (0 of {rows} for training)"
+    assert review_sentence(first.funnel) == f"none of the rows, as far as is noted (0 of {rows} for training)"
 
 
 def test_data_that_were_reviewed_are_reviewed_further_from_where_they_were(
