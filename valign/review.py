@@ -9,15 +9,15 @@ from valign.cli.main import main_with
 
 def main(config: DictConfig) -> None:
     """Serve the page until Ctrl-C, then say how far the review is and how it is applied."""
-    from valign.review_desk.opening import chosen_data, closing_lines, open_desk, opening_lines
+    from valign.review_desk.opening import chosen_data, closing_lines, open_server, opening_lines
 
-    desk = open_desk(chosen_data(config.run, config.artifact), config.file, str(config.reviewer), int(config.port))
-    print("\n".join(opening_lines(desk)), flush=True)
+    server = open_server(chosen_data(config.run, config.artifact), config.file, str(config.reviewer), int(config.port))
+    print("\n".join(opening_lines(server)), flush=True)
     try:
-        desk.serve()
+        server.serve()
     except KeyboardInterrupt:
         print()
-    print("\n".join(closing_lines(desk)))
+    print("\n".join(closing_lines(server.desk)))
 
 
 if __name__ == "__main__":

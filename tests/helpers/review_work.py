@@ -13,7 +13,8 @@ from typing import Any
 from valign.documents.clauses import ClauseIndex
 from valign.documents.read import parse_document
 from valign.review_desk.decision_file import DecisionFile
-from valign.review_desk.server import ReviewServer, ReviewWork
+from valign.review_desk.desk import ReviewDesk, ReviewWork
+from valign.review_desk.server import ReviewServer
 from valign.synthesis.decisions import D_PREF, D_SFT, PROBE_SET, QUESTION_SET
 from valign.synthesis.review_rows import ReviewRow, make_review_row
 
@@ -65,7 +66,7 @@ def review_server(
 ) -> Iterator[ReviewServer]:
     """Serve rows until the block ends."""
     work = ReviewWork(title, make_rows() if rows is None else rows, DOCUMENT.passages)
-    server = ReviewServer(work, DecisionFile(file, reviewer), 0)
+    server = ReviewServer(ReviewDesk(work, DecisionFile(file, reviewer)), 0)
     thread = Thread(target=server.serve)
     thread.start()
     try:

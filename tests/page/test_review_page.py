@@ -71,7 +71,7 @@ def test_thirty_rows_are_reviewed_by_keyboard_alone(view: Opener, file: Path) ->
     """Kept, dropped, edited and undone, without a mouse: 34 rows, doubtful ones first, until none is left."""
     rows = make_rows(30)
     with review_server(file, rows=rows) as desk:
-        order = list(desk.rows)
+        order = list(desk.desk.rows)
         page = view(desk)
         for i in range(28):
             key, said = ("d", "Dropped.") if i % 5 == 4 else ("k", "Kept.")

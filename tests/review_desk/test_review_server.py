@@ -38,7 +38,7 @@ def desk(file: Path) -> Iterator[ReviewServer]:
 
 def first(desk: ReviewServer, set: str = "D_sft") -> str:
     """Return the key of the first row of a set."""
-    return next(key for key, row in desk.rows.items() if row.set == set)
+    return next(key for key, row in desk.desk.rows.items() if row.set == set)
 
 
 def test_the_page_gets_every_row_with_its_clause_and_the_decisions(desk: ReviewServer, file: Path) -> None:
@@ -59,7 +59,7 @@ def test_the_page_gets_every_row_with_its_clause_and_the_decisions(desk: ReviewS
 
 def test_an_edit_keeps_what_differs_and_can_be_taken_back(desk: ReviewServer, file: Path) -> None:
     key = first(desk, "D_pref")
-    row = desk.rows[key]
+    row = desk.desk.rows[key]
     same = {"question": row.question, "answer": row.answer, "rejected_kind": "verdict", "verdict": "no"}
     given = {"action": "edit", "key": key, "change": {**same, "rejected": " Yes, twice. "}}
     state = send(desk.address, "decide", given)[1]["states"][key]
@@ -158,7 +158,7 @@ def test_two_reviewers_at_once_see_each_other_and_lose_nothing(file: Path) -> No
     with review_server(file, "ann", rows) as ann, review_server(file, "bob", rows) as bob:
 
         def review(desk: ReviewServer) -> None:
-            for key in desk.rows:
+            for key in desk.desk.rows:
                 seen = send(desk.address, "rows")[1]["states"].get(key)
                 reply = send(
                     desk.address, "decide", {"action": "keep", "key": key, "seen": seen["last"] if seen else ""}
@@ -179,7 +179,7 @@ def test_two_reviewers_at_once_see_each_other_and_lose_nothing(file: Path) -> No
         assert len(lines) == 2 * len(rows) and len({line.id for line in lines}) == len(lines)
         assert sorted(line.at for line in lines) == [line.at for line in lines]
         assert send(bob.address, "undo", {})[1]["key"] == lines[-1 if lines[-1].reviewer == "bob" else -2].key
-        assert ann.progress()[:2] == (len(rows), len(rows))
+        assert ann.desk.progress()[:2] == (len(rows), len(rows))
 
 
 def test_who_decides_on_what_another_changed_meanwhile_is_told(file: Path) -> None:
@@ -198,8 +198,10 @@ import sys
 from pathlib import Path
 from review_work import DOCUMENT, make_rows
 from valign.review_desk.decision_file import DecisionFile
-from valign.review_desk.server import ReviewServer, ReviewWork
-desk = ReviewServer(ReviewWork("Harbour", make_rows(), DOCUMENT.passages), DecisionFile(Path(sys.argv[1]), "ann"), 0)
+from valign.review_desk.desk import ReviewDesk, ReviewWork
+from valign.review_desk.server import ReviewServer
+work = ReviewWork("Harbour", make_rows(), DOCUMENT.passages)
+desk = ReviewServer(ReviewDesk(work, DecisionFile(Path(sys.argv[1]), "ann")), 0)
 print(desk.address, flush=True)
 desk.serve()
 """
@@ -221,7 +223,7 @@ def test_kill_9_loses_no_decision_that_was_shown_as_made(file: Path) -> None:
         with file.open("ab") as left:
             left.write(b'{"action": "keep", "key": "')
     with review_server(file) as desk:
-        assert desk.progress() == (len(keys), 4, 0)
+        assert desk.desk.progress() == (len(keys), 4, 0)
         assert send(desk.address, "decide", {"action": "keep", "key": keys[4]})[0] == 200
     assert len(read_jsonl(file, Decision)) == 5
 
@@ -250,15 +252,15 @@ def test_a_clock_that_is_set_back_changes_no_order(file: Path) -> None:
 
 def test_decisions_about_other_rows_are_said(file: Path) -> None:
     with review_server(file, rows=make_rows(4)) as desk:
-        for key in list(desk.rows)[:3]:
+        for key in list(desk.desk.rows)[:3]:
             send(desk.address, "decide", {"action": "keep", "key": key})
     with review_server(file, rows=make_rows(4, "otherwise")) as desk:
-        assert desk.progress() == (8, 0, 3)
+        assert desk.desk.progress() == (8, 0, 3)
         assert send(desk.address, "rows")[1]["stale"] == 3
 
 
 def test_a_port_that_is_taken_and_a_name_that_is_none_are_one_line(desk: ReviewServer, file: Path) -> None:
     with pytest.raises(ValignError, match=r"port=\d+ cannot be opened .*choose another, or 0"):
-        ReviewServer(desk.work, desk.file, desk.server.server_port)
+        ReviewServer(desk.desk, desk.server.server_port)
     with pytest.raises(ValignError, match="is no name"):
         DecisionFile(file, "")

@@ -9,6 +9,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,15 +20,15 @@ from valign.core.text import one_line
 
 LARGEST_BODY = 10_000
 DRAINED = 1_000_000  # what is read of a body that is refused, so that its sender sees the reply
-PATIENCE = 30  # seconds for a request to arrive
+SECONDS_TO_ARRIVE = 30  # seconds for a request to arrive
 JSON = "application/json"
-TEXT = "text/plain; charset=utf-8"
+PLAIN = "text/plain; charset=utf-8"
 
 Reading = Callable[[Mapping[str, str]], Any]
 """Answers a GET request: gets the query, returns a JSON value."""
 Writing = Callable[[dict[str, Any]], Any]
 """Answers a POST request: gets the body's JSON object, returns a JSON value; a ``ValignError`` is a reply of 400."""
-Reply = tuple[HTTPStatus, str, bytes]
+Response = tuple[HTTPStatus, str, bytes]
 
 
 class Conflict(ValignError):
@@ -95,34 +96,34 @@ class LocalServer:
             self.server.shutdown()
             self.server.server_close()
 
-    def is_own(self, headers: Mapping[str, str]) -> bool:
+    def is_own(self, headers: Message) -> bool:
         """Tell whether a request names this server as its host and, where it names an origin, as that."""
         names = [f"{host}:{self.server.server_port}" for host in ("127.0.0.1", "localhost")]
         origin = headers.get("Origin")
         return headers.get("Host", "") in names and (origin is None or origin in [f"http://{name}" for name in names])
 
-    def get(self, target: str) -> Reply:
+    def get(self, target: str) -> Response:
         """Answer a request for the page or for data."""
         parts = urlsplit(target)
         name = self._name(parts.path)
         if name == "":
             return HTTPStatus.OK, "text/html; charset=utf-8", self._page
-        if name not in self._reading:
-            return HTTPStatus.NOT_FOUND, TEXT, b"not here"
+        if name is None or name not in self._reading:
+            return HTTPStatus.NOT_FOUND, PLAIN, b"not here"
         return _answer(self._reading[name], dict(parse_qsl(parts.query)))
 
-    def post(self, target: str, body: bytes) -> Reply:
+    def post(self, target: str, body: bytes) -> Response:
         """Take what a person did."""
         name = self._name(target)
-        if name not in self._writing:
-            return HTTPStatus.NOT_FOUND, TEXT, b"not here"
+        if name is None or name not in self._writing:
+            return HTTPStatus.NOT_FOUND, PLAIN, b"not here"
         try:
             given = json.loads(body)
             json.dumps(given, ensure_ascii=False).encode()  # half a character cannot be kept
         except (ValueError, RecursionError):
-            return HTTPStatus.BAD_REQUEST, TEXT, b"the body is not whole JSON"
+            return HTTPStatus.BAD_REQUEST, PLAIN, b"the body is not whole JSON"
         if not isinstance(given, dict):
-            return HTTPStatus.BAD_REQUEST, TEXT, b"a JSON object is expected"
+            return HTTPStatus.BAD_REQUEST, PLAIN, b"a JSON object is expected"
         with self._lock:
             return _answer(self._writing[name], given)
 
@@ -149,25 +150,25 @@ def page_policy(page: str) -> str:
     )
 
 
-def _answer(function: Callable[[Any], Any], given: Any) -> Reply:
+def _answer(function: Callable[[Any], Any], given: Any) -> Response:
     try:
         return HTTPStatus.OK, JSON, json.dumps(function(given)).encode()
     except Conflict as error:
-        return HTTPStatus.CONFLICT, TEXT, one_line(str(error)).encode(errors="replace")
+        return HTTPStatus.CONFLICT, PLAIN, one_line(str(error)).encode(errors="replace")
     except (ValignError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         said = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) and error.args else str(error)
-        return HTTPStatus.BAD_REQUEST, TEXT, one_line(said).encode(errors="replace")
+        return HTTPStatus.BAD_REQUEST, PLAIN, one_line(said).encode(errors="replace")
 
 
 def _handler(local: LocalServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = PATIENCE
+        timeout = SECONDS_TO_ARRIVE
 
         def do_GET(self) -> None:
             if local.is_own(self.headers):
                 self._reply(*local.get(self.path))
             else:
-                self._reply(HTTPStatus.FORBIDDEN, TEXT, b"other host or origin")
+                self._reply(HTTPStatus.FORBIDDEN, PLAIN, b"other host or origin")
 
         def do_POST(self) -> None:
             given = self.headers.get("Content-Length") or ""
@@ -186,7 +187,7 @@ def _handler(local: LocalServer) -> type[BaseHTTPRequestHandler]:
 
         def _refuse(self, status: HTTPStatus, said: bytes, length: int) -> None:
             self.rfile.read(max(0, min(length, DRAINED)))
-            self._reply(status, TEXT, said)
+            self._reply(status, PLAIN, said)
 
         def _reply(self, status: HTTPStatus, kind: str, body: bytes) -> None:
             self.send_response(status)

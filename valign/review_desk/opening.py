@@ -8,12 +8,13 @@ from valign.core.errors import ValignError
 from valign.core.text import one_line, typed
 from valign.provenance.runs import data_of_run
 from valign.review_desk.decision_file import DecisionFile, decision_file
-from valign.review_desk.server import ReviewServer, ReviewWork
+from valign.review_desk.desk import ReviewDesk, ReviewWork
+from valign.review_desk.server import ReviewServer
 from valign.synthesis.dataset import DECISIONS, DataSet, read_data
 from valign.synthesis.review_rows import data_rows
 
 
-def open_desk(data: DataSet, file: str | None, reviewer: str, port: int) -> ReviewServer:
+def open_server(data: DataSet, file: str | None, reviewer: str, port: int) -> ReviewServer:
     """Open the page on which a data set is reviewed.
 
     Args:
@@ -31,7 +32,7 @@ def open_desk(data: DataSet, file: str | None, reviewer: str, port: int) -> Revi
     noted = str(data.funnel.get("review", {}).get("file", ""))
     path = decision_file(data.folder, noted, file, DECISIONS)
     work = ReviewWork(one_line(data.source.title), rows, data.source.passages)
-    return ReviewServer(work, DecisionFile(path, reviewer), port)
+    return ReviewServer(ReviewDesk(work, DecisionFile(path, reviewer)), port)
 
 
 def chosen_data(run: str | None, artifact: str | None) -> DataSet:
@@ -39,16 +40,17 @@ def chosen_data(run: str | None, artifact: str | None) -> DataSet:
     return data_of_run(Path(run).expanduser()) if run else read_data(Path(artifact or "").expanduser())
 
 
-def opening_lines(desk: ReviewServer) -> list[str]:
+def opening_lines(server: ReviewServer) -> list[str]:
     """Say what is to be read, and where the page is."""
+    desk = server.desk
     rows, read, stale = desk.progress()
     lines = [f"{rows} rows of {desk.work.title}, {read} of them read; you are {desk.file.reviewer}."]
     if stale:
         lines.append(f"{stale} earlier decisions do not apply: their row or its clause is another now.")
-    return [*lines, f"open {desk.address} in a browser on this machine; Ctrl-C stops, and the same command goes on."]
+    return [*lines, f"open {server.address} in a browser on this machine; Ctrl-C stops, and the same command goes on."]
 
 
-def closing_lines(desk: ReviewServer) -> list[str]:
+def closing_lines(desk: ReviewDesk) -> list[str]:
     """Say how far the review is, and how it is applied."""
     rows, read, _ = desk.progress()
     if not desk.file.path.is_file():

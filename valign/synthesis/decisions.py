@@ -22,7 +22,7 @@ ACTIONS = (KEEP, DROP, EDIT, ADD, UNDO)
 D_SFT, D_PREF, QUESTION_SET, PROBE_SET = "D_sft", "D_pref", "questions", "probes"
 CHANGEABLE = ("question", "answer", "rejected", "rejected_kind", "verdict", "facts")
 LONGEST_TEXT = 4000  # characters of a question or an answer
-LONGEST_NAME = 80
+LONGEST_REVIEWER = 80
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def check_reviewer(name: str) -> str:
     Raises:
         ValignError: There is none, or it is too long or no plain text.
     """
-    if not name.strip() or len(name) > LONGEST_NAME or any(unicodedata.category(c)[0] == "C" for c in name):
-        raise ValignError(f"reviewer={name!r} is no name; give one of at most {LONGEST_NAME} characters.")
+    if not name.strip() or len(name) > LONGEST_REVIEWER or any(unicodedata.category(c)[0] == "C" for c in name):
+        raise ValignError(f"reviewer={name!r} is no name; give one of at most {LONGEST_REVIEWER} characters.")
     return name.strip()
 
 

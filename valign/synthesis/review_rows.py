@@ -16,7 +16,7 @@ from valign.documents.clauses import ClauseIndex
 from valign.synthesis.dataset import DataSet, Reviewed
 from valign.synthesis.decisions import ADD, D_PREF, D_SFT, QUESTION_SET, RowState, row_key
 
-NAMES = {D_SFT: "sft", D_PREF: "pref", QUESTION_SET: "question"}
+ID_BEGINNINGS = {D_SFT: "sft", D_PREF: "pref", QUESTION_SET: "question"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ def added_row(state: RowState, index: ClauseIndex) -> ReviewRow | None:
     row = make_review_row(
         index,
         set=state.set,
-        name=f"{NAMES.get(state.set, state.set)}-{state.key[:12]}",
+        name=f"{ID_BEGINNINGS.get(state.set, state.set)}-{state.key[:12]}",
         clauses=(state.clause,),
         kind="added",
         facts=facts,
