@@ -152,6 +152,19 @@ def test_nobody_else_reads_or_writes(desk: ReviewServer, file: Path) -> None:
         assert other.recv(100).startswith(b"HTTP/1.0 403")
 
 
+def test_a_browser_that_does_not_wait_is_no_trouble(desk: ReviewServer, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is printed when a page is closed in the middle, and the next one is served."""
+    port, place = desk.server.server_port, desk.address.split("/", 3)[3]
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port)) as closed:
+            closed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            closed.sendall(f"GET /{place}rows HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+    with socket.create_connection(("127.0.0.1", port)) as half:
+        half.sendall(f"POST /{place}decide HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 9\r\n".encode())
+    assert send(desk.address, "rows")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
 def test_two_reviewers_at_once_see_each_other_and_lose_nothing(file: Path) -> None:
     """Each decides about every row, at the same time, over servers of their own."""
     rows = make_rows(30)

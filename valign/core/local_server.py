@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from email.message import Message
@@ -74,12 +75,11 @@ class LocalServer:
         self._lock = threading.Lock()
         self._secret = secrets.token_urlsafe(12)
         try:
-            self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+            self.server = _QuietServer(("127.0.0.1", port), _handler(self))
         except OSError as error:
             raise ValignError(
                 f"port={port} cannot be opened ({error.strerror}); choose another, or 0 for any."
             ) from None
-        self.server.daemon_threads = True
 
     @property
     def address(self) -> str:
@@ -132,6 +132,15 @@ class LocalServer:
         lead = f"/{self._secret}/"
         begins = secrets.compare_digest(path[: len(lead)].encode(errors="replace"), lead.encode())
         return path[len(lead) :] if begins else None
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that did not wait for its reply, or never sent its request."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 def page_policy(page: str) -> str:

@@ -86,7 +86,7 @@ function pairs(list, entries) {
 function show(focus = false) {
   mode = "read";
   byId("editor").hidden = byId("adder").hidden = true;
-  byId("texts").hidden = false;
+  byId("texts").hidden = byId("actions").hidden = false;
   const read = all.rows.filter((row) => !row.added && all.states.has(row.key)).length;
   const count = (action) => [...all.states.values()].filter((state) => state.action === action).length;
   const total = all.rows.filter((row) => !row.added).length;
@@ -201,7 +201,7 @@ function edit() {
   for (const name of row.changeable) fieldOf(form, name, now[name]);
   buttons(form, "Save (Ctrl+Enter)");
   form.hidden = false;
-  byId("texts").hidden = true;
+  byId("texts").hidden = byId("actions").hidden = true;
   form.elements[0].focus();
   say("Editing. Control and Enter save, Escape leaves.");
 }
@@ -227,6 +227,7 @@ function add() {
   fill(); lay();
   buttons(form, "Add (Ctrl+Enter)");
   form.hidden = false;
+  byId("actions").hidden = true;
   set.focus();
   say("A new row. Control and Enter add it, Escape leaves.");
 }
