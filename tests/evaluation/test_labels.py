@@ -157,7 +157,8 @@ def ask(desk: LabelServer, path: str, body: Any = None, **headers: str) -> tuple
     """Send a request to the desk; return the status and the reply."""
     connection = http.client.HTTPConnection("127.0.0.1", desk.server.server_port, timeout=10)
     sent = {"Content-Type": "application/json", **headers}
-    connection.request(*(("GET", path) if body is None else ("POST", path, json.dumps(body))), headers=sent)
+    data = None if body is None else json.dumps(body)
+    connection.request("GET" if body is None else "POST", path, data, sent)
     reply = connection.getresponse()
     text = reply.read().decode()
     assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'")

@@ -84,7 +84,7 @@ def apply_review(
         *(one for state, row in review.added(D_SFT) if (one := desk.added_instruction(state, row))),
     ]
     preferences = [
-        *(kept for pair in rows.preferences if (kept := desk.preference(pair))),
+        *(left for pair in rows.preferences if (left := desk.preference(pair))),
         *(two for state, row in review.added(D_PREF) if (two := desk.added_preference(state, row))),
     ]
     failures = {name: n for name, n in funnels["facts"].dropped.items() if name != UNTAUGHT}
