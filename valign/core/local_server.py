@@ -88,7 +88,7 @@ class LocalServer:
 
     def serve(self) -> None:
         """Answer until ``finished`` is set, or the user interrupts."""
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             while not self.finished.wait(0.2):
                 pass
