@@ -117,6 +117,17 @@ class LabelSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewSettings:
+    """What ``valign.review`` reads."""
+
+    run: str | None = None
+    artifact: str | None = None
+    reviewer: str
+    file: str | None = None
+    port: int = setting(at_least=0, below=65536)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClausesSettings:
     """What ``valign.clauses`` reads."""
 
@@ -190,6 +201,7 @@ SCHEMAS: dict[str, type] = {
     "report": config_of(ReportSettings),
     "chat": config_of(ChatSettings),
     "label": config_of(LabelSettings),
+    "review": config_of(ReviewSettings),
     "clauses": config_of(ClausesSettings),
     "trace": config_of(TraceSettings),
     "export": config_of(ExportSettings),

@@ -124,8 +124,13 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def append_text(path: Path, text: str) -> None:
+def append_text(path: Path, text: str, is_durable: bool = False) -> None:
     """Add a text to the end of a file, whole or not at all; the file and its folder are made.
+
+    Args:
+        path: The file.
+        text: What is added.
+        is_durable: Whether it is to be on the disk, safe from a power cut, before this returns.
 
     Raises:
         ValignError: The disk is full or read-only.
@@ -140,6 +145,9 @@ def append_text(path: Path, text: str) -> None:
             except BaseException:
                 os.ftruncate(file.fileno(), before)
                 raise
+        if is_durable:
+            flush_path(path)
+            flush_path(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -243,23 +251,30 @@ def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
     except UnicodeDecodeError as error:
         raise ValignError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            data = json.loads(line)
-            if HALF_ESCAPE.search(line):
-                data = _writable(data)
-        except RecursionError:
-            raise ValignError(f"{where}: lists or objects are nested too deep; mend the line.") from None
-        except json.JSONDecodeError as error:
-            raise ValignError(
-                f"{where}: not a JSON object on one line ({error.msg} at column {error.colno}); mend the line."
-            ) from None
-        if not isinstance(data, dict):
-            raise ValignError(f"{where}: a JSON object is expected, not {type(data).__name__}.")
-        rows.append(from_dict(kind, data, where))
+        if line.strip():
+            rows.append(read_line(line, kind, f"{path}, line {number}"))
     return rows
+
+
+def read_line(line: str, kind: type[Record], where: str) -> Record:
+    """Read one line of JSONL; ``where`` names it in messages.
+
+    Raises:
+        ValignError: It is no such record.
+    """
+    try:
+        data = json.loads(line)
+        if HALF_ESCAPE.search(line):
+            data = _writable(data)
+    except RecursionError:
+        raise ValignError(f"{where}: lists or objects are nested too deep; mend the line.") from None
+    except json.JSONDecodeError as error:
+        raise ValignError(
+            f"{where}: not a JSON object on one line ({error.msg} at column {error.colno}); mend the line."
+        ) from None
+    if not isinstance(data, dict):
+        raise ValignError(f"{where}: a JSON object is expected, not {type(data).__name__}.")
+    return from_dict(kind, data, where)
 
 
 def _writable(data: Any) -> Any:

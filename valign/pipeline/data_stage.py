@@ -9,21 +9,34 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Instruction, Preference, Question
 from valign.core.store import digest
 from valign.documents.changes import compare_versions
+from valign.documents.clauses import ClauseIndex
 from valign.evaluation.leakage import question_overlap
 from valign.evaluation.questions import without_original
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
+from valign.synthesis.apply_review import fingerprint
 from valign.synthesis.budget import Budget, DryTeacher, dry_pass
 from valign.synthesis.build import TEMPLATES, synthesize
-from valign.synthesis.dataset import FUNNEL, PREFERENCES, QUESTIONS, SFT, latest_source, write_source
+from valign.synthesis.dataset import (
+    FUNNEL,
+    PREFERENCES,
+    QUESTIONS,
+    REVIEWED,
+    SFT,
+    latest_source,
+    read_reviewed,
+    write_source,
+)
 from valign.synthesis.evaluation_questions import no_questions
 from valign.synthesis.held_out_clauses import exposure
 from valign.synthesis.languages.choice import language_of
 from valign.synthesis.replay import general_instructions, replay_rows
+from valign.synthesis.reviewed_questions import mend_questions
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
@@ -34,7 +47,8 @@ from valign.teachers.settings import TeacherSettings
 
 log = logging.getLogger(__name__)
 
-NOT_HASHED = ("question_teacher", "templates", "rows")  # their id and their words are among the inputs
+# their id and their words are among the inputs; what is required decides nothing
+NOT_HASHED = ("question_teacher", "templates", "rows", "review", "require_review")
 REPLAY = "replay.jsonl"
 SHARED_WORDS = 6
 SAME_BY_EMBEDDED = "the same with the embedded teacher"
@@ -68,6 +82,7 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
         "teacher": teachers.writer.id,
         **({"question_teacher": asking.id} if asking else {}),
         **({"rows": digest([to_dict(row) for row in given])} if given else {}),
+        **({"review": fingerprint(context.review.states)} if context.review else {}),
         "base_model": context.model_id,
         "embedder": context.embedder.id,
         **{f"template/{template.id}": template.hash for template in templates},
@@ -87,6 +102,7 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
                 system_prompt=settings.base_model.system_prompt,
                 question_teacher=teachers.questions,
                 given=given,
+                review=context.review,
             )
         without_value = counts.get("without_value", ())
         write_source(folder, context.document, settings.document.path, templates, without_value)
@@ -225,11 +241,17 @@ def replay_stage(context: Context, artifacts: Artifacts, data: Path) -> Path | N
 def evaluation_questions(context: Context, data: Path) -> list[Question]:
     """Return the evaluation questions: those that the config names, or those that were made with the data.
 
+    Those that people edited, dropped or added when they reviewed the data are so here.
+
     Raises:
         ValignError: None were made.
     """
     if context.given_questions:
-        return context.given_questions
+        index = ClauseIndex(context.document.passages)
+        mended = mend_questions(context.given_questions, read_reviewed(data), index)
+        if not mended:
+            raise ValignError(f"every evaluation question was dropped in review ({data / REVIEWED}); keep or add some.")
+        return mended
     made = read_jsonl(data / QUESTIONS, Question)
     if not made:
         raise no_questions(context.document.name)

@@ -27,6 +27,7 @@ from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
 from valign.pipeline.judge_stage import judging_teacher, run_judge
 from valign.pipeline.recipes import Arm
+from valign.pipeline.review_check import require_review
 from valign.pipeline.scoring import copy_text, score_arms
 from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.training_stage import curves_by_step, train_stages
@@ -117,6 +118,7 @@ def _make(context: Context, folder: Path, state: str) -> None:
         if context.given_questions:
             require_context_length(context, arms, context.given_questions)  # before the teacher is paid
         data = data_stage(context, artifacts, judging_teacher(context))
+        require_review(context, data)
         questions = evaluation_questions(context, data)
         require_context_length(context, arms, questions)
         if context.server:
@@ -211,9 +213,11 @@ def state_of(context: Context) -> str:
 def _files_read(context: Context) -> list[Path]:
     """Return the files that a config names and a run reads, besides document and questions."""
     settings = context.settings
-    judge = settings.evaluation.policy_judge
-    named = (settings.sft.replay_file, settings.teacher.recording, judge.recording if judge else None)
-    folder = settings.synthesis.templates
+    synthesis, judge = settings.synthesis, settings.evaluation.policy_judge
+    rows = None if synthesis.rows == "shipped" else synthesis.rows
+    recording = judge.recording if judge else None
+    named = (settings.sft.replay_file, settings.teacher.recording, recording, rows, synthesis.review)
+    folder = synthesis.templates
     own = sorted(Path(folder).expanduser().glob("*.txt")) if folder else []
     return [*(Path(name).expanduser() for name in named if name), *own]
 

@@ -32,8 +32,9 @@ from valign.reporting.score_groups import score_groups
 from valign.reporting.score_table import server_note
 from valign.reporting.seeds import seed_table
 from valign.reporting.tax_and_probes import extra_tables
-from valign.reporting.training_data import funnels, leak_rows, leak_sentence
+from valign.reporting.training_data import funnels, leak_rows, leak_sentence, review_rows
 from valign.reporting.wins import win_matrix
+from valign.synthesis.review_summary import review_sentence
 
 PAGE_FILES = Path(__file__).parent / "templates"
 _PAGE = "page.html.j2"
@@ -144,6 +145,8 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "audit": audit_table(comparison),
         "leak": leak_sentence(comparison),
         "leaks": leak_rows(comparison),
+        "reviewed": review_sentence(comparison.funnel),
+        "review_sets": review_rows(comparison),
         "curves": curve_charts(comparison),
         "costs": stage_costs(comparison),
         "config": json.dumps(_without_secrets(comparison.config), indent=2, ensure_ascii=False, default=str),

@@ -88,7 +88,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         first["document"]["sha256"],
         [from_dict(Passage, p, noted_in) for p in first["passages"]],
         [arms[name] for name in order],
-        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts")},
+        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts", "review")},
         leak=first["leak"],
         curves=merged["curves"],
         timings=merged["timings"],
