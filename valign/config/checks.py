@@ -117,6 +117,9 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
             raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
 
 
+POLICY_PROBES = "evaluation.policy_probes.questions"
+
+
 def _check_document(cfg: DictConfig) -> None:
     document = cfg.document
     if document.path is None and document.name not in shipped_names():
@@ -129,9 +132,10 @@ def _check_document(cfg: DictConfig) -> None:
                 f"document.path={document.path} is not the shipped {document.name}, which the shipped questions are "
                 "about; add document=file, and document.questions=FILE.jsonl for questions of your own."
             )
-    for key in ("document.questions", "evaluation.questions", "evaluation.probes", "sft.replay_file", "synthesis.rows"):
+    files = ("document.questions", "evaluation.questions", "evaluation.probes", "sft.replay_file", "synthesis.rows")
+    for key in (*files, POLICY_PROBES):
         value = OmegaConf.select(cfg, key)
-        if value is not None and value != "shipped":
+        if value is not None and value != "shipped" and (key, value) != (POLICY_PROBES, "made"):
             check_file(key, value, (".jsonl",))
 
 
@@ -229,5 +233,7 @@ def _check_folders(cfg: DictConfig) -> None:
             raise ValignError(f"{key}={value} {wrong}; {NEEDS[key].format(choice=HydraConfig.get().job.config_name)}")
     if cfg.get("questions") is not None:
         check_file("questions", cfg.questions, (".jsonl",))
+    if cfg.policy_probes not in (None, "shipped"):
+        check_file("policy_probes", cfg.policy_probes, (".jsonl",))
     if cfg.get("evaluation") is not None:
         check_server(cfg.evaluation.server)

@@ -45,8 +45,16 @@ STAGE_CODE = {
         ("synthesis", "retrieval", "evaluation/verdicts.py", *TEXTS),
         without=(
             *("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
-            "synthesis/given_rows.py",
+            *("synthesis/given_rows.py", "synthesis/probes"),
         ),
+    ),
+    "policy_probes": StageCode(
+        ("synthesis/probes/make.py:make_probes",),
+        (
+            *("synthesis", "retrieval", "evaluation/verdicts.py", "evaluation/probes/policy.py"),
+            *("evaluation/normalise.py", *TEXTS),
+        ),
+        without=("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py", "synthesis/given_rows.py"),
     ),
     "replay": StageCode(("synthesis/replay.py:replay_rows",), ("synthesis/replay.py",)),
     "sft": TRAINING,
@@ -96,7 +104,7 @@ NOT_DECIDING = {
 """What a stage may reach without its hash covering it, and why."""
 
 
-MADE_ONCE = ("data", *STAGES)  # of a finished run, which is evaluated, these are never made again
+MADE_ONCE = ("data", "policy_probes", *STAGES)  # of a finished run, which is evaluated, these are never made again
 
 
 def code_of(name: str) -> str:
@@ -176,7 +184,7 @@ def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ValignError: What it noted is not the name of a stage's folder.
     """
-    made_anew = ("answers/", "judgements", "probes/", "tax/")
+    made_anew = ("answers/", "judgements", "probes/", "policy_probes/", "tax/")
     found = {key: name for key, name in details["artifacts"].items() if not key.startswith(made_anew)}
     for key, name in found.items():
         if not is_digest(name):

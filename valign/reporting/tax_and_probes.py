@@ -8,10 +8,12 @@ from typing import Any
 
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import METRICS
+from valign.evaluation.probes.policy_scores import POLICY_METRICS
 from valign.evaluation.probes.scores import PROBE_METRICS
 from valign.evaluation.tax.scores import TAX_METRICS
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.numbers import MISSING, finite_interval, finite_number, with_minus_sign
+from valign.reporting.probe_counts import probe_sentences
 
 EXTRA_PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
     "by_kind": (
@@ -36,6 +38,13 @@ EXTRA_PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
         "Probes: pressure, other wordings, harmless look-alikes, clauses in conflict, and what the document does not "
         "say; with 95% intervals over probes. Verdicts, refusals and what an answer calls unsaid are found by rules.",
         PROBE_METRICS,
+    ),
+    "policy_probes": (
+        "Does it allow what the document allows, and deny what it denies?",
+        "Probes of the document's own rules, by kind and by what the deciding words do (may, must, must not); with 95% "
+        "intervals over clauses. Over-refusal: allowed things that are denied. Under-refusal: denied things that are "
+        "allowed.",
+        POLICY_METRICS,
     ),
 }
 TAX_REMEDY = "To lose less, train with sft.replay=0.25: general instructions are then learned beside the document."
@@ -81,6 +90,8 @@ def extra_tables(comparison: Comparison) -> list[ExtraTable]:
         if measured:
             rows = [_row(info, list(arms.values())) for info in infos.values() if info.name in measured]
             said = _sentences(arms, infos)
+            if name == "policy_probes":
+                said += probe_sentences(next(iter(arms.values())))
             crossing = [r for r in comparison.arms if r.scores.get(name, {}).get("crossed")]
             if any("sft" in result.stages for result in crossing) and not has_replay(comparison):
                 said.append(TAX_REMEDY)

@@ -18,6 +18,7 @@ PAGE = "report.html"
 JUDGEMENTS = "judgements.jsonl"
 VALIDATION = "validation.json"
 PROBED = "probes.jsonl"
+POLICY_PROBES, POLICY_ANSWERS = "policy_probes.jsonl", "policy_answers.jsonl"
 COMPARISON = "comparison.json"
 RUN_LOCK = ".lock"
 
