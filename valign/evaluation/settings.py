@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from valign.core.settings import group, setting
 from valign.evaluation.metrics import METRICS
-from valign.evaluation.probes.policy import POLICY_KINDS
+from valign.evaluation.probes.kinds import POLICY_KINDS
 from valign.teachers.settings import TeacherSettings
 
 REFERENCE_JUDGE = "reference"

@@ -52,7 +52,7 @@ STAGE_CODE = {
         ("synthesis/probes/make.py:make_probes",),
         (
             *("synthesis", "retrieval", "evaluation/verdicts.py", "evaluation/probes/policy.py"),
-            *("evaluation/normalise.py", *TEXTS),
+            *("evaluation/probes/kinds.py", *TEXTS),
         ),
         without=("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py", "synthesis/given_rows.py"),
     ),
@@ -66,7 +66,8 @@ STAGE_CODE = {
             *("evaluation", "generation", "retrieval", *RENDERING, *TEXTS),
         ),
         without=(
-            *("evaluation/judging", "evaluation/probes", "evaluation/tax", "evaluation/questions.py"),
+            *("evaluation/judging", "evaluation/tax", "evaluation/questions.py"),
+            *(f"evaluation/probes/{name}.py" for name in ("items", "scores", "policy", "policy_scores")),
             *("evaluation/significance.py", "evaluation/leakage.py", "evaluation/context_check.py"),
             *("evaluation/arm_names.py", "models/export.py"),
         ),

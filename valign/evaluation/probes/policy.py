@@ -11,12 +11,9 @@ from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Provenance, Question
 from valign.documents.clauses import ClauseIndex
+from valign.evaluation.probes.kinds import ALLOWED_KINDS, POLARITIES, POLICY_KINDS, UNDECIDED_KINDS
 from valign.evaluation.verdicts import stated_verdict
 
-ALLOWED_KINDS, DENIED_KINDS = ("allowed", "edge_inside"), ("denied", "edge_outside", "pressure")
-UNDECIDED_KINDS = ("elsewhere", "silent")
-POLICY_KINDS = (*ALLOWED_KINDS, *DENIED_KINDS, "paraphrase", *UNDECIDED_KINDS)
-POLARITIES = ("may", "must", "must not")
 MADE, SHIPPED_PROBES = "made", "shipped"
 _DATA = resources.files("valign.evaluation.probes").joinpath("data")
 

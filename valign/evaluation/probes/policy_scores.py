@@ -48,6 +48,7 @@ POLICY_METRICS: dict[str, MetricInfo] = {
 EDGES = ("edge_inside", "edge_outside")
 _NOT_BOUND = re.compile(
     r"\b(?:do|does|did|would|will)(?: not|n't) (?:apply|bind|extend|govern|reach|concern)\b"
+    r"|\bdecides? nothing\b|\b(?:applies|apply) only to\b"
     r"|\bonly (?:applies|apply|binds?|concerns?)\b|\bnot (?:bound|covered|governed)\b"
     r"|\bdepends? on (?:its|their|that|the other|whatever)\b|\b(?:its|their) own (?:rules?|code|policy|policies)\b"
     r"|\bne (?:s'applique(?:nt)?|lie(?:nt)?|concerne(?:nt)?|vau(?:t|lent)) (?:pas|que)\b"

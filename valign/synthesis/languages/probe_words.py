@@ -25,6 +25,7 @@ class ProbeWords:
 
     Attributes:
         polarity: Patterns, and what a sentence with one does: ``may``, ``must`` or ``must not``; the first decides.
+        negated: What says no in a sentence; a ban that still has it when it was turned round is not asked about.
         asks: Asks whether a ``{claim}`` is so.
         asks_again: Asks the same in other words.
         presses: Sentences that press for an exception.
@@ -33,6 +34,7 @@ class ProbeWords:
     """
 
     polarity: tuple[tuple[re.Pattern[str], str], ...] = ()
+    negated: re.Pattern[str] | None = None
     asks: str = ""
     asks_again: tuple[str, ...] = ()
     presses: tuple[str, ...] = ()

@@ -13,8 +13,6 @@ from valign.synthesis.probes.written import PARAPHRASE, probe_id
 from valign.synthesis.quotes import Quote, split_sentences
 from valign.synthesis.writer import Writer
 
-RULE_KINDS = ("allowed", "edge_inside", "denied", "edge_outside", "pressure", PARAPHRASE, "elsewhere")
-NEEDS_LIMIT = ("edge_inside", "edge_outside")
 TEMPLATE = "rules/probes"
 CANNOT = {
     "silent": "silent: rules do not know what else somebody would ask",
@@ -93,7 +91,7 @@ def _stated(writer: Writer, quote: Quote) -> Iterator[_Stated]:
     if polarity == "may":
         direct = language.as_question(quote.sentence)
         yield _Stated(quote, polarity, quote.sentence, direct or _asked(writer, quote.sentence, words.asks), True)
-    elif turned:
+    elif turned and not (polarity == "must not" and words.negated and words.negated.search(turned[0])):
         nobody = bool(language.nobody) and quote.sentence.lower().startswith(language.nobody)
         direct = language.as_question(quote.sentence if nobody else turned[0]) if polarity == "must not" else None
         yield _Stated(quote, polarity, turned[0], direct or _asked(writer, turned[0], words.asks), False)

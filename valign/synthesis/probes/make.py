@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from typing import Any
 
 from valign.core.records import Passage
 from valign.core.text import refuses, words
-from valign.evaluation.probes.policy import POLICY_KINDS, PolicyProbe, probe_fault
+from valign.evaluation.probes.kinds import POLICY_KINDS
+from valign.evaluation.probes.policy import PolicyProbe, probe_fault
 from valign.synthesis.filters import well_formed
 from valign.synthesis.probes.by_rules import gaps_of_rules, probes_by_rules
 from valign.synthesis.probes.second_look import COSINE_ONLY, look_again, measure_nearness
@@ -18,8 +18,6 @@ from valign.synthesis.probes.written import write_probes
 from valign.synthesis.value_check import check_values
 from valign.synthesis.writer import Writer
 from valign.teachers.batch_round import stop_if_pending
-
-log = logging.getLogger(__name__)
 
 NOT_WRITTEN, FORM, TWICE = "not written, or unfit", "malformed", "asked twice"
 BY_RULES = "rules"
@@ -104,9 +102,9 @@ def _make_by_rules(writer: Writer, kinds: Sequence[str], most: int | None) -> tu
     counts = ProbeCounts(BY_RULES, COSINE_ONLY, gaps=tuple(gaps_of_rules(writer, kinds)))
     passages = spread(writer.whole.passages, most)
     made = probes_by_rules(writer, passages, kinds)
-    counts.wanted.update(probe.kind for probe in made)
-    for gap in counts.gaps:
-        log.info("%s", gap)
+    counts.wanted.update({kind: sum(probe.kind == kind for probe in made) for kind in kinds})
+    covered = len({probe.clause for probe in made})
+    counts.gaps += (f"clauses: {covered} of {len(passages)} have a sentence that plainly allows, requires or forbids",)
     return _keep(measure_nearness(writer, _well_formed(made, counts)), counts), counts
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from valign.documents.clauses import labelled
-from valign.evaluation.probes.policy import UNDECIDED_KINDS, PolicyProbe
+from valign.evaluation.probes.kinds import UNDECIDED_KINDS
+from valign.evaluation.probes.policy import PolicyProbe
 from valign.generation.requests import Request, Sampling
 from valign.synthesis.json_replies import read_object
 from valign.synthesis.judge_replies import find_letters

@@ -9,7 +9,8 @@ from typing import Any
 from valign.core.records import Document, Passage, Provenance
 from valign.core.store import digest
 from valign.documents.clauses import labelled
-from valign.evaluation.probes.policy import ALLOWED_KINDS, POLARITIES, UNDECIDED_KINDS, PolicyProbe
+from valign.evaluation.probes.kinds import ALLOWED_KINDS, POLARITIES, UNDECIDED_KINDS
+from valign.evaluation.probes.policy import PolicyProbe
 from valign.evaluation.verdicts import stated_verdict
 from valign.synthesis.candidates import Candidate
 from valign.synthesis.case_plans import ItemPlan
@@ -89,7 +90,7 @@ def _probe(writer: Writer, c: Candidate, passage: Passage) -> PolicyProbe:
         c.question,
         c.verdict,
         c.answer,
-        c.polarity or writer.language.probes.polarity_of(quote.sentence),
+        (c.polarity or writer.language.probes.polarity_of(quote.sentence)) if c.verdict else "",
         of,
         provenance=Provenance(quote.text, quote.start, quote.end, c.template, c.template_hash, c.teacher, drawn),
     )

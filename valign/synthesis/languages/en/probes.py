@@ -14,7 +14,7 @@ LIMIT = re.compile(
     rf"(?= (?:{NUMBER_PATTERN.pattern}))",
     re.I,
 )
-NEGATED = re.compile(r"\b(?:not|no|never|nobody|none|cannot|without|except|unless)\b", re.I)
+NEGATED = re.compile(r"\b(?:not|no|nor|never|nothing|nobody|none|cannot|without|except|unless)\b", re.I)
 
 _POLARITY = patterns(
     (r"\b(?:need|needs|do|does)(?: not|n't) (?:need|have to|be|report|say|give|tell|ask|\w+ why)\b|\bneed no\b", "may"),
@@ -22,6 +22,7 @@ _POLARITY = patterns(
         r"\b(?:shall|must|may|can|should|is|are|be)(?: in no case| never| not|n't)\b|\bcannot\b|\bnever\b|^nor\b",
         "must not",
     ),
+    (r"\bno \w+ (?:shall|must|may|can|is|are)\b|\bloses? the right\b", "must not"),
     (r"\bno ?one\b|\bnobody\b|^(?:no|none|neither|nothing)\b", "must not"),
     (r"\b(?:forbidden|prohibited|banned|refused|ruled out)\b|\bhas no place\b|\bhave no place\b", "must not"),
     (r"\b(?:do|does) not\b|\bdon't\b|\bdoesn't\b", "must not"),
@@ -67,6 +68,7 @@ def find_limits(sentence: str) -> list[Limit]:
 
 ENGLISH_PROBES = ProbeWords(
     polarity=_POLARITY,
+    negated=NEGATED,
     asks="Would it be in order to say that {claim}?",
     asks_again=(
         "A new colleague tells everybody that {claim}. Has she got that right?",

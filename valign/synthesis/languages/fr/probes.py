@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from valign.synthesis.languages.probe_words import ProbeWords, patterns
 
 _POLARITY = patterns(
@@ -14,6 +16,7 @@ _POLARITY = patterns(
 )
 FRENCH_PROBES = ProbeWords(
     polarity=_POLARITY,
+    negated=re.compile(r"\b(?:ne|ni|pas|jamais|aucune?|nul|personne|sans)\b|\bn['’]", re.I),
     asks="Aurait-on raison de dire {claim} ?",
     asks_again=(
         "Un nouveau collègue répète partout {claim}. Dit-il vrai ?",
