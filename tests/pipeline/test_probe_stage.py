@@ -56,9 +56,9 @@ def test_the_stage_has_a_folder_of_its_own(compose_config: Compose, tmp_path: Pa
     folder = tmp_path / "policy_probes" / artifacts.hashes["policy_probes"]
     assert list(found.probes) == read_jsonl(folder / POLICY_PROBES, PolicyProbe)
     assert found.made == read_json(folder / "funnel.json")
-    assert len(found.probes) == sum(found.made["kept"].values()) == 19
+    assert found.made is not None and len(found.probes) == sum(found.made["kept"].values()) == 19
     assert "policy probes by rules" in caplog.text and "silent: rules do not know" in caplog.text
-    assert "clauses: 4 of 16 have a sentence that plainly" in caplog.text
+    assert "clauses: 6 of 16 have a sentence that plainly" in caplog.text
     assert {q.question_id for q in found.questions} == {p.probe_id for p in found.probes}
     again = Artifacts(context.store, {"policy_probes": folder.name})
     assert policy_probes(context, again) == found
@@ -70,6 +70,7 @@ def test_the_stage_has_a_folder_of_its_own(compose_config: Compose, tmp_path: Pa
 
 def test_the_budget_counts_a_call_a_clause_and_one_a_probe(compose_config: Compose, tmp_path: Path) -> None:
     common = ["teacher=api", "teacher.model=m", "synthesis.preferences.rejected.base=0", MADE]
+    common += ["synthesis.instructions.questions_per_passage=1", "synthesis.preferences.scenarios_per_passage=1"]
     large = context_of(compose_config, tmp_path, *common, "synthesis.prompts=large")
     steps = {step.label: step for step in teacher_budget(large).steps}
     clauses = len(large.document.passages)
@@ -108,8 +109,9 @@ def test_a_probe_that_training_gives_away_is_not_asked(compose_config: Compose, 
     row = Instruction("i", ("c",), "q", "So may I ever moor a boat there?", "No.", origin)
     write_jsonl(data / SFT, [row])
     write_jsonl(data / PREFERENCES, [Preference("p", ("c",), "q", "Fog is a reason?", "No.", "Yes.", "x", origin)])
-    found = probes_to_ask(context, Artifacts(context.store), data)
+    found = probes_to_ask(context, Artifacts(context.store), data, tmp_path)
     assert [p.question for p in found.probes] == ["Is fog a reason to wait?"]
+    assert read_jsonl(tmp_path / POLICY_PROBES, PolicyProbe) == list(found.probes)
     assert found.made == {"leaked": {"denied": 1}}
     assert "1 of 2 are not asked, as they share 6 words in a row with a training question: 1 denied" in caplog.text
 

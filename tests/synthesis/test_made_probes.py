@@ -141,7 +141,8 @@ def test_kinds_and_clauses_can_be_fewer(settings: SynthesisSettings, tmp_path: P
     found, counts = make_probes(writer_of(settings, tmp_path, Author()), ("denied", "allowed"), 1, True, "x")
     assert [(p.clause, p.kind) for p in found] == [("yard/rule-2", "allowed"), ("yard/rule-2", "denied")]
     assert counts.wanted == {"allowed": 1, "denied": 1}
-    assert spread(list(range(10)), 3) == [1, 5, 8] and spread([1, 2], 5) == [1, 2]  # type: ignore[comparison-overlap, list-item]
+    ten = [YARD.passages[i % 3] for i in range(10)]
+    assert spread(ten, 3) == [ten[1], ten[5], ten[8]] and spread(ten, 12) == ten
 
 
 def by_rules(settings: SynthesisSettings, folder: Path, document: Document = YARD) -> tuple[list[PolicyProbe], Any]:

@@ -117,7 +117,7 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
             raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
 
 
-POLICY_PROBES = "evaluation.policy_probes.questions"
+POLICY_PROBES_KEY = "evaluation.policy_probes.questions"
 
 
 def _check_document(cfg: DictConfig) -> None:
@@ -133,9 +133,9 @@ def _check_document(cfg: DictConfig) -> None:
                 "about; add document=file, and document.questions=FILE.jsonl for questions of your own."
             )
     files = ("document.questions", "evaluation.questions", "evaluation.probes", "sft.replay_file", "synthesis.rows")
-    for key in (*files, POLICY_PROBES):
+    for key in (*files, POLICY_PROBES_KEY):
         value = OmegaConf.select(cfg, key)
-        if value is not None and value != "shipped" and (key, value) != (POLICY_PROBES, "made"):
+        if value is not None and value != "shipped" and (key, value) != (POLICY_PROBES_KEY, "made"):
             check_file(key, value, (".jsonl",))
 
 
@@ -233,7 +233,7 @@ def _check_folders(cfg: DictConfig) -> None:
             raise ValignError(f"{key}={value} {wrong}; {NEEDS[key].format(choice=HydraConfig.get().job.config_name)}")
     if cfg.get("questions") is not None:
         check_file("questions", cfg.questions, (".jsonl",))
-    if cfg.policy_probes not in (None, "shipped"):
+    if cfg.get("policy_probes") not in (None, "shipped"):
         check_file("policy_probes", cfg.policy_probes, (".jsonl",))
     if cfg.get("evaluation") is not None:
         check_server(cfg.evaluation.server)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from valign.core.files import read_jsonl
+from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Answer
 from valign.evaluation.leakage import question_overlap
 from valign.evaluation.probes.policy_scores import policy_scores
@@ -19,18 +19,32 @@ from valign.pipeline.context import Context
 from valign.pipeline.data_stage import SHARED_WORDS, replay_stage, training_questions
 from valign.pipeline.probe_stage import PolicyProbes, policy_probes
 from valign.pipeline.recipes import Arm
+from valign.runs.layout import POLICY_PROBES
 
 log = logging.getLogger(__name__)
 
 
-def probes_to_ask(context: Context, artifacts: Artifacts, data: Path) -> PolicyProbes:
-    """Return the run's probes without those that share six words in a row with a training question.
+def probes_to_ask(context: Context, artifacts: Artifacts, data: Path, folder: Path) -> PolicyProbes:
+    """Write the run's probes to its folder, and return them.
+
+    Those that share six words in a row with a training question are left out.
 
     Args:
         context: What is known of the run.
         artifacts: Where the stages are built or found.
         data: The data stage's folder.
+        folder: The run's folder.
     """
+    found = _unknown_to_training(context, artifacts, data)
+    if found.probes:
+        write_jsonl(folder / POLICY_PROBES, found.probes)
+    else:
+        (folder / POLICY_PROBES).unlink(missing_ok=True)
+    return found
+
+
+def _unknown_to_training(context: Context, artifacts: Artifacts, data: Path) -> PolicyProbes:
+    """Return the probes that share too few words with training to be given away; say how many are left out."""
     found = policy_probes(context, artifacts)
     if not found.probes:
         return found

@@ -25,8 +25,8 @@ from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
 
-STAGE, COUNTS = "policy_probes", "funnel.json"
-TEMPLATES = ("probes", "probe_check", "items_repair", "carries_value")
+STAGE, PROBE_COUNTS = "policy_probes", "funnel.json"
+PROBE_TEMPLATES = ("probes", "probe_check", "items_repair", "carries_value")
 RELEVANCE = ("relevance_clauses", "min_relevance", "max_rank", "rank_margin")
 
 
@@ -59,7 +59,7 @@ def policy_probes(context: Context, artifacts: Artifacts) -> PolicyProbes:
     if wanted.questions != MADE:
         return PolicyProbes(tuple(p for p in context.given_policy_probes if p.kind in wanted.kinds))
     folder = artifacts.find_pinned(STAGE) or _build(context, artifacts)
-    return PolicyProbes(tuple(read_jsonl(folder / POLICY_PROBES, PolicyProbe)), read_json(folder / COUNTS))
+    return PolicyProbes(tuple(read_jsonl(folder / POLICY_PROBES, PolicyProbe)), read_json(folder / PROBE_COUNTS))
 
 
 def has_capable_teacher(context: Context) -> bool:
@@ -75,7 +75,7 @@ def _build(context: Context, artifacts: Artifacts) -> Path:
     wanted, synthesis = settings.evaluation.policy_probes, settings.synthesis
     language = language_of(context.document)
     asked = context.question_teacher or context.teacher
-    templates = [load_template(name, synthesis.templates, language.prompts) for name in TEMPLATES]
+    templates = [load_template(name, synthesis.templates, language.prompts) for name in PROBE_TEMPLATES]
     config = {
         "kinds": wanted.kinds,
         "max_clauses": wanted.max_clauses,
@@ -102,7 +102,7 @@ def _build(context: Context, artifacts: Artifacts) -> Path:
             teacher.close()
         write_jsonl(folder / POLICY_PROBES, found)
         made = counts.to_dict()
-        write_json(folder / COUNTS, made)
+        write_json(folder / PROBE_COUNTS, made)
         for line in count_lines(made):
             log.info("%s", line)
         return {"probes": len(found), "calls": teacher.calls, "calls_cached": teacher.hits}

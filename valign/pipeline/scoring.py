@@ -20,7 +20,7 @@ from valign.pipeline.policy_answers import probes_to_ask, score_policy
 from valign.pipeline.recipes import Arm
 from valign.pipeline.tax_stage import measures_tax, tax_stage
 from valign.pipeline.training_stage import train_stages
-from valign.runs.layout import JUDGEMENTS, POLICY_ANSWERS, POLICY_PROBES, PROBED
+from valign.runs.layout import JUDGEMENTS, POLICY_ANSWERS, PROBED
 from valign.runs.tracking import RunLogger
 
 
@@ -54,9 +54,7 @@ def score_arms(
         context.server.check([arm.stages for arm in arms], str(context.run_folder))
     samples = context.settings.evaluation.bootstrap
     exposure = clause_exposure(context, questions)
-    policy = probes_to_ask(context, artifacts, data)
-    if policy.probes:
-        write_jsonl(folder / POLICY_PROBES, policy.probes)
+    policy = probes_to_ask(context, artifacts, data, folder)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     folders: list[Path] = []
     for arm in arms:

@@ -16,7 +16,7 @@ def count_lines(made: Mapping[str, Any]) -> list[str]:
     Args:
         made: The JSON form of ``ProbeCounts``.
     """
-    total, lost = _total(made.get("wanted")), _lost(made)
+    total, lost = _total(made.get("wanted")), sum(_by_kind(made.get("dropped")).values())
     kinds = ", ".join(f"{made['kept'].get(kind, 0)} of {count} {kind}" for kind, count in made["wanted"].items())
     lines = [f"policy probes by {one_line(made['by'])}: {total} wanted, {total - lost} kept ({kinds})"]
     for kind, reasons in made["dropped"].items():
@@ -37,17 +37,12 @@ def probe_sentences(part: Mapping[str, Any]) -> list[str]:
     made = made if isinstance(made, Mapping) else {}
     said = f"{ASKED}: {asked} asked"
     if _total(made.get("wanted")):
-        dropped = made.get("dropped")
-        by_kind = [(str(kind), _total(reasons)) for kind, reasons in dropped.items()] if _is_mapping(dropped) else []
-        named = ", ".join(f"{one_line(kind)} {count}" for kind, count in by_kind if count)
-        said += f"; {_total(made['wanted'])} made or wanted, {_lost(made)} dropped before ({named or 'none'})"
+        by_kind = _by_kind(made.get("dropped"))
+        named = ", ".join(f"{one_line(kind)} {count}" for kind, count in by_kind.items() if count)
+        said += f"; {_total(made['wanted'])} made or wanted, {sum(by_kind.values())} dropped before ({named or 'none'})"
     if leaked := _total(made.get("leaked")):
         said += f"; {leaked} left out, as training questions share six words in a row with them"
     return [f"{said}. Verdicts are read off the answers by rules."]
-
-
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _number(value: Any) -> int:
@@ -59,6 +54,6 @@ def _total(counts: Any) -> int:
     return sum(_number(count) for count in counts.values()) if isinstance(counts, Mapping) else 0
 
 
-def _lost(made: Mapping[str, Any]) -> int:
-    dropped = made.get("dropped")
-    return sum(_total(reasons) for reasons in dropped.values()) if isinstance(dropped, Mapping) else 0
+def _by_kind(dropped: Any) -> dict[str, int]:
+    """Return the sums of a mapping of counts by reason; empty for what is none."""
+    return {str(kind): _total(reasons) for kind, reasons in dropped.items()} if isinstance(dropped, Mapping) else {}

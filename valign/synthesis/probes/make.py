@@ -19,7 +19,7 @@ from valign.synthesis.value_check import check_values
 from valign.synthesis.writer import Writer
 from valign.teachers.batch_round import stop_if_pending
 
-NOT_WRITTEN, FORM, TWICE = "not written, or unfit", "malformed", "asked twice"
+UNFIT, FORM, TWICE = "not written, or unfit", "malformed", "asked twice"
 BY_RULES = "rules"
 
 
@@ -91,7 +91,7 @@ def make_probes(
     for kind in asked:
         lacking = len(passages) - sum(probe.kind == kind for probe in written)
         if lacking > 0:
-            counts.dropped[kind][NOT_WRITTEN] += lacking
+            counts.dropped[kind][UNFIT] += lacking
     looked_at = look_again(writer, _well_formed(written, counts))
     stop_if_pending(writer.rests_on, name)
     return _keep(looked_at, counts), counts

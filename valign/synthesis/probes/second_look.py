@@ -23,7 +23,7 @@ CHECK_SCHEMA: dict[str, Any] = {
     "required": ["decides", "verdict"],
     "additionalProperties": False,
 }
-UNREADABLE, A_CLAUSE_DECIDES, SECOND_VERDICT = "unreadable", "a clause decides it", "other verdict"
+REPLY_UNREADABLE, A_CLAUSE_DECIDES, SECOND_VERDICT = "unreadable", "a clause decides it", "other verdict"
 FAR = "far from its clause"
 COSINE_ONLY = "nearness to its clause alone; the verdict is the rule's"
 
@@ -75,7 +75,7 @@ def _read(reply: str, shown: int) -> tuple[list[str] | None, str | None]:
 def _reason(probe: PolicyProbe, clauses: Sequence[str] | None, verdict: str | None) -> str:
     """Say where the second look disagrees with a probe."""
     if clauses is None or verdict is None:
-        return UNREADABLE
+        return REPLY_UNREADABLE
     if probe.kind in UNDECIDED_KINDS:
         return A_CLAUSE_DECIDES if clauses or verdict != "none" else ""
     if probe.clause not in clauses:
