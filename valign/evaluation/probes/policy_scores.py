@@ -57,7 +57,7 @@ _NOT_BOUND = re.compile(
 )
 _NOT_SAID_FRENCH = re.compile(
     r"\bne (?:le )?(?:dit|disent|pr\u00e9cise(?:nt)?|pr\u00e9voi(?:t|ent)|mentionne(?:nt)?|fixe(?:nt)?) (?:pas|rien)\b"
-    r"|\bn'est (?:pas|nulle part) (?:pr\u00e9vu|pr\u00e9cis\u00e9|dit|mentionn\u00e9|fix\u00e9)",
+    r"|\blaisse cela ouvert\b|\bn'est (?:pas|nulle part) (?:pr\u00e9vu|pr\u00e9cis\u00e9|dit|mentionn\u00e9|fix\u00e9)",
     re.I,
 )
 
