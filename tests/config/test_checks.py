@@ -32,6 +32,12 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
         (["evaluation.questions=nowhere.jsonl"], r"evaluation\.questions=nowhere\.jsonl does not exist"),
         (["evaluation.probes=nowhere.jsonl"], r"evaluation\.probes=nowhere\.jsonl does not exist"),
         (
+            ["evaluation.policy_probes.questions=nowhere.jsonl"],
+            r"evaluation\.policy_probes\.questions=nowhere\.jsonl does not exist",
+        ),
+        (["evaluation.policy_probes.kinds=[alowed]"], r"kinds=alowed is unknown \(did you mean 'allowed'"),
+        (["evaluation.policy_probes.max_clauses=0"], r"max_clauses=0 is out of range"),
+        (
             [f"synthesis.preferences.rejected.{kind}=0" for kind in ("edit", "clause", "base")],
             r"synthesis\.preferences\.rejected: every share is 0",
         ),

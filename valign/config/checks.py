@@ -122,6 +122,9 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
             raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
 
 
+POLICY_PROBES_KEY = "evaluation.policy_probes.questions"
+
+
 def _check_document(cfg: DictConfig) -> None:
     document = cfg.document
     if document.path is None and document.name not in shipped_names():
@@ -134,10 +137,10 @@ def _check_document(cfg: DictConfig) -> None:
                 f"document.path={document.path} is not the shipped {document.name}, which the shipped questions are "
                 "about; add document=file, and document.questions=FILE.jsonl for questions of your own."
             )
-    questions = ("document.questions", "evaluation.questions", "evaluation.probes")
+    questions = ("document.questions", "evaluation.questions", "evaluation.probes", POLICY_PROBES_KEY)
     for key in (*questions, "sft.replay_file", "synthesis.rows", "synthesis.review"):
         value = OmegaConf.select(cfg, key)
-        if value is not None and value != "shipped":
+        if value is not None and value != "shipped" and (key, value) != (POLICY_PROBES_KEY, "made"):
             check_file(key, value, (".jsonl",))
 
 
@@ -235,5 +238,7 @@ def _check_folders(cfg: DictConfig) -> None:
             raise ValignError(f"{key}={value} {wrong}; {NEEDS[key].format(choice=HydraConfig.get().job.config_name)}")
     if cfg.get("questions") is not None:
         check_file("questions", cfg.questions, (".jsonl",))
+    if cfg.get("policy_probes") not in (None, "shipped"):
+        check_file("policy_probes", cfg.policy_probes, (".jsonl",))
     if cfg.get("evaluation") is not None:
         check_server(cfg.evaluation.server)

@@ -82,6 +82,7 @@ class EvaluateSettings:
 
     run: str
     questions: str | None = None
+    policy_probes: str | None = None
     output: str | None = None
     trust: bool = False
     evaluation: ScoringSettings

@@ -52,13 +52,13 @@ def from_dict(kind: type[Record], data: Mapping[str, Any], where: str = "") -> R
 def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
     """Check one JSON value against the field's annotation and return it in the record's type."""
     expected = str(annotation)
-    if expected in ("Provenance", "Original | None"):
+    if expected in ("Provenance", "Provenance | None", "Original | None"):
         if value is None and expected != "Provenance":
             return None
         if not isinstance(value, Mapping):
             raise ValignError(f"{where}: '{name}' must be a JSON object, not {type(value).__name__}.")
         place = f"{where}, {name}"
-        return from_dict(Provenance, value, place) if expected == "Provenance" else from_dict(Original, value, place)
+        return from_dict(Original if expected.startswith("Original") else Provenance, value, place)
     if expected == "int" and (isinstance(value, bool) or not isinstance(value, int)):
         raise ValignError(f"{where}: '{name}' must be a whole number, not {type(value).__name__}.")
     if expected == "str" and not isinstance(value, str):

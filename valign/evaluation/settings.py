@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from valign.core.settings import group, setting
 from valign.evaluation.metrics import METRICS
+from valign.evaluation.probes.kinds import POLICY_KINDS
 from valign.teachers.settings import TeacherSettings
 
 REFERENCE_JUDGE = "reference"
@@ -73,6 +74,21 @@ class TaxSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PolicyProbeSettings:
+    """Probes of the document's own rules: what is allowed, what is denied, and where that ends.
+
+    Attributes:
+        questions: ``made`` from the document, ``shipped`` with it, or a file of probes (``.jsonl``); None for none.
+        kinds: Kinds that are made, or asked of those that are given.
+        max_clauses: Clauses about which probes are made, spread over the document; None for all.
+    """
+
+    questions: str | None = None
+    kinds: tuple[str, ...] = setting(POLICY_KINDS, choices=POLICY_KINDS)
+    max_clauses: int | None = setting(None, above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """What the arms are asked, and how their answers are measured.
 
@@ -86,6 +102,7 @@ class EvaluationSettings:
         judge_model: The model of the judges ``local``, ``api`` and ``batch``.
         policy_judge: The model that says of each answer whether it follows its clause; None for nobody.
         probes: ``shipped``, or a file of probes (``.jsonl``); None for none.
+        policy_probes: Probes of the document's own rules.
         tax: The check of general ability.
         metrics: Names of the metrics that are scored and shown.
         server: Through which the arms answer.
@@ -100,6 +117,7 @@ class EvaluationSettings:
     judge_model: TeacherSettings | None = None
     policy_judge: TeacherSettings | None = None
     probes: str | None = None
+    policy_probes: PolicyProbeSettings = group(PolicyProbeSettings)
     tax: TaxSettings = group(TaxSettings)
     metrics: tuple[str, ...] = setting(tuple(METRICS), choices=tuple(METRICS))
     server: ServerSettings = group(ServerSettings)

@@ -46,8 +46,16 @@ STAGE_CODE = {
         ("synthesis", "retrieval", "evaluation/verdicts.py", "generation/thoughts.py", *REPLIES, *TEXTS),
         without=(
             *("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
-            "synthesis/given_rows.py",
+            *("synthesis/given_rows.py", "synthesis/probes"),
         ),
+    ),
+    "policy_probes": StageCode(
+        ("synthesis/probes/make.py:make_probes",),
+        (
+            *("synthesis", "retrieval", "evaluation/verdicts.py", "evaluation/probes/policy.py"),
+            *("evaluation/probes/kinds.py", *TEXTS),
+        ),
+        without=("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py", "synthesis/given_rows.py"),
     ),
     "replay": StageCode(("synthesis/replay.py:replay_rows",), ("synthesis/replay.py",)),
     "sft": TRAINING,
@@ -59,7 +67,8 @@ STAGE_CODE = {
             *("evaluation", "generation", "retrieval", *RENDERING, *TEXTS),
         ),
         without=(
-            *("evaluation/judging", "evaluation/probes", "evaluation/tax", "evaluation/questions.py"),
+            *("evaluation/judging", "evaluation/tax", "evaluation/questions.py"),
+            *(f"evaluation/probes/{name}.py" for name in ("items", "scores", "policy", "policy_probe_scores")),
             *("evaluation/significance.py", "evaluation/leakage.py", "evaluation/context_check.py"),
             *("evaluation/arm_names.py", "models/export.py"),
         ),
@@ -106,7 +115,7 @@ NOT_DECIDING = {
 """What a stage may reach without its hash covering it, and why."""
 
 
-MADE_ONCE = ("data", *STAGES)  # of a finished run, which is evaluated, these are never made again
+MADE_ONCE = ("data", "policy_probes", *STAGES)  # of a finished run, which is evaluated, these are never made again
 
 
 def code_of(name: str) -> str:
@@ -186,7 +195,7 @@ def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ValignError: What it noted is not the name of a stage's folder.
     """
-    made_anew = ("answers/", "judgements", "policy_judgements", "probes/", "tax/")
+    made_anew = ("answers/", "judgements", "policy_judgements", "probes/", "policy_probes/", "tax/")
     found = {key: name for key, name in details["artifacts"].items() if not key.startswith(made_anew)}
     for key, name in found.items():
         if not is_digest(name):

@@ -19,6 +19,7 @@ from valign.evaluation.leakage import question_overlap
 from valign.evaluation.questions import without_original
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
+from valign.pipeline.probe_stage import dry_probes, policy_probes
 from valign.synthesis.apply_review import fingerprint
 from valign.synthesis.budget import Budget, DryTeacher, dry_pass
 from valign.synthesis.build import TEMPLATES, synthesize
@@ -68,6 +69,7 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
     settings = context.settings
     if said := author_line(settings.teacher, settings.synthesis, context.document.name):
         log.info("%s", said)
+    probes = policy_probes(context, artifacts).questions
     synthesis, given = asked_of(settings.teacher, settings.synthesis), context.given_rows
     teachers = _Teachers(context, judge)
     language = language_of(context.document)
@@ -83,6 +85,7 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
         **({"question_teacher": asking.id} if asking else {}),
         **({"rows": digest([to_dict(row) for row in given])} if given else {}),
         **({"review": fingerprint(context.review.states)} if context.review else {}),
+        **({"probes": digest([q.question for q in probes])} if probes else {}),
         "base_model": context.model_id,
         "embedder": context.embedder.id,
         **{f"template/{template.id}": template.hash for template in templates},
@@ -103,6 +106,7 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
                 question_teacher=teachers.questions,
                 given=given,
                 review=context.review,
+                probes=probes,
             )
         without_value = counts.get("without_value", ())
         write_source(folder, context.document, settings.document.path, templates, without_value)
@@ -194,6 +198,7 @@ def teacher_budget(context: Context) -> Budget:
     tokens = context.teacher.count_prompt_tokens if isinstance(context.teacher, LocalTeacher) else None
     writer = DryTeacher(context.teacher.id, store, tokens)
     base = writer if context.is_base_the_teacher else DryTeacher("base model", None)
+    dry_probes(context, writer)
     steps = dry_pass(
         context.document,
         context.given_questions,
@@ -279,12 +284,21 @@ def measure_leak(data: Path, replay: Path | None, questions: Sequence[Question])
     Returns:
         What ``question_overlap`` does.
     """
-    rows = [
+    return question_overlap([q.question for q in questions], training_questions(data, replay), n=SHARED_WORDS)
+
+
+def training_questions(data: Path, replay: Path | None) -> list[str]:
+    """Return the questions of all training rows.
+
+    Args:
+        data: The data stage's folder.
+        replay: The file of general instructions; None for none.
+    """
+    return [
         *(row.question for row in read_jsonl(data / SFT, Instruction)),
         *(row.question for row in read_jsonl(data / PREFERENCES, Preference)),
         *(row.question for row in (read_jsonl(replay, Instruction) if replay else ())),
     ]
-    return question_overlap([q.question for q in questions], rows, n=SHARED_WORDS)
 
 
 def read_funnel(data: Path) -> dict[str, Any]:

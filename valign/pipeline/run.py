@@ -204,7 +204,9 @@ def describe_run(
 def state_of(context: Context) -> str:
     """Return a hash of everything that decides a run's result, without loading a model."""
     document = context.document
-    given = [to_dict(q) for q in (*(context.given_questions or []), *context.probe_questions)]
+    given = [
+        to_dict(q) for q in (*(context.given_questions or []), *context.probe_questions, *context.given_policy_probes)
+    ]
     files = [[path.name, file_digest(path)] for path in _files_read(context)]
     passages = [to_dict(p) for p in document.passages]
     return digest([result_settings(context.noted), document.sha256, passages, given, files, code_digest(".")])

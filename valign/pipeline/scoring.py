@@ -17,11 +17,12 @@ from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import clause_exposure
 from valign.pipeline.judge_stage import judge_stage
+from valign.pipeline.policy_answers import probes_to_ask, score_policy
 from valign.pipeline.policy_stage import policy_judge_of, policy_stage
 from valign.pipeline.recipes import Arm
 from valign.pipeline.tax_stage import measures_tax, tax_stage
 from valign.pipeline.training_stage import train_stages
-from valign.runs.layout import JUDGEMENTS, POLICY, PROBED
+from valign.runs.layout import JUDGEMENTS, POLICY, POLICY_ANSWERS, PROBED
 from valign.runs.tracking import RunLogger
 
 
@@ -55,6 +56,7 @@ def score_arms(
         context.server.check([arm.stages for arm in arms], str(context.run_folder))
     samples = context.settings.evaluation.bootstrap
     exposure = clause_exposure(context, questions)
+    policy = probes_to_ask(context, artifacts, data, folder)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     folders: list[Path] = []
     scored: list[dict[str, Any]] = []
@@ -73,6 +75,9 @@ def score_arms(
             probed = _probe(context, artifacts, arm, weights)
             scores["probes"] = probe_scores(probed, context.embedder, samples)
             write_jsonl(folder / "arms" / arm.name / PROBED, probed)
+        if policy.probes:
+            scores["policy_probes"], said = score_policy(context, artifacts, arm, weights, policy)
+            write_jsonl(folder / "arms" / arm.name / POLICY_ANSWERS, said)
         if not arm.retrieval and measures_tax(context):
             scores["tax"] = _tax(context, artifacts, arm, weights)
         write_scores(folder / "arms" / arm.name, scores, answers)

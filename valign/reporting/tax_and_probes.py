@@ -9,11 +9,13 @@ from typing import Any
 from valign.evaluation.judging.policy_scores import POLICY_METRICS
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import METRICS
+from valign.evaluation.probes.policy_probe_scores import POLICY_PROBE_METRICS
 from valign.evaluation.probes.scores import PROBE_METRICS
 from valign.evaluation.tax.scores import TAX_METRICS
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.numbers import MISSING, finite_interval, finite_number, with_minus_sign
 from valign.reporting.policy_verdicts import policy_sentences
+from valign.reporting.probe_counts import probe_sentences
 
 EXTRA_PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
     "by_kind": (
@@ -44,6 +46,13 @@ EXTRA_PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
         "What a model says that was shown the clause, the question and one answer, but neither the arm nor the right "
         "verdict; with 95% intervals over clauses. A verdict counts only with words of the clause that decide it.",
         POLICY_METRICS,
+    ),
+    "policy_probes": (
+        "Does it allow what the document allows, and deny what it denies?",
+        "Probes of the document's own rules, by kind and by what the deciding words do (may, must, must not); with 95% "
+        "intervals over clauses. Over-refusal: allowed things that are denied. Under-refusal: denied things that are "
+        "allowed.",
+        POLICY_PROBE_METRICS,
     ),
 }
 TAX_REMEDY = "To lose less, train with sft.replay=0.25: general instructions are then learned beside the document."
@@ -90,6 +99,7 @@ def extra_tables(comparison: Comparison) -> list[ExtraTable]:
             rows = [_row(info, list(arms.values())) for info in infos.values() if info.name in measured]
             said = _sentences(arms, infos)
             said += policy_sentences([*arms.values()]) if name == "policy" else []
+            said += probe_sentences(next(iter(arms.values()))) if name == "policy_probes" else []
             crossing = [r for r in comparison.arms if r.scores.get(name, {}).get("crossed")]
             if any("sft" in result.stages for result in crossing) and not has_replay(comparison):
                 said.append(TAX_REMEDY)

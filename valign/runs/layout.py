@@ -19,6 +19,7 @@ JUDGEMENTS = "judgements.jsonl"
 POLICY = "policy.jsonl"
 VALIDATION = "validation.json"
 PROBED = "probes.jsonl"
+POLICY_PROBES, POLICY_ANSWERS = "policy_probes.jsonl", "policy_answers.jsonl"
 COMPARISON = "comparison.json"
 RUN_LOCK = ".lock"
 

@@ -43,7 +43,8 @@ def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
     """
     prefix = f"scores/{scores['arm']}"
     flat: dict[str, float] = {f"{prefix}/n": scores["n"]}
-    parts = (scores, *(scores.get(name, {}) for name in ("by_kind", "by_exposure", "tax", "probes", "policy")))
+    named = ("by_kind", "by_exposure", "tax", "probes", "policy", "policy_probes")
+    parts = (scores, *(scores.get(name, {}) for name in named))
     metrics = {name: cell for part in parts for name, cell in part.get("metrics", {}).items()}
     tables = [("", metrics), *((f"/minus_{arm}", table) for arm, table in scores["versus"].items())]
     for suffix, table in tables:

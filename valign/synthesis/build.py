@@ -69,6 +69,7 @@ def synthesize(
     system_prompt: str | None = None,
     question_teacher: CachedTeacher | None = None,
     given: Sequence[Candidate] = (),
+    probes: Sequence[Question] = (),
     audited: bool = True,
     review: ReviewFile | None = None,
 ) -> dict[str, Any]:
@@ -86,6 +87,7 @@ def synthesize(
         system_prompt: The one under which the base model answers.
         question_teacher: Writes the evaluation questions, where they are made; None for the teacher itself.
         given: Given rows; the teacher writes what the settings ask for beyond them.
+        probes: Probes of the policy; no training question may resemble them or the evaluation questions.
         audited: Whether D_pref is searched for shortcuts; not in a dry pass, which has placeholders there.
         review: What people decided about the rows.
 
@@ -102,7 +104,7 @@ def synthesize(
     if (questions := held_out) is None:
         questions = _write_questions(writer, question_teacher, funnels, folder.name)
     write_jsonl(folder / QUESTIONS, questions)
-    filters = _make_filters(document, questions, embedder, teacher, settings)
+    filters = _make_filters(document, [*questions, *probes], embedder, teacher, settings)
     instructions, facts = _write_sft(writer, filters, funnels, given)
     preferences = _write_pref(writer, base, filters, funnels, given, system_prompt, audited)
     stop_if_pending(writer.rests_on, folder.name)

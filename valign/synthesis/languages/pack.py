@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from valign.core.records import Fact, Passage
+from valign.synthesis.languages.probe_words import ProbeWords
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class LanguagePack:
         find_ungrounded: Returns an answer's numbers and names that passage and question lack.
         find_facts: Returns a clause's facts.
         phrasings: Returns questions on a fact, and its sentence with a gap.
+        probes: What probes of a policy take from the language.
     """
 
     code: str = ""
@@ -129,6 +131,7 @@ class LanguagePack:
     find_ungrounded: Callable[..., list[str]] = _all_grounded
     find_facts: Callable[[Passage], list[Fact]] = lambda passage: []
     phrasings: Callable[[Fact, Passage], tuple[list[str], list[str]]] = lambda fact, passage: ([], [])
+    probes: ProbeWords = field(default_factory=ProbeWords)
 
     def asks_verdict(self, question: str) -> bool:
         """Tell whether a question asks for yes or no, as far as the language has that pattern."""
