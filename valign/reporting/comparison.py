@@ -16,6 +16,7 @@ from valign.evaluation.judging.tournament import Tournament, hold_tournament
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import METRICS, page_order
 from valign.evaluation.tax.scores import TAX_METRICS
+from valign.models.terms import BaseModel
 from valign.reporting.numbers import finite_interval, finite_number
 
 BASE = "base"
@@ -94,6 +95,11 @@ class Comparison:
         judge: The judge of pairs of answers; None for none.
         judgements: What it said, where it is a model.
         labels: What people said of pairs of answers.
+        document_name: First part of every clause id.
+        base_model: The base model as the runs note it; None where they do not.
+        review: What people have read of the data: ``sets``, each with ``rows``, ``read``, ``edited``, ``dropped`` and
+            ``added``, and ``reviewers`` by name; empty where nothing is noted.
+        results: Names of the arms for which the runs were started, one a run: the last that was trained.
     """
 
     title: str
@@ -112,6 +118,10 @@ class Comparison:
     judge: Judge | None = None
     judgements: list[Judgement] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
+    document_name: str = ""
+    base_model: BaseModel | None = None
+    review: dict[str, Any] = field(default_factory=dict)
+    results: tuple[str, ...] = ()
 
     @cached_property
     def wins(self) -> Tournament | None:

@@ -18,6 +18,7 @@ from valign.evaluation.arm_names import sort_scores
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import LABELS, Label, read_labels
+from valign.models.terms import BaseModel
 from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.seeds import pool_seeds
 from valign.runs.layout import JUDGEMENTS, RUN
@@ -85,7 +86,25 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         judge=None if judge is None else from_dict(Judge, judge),
         judgements=_judgements(judged, names),
         labels=_labels(folders),
+        document_name=first["document"].get("name", ""),
+        base_model=from_dict(BaseModel, first["base_model"]) if first.get("base_model") else None,
+        review=first["funnel"].get("review") or {},
+        results=_results(folders, details, names),
     )
+
+
+def _results(
+    folders: Sequence[Path], details: Sequence[Mapping[str, Any]], names: Mapping[tuple[Path, str], str]
+) -> tuple[str, ...]:
+    """Return the arm for which each run was started: the last that was trained, without looking anything up."""
+    found = []
+    for folder, detail in zip(folders, details, strict=True):
+        arms = detail["arms"]
+        trained = [arm for arm in arms if arm.get("stages")]
+        plain = [arm for arm in trained if not arm.get("retrieval")]
+        last = (plain or trained or arms)[-1]["name"]
+        found += [names[folder, last]] if (folder, last) in names else []
+    return tuple(dict.fromkeys(found))
 
 
 def _arms(
