@@ -37,7 +37,7 @@ REFUSAL = re.compile(
     re.I,
 )
 NO_WIDTH = "\u200b"
-_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.I)
+_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=[\w-]+\.[\w-])|(?<=(?<!\w)@)(?=\w)", re.I)
 """Where a reader of Markdown sees a web or mail address, or a person's name, in plain text."""
 REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 

@@ -22,8 +22,8 @@ ORIGINS = {
     )
 }
 """Where the weights in a package came from: the model's id on the hub, and how they differ from it."""
-UNKNOWN = "unknown"
-OTHER = "other"
+UNKNOWN_LICENSE = "unknown"
+OTHER_LICENSE = "other"
 _KNOWN = (
     (r"apache license\s+version 2\.0", "apache-2.0"),
     (r"llama 4 community license", "llama4"),
@@ -55,7 +55,7 @@ class BaseModel:
 
     name: str
     version: str = ""
-    license: str = UNKNOWN
+    license: str = UNKNOWN_LICENSE
     license_name: str = ""
     terms: tuple[str, ...] = ()
     note: str = ""
@@ -136,7 +136,7 @@ def _license(path: Path | str, files: list[Path]) -> tuple[str, str]:
         for pattern, name in _KNOWN:
             if match := re.search(pattern, " ".join(text.lower().split())):
                 return match.expand(name), ""
-    return (OTHER, called or files[0].name) if files else (UNKNOWN, "")
+    return (OTHER_LICENSE, called or files[0].name) if files else (UNKNOWN_LICENSE, "")
 
 
 def _front_matter(file: Path) -> dict[str, object]:

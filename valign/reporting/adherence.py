@@ -11,7 +11,7 @@ from valign.evaluation.verdicts import stated_verdict
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.numbers import MISSING, finite_interval, finite_number, format_share
 
-VERDICTS = "verdict_accuracy"
+VERDICT_METRIC = "verdict_accuracy"
 PROBED_POLICY, JUDGED_POLICY = "policy_probes", "policy"
 _BY_VERDICT = (("yes", "The right answer is yes"), ("no", "The right answer is no"))
 _BY_POLARITY = (
@@ -114,7 +114,7 @@ def _share(cell: dict[str, Any]) -> RightShare | None:
 
 def _whole(arm: ArmResult | None) -> RightShare | None:
     """Return the share that the score table shows."""
-    return None if arm is None else _share(arm.scores.get("metrics", {}).get(VERDICTS) or {})
+    return None if arm is None else _share(arm.scores.get("metrics", {}).get(VERDICT_METRIC) or {})
 
 
 def _of_verdict(comparison: Comparison, arm: ArmResult | None, verdict: str) -> RightShare | None:
@@ -135,15 +135,14 @@ def right_share(
         arm: The arm.
         is_wanted: Whether a row of its values is one of them.
     """
-    rows = [
-        row for row in arm.every_seed or arm.values if finite_number(row.get(VERDICTS)) is not None and is_wanted(row)
-    ]
+    wanted = [row for row in arm.every_seed or arm.values if is_wanted(row)]
+    rows = [row for row in wanted if finite_number(row.get(VERDICT_METRIC)) is not None]
     if not rows:
         return None
     settings = comparison.config.get("evaluation")
     samples = int(settings.get("bootstrap", 2000)) if isinstance(settings, dict) else 2000
     found = bootstrap_mean(
-        [row[VERDICTS] for row in rows],
+        [row[VERDICT_METRIC] for row in rows],
         [str(row.get("clause", "")) for row in rows],
         samples,
         repeats=[row.get("seed") for row in rows],

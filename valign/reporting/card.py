@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import valign
 from valign.core.text import markdown
-from valign.reporting.card_metadata import MODEL, card_form, front_matter, license_sentence
+from valign.reporting.card_metadata import WHOLE_MODEL, card_form, front_matter, license_sentence
 from valign.reporting.card_training import data_rows, training_rows
 from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import BASE, Comparison
@@ -25,7 +25,7 @@ from valign.reporting.subject import Subject, find_subject
 from valign.reporting.tax_and_probes import extra_tables
 from valign.reporting.training_data import leak_sentence
 
-TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = Path(__file__).parent / "templates"
 _CARD = "card.md.j2"
 MOST_CLAUSES = 15
 
@@ -56,7 +56,7 @@ def alignment_card(comparison: Comparison, arm: str | None = None, form: str | N
     clauses = Clauses(comparison.passages, named)
     tested = arm_differences(comparison)
     two = replace(comparison, arms=[a for a in comparison.arms if a.arm in (BASE, subject.arm.arm)])
-    form = form or (card_form(comparison) if subject.is_trained else MODEL)
+    form = form or (card_form(comparison) if subject.is_trained else WHOLE_MODEL)
     weak = weak_clauses(subject.arm)
     context: dict[str, Any] = {
         "front": Written(front_matter(comparison, subject, form)),
@@ -96,7 +96,7 @@ def _shown(value: Any) -> str:
 
 def _environment() -> Environment:
     """Return a Jinja environment that escapes every expression for Markdown and fails on a name it does not know."""
-    loader = FileSystemLoader(TEMPLATES)
+    loader = FileSystemLoader(_TEMPLATES)
     return Environment(
         loader=loader,
         autoescape=False,

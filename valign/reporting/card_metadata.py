@@ -10,7 +10,7 @@ from valign.core.text import one_line
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import METRICS
 from valign.evaluation.tax.scores import TAX_METRICS
-from valign.models.terms import OTHER, UNKNOWN, BaseModel
+from valign.models.terms import OTHER_LICENSE, UNKNOWN_LICENSE, BaseModel
 from valign.reporting.adherence import PROBED_POLICY
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.numbers import finite_interval, finite_number
@@ -18,9 +18,9 @@ from valign.reporting.opening import base_name, shown_title
 from valign.reporting.subject import Subject
 from valign.synthesis.languages.choice import PACKS, choose_language
 
-ADAPTER, MODEL = "adapter", "model"
+ADAPTER, WHOLE_MODEL = "adapter", "model"
 _DECIMALS = 4
-_RELATIONS = {ADAPTER: ("adapter", "peft"), MODEL: ("finetune", "transformers")}
+_RELATIONS = {ADAPTER: ("adapter", "peft"), WHOLE_MODEL: ("finetune", "transformers")}
 
 
 def front_matter(comparison: Comparison, subject: Subject, form: str) -> str:
@@ -38,15 +38,15 @@ def front_matter(comparison: Comparison, subject: Subject, form: str) -> str:
     is_named = comparison.base_model is not None or "base_model" in comparison.config
     data = ModelCardData(
         license=base.license,
-        license_name=one_line(base.license_name) or OTHER if base.license == OTHER else None,
-        license_link=next(iter(base.terms), None) if base.license == OTHER else None,
+        license_name=one_line(base.license_name) or OTHER_LICENSE if base.license == OTHER_LICENSE else None,
+        license_link=next(iter(base.terms), None) if base.license == OTHER_LICENSE else None,
         language=_language(comparison) or None,
         base_model=one_line(base.name) if is_named else None,
         base_model_relation=relation if is_named and subject.is_trained else None,
         library_name=library,
         pipeline_tag="text-generation",
         tags=["alignment", "valign", *subject.arm.stages, *(["lora"] if form == ADAPTER else [])],
-        model_name=model_name(comparison, subject),
+        model_name=card_name(comparison, subject),
         eval_results=list(_results(comparison, subject.arm)) or None,
     )
     return str(data.to_yaml())
@@ -56,10 +56,10 @@ def card_form(comparison: Comparison) -> str:
     """Return what a run trained: an ``adapter``, or every weight of a ``model``."""
     settings = comparison.config.get("adapter")
     kind = settings.get("kind") if isinstance(settings, Mapping) else None
-    return ADAPTER if kind in ("lora", "dora") else MODEL
+    return ADAPTER if kind in ("lora", "dora") else WHOLE_MODEL
 
 
-def model_name(comparison: Comparison, subject: Subject) -> str:
+def card_name(comparison: Comparison, subject: Subject) -> str:
     """Return a name for the model: of the experiment and the arm, in letters, digits, ``-``, ``_`` and ``.``."""
     return re.sub(r"[^\w.-]+", "-", f"{comparison.experiment}-{subject.arm.arm}").strip("-")
 
@@ -122,12 +122,12 @@ def license_sentence(base: BaseModel | None) -> str:
             "what was made from it."
         )
     files = f" (files: {', '.join(base.terms)})" if base.terms else ""
-    if base.license == UNKNOWN:
+    if base.license == UNKNOWN_LICENSE:
         return (
             f"No file that came with {base.name} says its licence{files}. Read the base model's own terms before you "
             "use or pass on what was made from it."
         )
-    named = f"{base.license_name or 'its own'} (other)" if base.license == OTHER else base.license
+    named = f"{base.license_name or 'its own'} (other)" if base.license == OTHER_LICENSE else base.license
     return (
         f"The licence of {base.name}, as the files that came with it say: {named}{files}. What is made from it is "
         "bound by these terms as well."

@@ -12,6 +12,7 @@ from valign.evaluation.metrics import primary_metrics
 from valign.evaluation.verdicts import stated_verdict
 from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import ArmResult
+from valign.reporting.examples import shorten
 from valign.reporting.numbers import finite_number
 
 HALF = 0.5
@@ -111,10 +112,4 @@ def _fault(answer: Answer, score: float | None) -> tuple[int, str]:
 
 def _failure(answer: Answer, fault: str, clauses: Clauses) -> Failure:
     texts = (clauses.text(answer.clause), answer.question, answer.answer, answer.reference)
-    return Failure(answer.clause, *map(shorten, texts), fault)
-
-
-def shorten(text: str, most: int = LONGEST_TEXT) -> str:
-    """Return a text on one line, cut where it is very long."""
-    line = one_line(text)
-    return line if len(line) <= most else line[: most - 1].rstrip() + "\u2026"
+    return Failure(answer.clause, *(shorten(one_line(text), LONGEST_TEXT) for text in texts), fault)

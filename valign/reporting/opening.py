@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from valign.core.text import one_line
 from valign.evaluation.metrics import METRICS
 from valign.models.terms import short_name
 from valign.reporting.adherence import (
     JUDGED_POLICY,
-    VERDICTS,
     AdherenceRow,
     RightShare,
     adherence_rows,
@@ -18,12 +18,13 @@ from valign.reporting.adherence import (
     unclear_count,
 )
 from valign.reporting.clause_names import Clauses
-from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
+from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.differences import ArmDifference, arm_differences
-from valign.reporting.headline import leading_metric, sure_finding
+from valign.reporting.examples import shorten
+from valign.reporting.headline import sure_finding
 from valign.reporting.numbers import count_noun, finite_number, format_number, format_share
 from valign.reporting.people import reading_sentences
-from valign.reporting.subject import TRAINED_BY, Subject, find_subject
+from valign.reporting.subject import TRAINED_BY, Subject, deciding_metric, find_subject
 from valign.reporting.use_limits import use_limits
 
 LONGEST_TITLE = 150
@@ -73,7 +74,7 @@ def make_opening(
     """
     subject = find_subject(comparison, arm)
     tested = arm_differences(comparison) if tested is None else tested
-    metric = metric_named(VERDICTS) if subject.arm.mean(VERDICTS) is not None else leading_metric(comparison)
+    metric = deciding_metric(comparison, subject.arm)
     compared = subject.arm.arm != BASE and comparison.base is not None and metric is not None
     finding = sure_finding(subject.arm, metric, tested) if compared and metric else "alone"
     rows = adherence_rows(comparison, subject.arm)
@@ -100,8 +101,7 @@ def base_name(comparison: Comparison) -> str:
 
 def shown_title(comparison: Comparison) -> str:
     """Return the document's title, a very long one cut."""
-    title = " ".join(comparison.title.split())
-    return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "\u2026"
+    return shorten(one_line(comparison.title), LONGEST_TITLE)
 
 
 def aligned_sentences(comparison: Comparison, subject: Subject) -> list[str]:

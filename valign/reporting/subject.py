@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from valign.reporting.comparison import BASE, ArmResult, Comparison
+from valign.evaluation.metric_info import MetricInfo
+from valign.reporting.adherence import VERDICT_METRIC
+from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.headline import best_arm, leading_metric
 
 TRAINED_BY = {
@@ -63,3 +65,8 @@ def find_subject(comparison: Comparison, arm: str | None = None) -> Subject:
     if metric is None or not measured:
         return Subject(candidates[-1], len(candidates))
     return Subject(best_arm(measured, metric), len(candidates))
+
+
+def deciding_metric(comparison: Comparison, arm: ArmResult) -> MetricInfo | None:
+    """Return the measure that says whether an arm follows the document: its verdicts, else that of the headline."""
+    return metric_named(VERDICT_METRIC) if arm.mean(VERDICT_METRIC) is not None else leading_metric(comparison)

@@ -6,14 +6,14 @@ from statistics import median
 
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.tax.scores import TAX_METRICS
-from valign.reporting.adherence import VERDICTS, policy_share, right_share
+from valign.reporting.adherence import VERDICT_METRIC, policy_share, right_share
 from valign.reporting.clause_names import Clauses
-from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
-from valign.reporting.headline import has_made_questions, leading_metric
+from valign.reporting.comparison import BASE, ArmResult, Comparison
+from valign.reporting.headline import has_made_questions
 from valign.reporting.known_failures import HALF, weak_clauses
 from valign.reporting.numbers import count_noun, finite_number, format_share
 from valign.reporting.people import judged_by_people, rows_read
-from valign.reporting.subject import Subject
+from valign.reporting.subject import Subject, deciding_metric
 from valign.reporting.tax_and_probes import crossed_limits
 
 MOST_NAMED = 8
@@ -45,7 +45,7 @@ def use_limits(comparison: Comparison, subject: Subject, clauses: Clauses, findi
 
 def _unsupported(comparison: Comparison, arm: ArmResult, finding: str) -> list[str]:
     """Say where there is no evidence that the arm follows the document better than base."""
-    metric = metric_named(VERDICTS) if arm.mean(VERDICTS) is not None else leading_metric(comparison)
+    metric = deciding_metric(comparison, arm)
     measure = _phrase(metric) if metric else "any measure"
     if finding == "unclear":
         return [
@@ -63,7 +63,7 @@ def _phrase(metric: MetricInfo) -> str:
 
 
 def _wrong_verdicts(comparison: Comparison, arm: ArmResult) -> list[str]:
-    share = right_share(comparison, arm, lambda row: True) if arm.mean(VERDICTS) is not None else None
+    share = right_share(comparison, arm, lambda row: True) if arm.mean(VERDICT_METRIC) is not None else None
     if share is None:
         return ["Not to decide a case: whether it says yes and no rightly was not measured."]
     wrong = (1 - share.mean) * share.n
