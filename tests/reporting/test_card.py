@@ -120,6 +120,21 @@ def test_data_training_and_review_are_told() -> None:
     assert "ab" * 32 in part(card, "What was aligned to what")
 
 
+def test_rows_that_people_wrote_or_changed_are_told_without_their_names() -> None:
+    shown = aligned_comparison()
+    rows = next(iter(shown.examples.values()))
+    origins = [
+        dataclasses.replace(rows[0].provenance, teacher="parrot@1; edited by ann"),
+        dataclasses.replace(rows[0].provenance, teacher="bob", template="review/added"),
+        dataclasses.replace(rows[0].provenance, teacher="given"),
+    ]
+    examples = {DATA: [dataclasses.replace(row, provenance=o) for row, o in zip(rows, origins, strict=True)]}
+    data = part(alignment_card(dataclasses.replace(shown, examples=examples)), "Training data")
+    assert "| Rows from the teacher model (parrot@1), edited by a person | 1 |" in data
+    assert "| Rows from a person | 1 |" in data and "| Rows from a file (who wrote it is not noted) | 1 |" in data
+    assert "ann" not in data and "bob" not in data
+
+
 def test_known_failures_are_real_answers() -> None:
     """On the third clause all three are wrong: two say the opposite and come first, one says neither."""
     found = part(alignment_card(aligned_comparison()), "Known failures")

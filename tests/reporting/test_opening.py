@@ -98,7 +98,7 @@ def test_reviews_probes_and_judges_are_taken_where_a_run_has_them() -> None:
     }
     shown = aligned_comparison(
         arms=[aligned_arm("base", policy_probes=probed), aligned_arm("sft_dpo", policy_probes=probed, policy=judged)],
-        review=review,
+        funnel={**(aligned_comparison().funnel or {}), "review": review},
         labels=[Label("q1", "a", "b", "tie", "ann"), Label("q2", "a", "b", "tie", "bob")],
     )
     found = opening(shown)
@@ -114,6 +114,7 @@ def test_reviews_probes_and_judges_are_taken_where_a_run_has_them() -> None:
         "answers comply, and that 2 of 8, 25% (12% to 25%) go against the clause."
     )
     assert found.read[0] == "The training data: 2 of 5 rows (40%) were read by 1 person; 1 edited."
+    assert found.read[1].endswith("from a file of whoever started this run; 9 of 9 were read by a person.")
     assert found.read[2] == "The answers: 2 people gave 2 judgements on them, without seeing which model had answered."
     assert not any("no person has read" in limit for limit in found.limits)
     assert "Not to keep out what the rules forbid: of 4 forbidden things it allows 1 (25%)." in found.limits
@@ -169,7 +170,7 @@ def test_runs_say_which_arm_they_were_for(tmp_path: Path) -> None:
     """Two seeds are one arm; folders without the new fields are read as before."""
     folders = [run(tmp_path / f"sft+seed-{i}", i, {"base": BASE, "sft": {"q1": 1.0, "q2": i}}) for i in (0, 1)]
     shown = compare_runs(folders)
-    assert (shown.results, shown.base_model, shown.review) == (("sft",), None, {})
+    assert (shown.results, shown.base_model) == (("sft",), None)
     found = opening(shown)
     assert any("It was trained 2 times" in sentence for sentence in found.aligned)
     assert "No question was asked that the rules decide with yes or no." in found.follows

@@ -84,7 +84,8 @@ class Comparison:
         passages: The document's clauses in reading order.
         arms: The arms in the order of the tables' columns.
         funnel: By kind of data (``sft``, ``preference``, ``facts``): ``made``, ``dropped`` by filter, ``kept``,
-            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit_shortcuts``.
+            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit_shortcuts``;
+            ``review`` is what people read: ``sets`` with their counts, and ``reviewers``.
         leak: Overlap of questions and training data, in the form of ``valign.evaluation.leakage.question_overlap``.
         curves: Points (step, value) by name, for example ``dpo/loss``.
         timings: Seconds by stage.
@@ -97,8 +98,6 @@ class Comparison:
         labels: What people said of pairs of answers.
         document_name: First part of every clause id.
         base_model: The base model as the runs note it; None where they do not.
-        review: What people have read of the data: ``sets``, each with ``rows``, ``read``, ``edited``, ``dropped`` and
-            ``added``, and ``reviewers`` by name; empty where nothing is noted.
         results: Names of the arms for which the runs were started, one a run: the last that was trained.
     """
 
@@ -120,7 +119,6 @@ class Comparison:
     labels: list[Label] = field(default_factory=list)
     document_name: str = ""
     base_model: BaseModel | None = None
-    review: dict[str, Any] = field(default_factory=dict)
     results: tuple[str, ...] = ()
 
     @cached_property

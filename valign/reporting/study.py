@@ -75,7 +75,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         first["document"]["sha256"],
         [from_dict(Passage, p) for p in first["passages"]],
         [arms[name] for name in order],
-        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts")},
+        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts", "review")},
         leak=first["leak"],
         curves=merged["curves"],
         timings=merged["timings"],
@@ -88,7 +88,6 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         labels=_labels(folders),
         document_name=first["document"].get("name", ""),
         base_model=from_dict(BaseModel, first["base_model"]) if first.get("base_model") else None,
-        review=first["funnel"].get("review") or {},
         results=_results(folders, details, names),
     )
 
