@@ -12,12 +12,14 @@ from random_models import random_model
 from seeded_runs import BASE, run
 from tiny import with_adapter
 
+from valign.core.errors import ValignError
 from valign.core.files import write_json
 from valign.core.records import Document, Passage
 from valign.models.adapters import save_adapter
 from valign.models.export import write_adapter
 from valign.pipeline.recipes import Arm
 from valign.pipeline.weights import model_card
+from valign.runs.layout import RUN
 
 SFT = Arm("sft", ("sft",), False)
 
@@ -68,3 +70,10 @@ def test_before_the_arms_have_answered_the_card_claims_nothing(base: Path, tmp_p
     assert "Not measured yet: no question has been asked." in read.text
     assert "from 3 questions with answers" in read.text and "cd" * 32 in read.text
     assert str(tmp_path) not in read.content
+
+
+@pytest.mark.parametrize("noted", [[], {}, {"arms": [{}]}, {"config": {}, "document": {}, "arms": []}])
+def test_a_damaged_evaluation_is_one_line(noted: Any, base: Path, tmp_path: Path) -> None:
+    write_json(tmp_path / "run" / RUN, noted)
+    with pytest.raises(ValignError, match="has scores or answers that its card cannot be written from"):
+        model_card(tmp_path / "run", known(base), artifacts(None), SFT, "adapter")

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from valign.core.errors import ValignError
+from valign.core.errors import ValignError, first_line
 from valign.core.files import read_json
 from valign.distributed.devices import device_of
 from valign.models import export
@@ -84,10 +84,19 @@ def model_card(run: Path, context: Context, artifacts: Artifacts, arm: Arm, what
         artifacts: Its stages.
         arm: The arm.
         what: What is exported: ``model`` or ``adapter``.
+
+    Raises:
+        ValignError: What the run left of its evaluation is damaged.
     """
     if isinstance(context.model_path, str):
         export.fetch_terms(context.model_path)
-    comparison = compare_runs([run]) if (run / RUN).is_file() else _unmeasured(context, artifacts)
+    try:
+        comparison = compare_runs([run]) if (run / RUN).is_file() else _unmeasured(context, artifacts)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ValignError(
+            f"{run} has scores or answers that its card cannot be written from ({first_line(error)}); evaluate it "
+            f"again, or delete its {RUN} for a card without evidence."
+        ) from None
     if arm.name not in [result.arm for result in comparison.arms]:
         unasked = ArmResult(arm.name, {"arm": arm.name, "n": 0, "metrics": {}}, [], [], arm.stages)
         comparison = replace(comparison, arms=[*comparison.arms, unasked])

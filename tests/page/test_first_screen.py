@@ -1,4 +1,4 @@
-"""The page on paper: Chromium prints it to PDF, and valign's own reader reads that."""
+"""The first screen in Chromium, and the page on paper: printed to PDF, and read by valign's own reader."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ pytestmark = pytest.mark.browser
 pytest_plugins = ("chromium",)
 
 SCREEN_ONLY = ("Skip to the result", "Clause by clause Answers", "Open all", "Filter", "From here on")
+
+PARTS = (
+    "What was aligned to what",
+    "How far it follows",
+    "What it forgot",
+    "What was read by a person",
+    "What it must not be used for",
+)
 
 
 @pytest.fixture
@@ -82,4 +90,25 @@ def test_what_is_printed_is_dark_on_white(browser: Any, tmp_path: Path) -> None:
     assert page.evaluate(f"({style})('body').color") == "rgb(27, 33, 41)"
     assert page.evaluate(f"({style})('.heat').printColorAdjust") == "exact"
     assert page.evaluate(f"({style})('nav').display") == "none"
+    context.close()
+
+
+def test_the_first_screen_is_first_and_on_one_screen(browser: Any, tmp_path: Path) -> None:
+    """A screen reader finds it first in main, its parts by their headings; all of them begin above the fold of a desk."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(render_page(aligned_comparison(), tmp_path / "report.html").as_uri(), timeout=120_000)
+    screen = page.get_by_role("region", name="In plain words", exact=True)
+    assert page.evaluate("document.querySelector('main').firstElementChild.className") == "opening better"
+    for name in PARTS:
+        heading = screen.get_by_role("heading", name=name, exact=True)
+        assert heading.count() == 1 and heading.bounding_box()["y"] < 900, name
+    rows = screen.get_by_role("table", name="Right answers, in brackets the 95% interval of the share").get_by_role(
+        "row"
+    )
+    assert [row.inner_text().split("\t")[0].strip() for row in rows.all()][1:] == [
+        "All of them",
+        "The right answer is yes",
+        "The right answer is no",
+    ]
     context.close()
