@@ -111,5 +111,15 @@ def _fault(answer: Answer, score: float | None) -> tuple[int, str]:
 
 
 def _failure(answer: Answer, fault: str, clauses: Clauses) -> Failure:
-    texts = (clauses.text(answer.clause), answer.question, answer.answer, answer.reference)
-    return Failure(answer.clause, *(shorten(one_line(text), LONGEST_TEXT) for text in texts), fault)
+    return Failure(
+        clause=answer.clause,
+        clause_text=_cut(clauses.text(answer.clause)),
+        question=_cut(answer.question),
+        answer=_cut(answer.answer),
+        expected=_cut(answer.reference),
+        fault=fault,
+    )
+
+
+def _cut(text: str) -> str:
+    return shorten(one_line(text), LONGEST_TEXT)

@@ -126,6 +126,9 @@ def aligned_sentences(comparison: Comparison, subject: Subject) -> list[str]:
         found.append(
             f"It was trained {len(seeds)} times, each time with other random numbers; figures are means over them."
         )
+    trained = sum(bool(result.stages) for result in comparison.arms)
+    if subject.picked_from == 1 and subject.is_trained and trained > 1:
+        found.append(f"Of {trained} trained models on this page, these sentences are about {subject.arm.label}.")
     if subject.picked_from > 1:
         found.append(
             f"These sentences are about {subject.arm.label}, the best of {subject.picked_from} that were made, picked "
