@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import valign
 from valign.core.text import markdown
 from valign.reporting.card_metadata import WHOLE_MODEL, card_form, front_matter, license_sentence
-from valign.reporting.card_training import data_rows, training_rows
+from valign.reporting.card_training import data_facts, training_facts
 from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import BASE, Comparison
 from valign.reporting.coverage import audit_table, coverage_table
@@ -66,12 +66,12 @@ def alignment_card(comparison: Comparison, arm: str | None = None, form: str | N
         "base": comparison.base_model,
         "subject": subject,
         "opening": make_opening(comparison, clauses, tested, subject.arm.arm),
-        "data": data_rows(comparison, subject),
+        "data": data_facts(comparison, subject),
         "writers": writers(comparison, subject.arm.data),
         "coverage": coverage_table(comparison, clauses),
         "audit": audit_table(comparison),
         "leak": leak_sentence(comparison),
-        "training": training_rows(comparison, subject),
+        "training": training_facts(comparison, subject),
         "evidence": _evidence(two, subject),
         "extras": extra_tables(two),
         "findings": difference_sentences(tested),

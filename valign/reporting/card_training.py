@@ -24,7 +24,7 @@ _SETTINGS = {
 }
 
 
-def data_rows(comparison: Comparison, subject: Subject) -> list[tuple[str, str]]:
+def data_facts(comparison: Comparison, subject: Subject) -> list[tuple[str, str]]:
     """Return what is to be said of the training data: name and value.
 
     Args:
@@ -62,7 +62,7 @@ def data_rows(comparison: Comparison, subject: Subject) -> list[tuple[str, str]]
     return found
 
 
-def training_rows(comparison: Comparison, subject: Subject) -> list[tuple[str, str]]:
+def training_facts(comparison: Comparison, subject: Subject) -> list[tuple[str, str]]:
     """Return what is to be said of the training: name and value, stage by stage.
 
     Args:

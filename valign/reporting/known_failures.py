@@ -18,7 +18,7 @@ from valign.reporting.numbers import finite_number
 HALF = 0.5
 """A clause of which less than this was right counts as one not to rely on: a guessed yes or no is right as often."""
 MOST_FAILURES = 5
-LONGEST_TEXT = 400
+LONGEST_SHOWN = 400
 
 
 @dataclass(frozen=True)
@@ -122,4 +122,4 @@ def _failure(answer: Answer, fault: str, clauses: Clauses) -> Failure:
 
 
 def _cut(text: str) -> str:
-    return shorten(one_line(text), LONGEST_TEXT)
+    return shorten(one_line(text), LONGEST_SHOWN)

@@ -13,9 +13,9 @@ from valign.reporting.headline import has_made_questions
 from valign.reporting.numbers import count_noun, finite_number, format_share
 from valign.synthesis.frames import FROM_FILE, FROM_FRAME
 
-TRAINING_SETS = ("D_sft", "D_pref")
-QUESTION_SET = "questions"
-EDITED = "; edited by "
+_TRAINING_SETS = ("D_sft", "D_pref")
+_QUESTION_SET = "questions"
+_EDITED = "; edited by "
 """What stands in a row's provenance between its teacher and the person who changed it."""
 OWN_WORDS = "valign's own fixed sentences"
 
@@ -31,7 +31,7 @@ def rows_read(comparison: Comparison) -> tuple[int, int]:
     return _total(sets, "read"), _total(sets, "rows")
 
 
-def _reviewed(comparison: Comparison, names: Sequence[str] = TRAINING_SETS) -> list[dict[str, Any]]:
+def _reviewed(comparison: Comparison, names: Sequence[str] = _TRAINING_SETS) -> list[dict[str, Any]]:
     """Return the review's counts of some sets, by default of those that are trained on."""
     sets = ((comparison.funnel or {}).get("review") or {}).get("sets") or {}
     return [counts for name, counts in sets.items() if name in names]
@@ -58,7 +58,7 @@ def _people(number: int) -> str:
 
 
 def _questions(comparison: Comparison) -> str:
-    read, asked = (_total(_reviewed(comparison, (QUESTION_SET,)), key) for key in ("read", "rows"))
+    read, asked = (_total(_reviewed(comparison, (_QUESTION_SET,)), key) for key in ("read", "rows"))
     seen = f"; {read:,} of {asked:,} were read by a person" if read else ""
     if has_made_questions(comparison):
         seen = seen or "; nobody is noted to have read them"
@@ -102,7 +102,7 @@ def writers(comparison: Comparison, data: str = "") -> list[tuple[str, int]]:
 
 def _writer(origin: Provenance) -> str:
     """Name what wrote a row for a reader; people who changed one are not named."""
-    teacher, edited, _ = origin.teacher.partition(EDITED)
+    teacher, edited, _ = origin.teacher.partition(_EDITED)
     ending = ", edited by a person" if edited else ""
     if origin.template.startswith("review/"):
         return f"a person{ending}"
