@@ -51,13 +51,13 @@ def test_an_adapter_comes_with_the_card_of_its_run(base: Path, tmp_path: Path) -
     card = model_card(folder, known(base), artifacts(None), SFT, "adapter")
     save_adapter(with_adapter(random_model("llama")), tmp_path / "trained")
     write_adapter(tmp_path / "out", str(base), [tmp_path / "trained"], card)
-    read = ModelCard.load(tmp_path / "out" / "README.md")
+    read: Any = ModelCard.load(tmp_path / "out" / "README.md")
     assert (read.data.license, read.data.base_model, read.data.library_name) == ("mit", "my-base", "peft")
     assert read.data.base_model_relation == "adapter"
     assert [(r.metric_type, r.metric_value) for r in read.data.eval_results] == [("fact_recall", 0.5)]
     assert "It states 50% of the facts" in read.text
     assert str(tmp_path) not in read.content
-    whole = ModelCard(model_card(folder, known(base), artifacts(None), SFT, "model"))
+    whole: Any = ModelCard(model_card(folder, known(base), artifacts(None), SFT, "model"))
     assert (whole.data.library_name, whole.data.base_model_relation) == ("transformers", "finetune")
 
 
@@ -65,7 +65,7 @@ def test_before_the_arms_have_answered_the_card_claims_nothing(base: Path, tmp_p
     data = tmp_path / "data"
     data.mkdir()
     write_json(data / "funnel.json", {"sft": {"made": 3, "dropped": {}, "kept": 3, "per_clause": {"d/1": 3}}})
-    read = ModelCard(model_card(tmp_path / "run", known(base), artifacts(data), SFT, "adapter"))
+    read: Any = ModelCard(model_card(tmp_path / "run", known(base), artifacts(data), SFT, "adapter"))
     assert read.data.license == "mit" and not read.data.eval_results
     assert "Not measured yet: no question has been asked." in read.text
     assert "from 3 questions with answers" in read.text and "cd" * 32 in read.text
