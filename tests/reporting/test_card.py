@@ -148,6 +148,12 @@ def test_known_failures_are_real_answers() -> None:
         ("Is thing 7 right?", "I am not sure.", "states no clear no"),
     ]
     assert "**Clause** ferry/section-3: The thing 3 is in the rules." in found
+    assert "lowest seed" not in found
+    shown = aligned_comparison()
+    seeded = [dataclasses.replace(arm, every_seed=[{**row, "seed": 3} for row in arm.values]) for arm in shown.arms]
+    assert "The answers below are those of the lowest seed.\n\n- **Question:** Is thing 6" in alignment_card(
+        dataclasses.replace(shown, arms=seeded)
+    )
 
 
 def test_no_path_and_no_secret_stands_in_it() -> None:

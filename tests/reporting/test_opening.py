@@ -47,7 +47,7 @@ def test_how_far_it_follows_is_counted_apart_for_yes_and_no() -> None:
 
 def test_what_was_aligned_to_what() -> None:
     first, how, which = opening(aligned_comparison()).aligned
-    assert which == "Of 2 trained models on this page, these sentences are about SFT+DPO."
+    assert which == "Of 2 trained models that are compared, these sentences are about SFT+DPO."
     assert first == (
         "The language model owner/base was trained to follow the document \u201cRules of the ferry\u201d (4 clauses; "
         f"SHA-256 of its file: {'ab' * 32})."

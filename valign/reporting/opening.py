@@ -128,7 +128,7 @@ def aligned_sentences(comparison: Comparison, subject: Subject) -> list[str]:
         )
     trained = sum(bool(result.stages) for result in comparison.arms)
     if subject.picked_from == 1 and subject.is_trained and trained > 1:
-        found.append(f"Of {trained} trained models on this page, these sentences are about {subject.arm.label}.")
+        found.append(f"Of {trained} trained models that are compared, these sentences are about {subject.arm.label}.")
     if subject.picked_from > 1:
         found.append(
             f"These sentences are about {subject.arm.label}, the best of {subject.picked_from} that were made, picked "
