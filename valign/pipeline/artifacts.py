@@ -70,7 +70,7 @@ STAGE_CODE = {
             *("evaluation/judging", "evaluation/tax", "evaluation/questions.py"),
             *(f"evaluation/probes/{name}.py" for name in ("items", "scores", "policy", "policy_probe_scores")),
             *("evaluation/significance.py", "evaluation/leakage.py", "evaluation/context_check.py"),
-            *("evaluation/arm_names.py", "models/export.py"),
+            *("evaluation/arm_names.py", "models/export.py", "models/terms.py"),
         ),
     ),
     "tax": StageCode(
@@ -80,7 +80,7 @@ STAGE_CODE = {
             *("documents/clauses.py", "documents/labels.py"),
             *("evaluation/tax", "evaluation/answering.py", "generation", *RENDERING),
         ),
-        without=("evaluation/tax/scores.py", "models/export.py"),
+        without=("evaluation/tax/scores.py", "models/export.py", "models/terms.py"),
     ),
     "judgements": StageCode(
         ("evaluation/judging/model_judge.py:judge_by_model",),

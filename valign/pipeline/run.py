@@ -21,6 +21,7 @@ from valign.distributed import signals
 from valign.distributed.devices import device_of
 from valign.distributed.join import connect
 from valign.distributed.shared_folder import check_shared_folder
+from valign.models.terms import describe_base
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
@@ -190,6 +191,7 @@ def describe_run(
         "arms": [to_dict(a) for a in arms],
         "document": {"title": document.title, "name": document.name, "sha256": document.sha256},
         "passages": [to_dict(p) for p in document.passages],
+        "base_model": to_dict(describe_base(context.settings.base_model.model, context.model_path)),
         "judge": to_dict(judge) if judge else None,
         "funnel": read_funnel(data),
         "leak": measure_leak(data, replay_stage(context, artifacts, data), questions),

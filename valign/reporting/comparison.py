@@ -18,6 +18,7 @@ from valign.evaluation.judging.tournament import Tournament, hold_tournament
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import METRICS, page_order
 from valign.evaluation.tax.scores import TAX_METRICS
+from valign.models.terms import BaseModel
 from valign.reporting.numbers import finite_interval, finite_number
 
 BASE = "base"
@@ -87,7 +88,8 @@ class Comparison:
         passages: The document's clauses in reading order.
         arms: The arms in the order of the tables' columns.
         funnel: By kind of data (``sft``, ``preference``, ``facts``): ``made``, ``dropped`` by filter, ``kept``,
-            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit_shortcuts``.
+            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit_shortcuts``;
+            ``review`` is what people read: ``sets`` with their counts, and ``reviewers``.
         leak: Overlap of questions and training data, in the form of ``valign.evaluation.leakage.question_overlap``.
         curves: Points (step, value) by name, for example ``dpo/loss``.
         timings: Seconds by stage.
@@ -99,6 +101,9 @@ class Comparison:
         judgements: What it said, where it is a model.
         labels: What people said of pairs of answers.
         answer_labels: What people said of single answers.
+        document_name: First part of every clause id.
+        base_model: The base model as the runs note it; None where they do not.
+        results: Names of the arms for which the runs were started, one a run: the last that was trained.
     """
 
     title: str
@@ -118,6 +123,9 @@ class Comparison:
     judgements: list[Judgement] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     answer_labels: list[AnswerLabel] = field(default_factory=list)
+    document_name: str = ""
+    base_model: BaseModel | None = None
+    results: tuple[str, ...] = ()
 
     @cached_property
     def wins(self) -> Tournament | None:

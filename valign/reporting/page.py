@@ -26,6 +26,7 @@ from valign.reporting.headline import find_headline
 from valign.reporting.heat_map import heat_map
 from valign.reporting.judge_agreement import judge_rows
 from valign.reporting.numbers import format_duration, format_number
+from valign.reporting.opening import make_opening
 from valign.reporting.policy_verdicts import policy_view
 from valign.reporting.retrieval_effect import retrieval_effects
 from valign.reporting.score_groups import score_groups
@@ -124,6 +125,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "metrics": [metric_named(name) for name in comparison.metrics],
         "arm_notes": arm_notes(comparison.arms),
         "glossary": GLOSSARY,
+        "opening": make_opening(comparison, clauses, tested),
         "headline": find_headline(comparison, tested),
         "score_groups": score_groups(comparison),
         "served": server_note([result.scores for result in comparison.arms]),

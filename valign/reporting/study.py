@@ -20,6 +20,7 @@ from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
 from valign.evaluation.judging.labels import LABELS, Given, Label, read_choices
 from valign.evaluation.judging.policy_judgement import read_policy_judgements
+from valign.models.terms import BaseModel
 from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.seeds import pool_seeds
 from valign.runs.damage import describe_damage
@@ -100,7 +101,24 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         judgements=_judgements(judged, names),
         labels=_labels(folders, LABELS, Label),
         answer_labels=_labels(folders, ANSWER_LABELS, AnswerLabel),
+        document_name=first["document"].get("name", ""),
+        base_model=from_dict(BaseModel, first["base_model"]) if first.get("base_model") else None,
+        results=_results(folders, details, names),
     )
+
+
+def _results(
+    folders: Sequence[Path], details: Sequence[Mapping[str, Any]], names: Mapping[tuple[Path, str], str]
+) -> tuple[str, ...]:
+    """Return the arm for which each run was started: the last that was trained, without looking anything up."""
+    found = []
+    for folder, detail in zip(folders, details, strict=True):
+        arms = detail["arms"]
+        trained = [arm for arm in arms if arm.get("stages")]
+        plain = [arm for arm in trained if not arm.get("retrieval")]
+        last = (plain or trained or arms)[-1]["name"]
+        found += [names[folder, last]] if (folder, last) in names else []
+    return tuple(dict.fromkeys(found))
 
 
 def _arms(

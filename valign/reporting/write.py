@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from valign.core.files import write_json, write_text
+from valign.reporting.card import alignment_card
 from valign.reporting.comparison import Comparison
 from valign.reporting.differences import arm_differences, difference_sentences
 from valign.reporting.exports import csv_table, latex_table
@@ -20,7 +21,7 @@ from valign.reporting.summary import comparison_summary
 from valign.reporting.tax_and_probes import extra_markdown, extra_terminal
 from valign.reporting.wins import win_lines
 from valign.runs.damage import describe_damage
-from valign.runs.layout import COMPARISON
+from valign.runs.layout import CARD, COMPARISON
 
 
 def write_report(runs: Path, output: Path) -> None:
@@ -34,10 +35,11 @@ def write_report(runs: Path, output: Path) -> None:
 
 
 def write_page(comparison: Comparison, output: Path) -> Path:
-    """Write a comparison's page, its leading charts as a picture, and ``comparison.json`` beside it."""
+    """Write a comparison's page, and beside it its leading charts as a picture, ``comparison.json`` and the card."""
     page = render_page(comparison, output)
     render_picture(comparison, output.with_suffix(".svg"))
     write_json(output.with_name(COMPARISON), comparison_summary(comparison))
+    write_text(output.with_name(CARD), alignment_card(comparison))
     return page
 
 
