@@ -13,7 +13,7 @@ from docx.oxml import parse_xml
 from fuzzed import Told, fuzzing
 from hypothesis import given
 from hypothesis import strategies as st
-from pdfs import Text, pdf
+from pdfs import pdf
 
 from valign.documents.left_out import Reason
 
@@ -21,7 +21,7 @@ INLINE = ["plain", "strong", "link", "code", "struck", "comment", "hidden", "pic
 LEAVES = ["p", "heading", "code", "table", "hidden", "note"]
 Node = tuple[str, Any, list[Any]]
 WORDS = st.lists(st.sampled_from(INLINE), min_size=1, max_size=4).map(lambda kinds: ["plain", *kinds])
-LEAF = st.tuples(st.sampled_from(LEAVES), WORDS, st.just([]))
+LEAF: st.SearchStrategy[Any] = st.tuples(st.sampled_from(LEAVES), WORDS, st.just([]))
 NODES = st.lists(
     st.recursive(
         LEAF,
@@ -245,7 +245,8 @@ def txt_file(nodes: list[Node], suffix: str = "") -> tuple[bytes, Told]:
 
 
 def pdf_file(nodes: list[Node]) -> tuple[bytes, Told]:
-    told, page, base = Told(), [], 760
+    told, base = Told(), 760
+    page: list[Any] = []
     for kind, kinds, _ in [("p", ["plain"], []), *nodes, ("p", ["plain"], [])]:
         size, font = (16, "b") if kind == "heading" else (10, "")
         texts = [told.say() for _ in kinds] if kind != "heading" else [told.say()]
@@ -258,8 +259,7 @@ def pdf_file(nodes: list[Node]) -> tuple[bytes, Told]:
             base -= 12
         base -= 24
     page += [(-400, 300, told.say(Reason.TURNED)), (72, 900, told.say(Reason.TURNED))]
-    texts: list[Text] = page
-    return pdf(texts), told
+    return pdf(page), told
 
 
 FORMATS: dict[str, Callable[[list[Node]], tuple[bytes, Told]]] = {

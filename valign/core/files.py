@@ -1,4 +1,4 @@
-"""Files that others read: written whole or not at all, as JSON, JSONL or a folder."""
+"""Files that others read: written whole or not at all, as text, JSON or JSONL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from valign.core.disk import describe_disk_errors, flush_folder, flush_path, partial_path
+from valign.core.disk import describe_disk_errors, flush_path, partial_path
 from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
 from valign.core.whole_text import read_whole_text
@@ -177,62 +177,6 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
             file.write(json.dumps(data, ensure_ascii=False) + "\n")
             count += 1
     return count
-
-
-@contextmanager
-def write_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder; it takes the place of ``folder`` when the block ends well, and goes when it fails.
-
-    Each writer has a partial folder of its own; what a killed one left goes with a later write.
-
-    Args:
-        folder: The folder to write; one that is there already is replaced.
-
-    Yields:
-        The folder to fill.
-
-    Raises:
-        ValignError: The disk is full or read-only.
-    """
-    with describe_disk_errors(folder):
-        partial = partial_path(folder)
-        try:
-            partial.mkdir(parents=True)
-            yield partial
-            flush_folder(partial)
-            if folder.is_dir() and any(folder.iterdir()):
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def new_folder(output: Path) -> Iterator[Path]:
-    """Give an empty folder; it becomes ``output`` when the block ends well, and goes when it fails.
-
-    Args:
-        output: The value of the key ``output``; not there yet, or empty. A link to a folder stays a link.
-
-    Yields:
-        The folder to fill.
-
-    Raises:
-        ValignError: ``output`` is there and not empty, or cannot be written.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
-    target = output.resolve() if output.is_symlink() else output
-    partial = partial_path(target)
-    try:
-        with describe_disk_errors(f"output={output}"):
-            partial.mkdir(parents=True)
-            yield partial
-            os.replace(partial, target)
-    except OSError as error:
-        raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.core.files import new_folder, read_json, write_json, write_text
+from valign.core.files import read_json, write_json, write_text
+from valign.core.folders import new_folder
 from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, save_model
 from valign.models.policy import load_merged
 from valign.models.stacked_adapters import StackedAdapter

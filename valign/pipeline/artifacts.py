@@ -33,7 +33,8 @@ class StageCode:
 
 # how a clause is named in a prompt, and what a word is
 TEXTS = ("documents/clauses.py", "documents/labels.py", "core/text.py")
-REPLIES = ("teachers/json_replies.py", "core/quotation.py")  # what is read in a reply, and found in a clause
+QUOTES = ("core/quotation.py",)  # what is found in a clause
+REPLIES = ("teachers/json_replies.py", "generation/thoughts.py")  # what is read in a reply
 RENDERING = ("models", "core/control_tokens.py")  # models, and what a text must not hold for them
 TRAINING = StageCode(
     ("pipeline/training_stage.py:train_part",),
@@ -43,7 +44,7 @@ TRAINING = StageCode(
 STAGE_CODE = {
     "data": StageCode(
         ("synthesis/build.py:synthesize",),
-        ("synthesis", "retrieval", "evaluation/verdicts.py", "generation/thoughts.py", *REPLIES, *TEXTS),
+        ("synthesis", "retrieval", "evaluation/verdicts.py", *QUOTES, *REPLIES, *TEXTS),
         without=(
             *("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
             *("synthesis/given_rows.py", "synthesis/probes"),
@@ -53,7 +54,7 @@ STAGE_CODE = {
         ("synthesis/probes/make.py:make_probes",),
         (
             *("synthesis", "retrieval", "evaluation/verdicts.py", "evaluation/probes/policy.py"),
-            *("evaluation/probes/kinds.py", *TEXTS),
+            *("evaluation/probes/kinds.py", *REPLIES, *TEXTS),
         ),
         without=("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py", "synthesis/given_rows.py"),
     ),
@@ -95,7 +96,7 @@ STAGE_CODE = {
         (
             *("evaluation/judging/policy_judge.py", "evaluation/judging/policy_judgement.py"),
             "evaluation/judging/prompt_files.py",
-            *("core/control_tokens.py", "core/text.py", *REPLIES),
+            *("core/control_tokens.py", "core/text.py", *QUOTES, *REPLIES),
         ),
     ),
 }

@@ -21,7 +21,6 @@ from valign.documents.choice import chosen_document
 from valign.documents.shipped import shipped_questions
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.probes.items import read_probes
-from valign.evaluation.probes.policy import MADE, PolicyProbe, read_policy_probes
 from valign.evaluation.questions import check_questions
 from valign.models.identity import model_id
 from valign.models.load import prepare_model
@@ -133,12 +132,6 @@ class Context:
         """The questions of the probes that the config names; none where it names none."""
         where = self.settings.evaluation.probes
         return [q for probe in read_probes(where, self.document) for q in probe.questions] if where else []
-
-    @cached_property
-    def given_policy_probes(self) -> list[PolicyProbe]:
-        """The probes of the policy that come from a file; none where they are made, or not asked."""
-        where = self.settings.evaluation.policy_probes.questions
-        return read_policy_probes(where, self.document) if where not in (None, MADE) else []
 
     @cached_property
     def model_path(self) -> Path | str:

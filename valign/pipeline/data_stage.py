@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from valign.documents.clauses import ClauseIndex
 from valign.evaluation.leakage import question_overlap
 from valign.evaluation.questions import without_original
 from valign.pipeline.artifacts import Artifacts
+from valign.pipeline.authors import asked_of, author_line
 from valign.pipeline.context import Context
 from valign.pipeline.probe_stage import dry_probes, policy_probes
 from valign.synthesis.apply_review import fingerprint
@@ -38,13 +39,11 @@ from valign.synthesis.held_out_clauses import exposure
 from valign.synthesis.languages.choice import language_of
 from valign.synthesis.replay import general_instructions, replay_rows
 from valign.synthesis.reviewed_questions import mend_questions
-from valign.synthesis.settings import SynthesisSettings
-from valign.synthesis.templates import load_template
+from valign.synthesis.templates import Template, load_template
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
-from valign.teachers.settings import TeacherSettings
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +51,6 @@ log = logging.getLogger(__name__)
 NOT_HASHED = ("question_teacher", "templates", "rows", "review", "require_review")
 REPLAY = "replay.jsonl"
 SHARED_WORDS = 6
-SAME_BY_EMBEDDED = "the same with the embedded teacher"
-LARGE_TEACHERS = "a large one decides more cases rightly (docs/teachers.md, What a large teacher brings)"
 
 
 def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = None) -> Path:
@@ -70,26 +67,12 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
     if said := author_line(settings.teacher, settings.synthesis, context.document.name):
         log.info("%s", said)
     probes = policy_probes(context, artifacts).questions
-    synthesis, given = asked_of(settings.teacher, settings.synthesis), context.given_rows
+    synthesis = asked_of(settings.teacher, settings.synthesis)
     teachers = _Teachers(context, judge)
-    language = language_of(context.document)
-    templates = [load_template(name, synthesis.templates, language.prompts) for name in TEMPLATES]
+    templates = _templates(context)
+    inputs = _inputs(context, teachers, templates, probes)
     chosen = {key: value for key, value in asdict(synthesis).items() if key not in NOT_HASHED}
     config = {"synthesis": chosen, "seed": settings.seed, "system_prompt": settings.base_model.system_prompt}
-    asking = teachers.questions if context.given_questions is None else None
-    inputs = {
-        "document": digest([context.document.sha256, [to_dict(p) for p in context.document.passages]]),
-        "questions": digest([without_original(q) for q in context.given_questions or []]),
-        "language": language.code or "none",
-        "teacher": teachers.writer.id,
-        **({"question_teacher": asking.id} if asking else {}),
-        **({"rows": digest([to_dict(row) for row in given])} if given else {}),
-        **({"review": fingerprint(context.review.states)} if context.review else {}),
-        **({"probes": digest([q.question for q in probes])} if probes else {}),
-        "base_model": context.model_id,
-        "embedder": context.embedder.id,
-        **{f"template/{template.id}": template.hash for template in templates},
-    }
 
     def fill(folder: Path) -> dict[str, Any]:
         with teachers:
@@ -104,7 +87,7 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
                 seed=settings.seed,
                 system_prompt=settings.base_model.system_prompt,
                 question_teacher=teachers.questions,
-                given=given,
+                given=context.given_rows,
                 review=context.review,
                 probes=probes,
             )
@@ -123,26 +106,29 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
     return artifacts.build("data", config, inputs, fill)
 
 
-def author_line(teacher: TeacherSettings, settings: SynthesisSettings, document: str) -> str | None:
-    """Say who writes the data where that is what comes with valign, and how to have another teacher."""
-    if settings.rows == "shipped":
-        other = "+experiment=udhr_embedded" if document == "udhr" else "teacher=local synthesis.rows=null"
-        return f"data: by a large teacher, recorded (synthesis.rows=shipped); {SAME_BY_EMBEDDED}: {other}"
-    if teacher.kind == "local" and teacher.model.startswith("embedded:") and settings.rows is None:
-        return f"data: by the embedded teacher, a small model; {LARGE_TEACHERS}"
-    return None
+def _templates(context: Context) -> list[Template]:
+    prompts = language_of(context.document).prompts
+    return [load_template(name, context.settings.synthesis.templates, prompts) for name in TEMPLATES]
 
 
-def asked_of(teacher: TeacherSettings, settings: SynthesisSettings) -> SynthesisSettings:
-    """Return what is asked of a teacher: with ``teacher=none`` nothing, and the given rows are all there is."""
-    if teacher.kind != "none":
-        return settings
-    return replace(
-        settings,
-        instructions=replace(settings.instructions, questions_per_passage=0, extract="rules"),
-        preferences=replace(settings.preferences, scenarios_per_passage=0),
-        coverage=replace(settings.coverage, top_up_rounds=0),
-    )
+def _inputs(
+    context: Context, teachers: _Teachers, templates: Sequence[Template], probes: Sequence[Question]
+) -> dict[str, Any]:
+    """Return what the data are made from, as ids and digests."""
+    asking, given = teachers.questions if context.given_questions is None else None, context.given_rows
+    return {
+        "document": digest([context.document.sha256, [to_dict(p) for p in context.document.passages]]),
+        "questions": digest([without_original(q) for q in context.given_questions or []]),
+        "language": language_of(context.document).code or "none",
+        "teacher": teachers.writer.id,
+        **({"question_teacher": asking.id} if asking else {}),
+        **({"rows": digest([to_dict(row) for row in given])} if given else {}),
+        **({"review": fingerprint(context.review.states)} if context.review else {}),
+        **({"probes": digest([q.question for q in probes])} if probes else {}),
+        "base_model": context.model_id,
+        "embedder": context.embedder.id,
+        **{f"template/{template.id}": template.hash for template in templates},
+    }
 
 
 class _Teachers:

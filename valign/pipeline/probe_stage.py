@@ -11,7 +11,7 @@ from typing import Any
 from valign.core.files import read_json, read_jsonl, to_dict, write_json, write_jsonl
 from valign.core.records import Question
 from valign.core.store import digest
-from valign.evaluation.probes.policy import MADE, PolicyProbe
+from valign.evaluation.probes.policy import MADE, PolicyProbe, read_policy_probes
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
 from valign.reporting.probe_counts import count_lines
@@ -57,9 +57,19 @@ def policy_probes(context: Context, artifacts: Artifacts) -> PolicyProbes:
     """
     wanted = context.settings.evaluation.policy_probes
     if wanted.questions != MADE:
-        return PolicyProbes(tuple(p for p in context.given_policy_probes if p.kind in wanted.kinds))
+        return PolicyProbes(tuple(p for p in given_policy_probes(context) if p.kind in wanted.kinds))
     folder = artifacts.find_pinned(STAGE) or _build(context, artifacts)
     return PolicyProbes(tuple(read_jsonl(folder / POLICY_PROBES, PolicyProbe)), read_json(folder / PROBE_COUNTS))
+
+
+def given_policy_probes(context: Context) -> list[PolicyProbe]:
+    """Return the probes of the policy that come from a file; none where they are made, or not asked.
+
+    Raises:
+        ValignError: The file cannot be read, or does not fit the document.
+    """
+    where = context.settings.evaluation.policy_probes.questions
+    return read_policy_probes(where, context.document) if where not in (None, MADE) else []
 
 
 def has_capable_teacher(context: Context) -> bool:

@@ -27,6 +27,7 @@ from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
 from valign.pipeline.judge_stage import judging_teacher, run_judge
+from valign.pipeline.probe_stage import given_policy_probes
 from valign.pipeline.recipes import Arm
 from valign.pipeline.review_check import require_review
 from valign.pipeline.scoring import copy_text, score_arms
@@ -206,9 +207,8 @@ def describe_run(
 def state_of(context: Context) -> str:
     """Return a hash of everything that decides a run's result, without loading a model."""
     document = context.document
-    given = [
-        to_dict(q) for q in (*(context.given_questions or []), *context.probe_questions, *context.given_policy_probes)
-    ]
+    asked = (*(context.given_questions or []), *context.probe_questions, *given_policy_probes(context))
+    given = [to_dict(question) for question in asked]
     files = [[path.name, file_digest(path)] for path in _files_read(context)]
     passages = [to_dict(p) for p in document.passages]
     return digest([result_settings(context.noted), document.sha256, passages, given, files, code_digest(".")])

@@ -19,6 +19,7 @@ from valign.pipeline.data_stage import clause_exposure
 from valign.pipeline.judge_stage import judge_stage
 from valign.pipeline.policy_answers import probes_to_ask, score_policy
 from valign.pipeline.policy_stage import policy_judge_of, policy_stage
+from valign.pipeline.probe_stage import PolicyProbes
 from valign.pipeline.recipes import Arm
 from valign.pipeline.tax_stage import measures_tax, tax_stage
 from valign.pipeline.training_stage import train_stages
@@ -71,13 +72,7 @@ def score_arms(
             scores["versus"][other] = difference_by_metric(arm.name, values, theirs, samples)
         if context.server:
             scores["server"] = context.server.describe(arm.stages)
-        if context.probe_questions:
-            probed = _probe(context, artifacts, arm, weights)
-            scores["probes"] = probe_scores(probed, context.embedder, samples)
-            write_jsonl(folder / "arms" / arm.name / PROBED, probed)
-        if policy.probes:
-            scores["policy_probes"], said = score_policy(context, artifacts, arm, weights, policy)
-            write_jsonl(folder / "arms" / arm.name / POLICY_ANSWERS, said)
+        scores |= _probe(context, artifacts, arm, weights, policy, folder / "arms" / arm.name)
         if not arm.retrieval and measures_tax(context):
             scores["tax"] = _tax(context, artifacts, arm, weights)
         write_scores(folder / "arms" / arm.name, scores, answers)
@@ -109,10 +104,20 @@ def _judge(
         write_json(folder / "arms" / arm / "scores.json", scores)
 
 
-def _probe(context: Context, artifacts: Artifacts, arm: Arm, weights: Sequence[Path]) -> list[Answer]:
-    """Ask an arm the questions of the probes."""
-    found = answer_stage(context, artifacts, arm, weights, context.probe_questions, "probes")
-    return read_jsonl(found / "answers.jsonl", Answer)
+def _probe(
+    context: Context, artifacts: Artifacts, arm: Arm, weights: Sequence[Path], policy: PolicyProbes, folder: Path
+) -> dict[str, Any]:
+    """Ask an arm the probes, write its answers to its folder, and return its scores in them by part."""
+    scores = {}
+    if context.probe_questions:
+        found = answer_stage(context, artifacts, arm, weights, context.probe_questions, "probes")
+        probed = read_jsonl(found / "answers.jsonl", Answer)
+        scores["probes"] = probe_scores(probed, context.embedder, context.settings.evaluation.bootstrap)
+        write_jsonl(folder / PROBED, probed)
+    if policy.probes:
+        scores["policy_probes"], said = score_policy(context, artifacts, arm, weights, policy)
+        write_jsonl(folder / POLICY_ANSWERS, said)
+    return scores
 
 
 def _tax(context: Context, artifacts: Artifacts, arm: Arm, weights: Sequence[Path]) -> dict[str, Any]:

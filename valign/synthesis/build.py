@@ -101,8 +101,7 @@ def synthesize(
     writer = Writer(document, teacher, embedder, settings, seed)
     warn_of_gaps(writer.language, document.name)
     funnels: dict[str, Funnel] = {}
-    if (questions := held_out) is None:
-        questions = _write_questions(writer, question_teacher, funnels, folder.name)
+    questions = _write_questions(writer, question_teacher, funnels, folder.name) if held_out is None else held_out
     write_jsonl(folder / QUESTIONS, questions)
     filters = _make_filters(document, [*questions, *probes], embedder, teacher, settings)
     instructions, facts = _write_sft(writer, filters, funnels, given)
@@ -110,14 +109,13 @@ def synthesize(
     stop_if_pending(writer.rests_on, folder.name)
     if settings.instructions.chosen_answers:
         instructions += chosen_rows(preferences, writer, funnels["sft"])
-    rows = DataRows(instructions, preferences, list(questions))
+    rows = DataRows(instructions, preferences, [*questions])
     rows, reviewed = _finish_rows(folder, rows, writer, funnels, facts, review)
     _check_not_empty(writer, rows, funnels)
     coverage = _check_coverage(writer, rows.questions, funnels, held_out is not None)
     write_rows(folder, rows, facts)
     shortcuts = _write_funnel(folder, writer, funnels, rows.preferences if audited else (), reviewed)
-    counts = {"questions": len(rows.questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
-    return {**_count(writer, rows), **counts, "coverage": coverage, "shortcut_audit": shortcuts}
+    return {**_count(writer, rows, facts, funnels), "coverage": coverage, "shortcut_audit": shortcuts}
 
 
 def _write_questions(
@@ -223,9 +221,8 @@ def _check_not_empty(writer: Writer, rows: DataRows, funnels: Mapping[str, Funne
     Raises:
         ValignError: There is no row of one of the two.
     """
-    if not rows.preferences and (writer.without_value or set()) >= {
-        passage.clause for passage in writer.document.passages
-    }:
+    clauses = {passage.clause for passage in writer.document.passages}
+    if not rows.preferences and (writer.without_value or set()) >= clauses:
         raise ValignError(
             f"D_pref is empty: by {writer.teacher.id} no clause of the document carries a value; check that it states "
             "rules, or take another teacher."
@@ -278,8 +275,8 @@ def _write_funnel(
     return shortcuts
 
 
-def _count(writer: Writer, rows: DataRows) -> dict[str, Any]:
-    """Count rows, clauses, quotes, and the quotes that stand word for word at their offsets in the document.
+def _count(writer: Writer, rows: DataRows, facts: Sequence[Fact], funnels: Mapping[str, Funnel]) -> dict[str, Any]:
+    """Count rows, facts, clauses, quotes, and the quotes that stand word for word at their offsets in the document.
 
     Clauses without a value are listed and verdicts counted, where there are any.
     """
@@ -292,6 +289,9 @@ def _count(writer: Writer, rows: DataRows) -> dict[str, Any]:
         **({"without_value": sorted(writer.without_value)} if writer.without_value else {}),
         "instructions": len(rows.instructions),
         "preferences": len(rows.preferences),
+        "questions": len(rows.questions),
+        "facts": len(facts),
+        "facts_covered": funnels["facts"].kept,
         "clauses": len(taught),
         "clauses_held_out": len(whole.passages) - len(taught),
         "clauses_covered": len({clause for row in rows.instructions for clause in row.clauses}),

@@ -30,9 +30,9 @@ NOTE_TARGET = re.compile(r"[^#]*#_?(?:fn|ftn|edn|note|foot|end|cite_?note|sdfoot
 RAISED_STYLE = re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)
 LOWERED_STYLE = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
 MOST_TITLE_WORDS = 25
-IN_LINE = {"br": BREAK, "img": GAP, "area": GAP}
+LINE_MARKS = {"br": BREAK, "img": GAP, "area": GAP}
 OWN_LINES = frozenset(("nav", "footer"))
-SHOWN = frozenset((Reason.CONTROL, Reason.MEDIA, Reason.NAVIGATION))
+LEAVES_GAP = frozenset((Reason.CONTROL, Reason.MEDIA, Reason.NAVIGATION))
 """What stands in a line although it is no text of it."""
 
 
@@ -79,7 +79,7 @@ class PageReader:
                 self.omissions.add(reason, unread_words(node))
                 if node.name in OWN_LINES:
                     yield from self._flush()
-                elif reason in SHOWN:
+                elif reason in LEAVES_GAP:
                     self.buffer.append(GAP)
             elif node in self.parts.above_main:
                 stack.extend((child, False) for child in reversed(node.children) if self._is_inner(child))
@@ -121,9 +121,9 @@ class PageReader:
             self.pre += 1
         elif name == "code" and self.pre:
             self.is_code = True
-        elif name in IN_LINE:
+        elif name in LINE_MARKS:
             self.omissions.add(Reason.MEDIA, unread_words(tag))
-            self.buffer.append(IN_LINE[name])
+            self.buffer.append(LINE_MARKS[name])
         elif name == "table" and tag not in self.parts.layout:
             self.table = self.table or TableRows(tag)
         elif name == "tr" and self.table is not None:
@@ -168,13 +168,7 @@ class PageReader:
         """Put raised or lowered text into its line, or count it as the mark of a note."""
         text = "".join(self.buffer[raised.start :])
         before = "".join(self.buffer[max(raised.start - 8, 0) : raised.start]).rpartition(BREAK)[2]
-        placed: str | None = text
-        if raised.kind == "exponent":
-            placed = exponent(text.strip())
-        elif raised.kind == "sub":
-            placed = place_lowered(before, text)
-        elif raised.kind == "sup" or (raised.is_note and is_mark(text)):
-            placed = place_raised(before, text, raised.is_note)
+        placed = _placed(raised, before, text)
         if placed is None:
             self.omissions.add(Reason.NOTE_MARK, text)
         self.buffer[raised.start :] = [placed] if placed else []
@@ -201,6 +195,17 @@ class PageReader:
         if self.lists.depth:
             return Block(self.lists.mark(lines), 0, True)
         return Block("\n".join(lines), verbatim=self.is_code)
+
+
+def _placed(raised: _Raised, before: str, text: str) -> str | None:
+    """Return raised or lowered text as it stands in a line; None for the mark of a note."""
+    if raised.kind == "exponent":
+        return exponent(text.strip())
+    if raised.kind == "sub":
+        return place_lowered(before, text)
+    if raised.kind == "sup" or (raised.is_note and is_mark(text)):
+        return place_raised(before, text, raised.is_note)
+    return text
 
 
 def _level(tag: Tag, parts: PageParts, last_level: int) -> int:

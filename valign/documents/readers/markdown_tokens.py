@@ -29,7 +29,7 @@ INLINE_NAMES = frozenset(
 )
 BREAKS = ("softbreak", "hardbreak")
 ROW_START = re.compile(r"[\s>]*(?:[-*+]|\d{1,9}[.)])?\s*(?=\|)|[\s>]+")
-MOST_COLUMNS = 10_000
+MOST_CELLS = 10_000
 
 
 def place_notes(
@@ -232,7 +232,7 @@ def count_extra_cells(tokens: list[Token], text: str, omissions: Omissions) -> N
     width = 0
     for index, token in enumerate(tokens):
         if token.type == "thead_open":
-            cells = takewhile(lambda found: found.type != "tr_close", tokens[index : index + 4 * MOST_COLUMNS])
+            cells = takewhile(lambda found: found.type != "tr_close", tokens[index : index + 4 * MOST_CELLS])
             width = sum(found.type == "th_open" for found in cells)
         elif token.type == "tr_open" and token.map and tokens[index - 1].type != "thead_open":
             row = ROW_START.sub("", lines[token.map[0]], count=1).strip().removeprefix("|")

@@ -7,9 +7,9 @@ from typing import Any
 
 from valign.documents.left_out import Omissions, Reason
 
-FIELD = 20
-SILENT = frozenset((2, 16))  # links, and the windows of comments, which repeat them
-LONGEST = 1 << 20
+FORM_FIELD = 20
+WITHOUT_WORDS = frozenset((2, 16))  # links, and the windows of comments, which repeat them
+LONGEST_VALUE = 1 << 20
 
 
 def count_annotations(page: Any, omissions: Omissions) -> None:
@@ -26,9 +26,9 @@ def count_annotations(page: Any, omissions: Omissions) -> None:
         if not annotation:
             continue
         kind = raw.FPDFAnnot_GetSubtype(annotation)
-        if kind == FIELD:
+        if kind == FORM_FIELD:
             omissions.add(Reason.CONTROL, _value(annotation, b"V"))
-        elif kind not in SILENT:
+        elif kind not in WITHOUT_WORDS:
             omissions.add(Reason.COMMENT, _value(annotation, b"Contents"))
         raw.FPDFPage_CloseAnnot(annotation)
 
@@ -37,7 +37,7 @@ def _value(annotation: Any, key: bytes) -> str:
     """Return a text in the dictionary of an annotation."""
     from pypdfium2 import raw
 
-    size = min(raw.FPDFAnnot_GetStringValue(annotation, key, None, 0), LONGEST)
+    size = min(raw.FPDFAnnot_GetStringValue(annotation, key, None, 0), LONGEST_VALUE)
     buffer = ctypes.create_string_buffer(size)
     raw.FPDFAnnot_GetStringValue(annotation, key, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)), size)
     return buffer.raw[:size].decode("utf-16-le", "ignore").rstrip("\0")

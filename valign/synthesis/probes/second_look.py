@@ -10,11 +10,11 @@ from valign.documents.clauses import labelled
 from valign.evaluation.probes.kinds import UNDECIDED_KINDS
 from valign.evaluation.probes.policy import PolicyProbe
 from valign.generation.requests import Request, Sampling
-from valign.synthesis.json_replies import read_object
 from valign.synthesis.judge_replies import find_letters
 from valign.synthesis.relevance import CLAUSE_LETTERS, NO_CLAUSE, OTHER_CLAUSE, RelevanceChecks, RelevanceJudge
 from valign.synthesis.reply_forms import VERDICT_FIELD, VERDICT_WORDS, text_of
 from valign.synthesis.writer import Writer
+from valign.teachers.json_replies import read_object
 
 CHECK_TEMPLATE, CHECK_LABEL = "probe_check", "probes, second look"
 CHECK_SCHEMA: dict[str, Any] = {
