@@ -89,7 +89,7 @@ def test_the_label_server_refuses_lengths_that_are_none(tmp_path: Path) -> None:
             link.putheader("Content-Type", "application/json")
             link.putheader("Content-Length", length.encode())
             link.endheaders()
-            assert link.getresponse().status == 403
+            assert link.getresponse().status in (400, 413)
             link.close()
     finally:
         server.server.shutdown()
