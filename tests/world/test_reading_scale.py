@@ -36,4 +36,4 @@ def test_ten_times_the_clauses_take_about_ten_times_as_much(suffix: str) -> None
     assert seconds[1] < 5 * seconds[0] + 0.5
     assert seconds[2] < 17 * seconds[0] + 0.5
     assert memory[2] - empty < 15 * (memory[0] - empty) + 30
-    assert memory[2] < 700
+    assert memory[2] < 300
