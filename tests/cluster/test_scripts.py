@@ -17,7 +17,6 @@ import pytest
 from cluster_place import ROOT, Place, train
 
 from valign.models.load import prepare_model
-from valign.teachers.empty_replies import EMPTY_TRIES
 
 pytestmark = pytest.mark.cluster
 pytest_plugins = ("cluster_place",)
@@ -49,7 +48,7 @@ def test_outside_slurm_the_pipeline_says_so(tmp_path: Path) -> None:
 def test_the_pipeline_runs_end_to_end(make_place: Callable[[str], Place]) -> None:
     """Teacher, data by an array of two, training on two nodes, evaluation by two tasks; then the teacher is ended."""
     place = make_place("pipeline")
-    tiny = str(prepare_model("tiny"))
+    tiny = sampling_copy(prepare_model("tiny"), place.folder / "speaker")
     dropped = ("teacher", "logger", "synthesis.")
     words = [part for part in train("recipe=sft")[3:] if not part.startswith(dropped)]
     words += ["logger=none", "teacher=api", f"teacher.model={tiny}", *SYNTHESIS]
@@ -98,16 +97,25 @@ def test_the_pipeline_runs_end_to_end(make_place: Callable[[str], Place]) -> Non
     parts = [(place.folder / f"valign-synthesize-{synthesize}_{task}.log").read_text() for task in range(2)]
     for task, text in enumerate(parts):
         assert text.startswith(f"synthesize: share {task}/2 of the data for: {chosen}\n")
-    left = [sum(map(int, re.findall(r"left (\d+) completions empty", text))) for text in parts]
-    assert all(left), "both tasks asked the teacher, whose random weights say nothing"
+    calls = [sum(map(int, re.findall(r"(\d+) new", text))) for text in parts]
+    assert all(calls), "both tasks asked the teacher"
     with contextlib.closing(sqlite3.connect(place.folder / "artifacts" / "completions.sqlite")) as cache:
-        ((tries,),) = cache.execute("SELECT count(*) FROM usage")
-    assert tries == EMPTY_TRIES * sum(left), "nothing was asked by both"
+        ((keys,),) = cache.execute("SELECT count(DISTINCT key) FROM usage")
+        ((kept,),) = cache.execute("SELECT count(*) FROM completions")
+    assert kept == keys == sum(calls), "nothing was asked by both"
     assert len(list(place.folder.glob("artifacts/data/*/manifest.json"))) == 1
     assert (place.folder / "runs/harbour/sft/report.html").is_file()
     assert (place.folder / "runs/harbour/sft/evaluations/own/scores.json").is_file()
     assert "n = " in logs["evaluate"]
     assert os.environ.get("SLURM_JOB_ID") is None
+
+
+def sampling_copy(model: Path | str, folder: Path) -> str:
+    """Copy a model of random weights so that its server samples: its likeliest token is always a line's end."""
+    shutil.copytree(model, folder)
+    settings = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(settings | {"do_sample": True}))
+    return str(folder)
 
 
 SYNTHESIS = [
