@@ -46,9 +46,20 @@ def encode_instructions(
 
 
 def encode_preferences(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Preference], system_prompt: str | None, max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Preference],
+    system_prompt: str | None,
+    max_length: int,
+    pivotal: bool = False,
 ) -> tuple[list[EncodedExample], int]:
     """Render D_pref; return the pairs, and how many were dropped because either answer makes them too long.
+
+    Args:
+        tokenizer: The model's.
+        rows: D_pref.
+        system_prompt: What begins each conversation; None for nothing.
+        max_length: In tokens, of the whole conversation.
+        pivotal: Compare each pair at its pivotal token alone.
 
     Raises:
         ValignError: An id occurs twice, or no pair is short enough.
@@ -60,7 +71,22 @@ def encode_preferences(
             _render(tokenizer, system_prompt, row.question, text) for text in (row.chosen, row.rejected)
         )
         found.append(EncodedExample(row.example_id, (chosen, rejected)))
-    return _short_enough(found, max_length)
+    examples, dropped = _short_enough(found, max_length)
+    return [_at_pivot(e) for e in examples] if pivotal else examples, dropped
+
+
+def _at_pivot(pair: EncodedExample) -> EncodedExample:
+    """Cut a pair's conversations after the first token in which they differ, and supervise that token alone.
+
+    Where one answer ends within the other's beginning, and has no end token to differ in, the pair stays whole.
+    """
+    chosen, rejected = pair.conversations
+    both = enumerate(zip(chosen.ids, rejected.ids, strict=False))
+    place = next((i for i, (one, other) in both if one != other), None)
+    if place is None or not (chosen.mask[place] and rejected.mask[place]):
+        return pair
+    mask = (0,) * place + (1,)
+    return EncodedExample(pair.example_id, tuple(Rendered(c.ids[: place + 1], mask) for c in pair.conversations))
 
 
 def _warn(tokenizer: PreTrainedTokenizerBase, texts: Iterable[tuple[str, str]]) -> None:
