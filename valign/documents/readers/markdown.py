@@ -15,6 +15,7 @@ from valign.documents.readers.markdown_tokens import clean_tokens, place_notes
 from valign.documents.readers.text import read_characters
 
 MOST_NESTED = 100
+LETTERED = re.compile(r"\(?(?:[a-zA-Z]|[ivx]{1,5})[.)]\s")
 COMMENT_LABELS = frozenset(("//", "#", "COMMENT"))
 
 
@@ -45,6 +46,7 @@ def read_markdown(raw: bytes, where: str, max_chars: int) -> Source:
         "commonmark", {"html": True, "breaks": True, "maxNesting": MOST_NESTED, "strikethrough_single_tilde": True}
     )
     parser.enable(["table", "strikethrough"]).use(footnote_plugin, move_to_end=False).use(superscript_plugin)
+    parser.block.ruler.at("code", _indented)
     parser.use(container_plugin, "box", validate=lambda *_: True, render=_render_box)
     parser.validateLink = lambda _: True  # type: ignore[method-assign,assignment]
     env: dict[str, Any] = {}
@@ -65,6 +67,25 @@ def read_markdown(raw: bytes, where: str, max_chars: int) -> Source:
         if not any(token.type == "heading_open" and token.tag == "h1" for token in tokens):
             page = f"<h1>{escape(front.title)}</h1>\n{page}"
     return read_page(f"<html><head>{head}</head><body>{page}</body></html>", omissions)
+
+
+def _indented(state: Any, start: int, end: int, silent: bool) -> bool:
+    """Read an indented block: code, but below ``(c) ...`` what belongs to that item, which CommonMark calls no list."""
+    from markdown_it.rules_block.code import code
+
+    before = state.tokens[-2:]
+    below_item = len(before) == 2 and before[1].type == "paragraph_close" and LETTERED.match(before[0].content)
+    if silent or not below_item or not state.is_code_block(start):
+        return code(state, start, end, silent)
+    line = last = start
+    while line < end and (state.isEmpty(line) or state.is_code_block(line)):
+        last = last if state.isEmpty(line) else line + 1
+        line += 1
+    state.blkIndent += 4
+    state.md.block.tokenize(state, start, last)
+    state.blkIndent -= 4
+    state.line = last
+    return True
 
 
 def _render_box(_: Any, tokens: Any, index: int, *__: Any) -> str:
