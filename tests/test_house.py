@@ -16,11 +16,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "valign"
-DOORS = frozenset("train synthesize evaluate report chat label trace export clauses".split())
+DOORS = frozenset("train synthesize evaluate report chat label review trace export clauses".split())
 ROOMS = (
     "cli",
     "pipeline",
     "reporting",
+    "review_desk",
     "provenance",
     "config",
     "synthesis",

@@ -18,7 +18,7 @@ def main(config: DictConfig) -> None:
 
     questions, output = (Path(value).expanduser() if value else None for value in (config.questions, config.output))
     server = make_settings(ServerSettings, plain(config.evaluation.server))
-    evaluate(Path(config.run).expanduser(), questions, output, server, config.trust)
+    evaluate(Path(config.run).expanduser(), questions, output, server, config.trust, config.policy_probes)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ def main(config: DictConfig) -> None:
     from valign.core.files import read_json
     from valign.core.store import MANIFEST
     from valign.pipeline.artifacts import Artifacts
+    from valign.pipeline.base_check import check_base_model
     from valign.pipeline.context import Context
     from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
     from valign.synthesis.coverage import coverage_lines
     from valign.synthesis.funnel_table import funnel_table
 
     context = Context.of(config)
+    check_base_model(context, is_trained=False)
     artifacts = Artifacts(context.store)
     folder = data_stage(context, artifacts)
     counts = read_json(folder / MANIFEST)["counts"]
@@ -41,23 +43,11 @@ def main(config: DictConfig) -> None:
 
 
 def print_budget(config: DictConfig) -> None:
-    """Print what the teacher's calls would take, and which limit would stop them."""
+    """Print what the teacher's and the policy judge's calls would take, and which limit would stop them."""
     from valign.pipeline.context import Context
-    from valign.pipeline.data_stage import teacher_budget
-    from valign.synthesis.budget import budget_table
+    from valign.pipeline.dry_run import dry_run_lines
 
-    if config.teacher.kind == "none":
-        print("teacher=none: nobody is asked, so the data cost no call; leave out dry_run=true to make them.")
-        return
-    context = Context.of(config)
-    budget = teacher_budget(context)
-    kind = "its own tokenizer" if config.teacher.kind == "local" else "an estimate: one for four characters"
-    print(f"\nbudget of {context.document.name}, teacher {context.teacher.id} (nothing was asked)")
-    print(f"prompt tokens: {kind}")
-    if config.teacher.kind == "batch":
-        print(f"prices: of a batch, {config.teacher.batch_discount:g} of those of single calls")
-    print()
-    print(budget_table(budget))
+    print("\n".join(dry_run_lines(Context.of(config))))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from valign.documents.shipped import shipped_document
+from valign.synthesis.languages.choice import language_of
+from valign.synthesis.names import Names
+
+Row = dict[str, object]
 DATA = Path(__file__).resolve().parents[2] / "valign"
 COMMON = ["logger=none", "evaluation.judge=null"]
 LARGE = [
@@ -81,12 +86,15 @@ def study_jobs(rows: Path) -> Iterator[tuple[str, str, list[str]]]:
     steps = ["sft.epochs=2", "sft.learning_rate=1.5e-3", "sft.accumulate=2", "dpo.epochs=1", "dpo.accumulate=2"]
     yield "teacher_size", "large-equal", ["+experiment=udhr", f"synthesis.rows={rows / 'equal.jsonl'}", waived, *steps]
     yield "teacher_size", "large-minutes", ["+experiment=udhr"]
+    write(rows / "edited.jsonl", edit_rejected(shipped))
+    edits = [f"synthesis.rows={rows / 'edited.jsonl'}", f"{waived[:-1]},contrast]"]
+    yield "teacher_size", "large-edits", ["+experiment=udhr", *edits]
     yield "teacher_size", "large", ["+experiment=udhr_long"]
     fictional = ["+experiment=lanternfield", "synthesis.rows=shipped", *LARGE, "sft.epochs=3"]
     yield "teacher_size_fictional", "large", fictional
 
 
-def sample(rows: list[dict[str, object]], count: int) -> list[dict[str, object]]:
+def sample(rows: list[Row], count: int) -> list[Row]:
     """Draw rows, of every clause as many as of another."""
     by_clause, draw = defaultdict(list), random.Random(0)
     for row in rows:
@@ -98,7 +106,25 @@ def sample(rows: list[dict[str, object]], count: int) -> list[dict[str, object]]
     return turns[:count]
 
 
-def write(path: Path, rows: list[dict[str, object]]) -> None:
+def edit_rejected(rows: list[Row]) -> list[Row]:
+    """Return rows whose rejected answer is the chosen one with a fact, or else its polarity, changed by rules.
+
+    A pair whose chosen answer has nothing to change becomes a row for SFT, which learns that answer all the same.
+    """
+    document = shipped_document("udhr")
+    language, draw = language_of(document), random.Random(0)
+    names = Names(sorted({name for passage in document.passages for name in language.names_in(passage.text)}))
+    changed: list[Row] = []
+    for row in rows:
+        found = language.make_edits(str(row["answer"]), names, draw) if "rejected" in row else []
+        facts = [edit for edit in found if edit.kind != "polarity"] or found
+        kept = {key: value for key, value in row.items() if key not in ("rejected", "rejected_kind")}
+        pair = {"rejected": draw.choice(facts).text, "rejected_kind": row["rejected_kind"]} if facts else {}
+        changed.append(kept | pair)
+    return changed
+
+
+def write(path: Path, rows: list[Row]) -> None:
     """Write rows as JSON lines."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 

@@ -2,7 +2,8 @@
 
 JOBS is a JSON list of objects: ``folder``, ``settings`` (overrides of ``valign.train``), where the training is to
 receive SIGTERM, ``stop_after`` (a step), and where its checkpoints are to be in parts although it is small, ``parts``.
-With ``merged``, a list of adapters, nothing is trained: each rank writes what it holds of a base built in shards.
+``initial`` are adapters that it begins with. Where ``kind`` is ``build`` and not ``fit``, nothing is trained: each rank
+writes what it holds of a base built in shards.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +51,15 @@ class StopAfter:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def fit(folder: str, settings: list[str], ranks: Ranks, stop_after: int = 0, parts: bool = False) -> None:
-    """Train SFT in a folder, or DPO where that is the recipe."""
+def fit(
+    folder: str,
+    settings: list[str],
+    ranks: Ranks,
+    stop_after: int = 0,
+    parts: bool = False,
+    initial: Sequence[str] = (),
+) -> None:
+    """Train SFT in a folder, or DPO where that is the recipe, on what earlier stages have left."""
     strategies.MAX_GATHERED_WEIGHTS = 0 if parts else UP_TO
     composed = compose("config", ["base_model=tiny", "dpo.beta=0.1", *settings])
     trainer = plain(composed.trainer) | {"threads": 1, "checkpoint_every": 100, "devices": ranks.world_size}
@@ -64,6 +73,7 @@ def fit(folder: str, settings: list[str], ranks: Ranks, stop_after: int = 0, par
         "precision": composed.base_model.precision,
         "logger": StopAfter(stop_after),
         "ranks": ranks,
+        "initial": [Path(each) for each in initial],
     }
     with signals.stop_on_signal():
         if composed.recipe.name == "dpo":
@@ -101,18 +111,16 @@ class Whole:
         self.peak = max(self.peak, sum(p.numel() for p in found.values()))
 
 
-def build_sharded(folder: str, settings: list[str], ranks: Ranks, merged: list[str]) -> None:
-    """Build the base in shards, adapters merged, and write this rank's parts and the most that it held whole."""
-    from valign.training.zero import load_sharded_policy
+def build_sharded(folder: str, settings: list[str], ranks: Ranks) -> None:
+    """Build the base in shards, and write this rank's parts and the most that it held whole."""
+    from valign.training.zero import load_sharded
 
     trainer = make_settings(TrainerSettings, plain(compose("config", settings).trainer) | {"devices": ranks.world_size})
     shared: dict[str, Any] = {"gradient_accumulation": 1, "max_grad_norm": NORM, "callbacks": [], "ranks": ranks}
     strategies.make_trainer(trainer, compute=torch.float32, **shared).strategy.setup_environment()
     with pytest.MonkeyPatch.context() as patch:
         whole = Whole(patch)
-        model = load_sharded_policy(
-            prepare_model("tiny"), [Path(path) for path in merged], torch.float32, False, trainer.deepspeed or {}
-        )
+        model = load_sharded(prepare_model("tiny"), torch.float32, False, trainer.deepspeed or {})
     assert all(parameter.numel() == 0 for parameter in model.parameters())
     Path(folder).mkdir(exist_ok=True)
     named: list[tuple[str, Any]] = list(model.named_parameters())
@@ -126,7 +134,7 @@ def main() -> None:
     with connect(int(sys.argv[1]), 300) as ranks, initialize_config_dir(str(config_folder()), version_base="1.3"):
         for job in json.loads(sys.argv[2]):
             try:
-                (build_sharded if "merged" in job else fit)(**job, ranks=ranks)
+                {"build": build_sharded, "fit": fit}[job.pop("kind")](**job, ranks=ranks)
             except Interrupted as error:
                 print(f"{Path(job['folder']).name}: {error}", flush=True)
 

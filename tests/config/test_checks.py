@@ -32,6 +32,12 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
         (["evaluation.questions=nowhere.jsonl"], r"evaluation\.questions=nowhere\.jsonl does not exist"),
         (["evaluation.probes=nowhere.jsonl"], r"evaluation\.probes=nowhere\.jsonl does not exist"),
         (
+            ["evaluation.policy_probes.questions=nowhere.jsonl"],
+            r"evaluation\.policy_probes\.questions=nowhere\.jsonl does not exist",
+        ),
+        (["evaluation.policy_probes.kinds=[alowed]"], r"kinds=alowed is unknown \(did you mean 'allowed'"),
+        (["evaluation.policy_probes.max_clauses=0"], r"max_clauses=0 is out of range"),
+        (
             [f"synthesis.preferences.rejected.{kind}=0" for kind in ("edit", "clause", "base")],
             r"synthesis\.preferences\.rejected: every share is 0",
         ),
@@ -66,6 +72,23 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
         (
             ["evaluation=judge_api", "evaluation.judge_model.model=m", "evaluation.judge_model.base_urls=[]"],
             r"add evaluation\.judge_model\.base_urls=",
+        ),
+        (
+            ["evaluation=policy_api"],
+            r"policy_judge\.model is missing: add evaluation\.policy_judge\.model=",
+        ),
+        (
+            ["evaluation=policy_api", "evaluation.policy_judge.model=m", "evaluation.policy_judge.base_urls=[]"],
+            r"add evaluation\.policy_judge\.base_urls=",
+        ),
+        (
+            ["+teacher@evaluation.policy_judge=none"],
+            r"policy_judge\.kind=none judges nothing: leave evaluation\.policy_",
+        ),
+        (["+teacher@evaluation.policy_judge=replay"], r"evaluation\.policy_judge\.recording is missing"),
+        (
+            ["evaluation=policy_local", "evaluation.policy_judge.model=./no"],
+            r"policy_judge\.model=\./no does not exist",
         ),
         (["recipe.retriever=bm25"], r"recipe\.retriever=bm25 shows passages: add recipe\.retrieval=true"),
         (["recipe=rag", "recipe.retriever=oracel"], r"recipe\.retriever=oracel is unknown \(did you mean 'oracle'\?\)"),

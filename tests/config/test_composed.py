@@ -48,6 +48,7 @@ def test_every_group_of_the_design_has_its_options() -> None:
         ("report", ["runs={}"]),
         ("chat", ["runs={}"]),
         ("label", ["runs={}"]),
+        ("review", ["artifact={}"]),
         ("trace", ["clause=udhr/article-14/2"]),
         ("export", ["run={}", "output={}"]),
     ],

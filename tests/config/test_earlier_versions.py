@@ -109,7 +109,8 @@ def test_what_a_very_old_run_did_not_know_was_not_done(earlier: DictConfig) -> N
         "dry_run": False, "base_model.quantization": None, "recipe.retriever": None, "teacher.share": None,
         "sft.validation": 0, "sft.replay": 0, "dpo.loss": "sigmoid", "trainer.wait_seconds": 86400,
         "trainer.padding_free": False, "evaluation.judge": None, "evaluation.judge_model": None,
-        "evaluation.probes": None, "evaluation.tax.measure": False, "evaluation.server.base_urls": [],
+        "evaluation.probes": None, "evaluation.policy_probes.questions": None,
+        "evaluation.tax.measure": False, "evaluation.server.base_urls": [],
         "evaluation.server.models.sft_dpo": None, "evaluation.server.likelihoods": "none",
         "synthesis.hold_out_clauses": [], "synthesis.question_teacher": None,
     }  # fmt: skip

@@ -11,15 +11,14 @@ import pytest
 
 from valign.core.errors import ValignError
 from valign.core.files import (
-    new_folder,
     read_json,
     write_atomically,
     write_bytes,
-    write_folder,
     write_json,
     write_jsonl,
     write_text,
 )
+from valign.core.folders import new_folder, write_folder
 
 CALLS = {
     "text": lambda path: write_text(path, "ü\n"),

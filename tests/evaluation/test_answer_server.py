@@ -24,7 +24,8 @@ from valign.evaluation.scores import score_arm
 from valign.evaluation.settings import ServerSettings
 from valign.models.adapters import load_adapter
 from valign.models.export import write_adapter, write_model
-from valign.models.load import load_model, load_policy, prepare_model
+from valign.models.load import load_model, prepare_model
+from valign.models.policy import load_policy
 from valign.pipeline.answer_stage import answer_stage
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context

@@ -157,7 +157,8 @@ def ask(desk: LabelServer, path: str, body: Any = None, **headers: str) -> tuple
     """Send a request to the desk; return the status and the reply."""
     connection = http.client.HTTPConnection("127.0.0.1", desk.server.server_port, timeout=10)
     sent = {"Content-Type": "application/json", **headers}
-    connection.request("POST" if body is not None else "GET", path, body and json.dumps(body), sent)
+    data = None if body is None else json.dumps(body)
+    connection.request("GET" if body is None else "POST", path, data, sent)
     reply = connection.getresponse()
     text = reply.read().decode()
     assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'")
@@ -192,8 +193,9 @@ def test_nobody_else_reads_or_writes(desk: LabelServer) -> None:
     assert ask(desk, "/guess/choose", good)[0] == 404
     assert ask(desk, place + "state", Host="evil.example")[0] == 403
     assert ask(desk, place + "choose", good, **{"Content-Type": "text/plain"})[0] == 403
-    assert ask(desk, place + "choose", {"number": 0, "choice": "x" * 20_000})[0] == 403
-    for bad in ({"number": 77, "choice": "first"}, {"number": "x"}, {"number": 0, "choice": "left"}, [1]):
+    assert ask(desk, place + "choose", good, Origin="http://evil.example")[0] == 403
+    assert ask(desk, place + "choose", {"number": 0, "choice": "x" * 20_000})[0] == 413
+    for bad in ({"number": 77, "choice": "first"}, {"number": "x"}, {"number": 0, "choice": "left"}, [1], {}):
         assert ask(desk, place + "choose", bad)[0] == 400
     assert not desk.labels.path.exists()
 

@@ -68,7 +68,7 @@ def test_when_the_time_is_up_what_runs_is_stopped(tmp_path: Path, at_once: int) 
 def test_every_job_of_the_study_is_a_config(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
     """All compose and pass the checks; no name occurs twice, and the variants of one document differ."""
     script = load_script("teacher_size/jobs.py")
-    for found, count in ((script.development_jobs(), 13), (script.study_jobs(tmp_path), 6)):
+    for found, count in ((script.development_jobs(), 13), (script.study_jobs(tmp_path), 7)):
         jobs = list(script.list_jobs(found, 1))
         for job in jobs:
             checks.check_config(compose_config(*job["overrides"], f"run_name={job['name']}"))
@@ -83,3 +83,18 @@ def test_equal_rows_are_as_many_as_the_embedded_teachers_and_of_all_clauses(tmp_
     assert sum("rejected" in row for row in rows) == script.EMBEDDED_PAIRS == 193
     assert len(rows) + script.FRAMES == script.EMBEDDED_ROWS
     assert len({row["clause"] for row in rows}) == 58
+
+
+def test_edited_pairs_keep_question_and_chosen_answer(tmp_path: Path) -> None:
+    """Rules change a fact or the polarity of 771 of 812; the others become rows for SFT, and none is lost."""
+    script = load_script("teacher_size/jobs.py")
+    list(script.study_jobs(tmp_path))
+    shipped = (script.DATA / "synthesis" / "data" / "udhr_rows.jsonl").read_text(encoding="utf-8").splitlines()
+    edited = (tmp_path / "edited.jsonl").read_text(encoding="utf-8").splitlines()
+    pairs = 0
+    for before, after in zip(map(json.loads, shipped), map(json.loads, edited), strict=True):
+        assert (before["question"], before["answer"]) == (after["question"], after["answer"])
+        if "rejected" in after:
+            pairs += 1
+            assert after["rejected"] not in (before["answer"], before["rejected"])
+    assert pairs == 771

@@ -49,6 +49,25 @@ def test_logits_stay(kind: str, samples: int) -> None:
     assert 0 < (logits_of(rounded, samples, fast=True) - exact).norm() < 1.5 * usual
 
 
+def adapted(kind: str) -> Any:
+    """Return a model with frozen adapters, of which one layer has none."""
+    model = tiny.with_adapter(random_model(kind, sliding_window=None), target_modules=r".*(0.*|[qvogu]\w*)_proj")
+    return model.requires_grad_(False).get_base_model()
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_logits_of_adapters_stay(kind: str) -> None:
+    """As without: what adapters of layers with one input add is one product, in the place of each layer."""
+    model = adapted(kind)
+    exact = logits_of(model, 2, fast=False)
+    assert (exact - logits_of(random_model(kind, sliding_window=None), 2, fast=False)).abs().max() > 0.1
+    assert can_decode(model)
+    torch.testing.assert_close(logits_of(model, 2, fast=True), exact, rtol=1e-4, atol=1e-4)
+    rounded = model.to(torch.bfloat16)
+    usual = (logits_of(rounded, 2, fast=False) - exact).norm()
+    assert 0 < (logits_of(rounded, 2, fast=True) - exact).norm() < 1.5 * usual
+
+
 @pytest.mark.parametrize(("name", "value"), [("MOST_BYTES", 100), ("can_reorder_weights", lambda: False)])
 def test_weights_that_are_large_or_that_onednn_refuses_are_not_copied(
     name: str, value: Any, monkeypatch: pytest.MonkeyPatch
@@ -61,7 +80,7 @@ def test_weights_that_are_large_or_that_onednn_refuses_are_not_copied(
     torch.testing.assert_close(kept, copied, rtol=0.1, atol=0.1)
 
 
-def test_adapters_and_other_families_keep_their_own_way() -> None:
+def test_adapters_in_training_and_other_families_keep_their_own_way() -> None:
     assert can_decode(random_model("llama"))
     assert not can_decode(tiny.with_adapter(random_model("llama")))
     assert not can_decode(tiny.with_adapter(random_model("llama")).get_base_model())

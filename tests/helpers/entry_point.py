@@ -71,6 +71,8 @@ def own_files(tmp_path: Path) -> dict[str, list[str]]:
         "base_model/hub": ["base_model.model=owner/name"],
         "evaluation/judge_api": ["evaluation.judge_model.model=owner/name"],
         "teacher/batch": ["teacher.model=owner/name"],
+        "evaluation/policy_api": ["evaluation.policy_judge.model=owner/name"],
+        "evaluation/policy_batch": ["evaluation.policy_judge.model=owner/name"],
         "evaluation/judge_batch": ["evaluation.judge_model.model=owner/name"],
     }
 

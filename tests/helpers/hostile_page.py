@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 from valign.core.records import Answer, Instruction, Original, Passage, Preference, Provenance
 from valign.evaluation.judging.judge import Judge
+from valign.evaluation.judging.policy_judgement import PolicyJudgement
+from valign.evaluation.judging.policy_scores import policy_scores
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.page import render_page
 
@@ -19,6 +22,12 @@ TEXTS = (BREAKOUT, RIGHT_TO_LEFT, LONG_WORD)
 CLAUSES = [f"rules/section-{i}-{text}" for i, text in enumerate(TEXTS, start=1)]
 ARMS = {"base": (), "rag": (), "sft": ("sft",), "dpo": ("dpo",), "sft_dpo": ("sft", "dpo")}
 QUESTIONS = 9
+RULINGS = (
+    ("violates", BREAKOUT, ""),
+    ("complies", RIGHT_TO_LEFT, ""),
+    ("undecided", LONG_WORD * 2, "unverified"),
+    ("undecided", "", "unread"),
+)
 DATA = "0123456789abcdef"
 
 
@@ -94,7 +103,12 @@ def _arm(arm: str) -> ArmResult:
     }
     if mean > 0.5:
         scores["tax"]["crossed"] = ["everyday_drop"]
-    return ArmResult(arm, scores, answers, values, ARMS[arm], DATA if ARMS[arm] else "")
+    policy = [
+        PolicyJudgement(a.question_id, a.clause, arm, verdict, quote, fault, verdict)
+        for a, (verdict, quote, fault) in zip(answers, itertools.cycle(RULINGS), strict=False)
+    ]
+    scores["policy"] = policy_scores(policy, answers, Judge("api", BREAKOUT, warning=LONG_WORD), samples=100)
+    return ArmResult(arm, scores, answers, values, ARMS[arm], DATA if ARMS[arm] else "", policy)
 
 
 def _examples() -> list[Instruction | Preference]:

@@ -82,6 +82,21 @@ def error(message: str, **more: Any) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", **more}}
 
 
+def stream(text: str, end: str) -> str:
+    """Return a stream of chunks, as a proxy sends it that was asked for none, with a thought and a comment first."""
+    deltas = [{"role": "assistant", "content": ""}, {"reasoning_content": THOUGHT}, *({"content": w} for w in text)]
+    chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    return ": PROCESSING\n\n" + "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + end
+
+
+def fails_first(error: Any) -> Callable[[dict[str, Any]], Answer]:
+    """Return a face whose first reply is an error with the status of success."""
+    replies = iter([(200, {"error": error})])
+    return lambda body: next(replies, None) or GOOD(body)
+
+
+END_OF_STREAM = json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+PAGE = "<html><head><title>502</title><style>h1 {n: 1}</style></head><body><h1>502 Bad&nbsp;Gateway</h1></body></html>"
 EXTRA = {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}
 TOO_LONG = (
     "'max_tokens' or 'max_completion_tokens' is too large: 64. This model's maximum context length is 32 tokens and "
@@ -147,6 +162,20 @@ FACES: dict[str, Callable[[dict[str, Any]], Answer]] = {
         else said(None, "length", 9, reasoning_content=THOUGHT)(body)
     ),
     "mood": lambda body: (400, error("The model is in a bad mood.")),
+    "stream": lambda body: (200, stream(QUESTION, f"data: {END_OF_STREAM}\n\ndata: [DONE]\n\n")),
+    "stream-cut": lambda body: (200, stream(QUESTION[:9], "")),
+    "error-busy": fails_first({"code": 429, "message": "slow down"}),
+    "error-plain": fails_first("upstream went away"),
+    "error-credit": lambda body: (200, {"error": {"code": 402, "message": "Insufficient credits"}}),
+    "error-seed": lambda body: (
+        (200, {"error": {"code": 400, "message": "Unrecognized request argument supplied: seed"}})
+        if "seed" in body
+        else GOOD(body)
+    ),
+    "page": lambda body: (404, PAGE),
+    "overloaded": lambda body: (529, error("Overloaded")),
+    "quota": lambda body: (429, error("This account has insufficient quota.")),
+    "no-usage": lambda body: (200, {"choices": GOOD(body)[1]["choices"], "usage": None}),
     "deep": lambda body: (200, "[" * 100_000),
     "deep-error": lambda body: (400, '{"error":' * 900 + "1" + "}" * 900),
     "huge": said(QUESTION, tokens=10**23),
@@ -192,6 +221,9 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(401, error(f"unauthorised: {given}", headers=[given]))
         elif face == "echo-good":
             self.answer(200, f"unauthorised, and here is what you sent: {self.headers['Authorization']}")
+        elif face == "place":
+            place = f"{self.path.removeprefix('/place')} {self.headers['api-key']}"
+            self.answer(*said(place)(body))
         else:
             self.answer(*FACES[face](body))
 

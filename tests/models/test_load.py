@@ -12,7 +12,8 @@ import torch
 from valign.core.errors import ValignError
 from valign.models.adapters import add_adapter, load_adapter
 from valign.models.identity import model_id
-from valign.models.load import load_model, load_policy, prepare_model
+from valign.models.load import load_model, prepare_model
+from valign.models.policy import load_policy
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from hostile_page import BREAKOUT, LONG_WORD
 
 from valign.core.files import read_jsonl
 from valign.core.records import Answer, Passage
+from valign.evaluation.judging.answer_labels import ANSWER_LABELS, AnswerLabel, draw_answers
 from valign.evaluation.judging.label_server import LabelServer
-from valign.evaluation.judging.labels import LABELS, Label, LabelFile, draw_tasks
+from valign.evaluation.judging.labels import LABELS, Label, LabelFile, LabelTask, draw_tasks
 
 pytestmark = pytest.mark.browser
 pytest_plugins = ("chromium",)
@@ -50,6 +51,7 @@ def test_pairs_are_labelled_by_keyboard(desk: LabelServer, browser: Any) -> None
     page.goto(desk.address)
     says(page, "Pair 1 of 3")
     first = desk.tasks[0]
+    assert isinstance(first, LabelTask)
     assert page.locator("#first").text_content() == first.first.answer
     assert page.locator("#second").text_content() == first.second.answer
     assert BREAKOUT in page.locator("#passages").text_content()
@@ -70,6 +72,35 @@ def test_pairs_are_labelled_by_keyboard(desk: LabelServer, browser: Any) -> None
     assert [label.choice for label in read_jsonl(desk.labels.path, Label)] == ["first", "tie", "tie"]
     assert noise == []
     page.context.close()
+
+
+def test_single_answers_are_labelled_by_keyboard(tmp_path: Path, browser: Any) -> None:
+    """One answer beside its clause, without the reference; the keys are those of the buttons that are shown."""
+    said = {"base": [Answer(f"q{i}", "d/1", "Why?", BREAKOUT, f"{BREAKOUT} {i}", "base") for i in range(3)]}
+    passages = [Passage("d/1", ("Rules",), "Nobody may.", 0, 11)]
+    labels = LabelFile(tmp_path / ANSWER_LABELS, "ann", AnswerLabel)
+    opened = LabelServer(draw_answers(said, passages, 3, "ann", 0), labels, 0)
+    thread = threading.Thread(target=opened.serve)
+    thread.start()
+    page = browser.new_context(viewport={"width": 360, "height": 740}).new_page()
+    noise: list[str] = []
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.goto(opened.address)
+    says(page, "Answer 1 of 3")
+    assert page.locator("[data-choice]:visible").all_inner_texts() == [
+        "Complies (key 1)", "Violates (key 2)", "Undecided (key 0)",
+    ]  # fmt: skip
+    assert not page.locator("#reference").is_visible() and not page.locator("#second").is_visible()
+    assert page.locator("#passages").text_content() == "Nobody may."
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for key, text in (("2", "Answer 2 of 3"), ("1", "Answer 3 of 3"), ("0", "All 3 answers are done")):
+        page.keyboard.press(key)
+        says(page, text)
+    assert [row.choice for row in read_jsonl(labels.path, AnswerLabel)] == ["violates", "complies", "undecided"]
+    assert noise == []
+    page.context.close()
+    opened.finished.set()
+    thread.join()
 
 
 def test_a_lost_server_is_said_and_nothing_is_lost(desk: LabelServer, browser: Any) -> None:

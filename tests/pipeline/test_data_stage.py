@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
+from valign.pipeline.authors import author_line
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import author_line
 from valign.synthesize import print_budget
 
 Compose = Callable[..., DictConfig]

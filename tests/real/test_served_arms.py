@@ -74,11 +74,15 @@ def test_a_served_run_gives_the_answers_of_one_in_process(url: str, tmp_path: Pa
     assert "vllm serve model --served-model-name sft\n" in exported.stdout
     adapter = run(tmp_path, "export", "run=runs/harbour/served", "what=adapter", "output=adapter")
     assert "--max-lora-rank 32 --lora-modules sft=adapter\n" in adapter.stdout, adapter.stderr
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    assert "Not measured yet: no question has been asked." in card and str(tmp_path) not in card
     names = [f"base:'{prepare_model('tiny')}'", f"sft:'{tmp_path / 'model'}'"]
     ended = run(tmp_path, "train", *served, f"evaluation.server.models={{{','.join(names)}}}")
     assert ended.returncode == 0, ended.stderr
     assert "answered through a server: base, SFT" in ended.stdout
     assert "not measured for: base, SFT" in ended.stdout
+    measured = (tmp_path / "runs" / "harbour" / "served" / "card.md").read_text()
+    assert "base_model_relation: adapter" in measured and str(tmp_path) not in measured
     pairs = [
         pair
         for arm in ("base", "sft")

@@ -12,7 +12,8 @@ import torch
 from valign.core.records import Instruction, Preference, Provenance
 from valign.models.chat_template import render_conversation
 from valign.models.identity import model_id
-from valign.models.load import load_model, load_policy, prepare_model
+from valign.models.load import load_model, prepare_model
+from valign.models.policy import load_policy
 from valign.training.callbacks import read_curves
 from valign.training.fit import fit
 from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings

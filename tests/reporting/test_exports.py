@@ -64,7 +64,7 @@ def test_report_writes_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixture
     judged_run(tmp_path / "a", {"base": "No.", "sft": "Yes."}, "judge")
     write_report(tmp_path, tmp_path / "report.html")
     assert {f.name for f in tmp_path.glob("*.*")} == {
-        "report.html", "report.svg", "comparison.json", "table.md", "table.csv", "table.tex",
+        "report.html", "report.svg", "comparison.json", "card.md", "table.md", "table.csv", "table.tex",
     }  # fmt: skip
     assert "wins over base, judge api (judge): SFT 1.00" in capsys.readouterr().out
 

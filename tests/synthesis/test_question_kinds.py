@@ -231,9 +231,11 @@ def test_own_templates_that_do_not_fit(name: str, words: str, message: str, tmp_
 
 
 def test_every_template_is_hashed() -> None:
+    """In the data's hash or, of the probes' own, in theirs."""
+    from valign.pipeline.probe_stage import PROBE_TEMPLATES
     from valign.synthesis.build import TEMPLATES
 
-    assert sorted(TEMPLATES) == template_names()
+    assert sorted({*TEMPLATES, *PROBE_TEMPLATES}) == template_names()
 
 
 def test_families_are_split_and_the_evaluation_has_its_own_teacher(settings: SynthesisSettings, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from valign.core.errors import ValignError
 from valign.core.files import read_json
 from valign.models.adapters import load_adapter, merge_adapter
-from valign.models.load import load_model, load_policy, prepare_model
+from valign.models.load import load_model, prepare_model
+from valign.models.policy import load_policy
 from valign.reporting.curve_charts import CURVE_NOTES
 from valign.training.batches import PlannedBatches
 from valign.training.callbacks import read_curves

@@ -17,7 +17,8 @@ from valign.cli.main import HydraJob
 from valign.core.errors import ValignError
 from valign.core.files import write_json
 from valign.core.records import Instruction
-from valign.models.load import load_policy, prepare_model
+from valign.models.load import prepare_model
+from valign.models.policy import load_policy
 from valign.pipeline import run
 from valign.pipeline.artifacts import Artifacts
 from valign.runs import layout

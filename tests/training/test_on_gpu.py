@@ -12,7 +12,8 @@ import torch
 
 from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
-from valign.models.load import load_policy, prepare_model
+from valign.models.load import prepare_model
+from valign.models.policy import load_policy
 from valign.training.supervised_logps import supervised_logps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

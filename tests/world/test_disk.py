@@ -24,15 +24,14 @@ from valign.core.disk import describe_disk_errors, disk_error
 from valign.core.errors import ValignError
 from valign.core.files import (
     append_text,
-    new_folder,
     read_json,
     write_atomically,
     write_bytes,
-    write_folder,
     write_json,
     write_jsonl,
     write_text,
 )
+from valign.core.folders import new_folder, write_folder
 from valign.core.store import MANIFEST, build_artifact, is_complete
 from valign.evaluation.judging.labels import LabelFile
 from valign.training.checkpoints import Checkpoints, latest_checkpoint

@@ -12,6 +12,7 @@ import pytest
 
 from valign.core.records import Answer, Passage, Question
 from valign.core.word_index import WordIndex
+from valign.documents.changes import compare_versions
 from valign.documents.clauses import ClauseIndex, clause_passages
 from valign.documents.read import parse_document
 from valign.evaluation.judging.labels import draw_tasks
@@ -163,6 +164,12 @@ def edit(passages: list[Passage]) -> None:
         make_edits(p.text, names, random.Random(0))
 
 
+def compare(passages: list[Passage]) -> None:
+    """Every clause has other words than before."""
+    changed = [replace(passage, text=f"{passage.text} Or not.") for passage in passages]
+    assert len(compare_versions(passages, changed).changed) == len(passages)
+
+
 STEPS: dict[str, Callable[[int], object]] = {
     "equal headings": equal_headings,
     "paragraphs": many_paragraphs,
@@ -171,6 +178,7 @@ STEPS: dict[str, Callable[[int], object]] = {
     "labels": lambda n: label(make_passages(n)),
     "scores": lambda n: score_arm("a", values_on(make_passages(n)), samples=100),
     "phrases": lambda n: find_unique_phrases(make_passages(n), 5, ENGLISH.stop_words()),
+    "changes": lambda n: compare(make_passages(2 * n)),
     "edits": lambda n: edit(make_passages(n)),
     "overlap": lambda n: question_overlap(make_questions(n // 4, 1, n), make_questions(n // 2, 2, n)),
 }

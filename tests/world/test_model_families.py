@@ -15,7 +15,8 @@ from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
 from valign.models.chat_template import render_conversation
 from valign.models.export import write_model
-from valign.models.load import load_model, load_policy
+from valign.models.load import load_model
+from valign.models.policy import load_policy
 from valign.models.template_traits import end_tokens
 
 QUESTION: Message = {"role": "user", "content": "May I?"}

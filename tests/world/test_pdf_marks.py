@@ -87,10 +87,13 @@ def test_what_is_left_out_is_counted() -> None:
     assert found == {"header or footer": (3, "Code of the Pier"), "table of contents": (1, "1 Gifts ............ 3")}
 
 
-def small_pdf(stream: str, resources: str = "", objects: tuple[str, ...] = ()) -> bytes:
-    """Return a PDF of one page with this content; further objects have the numbers from 6 on."""
+def small_pdf(
+    stream: str, resources: str = "", objects: tuple[str, ...] = (), size: tuple[int, int] = (595, 842)
+) -> bytes:
+    """Return a PDF of one page of a size in points with this content; further objects have the numbers from 6 on."""
     font = "/Font<</F 5 0 R>>"
-    page = f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<<{font}{resources}>>>>"
+    box = f"/MediaBox[0 0 {size[0]} {size[1]}]"
+    page = f"<</Type/Page/Parent 2 0 R{box}/Contents 4 0 R/Resources<<{font}{resources}>>>>"
     bodies = [
         "<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", page,
         f"<</Length {len(stream)}>>stream\n{stream}\nendstream", "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
@@ -124,7 +127,7 @@ def test_letters_beyond_any_page_are_left_out(far: str) -> None:
 def test_more_words_than_a_page_can_have_is_one_line() -> None:
     words = "".join(f"BT /F 8 Tf {x} {y} Td (ab) Tj ET " for x in (0, 7_000, 14_000) for y in range(0, 30_000, 5))
     with pytest.raises(ValignError, match=r"policy.pdf: page 1 has .* words on one page that is .* points wide"):
-        opened(small_pdf(words))
+        opened(small_pdf(words, size=(14_400, 30_000)))
 
 
 def test_forms_in_forms_end_at_the_limit_of_time() -> None:

@@ -34,6 +34,7 @@ LEFT_OUT = {
     "fieldwork-pandoc-commonmark_x.md": {"attributes of markup": 26, "note mark": 2},
     "fieldwork-pandoc-gfm.md": {"note mark": 2},
     "fieldwork-pandoc-markdown.md": {"note mark": 2},
+    "fieldwork-pandoc-plain.txt": {"without a letter or digit": 1},
     "fieldwork-pandoc.html": {"script or style": 1, "note mark": 4},
     "toolshed-chromium.pdf": {"header or footer": 6},
     "toolshed-latex-columns.pdf": {"header or footer": 3},

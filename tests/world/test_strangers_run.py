@@ -89,6 +89,9 @@ def test_servers_and_keys_come_from_the_command_line(
     judged = noted(config, tmp_path / "judged", **{"evaluation.judge_model": judge})
     with pytest.raises(ValignError, match=r"judge_model\.base_urls=\[http://evil\], which is sent the answers"):
         require_known_servers(context_of_run(judged), judged, has_own_server=True)
+    judged = noted(config, tmp_path / "judged", **{"evaluation.policy_judge": judge})
+    with pytest.raises(ValignError, match=r"policy_judge\.base_urls=\[http://evil\], which is sent the answers"):
+        require_known_servers(context_of_run(judged), judged, has_own_server=True)
     by_file = {"evaluation.judge_model": judge | {"kind": "batch", "requests": "/etc"}}
     with pytest.raises(ValignError, match=r"judge_model\.requests=/etc, which is written to"):
         require_known_servers(context_of_run(noted(config, judged, **by_file)), judged, has_own_server=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # bm25s starts JAX where it is installed, which takes 75% of a GPU
+    show_any_character()
     run_identity.register_config()
     job = HydraJob(task)
     try:
@@ -74,6 +76,13 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
         _stop(f"a job of the multirun ended without a result: {first_line(error)}; its log is in the runs' .submitit.")
     if job.exit_code:
         sys.exit(job.exit_code)
+
+
+def show_any_character() -> None:
+    """Let a terminal or file whose encoding lacks a character have an escape in its place, and no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_text(text: str) -> None:

@@ -41,6 +41,12 @@ LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "below": ("below", operator.lt),
     "at_most": ("of at most", operator.le),
 }
+ONE_OF = {
+    "trace": ("id", "clause", "python -m valign.trace id=sft-0123456789ab, or clause=udhr/article-14/2"),
+    "export": ("run", "artifact", "python -m valign.export run=runs/udhr/sft_dpo output=FOLDER"),
+    "review": ("run", "artifact", "python -m valign.review run=runs/udhr/sft_dpo reviewer=NAME"),
+}
+"""Of two keys of an entry point one has to be given, and how the command looks then."""
 
 
 def check_config(cfg: DictConfig) -> None:
@@ -76,11 +82,10 @@ def check_config(cfg: DictConfig) -> None:
                 raise ValignError(f"{key}={cfg[key]} is a file, not a folder; name a folder, which is made if need be.")
     elif schema is SCHEMAS["clauses"]:
         _check_document(cfg)
-    elif schema is SCHEMAS["trace"]:
-        _check_one_of(cfg, "id", "clause", "python -m valign.trace id=sft-0123456789ab, or clause=udhr/article-14/2")
-    elif schema is SCHEMAS["export"]:
-        _check_one_of(cfg, "run", "artifact", "python -m valign.export run=runs/udhr/sft_dpo output=FOLDER")
-        _check_weights(cfg)
+    elif either := next((either for name, either in ONE_OF.items() if schema is SCHEMAS[name]), None):
+        _check_one_of(cfg, *either)
+        if schema is SCHEMAS["export"]:
+            _check_weights(cfg)
     else:
         _check_folders(cfg)
 
@@ -117,6 +122,9 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
             raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
 
 
+POLICY_PROBES_KEY = "evaluation.policy_probes.questions"
+
+
 def _check_document(cfg: DictConfig) -> None:
     document = cfg.document
     if document.path is None and document.name not in shipped_names():
@@ -129,9 +137,10 @@ def _check_document(cfg: DictConfig) -> None:
                 f"document.path={document.path} is not the shipped {document.name}, which the shipped questions are "
                 "about; add document=file, and document.questions=FILE.jsonl for questions of your own."
             )
-    for key in ("document.questions", "evaluation.questions", "evaluation.probes", "sft.replay_file", "synthesis.rows"):
+    questions = ("document.questions", "evaluation.questions", "evaluation.probes", POLICY_PROBES_KEY)
+    for key in (*questions, "sft.replay_file", "synthesis.rows", "synthesis.review"):
         value = OmegaConf.select(cfg, key)
-        if value is not None and value != "shipped":
+        if value is not None and value != "shipped" and (key, value) != (POLICY_PROBES_KEY, "made"):
             check_file(key, value, (".jsonl",))
 
 
@@ -229,5 +238,7 @@ def _check_folders(cfg: DictConfig) -> None:
             raise ValignError(f"{key}={value} {wrong}; {NEEDS[key].format(choice=HydraConfig.get().job.config_name)}")
     if cfg.get("questions") is not None:
         check_file("questions", cfg.questions, (".jsonl",))
+    if cfg.get("policy_probes") not in (None, "shipped"):
+        check_file("policy_probes", cfg.policy_probes, (".jsonl",))
     if cfg.get("evaluation") is not None:
         check_server(cfg.evaluation.server)

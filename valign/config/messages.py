@@ -14,6 +14,7 @@ NEEDS = {
     "base_model.model": "base_model={choice} needs a model: add base_model.model=owner/name or a folder's path",
     "teacher.model": "teacher={choice} needs the model's name on the server: add teacher.model=owner/name",
     "evaluation.judge_model.model": "evaluation={choice} needs the judge: add evaluation.judge_model.model=NAME",
+    "evaluation.policy_judge.model": "the policy judge needs its model: add evaluation.policy_judge.model=NAME",
     "teacher.recording": "teacher={choice} needs its recording: add teacher.recording=/path/to/file.jsonl",
     "output": "usage: python -m valign.export run=runs/udhr/sft_dpo output=FOLDER",
     "run": "usage: python -m valign.evaluate run=runs/udhr/sft_dpo [questions=FILE.jsonl] [output=FOLDER]",

@@ -28,6 +28,8 @@ def check_models(cfg: DictConfig) -> None:
     if cfg.synthesis.question_teacher is not None:
         _check_teacher("synthesis.question_teacher", cfg.synthesis.question_teacher)
     _check_judge(cfg.evaluation)
+    if cfg.evaluation.policy_judge is not None:
+        _check_policy_judge(cfg.evaluation.policy_judge)
     check_server(cfg.evaluation.server)
 
 
@@ -41,6 +43,16 @@ def _check_judge(evaluation: DictConfig) -> None:
                 "evaluation.judge_model.model=..."
             )
         _check_teacher("evaluation.judge_model", model)
+
+
+def _check_policy_judge(judge: DictConfig) -> None:
+    """Check that the policy judge is somebody."""
+    key = "evaluation.policy_judge"
+    if judge.kind == "none":
+        raise ValignError(
+            f"{key}.kind=none judges nothing: leave {key} out, or choose evaluation=policy_api or _local."
+        )
+    _check_teacher(key, judge)
 
 
 def _check_teacher(key: str, teacher: DictConfig) -> None:
@@ -92,6 +104,10 @@ def _check_urls(key: str, urls: Iterable[str]) -> None:
         if not re.match(r"https?://[^/\s]", url):
             raise ValignError(
                 f"{key}.base_urls: {strip_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
+            )
+        if re.search(r"/(?:chat/)?completions/?(?:\?|$)", url):
+            raise ValignError(
+                f"{key}.base_urls: {strip_login(url)!r} names a call; end it before that, like http://localhost:8000/v1."
             )
 
 

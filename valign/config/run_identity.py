@@ -32,6 +32,8 @@ NOT_IN_RUN_NAME = (
 )
 # Top-level keys that do not decide a run's result.
 NOT_RESULTS = ("runs", "artifacts", "run_dir", "run_name", "logger", "dry_run")
+# A key that says what has to be so before a run, and not what it does.
+REQUIRED = "synthesis.require_review"
 # Keys of a teacher, or of a server of the arms, that say how it is called and not what it answers.
 CALL_KEYS = (
     "base_urls",
@@ -51,7 +53,13 @@ CALL_KEYS = (
     "share",
 )
 # The groups that have such keys.
-CALLED = ("teacher", "synthesis.question_teacher", "evaluation.judge_model", "evaluation.server")
+CALLED = (
+    "teacher",
+    "synthesis.question_teacher",
+    "evaluation.judge_model",
+    "evaluation.policy_judge",
+    "evaluation.server",
+)
 SERVED_MODELS = "evaluation.server.models"
 
 
@@ -85,7 +93,7 @@ def run_name(recipe: str, experiment: str, document: str) -> str:
         key = override.key_or_group
         group = key.partition(".")[0]
         unnamed = group in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
-        unnamed = unnamed or key.startswith(SERVED_MODELS)
+        unnamed = unnamed or key.startswith((SERVED_MODELS, REQUIRED))
         unnamed = unnamed or any(key == f"{node}.{name}" for node in CALLED for name in CALL_KEYS)
         if not unnamed:
             parts.append(f"{'no-' if override.is_delete() else ''}{key}-{_slug(override.get_value_element_as_str())}")
@@ -131,9 +139,11 @@ def result_settings(noted: Mapping[str, Any]) -> dict[str, Any]:
         noted: The whole config as plain values.
     """
     decides: dict[str, Any] = copy.deepcopy({key: value for key, value in noted.items() if key not in NOT_RESULTS})
+    decides["synthesis"].pop(REQUIRED.partition(".")[2], None)
     evaluation = decides["evaluation"]
     is_served = bool(evaluation["server"]["base_urls"])
-    for settings in (decides["teacher"], evaluation["judge_model"] or {}, evaluation["server"]):
+    judges = (evaluation["judge_model"] or {}, evaluation["policy_judge"] or {})
+    for settings in (decides["teacher"], *judges, evaluation["server"]):
         for key in CALL_KEYS:
             settings.pop(key, None)
     evaluation["server"]["is_asked"] = is_served

@@ -27,6 +27,7 @@ from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, 
 
 STAGES = ("sft", "dpo")
 EXPORTED = ("data", "model", "adapter")
+LABEL_TASKS = ("pairs", "policy")
 MODELS = ("base", "sft", "dpo", "sft_dpo")
 
 
@@ -81,6 +82,7 @@ class EvaluateSettings:
 
     run: str
     questions: str | None = None
+    policy_probes: str | None = None
     output: str | None = None
     trust: bool = False
     evaluation: ScoringSettings
@@ -108,8 +110,21 @@ class LabelSettings:
 
     runs: str
     rater: str
+    task: str = setting("pairs", choices=LABEL_TASKS)
     pairs: int = setting(above=0)
+    answers: int = setting(60, above=0)
     seed: int
+    port: int = setting(at_least=0, below=65536)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewSettings:
+    """What ``valign.review`` reads."""
+
+    run: str | None = None
+    artifact: str | None = None
+    reviewer: str
+    file: str | None = None
     port: int = setting(at_least=0, below=65536)
 
 
@@ -187,6 +202,7 @@ SCHEMAS: dict[str, type] = {
     "report": config_of(ReportSettings),
     "chat": config_of(ChatSettings),
     "label": config_of(LabelSettings),
+    "review": config_of(ReviewSettings),
     "clauses": config_of(ClausesSettings),
     "trace": config_of(TraceSettings),
     "export": config_of(ExportSettings),

@@ -1,4 +1,4 @@
-"""Files that others read: written whole or not at all, as JSON, JSONL or a folder."""
+"""Files that others read: written whole or not at all, as text, JSON or JSONL."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from valign.core.disk import describe_disk_errors, flush_folder, flush_path, partial_path
+from valign.core.disk import describe_disk_errors, flush_path, partial_path
 from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
+from valign.core.whole_text import read_whole_text
 
 Record = TypeVar("Record")
 HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -51,13 +52,13 @@ def from_dict(kind: type[Record], data: Mapping[str, Any], where: str = "") -> R
 def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
     """Check one JSON value against the field's annotation and return it in the record's type."""
     expected = str(annotation)
-    if expected in ("Provenance", "Original | None"):
+    if expected in ("Provenance", "Provenance | None", "Original | None"):
         if value is None and expected != "Provenance":
             return None
         if not isinstance(value, Mapping):
             raise ValignError(f"{where}: '{name}' must be a JSON object, not {type(value).__name__}.")
         place = f"{where}, {name}"
-        return from_dict(Provenance, value, place) if expected == "Provenance" else from_dict(Original, value, place)
+        return from_dict(Original if expected.startswith("Original") else Provenance, value, place)
     if expected == "int" and (isinstance(value, bool) or not isinstance(value, int)):
         raise ValignError(f"{where}: '{name}' must be a whole number, not {type(value).__name__}.")
     if expected == "str" and not isinstance(value, str):
@@ -123,8 +124,13 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def append_text(path: Path, text: str) -> None:
+def append_text(path: Path, text: str, is_durable: bool = False) -> None:
     """Add a text to the end of a file, whole or not at all; the file and its folder are made.
+
+    Args:
+        path: The file.
+        text: What is added.
+        is_durable: Whether it is to be on the disk, safe from a power cut, before this returns.
 
     Raises:
         ValignError: The disk is full or read-only.
@@ -139,6 +145,9 @@ def append_text(path: Path, text: str) -> None:
             except BaseException:
                 os.ftruncate(file.fileno(), before)
                 raise
+        if is_durable:
+            flush_path(path)
+            flush_path(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -170,62 +179,6 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
     return count
 
 
-@contextmanager
-def write_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder; it takes the place of ``folder`` when the block ends well, and goes when it fails.
-
-    Each writer has a partial folder of its own; what a killed one left goes with a later write.
-
-    Args:
-        folder: The folder to write; one that is there already is replaced.
-
-    Yields:
-        The folder to fill.
-
-    Raises:
-        ValignError: The disk is full or read-only.
-    """
-    with describe_disk_errors(folder):
-        partial = partial_path(folder)
-        try:
-            partial.mkdir(parents=True)
-            yield partial
-            flush_folder(partial)
-            if folder.is_dir() and any(folder.iterdir()):
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def new_folder(output: Path) -> Iterator[Path]:
-    """Give an empty folder; it becomes ``output`` when the block ends well, and goes when it fails.
-
-    Args:
-        output: The value of the key ``output``; not there yet, or empty. A link to a folder stays a link.
-
-    Yields:
-        The folder to fill.
-
-    Raises:
-        ValignError: ``output`` is there and not empty, or cannot be written.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValignError(f"output={output} is there already and not an empty folder; choose another one.")
-    target = output.resolve() if output.is_symlink() else output
-    partial = partial_path(target)
-    try:
-        with describe_disk_errors(f"output={output}"):
-            partial.mkdir(parents=True)
-            yield partial
-            os.replace(partial, target)
-    except OSError as error:
-        raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
     """Read a JSONL file of one kind of record.
 
@@ -242,23 +195,30 @@ def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
     except UnicodeDecodeError as error:
         raise ValignError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            data = json.loads(line)
-            if HALF_ESCAPE.search(line):
-                data = _writable(data)
-        except RecursionError:
-            raise ValignError(f"{where}: lists or objects are nested too deep; mend the line.") from None
-        except json.JSONDecodeError as error:
-            raise ValignError(
-                f"{where}: not a JSON object on one line ({error.msg} at column {error.colno}); mend the line."
-            ) from None
-        if not isinstance(data, dict):
-            raise ValignError(f"{where}: a JSON object is expected, not {type(data).__name__}.")
-        rows.append(from_dict(kind, data, where))
+        if line.strip():
+            rows.append(read_line(line, kind, f"{path}, line {number}"))
     return rows
+
+
+def read_line(line: str, kind: type[Record], where: str) -> Record:
+    """Read one line of JSONL; ``where`` names it in messages.
+
+    Raises:
+        ValignError: It is no such record.
+    """
+    try:
+        data = json.loads(line)
+        if HALF_ESCAPE.search(line):
+            data = _writable(data)
+    except RecursionError:
+        raise ValignError(f"{where}: lists or objects are nested too deep; mend the line.") from None
+    except json.JSONDecodeError as error:
+        raise ValignError(
+            f"{where}: not a JSON object on one line ({error.msg} at column {error.colno}); mend the line."
+        ) from None
+    if not isinstance(data, dict):
+        raise ValignError(f"{where}: a JSON object is expected, not {type(data).__name__}.")
+    return from_dict(kind, data, where)
 
 
 def _writable(data: Any) -> Any:
@@ -270,14 +230,30 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValignError: It is no whole JSON value, as after a power cut.
+        ValignError: There is none, it is too large, or it is no whole JSON value, as after a power cut.
     """
+    text = read_whole_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValignError(f"{path} is damaged: no whole JSON value ({error}); delete it, and make it again.") from None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a JSONL file of plain objects."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    """Read a JSONL file of plain objects.
+
+    Raises:
+        ValignError: There is none, it is too large, or a line is no such object.
+    """
+    rows = []
+    for number, line in enumerate(read_whole_text(path).split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValignError(f"{path} is damaged: line {number} ({error}); delete it, and make it again.") from None
+        if not isinstance(row, dict):
+            raise ValignError(f"{path} is damaged: line {number} is no JSON object; delete it, and make it again.")
+        rows.append(row)
+    return rows

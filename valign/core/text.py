@@ -36,6 +36,9 @@ REFUSAL = re.compile(
     r"(?:aider|assister|répondre|fournir|discuter|donner (?:de )?conseils?)",
     re.I,
 )
+NO_WIDTH = "\u200b"
+_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=[\w-]+\.[\w-])|(?<=(?<!\w)@)(?=\w)", re.I)
+"""Where a reader of Markdown sees a web or mail address, or a person's name, in plain text."""
 REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
@@ -51,8 +54,14 @@ def one_line(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return a text on one line in which Markdown's marks and HTML's brackets mean themselves."""
-    return re.sub(r"([\\`*_\[\]<>|#!~])", r"\\\1", one_line(text))
+    """Return a text on one line in which Markdown's marks and HTML's brackets mean themselves.
+
+    No address becomes a link, and no mark at the beginning a heading or a list: an address gets a space of no width,
+    which alone keeps those readers of Markdown from it that look for addresses in finished text.
+    """
+    escaped = re.sub(r"([\\`*_\[\]<>|#!~&$])", r"\\\1", one_line(text))
+    escaped = re.sub(r"^(\d*)([-+=.)])(?=[-=]*(?:\s|$))", r"\1\\\2", escaped)
+    return _ADDRESS.sub(NO_WIDTH, escaped)
 
 
 def _shown(character: str) -> bool:

@@ -13,7 +13,11 @@ from valign.documents.labels import read_section_label
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.lines import LETTER
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
+"""What is not seen; the control characters that are white space divide words."""
+GAP = "\x1a"
+"""Stands for what is shown within a line and is no text, such as a picture: it divides words, and goes elsewhere."""
+BETWEEN_WORDS = re.compile(rf"(?<=\w)\s*{GAP}[\s{GAP}]*(?=\w)")
 LINE_START = re.compile(r"^[^\S\n]*(?=\S)", re.MULTILINE)
 INNER_SPACES = re.compile(r"[^\S\n]+")
 LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": ""})
@@ -66,6 +70,8 @@ class Source:
 
 def clean_text(text: str) -> str:
     """Return the text with plain spaces and letters: no control characters, ligatures or soft hyphens."""
+    if GAP in text:
+        text = BETWEEN_WORDS.sub(" ", text)
     return INNER_SPACES.sub(" ", CONTROL.sub("", text.translate(LIGATURES))).strip()
 
 
@@ -87,7 +93,7 @@ def join_blocks(blocks: Iterable[Block], title: str | None = None, omissions: Om
             lettered.append(block)
         else:
             omissions.add(Reason.NO_LETTER, block.text)
-    kept = _settle_titles(_name_labels(lettered), title)
+    kept = _settle_titles(_name_labels(lettered), title, omissions)
     parts: list[str] = []
     headings: dict[int, int] = {}
     pages: list[tuple[int, int]] = []
@@ -141,7 +147,7 @@ def _bare(heading: str) -> bool:
     return label is not None and not label.rest
 
 
-def _settle_titles(blocks: list[Block], title: str | None) -> list[Block]:
+def _settle_titles(blocks: list[Block], title: str | None, omissions: Omissions) -> list[Block]:
     """Give level 1 to the title alone, and larger levels to all other headings."""
     levels = [block.level for block in blocks if block.level]
     if not levels:
@@ -152,8 +158,11 @@ def _settle_titles(blocks: list[Block], title: str | None) -> list[Block]:
     is_named = title is not None and blocks[first].text.casefold() == title.casefold()
     if levels[0] != top or (not is_named and (len(tops) > 1 or read_section_label(blocks[first].text))):
         return [replace(block, level=block.level + 2) if block.level else block for block in blocks]
-    return [
-        replace(block, level=1 if index == first else block.level + 2) if block.level else block
-        for index, block in enumerate(blocks)
-        if block.level != top or index == first or block.text.casefold() != blocks[first].text.casefold()
-    ]
+    settled: list[Block] = []
+    for index, block in enumerate(blocks):
+        if block.level == top and index != first and block.text.casefold() == blocks[first].text.casefold():
+            omissions.add(Reason.TITLE_AGAIN, block.text)
+        else:
+            level = 1 if index == first else block.level + 2
+            settled.append(replace(block, level=level) if block.level else block)
+    return settled

@@ -69,14 +69,14 @@ def compare_versions(before: Sequence[Passage], after: Sequence[Passage]) -> Cha
     rest = [clause for clause in new if clause not in kept]
     moved = {clause: sources[new[clause]].pop() for clause in rest if sources.get(new[clause])}
     fresh = [clause for clause in rest if clause not in moved]
-    taken = set(moved.values())
-    unpaired = [clause for clause in gone if clause not in taken]
+    taken, renewed = set(moved.values()), set(fresh)
+    unpaired = dict.fromkeys(clause for clause in gone if clause not in taken)
     return Changes(
         tuple(clause for clause in new if clause in kept),
         tuple((source, clause) for clause, source in moved.items()),
         tuple(clause for clause in fresh if clause in unpaired),
         tuple(clause for clause in fresh if clause not in unpaired),
-        tuple(clause for clause in unpaired if clause not in fresh),
+        tuple(clause for clause in unpaired if clause not in renewed),
     )
 
 

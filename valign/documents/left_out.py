@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
+from itertools import chain
 
 from valign.core.records import LeftOut
 from valign.core.text import one_line
@@ -30,6 +32,7 @@ class Reason(StrEnum):
     NO_LETTER = "without a letter or digit"
     NO_TEXT_BELOW = "heading without text"
     SCRIPT = "script or style"
+    TITLE_AGAIN = "title again"
     TURNED = "turned, or off the page"
 
 
@@ -50,3 +53,16 @@ class Omissions:
     def counts(self) -> tuple[LeftOut, ...]:
         """Return one record a reason, the largest first."""
         return tuple(sorted(self._counts.values(), key=lambda entry: -entry.characters))
+
+
+def merge_counts(*counted: Iterable[LeftOut]) -> tuple[LeftOut, ...]:
+    """Return counts of several places as one record a reason, the largest first."""
+    merged: dict[str, LeftOut] = {}
+    for found in chain(*counted):
+        known = merged.get(found.reason)
+        merged[found.reason] = (
+            found
+            if known is None
+            else replace(known, places=known.places + found.places, characters=known.characters + found.characters)
+        )
+    return tuple(sorted(merged.values(), key=lambda entry: -entry.characters))

@@ -20,7 +20,6 @@ UNDERSCORES = re.compile(r"_+")
 UNDERLINE = re.compile(r"(=+|-{2,})")
 RULE = re.compile(r"(?:[-=*_~#]\s*){3,}")
 LETTER = re.compile(r"[^\W_]")
-FRONT_MATTER = re.compile(r"---\n(?:(?:[\w-]+:.*|[ \t]+.*|- .*|)\n)*?---(?=\n|$)")
 BOLD = re.compile(r"(\*\*|__)(?P<inner>[^*_]+)\1:?")
 ITEM = re.compile(r"(?:[-*+•–—]|\(?[a-z]\)|\(?[ivx]+\)|[a-z]\.)\s+\S")  # noqa: RUF001
 PARAGRAPH_NUMBER = re.compile(
@@ -35,6 +34,7 @@ HEADING_NUMBER = re.compile(
 HEADING_WORDS, TITLE_WORDS, LONGEST_HEADING = 10, 20, 60
 UNTITLED = ".;:,!…|" + "".join(sorted(set(ENDS + WIDE_ENDS) - set("?\uff1f\u061f\u1367"))) + "\uff0c\u3001\uff1a"
 COMMAS = ",\uff0c"
+CLOSING_MARKS = ".:\uff1a\u3002 "
 CLOSERS = f"{ENDS}{WIDE_ENDS}:\uff1a"
 WIDE = re.compile(
     "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\U00020000-\U0003ffff]"
@@ -45,7 +45,7 @@ NARROWEST = 60
 
 @dataclass(frozen=True)
 class Line:
-    """A line without the space around it; ``level`` is that of a heading, 0 for any other line."""
+    """A line without the space around it; ``level`` is a heading's, or 0, and ``marks`` the length of its mark."""
 
     start: int
     end: int
@@ -53,6 +53,7 @@ class Line:
     indent: int
     fenced: bool
     level: int = 0
+    marks: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def read_units(text: str, headings: Mapping[int, int] | None = None) -> list[Uni
     Args:
         text: The text, with LF line ends.
         headings: Level of each line that is known to be a heading, by the line's offset, and 0 of one that is known to
-            be none; then Markdown's ``#``, fences and front matter mean nothing. By default they mark the headings.
+            be none; then Markdown's ``#`` and fences mean nothing. By default they mark the headings.
     """
     blocks = _blocks(text, headings)
     width = max([NARROWEST, *(_columns(line.text) for block in blocks for line in block)])
@@ -122,13 +123,12 @@ def _kept_short(unit: Unit) -> Unit:
 
 
 def _blocks(text: str, headings: Mapping[int, int] | None) -> list[list[Line]]:
-    """Gather lines into blocks between blank lines; a fenced block stays whole, front matter is left out."""
-    front = FRONT_MATTER.match(text) if headings is None else None
-    position = front.end() if front else 0
+    """Gather lines into blocks between blank lines; a fenced block stays whole."""
+    position = 0
     last = {mark: text.rfind(f"\n{mark}") for mark in ("```", "~~~")} if headings is None else {}
     blocks: list[list[Line]] = [[]]
     fence: str | None = None
-    for raw in text[position:].split("\n"):
+    for raw in text.split("\n"):
         line = raw.strip()
         mark = FENCE.match(line) if headings is None else None
         fenced = fence is not None or mark is not None
@@ -141,7 +141,9 @@ def _blocks(text: str, headings: Mapping[int, int] | None) -> list[list[Line]]:
             hashes = HASH.match(line) if headings is None else None
             known = (headings or {}).get(start)
             level = len(hashes[1]) if hashes else known or 0
-            blocks[-1].append(Line(start, start + len(line), line, start - position, fenced or known == 0, level))
+            marks = hashes.end() if hashes else 0
+            is_fenced = fenced or known == 0
+            blocks[-1].append(Line(start, start + len(line), line, start - position, is_fenced, level, marks))
         elif fence is None:
             blocks.append([])
         position += len(raw) + 1
@@ -193,10 +195,10 @@ def _columns(text: str) -> int:
 def _begin(line: Line, after: Line | None, last: Unit | None, place: _Place) -> list[Unit]:
     """Return what begins at this line, or nothing where it may go on with the paragraph before."""
     if line.level:
-        match = HASH.match(line.text)
-        body = match.end() if match else 0
-        heading = line.text[body:].rstrip("#").rstrip() if match else line.text
-        return [Unit("hash", line.start, line.end, _clean(heading), body=line.start + body, level=line.level)]
+        heading = line.text.rstrip(CLOSING_MARKS)
+        if line.marks:
+            heading = _clean(line.text[line.marks :].rstrip("#").rstrip())
+        return [Unit("hash", line.start, line.end, heading, body=line.start + line.marks, level=line.level)]
     if RULE.fullmatch(line.text):
         return [Unit("rule", line.start, line.end)]
     found = _labelled(line, place.stands) if place.free else []
@@ -282,7 +284,7 @@ def _titled(text: str, most: int = HEADING_WORDS) -> bool:
 def _clean(text: str) -> str:
     """Return a heading without Markdown's marks and a closing colon or stop."""
     kept = UNDERSCORES.sub(lambda found: found[0] if _within_word(found) else "", re.sub(r"[*`]", "", text))
-    return kept.strip().rstrip(".:\uff1a\u3002").strip()
+    return kept.strip().rstrip(CLOSING_MARKS)
 
 
 def _within_word(found: re.Match[str]) -> bool:

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, replace
 
 from valign.core.text import count_words
 from valign.documents.labels import NUMERALS, OUTER_WORDS, is_preamble, read_section_label, to_digits
-from valign.documents.lines import COMMAS, HEADING_NUMBER, HEADINGS, LETTER, Unit, read_units, split_run_in, successor
+from valign.documents.lines import (
+    COMMAS,
+    HEADING_NUMBER,
+    HEADINGS,
+    LETTER,
+    Unit,
+    read_units,
+    split_run_in,
+    successor,
+)
 
 INNER_RANK, NUMBERED_RANK, CAPS_RANK, TITLE_RANK = 4.0, 40.0, 60.0, 61.0
 RUN_IN_WORDS = 3
@@ -44,10 +53,17 @@ class Section:
 
 @dataclass(frozen=True)
 class Outline:
-    """A text's own title, where it has one, and its sections in reading order; the first has no heading."""
+    """The structure of a text.
+
+    Attributes:
+        title: Its own, where it has one.
+        sections: In reading order; the first has no heading.
+        unread: Spans of rules and of what else has no letter, which are paragraphs of no section.
+    """
 
     title: str | None
     sections: list[Section]
+    unread: list[tuple[int, int]] = field(default_factory=list)
 
 
 def find_outline(text: str, headings: Mapping[int, int] | None = None) -> Outline:
@@ -62,12 +78,24 @@ def find_outline(text: str, headings: Mapping[int, int] | None = None) -> Outlin
         headings: Level of each line that is known to be a heading, by the line's offset; they stand in for Markdown's.
     """
     units = read_units(text, headings)
+    unread = [(u.start, u.end) for u in units if u.kind == "rule"]
     title, units = _take_title([u for u in units if u.kind != "rule"])
     units = _settle(_number_styles(units), text)
+    unread += [(u.start, u.end) for u in units if u.kind not in HEADINGS and not _has_letter(u, text)]
     sections = _sections(units, text)
     if not any(section.paragraphs for section in sections):
-        return Outline(title, [Section((), (), [Paragraph(max(u.start, u.body), u.end) for u in units])])
-    return Outline(title, sections)
+        sections = [Section((), (), [_as_paragraph(u) for u in units if LETTER.search(text, u.start, u.end)])]
+    return Outline(title, sections, unread)
+
+
+def _has_letter(unit: Unit, text: str) -> bool:
+    """Tell whether a paragraph or list item says something behind its number."""
+    return LETTER.search(text, unit.body, unit.end) is not None
+
+
+def _as_paragraph(unit: Unit) -> Paragraph:
+    """Return a heading with nothing below it as a paragraph, without the marks of Markdown."""
+    return Paragraph(unit.body if unit.kind == "hash" and unit.body >= 0 else unit.start, unit.end)
 
 
 def slug(heading: str) -> str:
@@ -227,9 +255,10 @@ def _sections(units: list[Unit], text: str) -> list[Section]:
             last = None
             continue
         inner = last is not None and (last.kind == "item" or last.number is not None) and unit.indent > last.indent
-        if not LETTER.search(text, unit.body, unit.end):
+        if not _has_letter(unit, text):
             continue
-        if paragraphs and (unit.kind == "item" or (inner and unit.number is None)):
+        joins = unit.kind == "item" or (inner and unit.number is None)
+        if paragraphs and joins and not LETTER.search(text, paragraphs[-1].end, unit.start):  # not over the title
             paragraphs[-1] = replace(paragraphs[-1], end=unit.end)
         else:
             paragraphs.append(Paragraph(unit.body, unit.end, unit.number))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from valign.core.records import Passage
 from valign.core.text import ENDS, WIDE_ENDS, count_words, word_spans
-from valign.documents.lines import COMMAS
+from valign.documents.lines import COMMAS, LETTER
 from valign.documents.outline import Outline, Paragraph, Section
 
 SENTENCE_END = re.compile(
@@ -107,10 +107,11 @@ class _Names:
 
 
 def _merge(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
-    """Merge neighbouring paragraphs of a text without structure while they are not too long."""
+    """Merge neighbouring paragraphs of a text without structure while they are not too long; not over its title."""
     merged: list[Paragraph] = []
     for paragraph in paragraphs:
-        if merged and count_words(text[merged[-1].start : paragraph.end]) <= max_words:
+        apart = merged and LETTER.search(text, merged[-1].end, paragraph.start)
+        if merged and not apart and count_words(text[merged[-1].start : paragraph.end]) <= max_words:
             merged[-1] = Paragraph(merged[-1].start, paragraph.end)
         else:
             merged.append(paragraph)
@@ -126,7 +127,7 @@ def _join_openings(text: str, paragraphs: list[Paragraph]) -> list[Paragraph]:
     joined: list[Paragraph] = []
     opens = goes_on = False
     for paragraph in paragraphs:
-        if opens and paragraph.number is None:
+        if opens and paragraph.number is None and not LETTER.search(text, joined[-1].end, paragraph.start):
             joined[-1] = Paragraph(joined[-1].start, paragraph.end, joined[-1].number)
         else:
             joined.append(paragraph)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from valign.core.errors import ValignError
-from valign.core.records import Document, LeftOut
+from valign.core.records import Document, LeftOut, Passage
 from valign.documents.blocks import Source
-from valign.documents.left_out import Omissions, Reason
+from valign.documents.left_out import Omissions, Reason, merge_counts
 from valign.documents.limits import call_limited
 from valign.documents.lines import LETTER
 from valign.documents.outline import Outline, find_outline
@@ -110,16 +111,22 @@ def parse_document(
     found = tuple(split_passages(text, name, title, parts, max_words, source.page_of))
     if not found:
         raise ValignError(f"{where} holds no paragraph below its title; add the text to align to.")
-    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found, source.left_out + _untold(parts))
+    left_out = merge_counts(source.left_out, _untold(parts, text, found))
+    return Document(name, title, text, hashlib.sha256(raw).hexdigest(), found, left_out)
 
 
-def _untold(parts: Outline) -> tuple[LeftOut, ...]:
-    """Count the headings that no passage has: nothing stands below them."""
+def _untold(parts: Outline, text: str, found: Sequence[Passage]) -> tuple[LeftOut, ...]:
+    """Count what no passage has: headings with nothing below them, and what has no letter."""
     told = {s.path[:depth] for s in parts.sections if s.paragraphs for depth in range(1, len(s.path) + 1)}
     omissions = Omissions()
     for section in parts.sections:
         if section.path and section.path not in told:
             omissions.add(Reason.NO_TEXT_BELOW, section.path[-1])
+    starts = [passage.start for passage in found]
+    for start, end in parts.unread:
+        index = bisect_right(starts, start) - 1
+        if index < 0 or found[index].end <= start:
+            omissions.add(Reason.NO_LETTER, text[start:end])
     return omissions.counts()
 
 

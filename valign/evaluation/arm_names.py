@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,11 @@ ARM_LABELS = {
     "sft_dpo": "SFT+DPO",
     "sft_dpo_rag": "SFT+DPO+RAG",
 }
+
+
+def is_arm_name(name: object) -> bool:
+    """Tell whether something can be the name of an arm, and so of its folder in a run: no path leads out of there."""
+    return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) is not None
 
 
 def arm_label(arm: str) -> str:

@@ -1,4 +1,4 @@
-"""What evaluation can be told: questions, metrics, judge, probes, alignment tax, and the server that answers."""
+"""What evaluation can be told: questions, metrics, judges, probes, alignment tax, and the server that answers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from valign.core.settings import group, setting
 from valign.evaluation.metrics import METRICS
+from valign.evaluation.probes.kinds import POLICY_KINDS
 from valign.teachers.settings import TeacherSettings
 
 REFERENCE_JUDGE = "reference"
@@ -73,6 +74,21 @@ class TaxSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PolicyProbeSettings:
+    """Probes of the document's own rules: what is allowed, what is denied, and where that ends.
+
+    Attributes:
+        questions: ``made`` from the document, ``shipped`` with it, or a file of probes (``.jsonl``); None for none.
+        kinds: Kinds that are made, or asked of those that are given.
+        max_clauses: Clauses about which probes are made, spread over the document; None for all.
+    """
+
+    questions: str | None = None
+    kinds: tuple[str, ...] = setting(POLICY_KINDS, choices=POLICY_KINDS)
+    max_clauses: int | None = setting(None, above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """What the arms are asked, and how their answers are measured.
 
@@ -84,7 +100,9 @@ class EvaluationSettings:
         judge: Who judges pairs of answers; None for nobody.
         judge_tie: Largest difference in cosine that the judge ``reference`` calls a tie.
         judge_model: The model of the judges ``local``, ``api`` and ``batch``.
+        policy_judge: The model that says of each answer whether it follows its clause; None for nobody.
         probes: ``shipped``, or a file of probes (``.jsonl``); None for none.
+        policy_probes: Probes of the document's own rules.
         tax: The check of general ability.
         metrics: Names of the metrics that are scored and shown.
         server: Through which the arms answer.
@@ -97,7 +115,9 @@ class EvaluationSettings:
     judge: str | None = setting(None, choices=JUDGES)
     judge_tie: float = setting(0.02, at_least=0, at_most=2)
     judge_model: TeacherSettings | None = None
+    policy_judge: TeacherSettings | None = None
     probes: str | None = None
+    policy_probes: PolicyProbeSettings = group(PolicyProbeSettings)
     tax: TaxSettings = group(TaxSettings)
     metrics: tuple[str, ...] = setting(tuple(METRICS), choices=tuple(METRICS))
     server: ServerSettings = group(ServerSettings)

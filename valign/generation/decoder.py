@@ -78,13 +78,14 @@ class FastDecoder:
 
 
 def can_decode(model: Any) -> bool:
-    """Tell whether ``FastDecoder`` is for this model: a known family on a CPU, frozen and without adapters."""
+    """Tell whether ``FastDecoder`` is for this model: a known family on a CPU, frozen, with one adapter or none."""
     if not is_known_family(model) or model.device.type != "cpu":
         return False
     layers = model.get_decoder().layers
-    linear = [m for layer in layers for m in layer.modules() if isinstance(m, torch.nn.Linear)]
-    known = all(_plain(m) is not None for m in (*linear, model.get_output_embeddings()))
-    return known and is_silu(layers[0].mlp.act_fn)
+    linear = [part for layer in layers for part in _projections(layer)]
+    found = [read_projection(m) for m in (*linear, model.get_output_embeddings())]
+    frozen = all(part is not None and (part.down is None or not part.down.requires_grad) for part in found)
+    return frozen and is_silu(layers[0].mlp.act_fn)
 
 
 def can_reorder_weights() -> bool:
@@ -95,6 +96,8 @@ def can_reorder_weights() -> bool:
 def combined_linear(layers: Sequence[Any], ordered: bool) -> Product:
     """Return linear layers with one input as one function, their outputs side by side.
 
+    Their adapters become one, ``x [A_1; A_2; ...]^T`` times a matrix that has each layer's B in its place.
+
     Args:
         layers: Each (out, in).
         ordered: Whether to copy the weights in oneDNN's layout, for one product; they are bfloat16 then.
@@ -102,32 +105,62 @@ def combined_linear(layers: Sequence[Any], ordered: bool) -> Product:
     Returns:
         From (tokens, in) to (tokens, sum of out).
     """
-    parts = [part for layer in layers if (part := _plain(layer)) is not None]
-    if not ordered and len(parts) == 1:
-        return lambda x: F.linear(x, parts[0].weight, parts[0].bias)
+    parts = [part for layer in layers if (part := read_projection(layer)) is not None]
     if not ordered:
-        return lambda x: torch.cat([F.linear(x, part.weight, part.bias) for part in parts], -1)
-    weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat([p.weight.detach() for p in parts]), ROWS)
+        return lambda x: torch.cat([_linear(x, part) for part in parts], -1)
+    weight = _reordered(torch.cat([p.weight.detach() for p in parts]))
     biases = [p.bias.detach() for p in parts if p.bias is not None]
     bias = torch.cat(biases) if biases else None
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    adapted = [p for p in parts if p.down is not None and p.up is not None]
+    if not adapted:
+        return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    down = _reordered(torch.cat([p.down.detach() for p in adapted if p.down is not None]).to(weight.dtype))
+    up = _reordered(_side_by_side(parts).to(weight.dtype))
+
+    def product(x: torch.Tensor) -> torch.Tensor:
+        low = torch.ops.mkldnn._linear_pointwise(x, down, None, "none", [], "")
+        y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise.binary(low, y, up, None, "add")
+
+    return product
 
 
-def _plain(layer: Any) -> Projection | None:
-    """Return a linear layer's weights; None where it is anything else, or has an adapter."""
-    found = read_projection(layer)
-    return found if found is not None and found.down is None else None
+def _reordered(weight: torch.Tensor) -> torch.Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), ROWS)
+
+
+def _side_by_side(parts: Sequence[Projection]) -> torch.Tensor:
+    """Return the layers' B, scaled, each in the rows of its outputs and the columns of its ranks; zeros elsewhere."""
+    blocks = [p.weight.new_zeros(len(p.weight), 0) if p.up is None else p.up.detach() * p.scale for p in parts]
+    return torch.block_diag(*blocks)
+
+
+def _linear(x: torch.Tensor, part: Projection) -> torch.Tensor:
+    y = F.linear(x, part.weight, part.bias)
+    if part.down is None or part.up is None:
+        return y
+    low = F.linear(x, part.down.to(x.dtype))
+    return y.addmm_(low, part.up.to(x.dtype).t(), alpha=part.scale)
+
+
+def _projections(layer: Any) -> list[Any]:
+    """Return the linear layers of a decoder layer."""
+    attention, mlp = layer.self_attn, layer.mlp
+    return [
+        *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
+        *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+    ]
 
 
 def _layer(layer: Any, ordered: bool) -> DecoderLayer:
-    attention, mlp = layer.self_attn, layer.mlp
+    query, key, value, out, gate, up, down = _projections(layer)
     return DecoderLayer(
         _norm(layer.input_layernorm),
-        combined_linear([attention.q_proj, attention.k_proj, attention.v_proj], ordered),
-        combined_linear([attention.o_proj], ordered),
+        combined_linear([query, key, value], ordered),
+        combined_linear([out], ordered),
         _norm(layer.post_attention_layernorm),
-        combined_linear([mlp.gate_proj, mlp.up_proj], ordered),
-        combined_linear([mlp.down_proj], ordered),
+        combined_linear([gate, up], ordered),
+        combined_linear([down], ordered),
     )
 
 

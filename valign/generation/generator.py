@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from valign.generation.decoder import FastDecoder, can_decode
 from valign.generation.decoding_batch import DecodingBatch, PerRowBatch, SharedPrefixBatch, can_share_prefix
 from valign.generation.requests import Completion, Request, Sampling
+from valign.generation.thoughts import visible_completion
 from valign.models.chat_template import render_conversation
 from valign.models.template_traits import end_tokens
 
@@ -23,13 +24,17 @@ class Generator:
     """Completes conversations with a causal language model.
 
     Prompts are grouped by what they begin with and by length. A prompt is computed once for its ``n`` samples, and so
-    is what all prompts of a group share. Rows that have ended leave the batch.
+    is what all prompts of a group share. Rows that have ended leave the batch. Thoughts are taken off, which
+    a model may have although the chat template asks for none.
 
     Args:
         model: The language model, in evaluation mode.
         tokenizer: Its tokenizer, with a chat template.
         id: Name of the model with its weights' version.
         batch_tokens: Most positions of the key-value cache of one batch.
+
+    Attributes:
+        thoughts_alone: The number of completions so far that held thoughts and nothing else.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Generator:
         self.tokenizer = tokenizer
         self.id = id
         self.batch_tokens = batch_tokens
+        self.thoughts_alone = 0
 
     @cached_property
     def shares_prefix(self) -> bool:
@@ -105,7 +111,20 @@ class Generator:
         finished = bool(row) and row[-1] in self.ends
         words = row[:-1] if finished else row
         text = str(self.tokenizer.decode(words, skip_special_tokens=True)).strip()
-        return Completion(text, len(row), finished)
+        marked = Completion(
+            str(self.tokenizer.decode(words)).strip(), len(row), finished
+        )  # marks may be special tokens
+        visible = visible_completion(marked, lambda text: len(self._ids(text)))
+        if visible is marked:
+            return Completion(text, len(row), finished)
+        self.thoughts_alone += not visible.text
+        return replace(visible, text=self._plain(visible.text))
+
+    def _plain(self, text: str) -> str:
+        """Return a text without special tokens."""
+        for token in self.tokenizer.all_special_tokens:
+            text = text.replace(token, "")
+        return text.strip()
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

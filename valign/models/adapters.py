@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from valign.core.errors import ValignError
 from valign.models.huggingface import quiet_transformers
@@ -25,7 +24,6 @@ def add_adapter(
     dropout: float,
     target_modules: str,
     seed: int,
-    below: Sequence[Path] = (),
 ) -> PreTrainedModel | PeftModel:
     """Make the model trainable, with a LoRA adapter or in every weight.
 
@@ -38,7 +36,6 @@ def add_adapter(
         dropout: On the adapter's input, in training.
         target_modules: ``all-linear`` (without the output layer) or a regular expression of module names.
         seed: Of the adapter's initial weights.
-        below: Saved adapters that stay frozen under the trained one, where they cannot be merged into the model.
 
     Raises:
         ValignError: No module matches ``target_modules``.
@@ -57,7 +54,6 @@ def add_adapter(
             adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
         except ValueError as error:
             raise ValignError(f"adapter.target_modules={target_modules}: {error}") from error
-    _stack_on(adapted, below)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -73,19 +69,6 @@ def keep_input_dtype(adapted: torch.nn.Module) -> None:
     for module in adapted.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             vars(module)["cast_input_dtype_enabled"] = False
-
-
-def _stack_on(adapted: PeftModel, folders: Sequence[Path]) -> None:
-    """Add saved adapters, frozen, to what an adapted model computes."""
-    if not folders:
-        return
-    names = [f"before{i}" for i in range(len(folders))]
-    for name, folder in zip(names, folders, strict=True):
-        adapted.load_adapter(str(folder), adapter_name=name, is_trainable=False)
-    layers: Any = adapted.base_model
-    layers.set_adapter([*names, "default"])
-    for name, parameter in adapted.named_parameters():
-        parameter.requires_grad_(".default." in name)
 
 
 def save_adapter(model: PeftModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:

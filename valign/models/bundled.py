@@ -15,7 +15,8 @@ from pathlib import Path
 
 from valign.core.disk import locked
 from valign.core.errors import ValignError
-from valign.core.files import write_folder, write_text
+from valign.core.files import write_text
+from valign.core.folders import write_folder
 from valign.models.huggingface import quiet_transformers
 from valign.models.identity import DIGEST, weights_digest
 from valign.models.random_model import TINY, write_tiny_llama

@@ -10,25 +10,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.core.files import new_folder, read_json, write_json
+from valign.core.files import read_json, write_json, write_text
+from valign.core.folders import new_folder
 from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, save_model
-from valign.models.load import load_policy
+from valign.models.policy import load_merged
+from valign.models.stacked_adapters import StackedAdapter
 from valign.models.template_traits import end_tokens
+from valign.models.terms import TERMS, terms_files
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
 
-TERMS = re.compile(r"(?:licen[cs]e|notice|copying|use_policy)\b.*", re.IGNORECASE)
-"""Files that come with a model and must come with what is made from it."""
+MODEL_CARD = "README.md"
 SENTENCEPIECE = re.compile(r"tokenizer\.model(?:\.v\d+)?")
 SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vllm serve --max-lora-rank takes
 
 
 def write_model(
-    output: Path, base: Path | str, weights: Sequence[Path], precision: str | torch.dtype, **options: Any
-) -> None:
+    output: Path,
+    base: Path | str,
+    weights: Sequence[Path],
+    precision: str | torch.dtype,
+    card: str = "",
+    **options: Any,
+) -> float | None:
     """Write a model with what its stages trained merged in, and its tokenizer, in Hugging Face format.
 
     Its generation settings are greedy decoding up to any of the end tokens, as the arms answer. The base model's terms
@@ -36,10 +43,14 @@ def write_model(
 
     Args:
         output: The folder; empty or not there.
-        base: The base model, as ``valign.models.load.load_policy`` takes it.
+        base: The base model, as ``valign.models.load.load_merged`` takes it.
         weights: What each stage has left, in order.
         precision: Of the weights: ``auto``, ``float32`` or ``bfloat16``, or the dtype itself.
-        **options: Other keyword arguments of ``load_policy``.
+        card: The model card; nothing for none.
+        **options: Other keyword arguments of ``load_merged``.
+
+    Returns:
+        Which share of what was trained is left in the weights after rounding; None where that is not known.
 
     Raises:
         ValignError: The folder is not empty or cannot be written, or the model cannot be loaded.
@@ -47,16 +58,19 @@ def write_model(
     from transformers import GenerationConfig
 
     with new_folder(output) as folder:
-        model, tokenizer = load_policy(base, weights, precision, **options)
+        model, tokenizer, share = load_merged(base, weights, precision, **options)
         ends = end_tokens(model, tokenizer)
         ids = {"eos_token_id": ends if len(ends) > 1 else ends[0], "pad_token_id": tokenizer.pad_token_id}
         model.generation_config = GenerationConfig(bos_token_id=tokenizer.bos_token_id, **ids)
         save_model(model, folder)
         tokenizer.save_pretrained(folder)
         _copy_files(base, folder, [TERMS, SENTENCEPIECE])
+        if card:
+            write_text(folder / MODEL_CARD, card)
+    return share
 
 
-def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
+def write_adapter(output: Path, base: str, weights: Sequence[Path], card: str = "") -> int:
     """Write what the stages trained as one LoRA adapter for the base model, and return its rank.
 
     Adapters of several stages become one: the sum of the updates s_i B_i A_i is [s_1 B_1, s_2 B_2] [A_1; A_2], where
@@ -67,6 +81,7 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
         base: Hub id or folder of the base model. The adapter's config notes the id, or the folder's name without its
             path; the model's terms are copied.
         weights: What each stage has left, in order.
+        card: The model card; nothing for none.
 
     Raises:
         ValignError: There is no adapter, a stage trained every weight, several trained experts of a mixture, or the
@@ -87,15 +102,20 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path]) -> int:
     with new_folder(output) as folder:
         if len(weights) == 1:
             shutil.copyfile(weights[0] / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
-            alpha = configs[0]["lora_alpha"]
+            changed: dict[str, Any] = {}
         else:
-            _write_sum(folder / ADAPTER_WEIGHTS, weights, [config["lora_alpha"] / config["r"] for config in configs])
-            alpha = rank
+            from safetensors.torch import save_file
+
+            stacked = StackedAdapter.read(weights)
+            save_file(stacked.tensors(), folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+            same = all(config["target_modules"] == configs[0]["target_modules"] for config in configs)
+            layers = {} if same else {"target_modules": list(stacked.layers)}
+            changed = {"r": rank, "lora_alpha": rank, **layers}
         noted = Path(base).resolve().name if Path(base).expanduser().is_dir() else base
-        write_json(
-            folder / ADAPTER_CONFIG, configs[0] | {"r": rank, "lora_alpha": alpha, "base_model_name_or_path": noted}
-        )
+        write_json(folder / ADAPTER_CONFIG, configs[0] | changed | {"base_model_name_or_path": noted})
         _copy_files(base, folder, [TERMS])
+        if card:
+            write_text(folder / MODEL_CARD, card)
     return rank
 
 
@@ -103,8 +123,9 @@ def _copy_files(base: Path | str, folder: Path, names: Sequence[re.Pattern[str]]
     """Copy files of a model by their names; warn where a model of the hub has none that can be fetched."""
     source, is_folder = Path(base).expanduser(), Path(base).expanduser().is_dir()
     if not is_folder:
-        source = _fetch_files(str(base)) or source
+        source = fetch_terms(str(base)) or source
     files = [file for file in source.iterdir() if file.is_file()] if source.is_dir() else []
+    files += [file for file in terms_files(source) if file not in files]
     copied = [file for file in files if any(name.fullmatch(file.name) for name in names)]
     for file in copied:
         if not (folder / file.name).exists():
@@ -113,30 +134,13 @@ def _copy_files(base: Path | str, folder: Path, names: Sequence[re.Pattern[str]]
         log.warning("the licence of %s is not in the export; add the model's terms before you pass it on", base)
 
 
-def _fetch_files(base: str) -> Path | None:
-    """Return a folder with a hub model's terms and SentencePiece model; None where the hub cannot be reached."""
+def fetch_terms(base: str) -> Path | None:
+    """Return a folder with a hub model's card, terms and SentencePiece model; None where the hub cannot be reached."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["LICEN[CS]E*", "licen[cs]e*", "NOTICE*", "COPYING*", "USE_POLICY*", "tokenizer.model*"]
+    wanted = ["LICEN[CS]E*", "licen[cs]e*", "NOTICE*", "COPYING*", "USE_POLICY*", "README.md", "tokenizer.model*"]
     try:
         return Path(snapshot_download(base, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
         return None
-
-
-def _write_sum(file: Path, weights: Sequence[Path], scales: Sequence[float]) -> None:
-    """Write adapters side by side: A matrices stacked in rows, B matrices, scaled, in columns."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    parts = [load_file(folder / ADAPTER_WEIGHTS) for folder in weights]
-    if any(set(part) != set(parts[0]) for part in parts):
-        raise ValignError("the stages' adapters are on different layers; use what=model.")
-    summed = {}
-    for name in parts[0]:
-        own = [part[name].float() for part in parts]
-        below = ".lora_A." in name
-        scaled = own if below else [scale * matrix for scale, matrix in zip(scales, own, strict=True)]
-        summed[name] = torch.cat(scaled, 0 if below else 1).contiguous()
-    save_file(summed, file, metadata={"format": "pt"})

@@ -16,7 +16,7 @@ def is_known_family(model: Any) -> bool:
 
 
 class Projection(NamedTuple):
-    """A frozen linear layer and its adapter: ``x W^T + bias + scale (x A^T) B^T`` (Hu et al., 2021, arXiv:2106.09685).
+    """A frozen linear layer and its adapters: ``x W^T + bias + scale (x A^T) B^T`` (Hu et al., 2021, arXiv:2106.09685).
 
     Attributes:
         weight: W, (out, in).
@@ -24,6 +24,7 @@ class Projection(NamedTuple):
         down: A, (rank, in), or None without an adapter.
         up: B, (out, rank), or None.
         scale: alpha / rank.
+        below: A and B, scaled, of a frozen adapter under this one, in the dtype of W; None for none.
     """
 
     weight: torch.Tensor
@@ -31,27 +32,42 @@ class Projection(NamedTuple):
     down: torch.Tensor | None
     up: torch.Tensor | None
     scale: float
+    below: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
 def read_projection(layer: Any) -> Projection | None:
     """Return what a linear layer computes; None where it is not frozen, is sharded, has hooks or does anything else."""
     from peft.tuners.lora.layer import Linear
 
-    inner, down, up, scale = layer, None, None, 0.0
-    if type(layer) is Linear:
-        inner, names = layer.base_layer, list(layer.active_adapters)
-        plain = not (layer.disable_adapters or layer.merged or layer.lora_variant) and list(layer.lora_A) == names
-        if not plain or len(names) != 1 or not isinstance(layer.lora_dropout[names[0]], torch.nn.Identity):
-            return None
-        first, second = layer.lora_A[names[0]], layer.lora_B[names[0]]
-        if second.bias is not None or is_sharded(first.weight):
-            return None
-        down, up, scale = first.weight, second.weight, float(layer.scaling[names[0]])
+    is_adapted = type(layer) is Linear
+    inner = layer.base_layer if is_adapted else layer
     if type(inner) is not torch.nn.Linear or is_sharded(inner.weight) or has_hooks(layer) or has_hooks(inner):
         return None
     if any(p.requires_grad for p in inner.parameters()):
         return None
-    return Projection(inner.weight, inner.bias, down, up, scale)
+    plain = Projection(inner.weight, inner.bias, None, None, 0.0)
+    return _with_adapters(plain, layer) if is_adapted else plain
+
+
+def _with_adapters(plain: Projection, layer: Any) -> Projection | None:
+    """Add what PEFT's layer has to a projection: one adapter, or one and a frozen one under it."""
+    names = list(layer.active_adapters)
+    if layer.disable_adapters or layer.merged or layer.lora_variant or set(layer.lora_A) != set(names):
+        return None
+    found = []
+    for name in names:
+        down, up = layer.lora_A[name].weight, layer.lora_B[name]
+        if up.bias is not None or is_sharded(down) or not isinstance(layer.lora_dropout[name], torch.nn.Identity):
+            return None
+        found.append((down, up.weight, float(layer.scaling[name])))
+    found.sort(key=lambda each: each[0].requires_grad)
+    if len(found) == 2 and not found[0][0].requires_grad:
+        down, up, scale = found.pop(0)
+        dtype = plain.weight.dtype
+        plain = plain._replace(below=(down.detach().to(dtype), (up.detach() * scale).to(dtype)))
+    if len(found) != 1:
+        return None
+    return plain._replace(down=found[0][0], up=found[0][1], scale=found[0][2])
 
 
 def is_silu(activation: torch.nn.Module) -> bool:

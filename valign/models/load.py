@@ -1,13 +1,11 @@
-"""Models and tokenizers: found, prepared and loaded, with what training stages have left merged in."""
+"""Models and tokenizers: found, prepared and loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.models.adapters import ADAPTER_CONFIG, load_adapter, merge_adapter
 from valign.models.attention import suitable_implementation
 from valign.models.bundled import prepare_bundled
 from valign.models.huggingface import loading_errors, quiet_transformers
@@ -80,10 +78,10 @@ def load_model(
     """
     dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
     tokenizer = load_tokenizer(path, trust_remote_code)
-    return _load_model(path, dtype, trust_remote_code, device, move, attention), tokenizer
+    return load_frozen(path, dtype, trust_remote_code, device, move, attention), tokenizer
 
 
-def _load_model(
+def load_frozen(
     path: Path | str,
     dtype: torch.dtype,
     trust_remote_code: bool,
@@ -92,7 +90,20 @@ def _load_model(
     attention: str | None,
     quantization: str | None = None,
 ) -> Any:
-    """Load a frozen model; one that was quantised has the quantised weights written out in ``dtype``."""
+    """Load a frozen model in evaluation mode, without its tokenizer.
+
+    Args:
+        path: As in ``load_model``, and so are the others.
+        dtype: Of the weights.
+        trust_remote_code: Whether to run code that comes with a hub model.
+        device: Where it will run.
+        move: Whether to put it there now.
+        attention: Name of its attention, or None.
+        quantization: ``nf4`` writes the weights that were quantised out in ``dtype``; None leaves them as they are.
+
+    Raises:
+        ValignError: The model cannot be loaded.
+    """
     model = _from_pretrained(path, dtype, trust_remote_code, device, attention, quantization)
     if quantization is not None:
         with quiet_transformers():
@@ -202,52 +213,3 @@ def count_weights(path: Path | str, trust_remote_code: bool = False) -> int:
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     model.tie_weights()
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def load_policy(
-    path: Path | str,
-    adapters: Sequence[Path],
-    precision: str | torch.dtype,
-    trust_remote_code: bool = False,
-    device: str = "cpu",
-    move: bool = True,
-    attention: str | None = None,
-    quantization: str | None = None,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model and merge what its stages trained, in order; used for inference and as DPO's reference.
-
-    Args:
-        path: The base model: what ``prepare_model`` returned.
-        adapters: ``adapter/`` folders to merge, or ``model/`` folders (all weights trained) that replace the model.
-        precision: ``auto``, ``float32`` or ``bfloat16``, or the dtype itself.
-        trust_remote_code: Run code that comes with a hub model.
-        device: Where it will run.
-        move: Whether to put it there now (a trainer moves the model itself).
-        attention: Name of its attention in transformers; None for the grouped one on a CPU, PyTorch's own on a GPU.
-        quantization: ``nf4`` where the adapters were trained on weights in 4 bits; it is those that they are merged
-            into, written out in ``precision``.
-
-    Raises:
-        ValignError: One of the folders holds neither an adapter nor a model.
-    """
-    for folder in adapters:
-        if not any((folder / name).is_file() for name in (ADAPTER_CONFIG, "config.json")):
-            raise ValignError(f"{folder} holds neither an adapter nor a model; train it first.")
-    source, remaining = find_start(path, adapters)
-    dtype = resolve_precision(precision, device) if isinstance(precision, str) else precision
-    tokenizer = load_tokenizer(path, trust_remote_code)
-    model = _load_model(source, dtype, trust_remote_code, device, move, attention, quantization)
-    for folder in remaining:
-        model = merge_adapter(load_adapter(model, folder))
-    return model, tokenizer
-
-
-def find_start(path: Path | str, adapters: Sequence[Path]) -> tuple[Path | str, Sequence[Path]]:
-    """Return the model that adapters are merged into, and those adapters: the last whole model, and what came after it.
-
-    Args:
-        path: The base model.
-        adapters: What its stages trained, in order: ``adapter/`` folders, or ``model/`` folders with all weights.
-    """
-    whole = [i for i, folder in enumerate(adapters) if not (folder / ADAPTER_CONFIG).is_file()]
-    return (adapters[whole[-1]], adapters[whole[-1] + 1 :]) if whole else (path, adapters)

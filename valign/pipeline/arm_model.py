@@ -8,7 +8,7 @@ from typing import Any
 
 from valign.core.out_of_memory import suggest_half
 from valign.distributed.devices import own_device
-from valign.models.load import load_policy
+from valign.models.policy import load_policy
 from valign.pipeline.context import Context
 
 

@@ -33,6 +33,8 @@ class StageCode:
 
 # how a clause is named in a prompt, and what a word is
 TEXTS = ("documents/clauses.py", "documents/labels.py", "core/text.py")
+QUOTES = ("core/quotation.py",)  # what is found in a clause
+REPLIES = ("teachers/json_replies.py", "generation/thoughts.py")  # what is read in a reply
 RENDERING = ("models", "core/control_tokens.py")  # models, and what a text must not hold for them
 TRAINING = StageCode(
     ("pipeline/training_stage.py:train_part",),
@@ -42,11 +44,19 @@ TRAINING = StageCode(
 STAGE_CODE = {
     "data": StageCode(
         ("synthesis/build.py:synthesize",),
-        ("synthesis", "retrieval", "evaluation/verdicts.py", *TEXTS),
+        ("synthesis", "retrieval", "evaluation/verdicts.py", *QUOTES, *REPLIES, *TEXTS),
         without=(
             *("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
-            "synthesis/given_rows.py",
+            *("synthesis/given_rows.py", "synthesis/probes"),
         ),
+    ),
+    "policy_probes": StageCode(
+        ("synthesis/probes/make.py:make_probes",),
+        (
+            *("synthesis", "retrieval", "evaluation/verdicts.py", "evaluation/probes/policy.py"),
+            *("evaluation/probes/kinds.py", *REPLIES, *TEXTS),
+        ),
+        without=("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py", "synthesis/given_rows.py"),
     ),
     "replay": StageCode(("synthesis/replay.py:replay_rows",), ("synthesis/replay.py",)),
     "sft": TRAINING,
@@ -58,9 +68,10 @@ STAGE_CODE = {
             *("evaluation", "generation", "retrieval", *RENDERING, *TEXTS),
         ),
         without=(
-            *("evaluation/judging", "evaluation/probes", "evaluation/tax", "evaluation/questions.py"),
+            *("evaluation/judging", "evaluation/tax", "evaluation/questions.py"),
+            *(f"evaluation/probes/{name}.py" for name in ("items", "scores", "policy", "policy_probe_scores")),
             *("evaluation/significance.py", "evaluation/leakage.py", "evaluation/context_check.py"),
-            *("evaluation/arm_names.py", "models/export.py"),
+            *("evaluation/arm_names.py", "models/export.py", "models/terms.py"),
         ),
     ),
     "tax": StageCode(
@@ -70,13 +81,22 @@ STAGE_CODE = {
             *("documents/clauses.py", "documents/labels.py"),
             *("evaluation/tax", "evaluation/answering.py", "generation", *RENDERING),
         ),
-        without=("evaluation/tax/scores.py", "models/export.py"),
+        without=("evaluation/tax/scores.py", "models/export.py", "models/terms.py"),
     ),
     "judgements": StageCode(
         ("evaluation/judging/model_judge.py:judge_by_model",),
         (
             *("evaluation/judging/model_judge.py", "evaluation/judging/judgement.py"),
+            "evaluation/judging/prompt_files.py",
             *("evaluation/answer_metrics.py", "evaluation/normalise.py", "evaluation/verdicts.py", "core/text.py"),
+        ),
+    ),
+    "policy_judgements": StageCode(
+        ("evaluation/judging/policy_judge.py:judge_answers",),
+        (
+            *("evaluation/judging/policy_judge.py", "evaluation/judging/policy_judgement.py"),
+            "evaluation/judging/prompt_files.py",
+            *("core/control_tokens.py", "core/text.py", *QUOTES, *REPLIES),
         ),
     ),
 }
@@ -85,18 +105,18 @@ STAGE_CODE = {
 NOT_DECIDING = {
     "cli": "takes the command line apart",
     "config": "its values are in the hash",
-    "core": "carries records and files; what is in them is decided elsewhere (two files are named apart)",
+    "core": "carries records and files; what is in them is decided elsewhere (three files are named apart)",
     "distributed": "deals work to processes, whose number does not change a result (devices.py is named apart)",
     "documents": "the passages are in the hash (clauses.py and labels.py are named apart)",
     "generation/requests.py": "what is asked, by which replies are kept",
     "pipeline/context.py": "what it reads is in the hash",
     "runs": "names and loggers",
-    "teachers": "replies are kept by teacher and request, and the teacher's id is in the hash",
+    "teachers": "replies are kept by teacher and request, the id is in the hash (json_replies.py is named apart)",
 }
 """What a stage may reach without its hash covering it, and why."""
 
 
-MADE_ONCE = ("data", *STAGES)  # of a finished run, which is evaluated, these are never made again
+MADE_ONCE = ("data", "policy_probes", *STAGES)  # of a finished run, which is evaluated, these are never made again
 
 
 def code_of(name: str) -> str:
@@ -176,7 +196,7 @@ def pinned_by(details: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ValignError: What it noted is not the name of a stage's folder.
     """
-    made_anew = ("answers/", "judgements", "probes/", "tax/")
+    made_anew = ("answers/", "judgements", "policy_judgements", "probes/", "policy_probes/", "tax/")
     found = {key: name for key, name in details["artifacts"].items() if not key.startswith(made_anew)}
     for key, name in found.items():
         if not is_digest(name):

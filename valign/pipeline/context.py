@@ -27,6 +27,7 @@ from valign.models.load import prepare_model
 from valign.pipeline.recipes import Arm, recipe_arms
 from valign.retrieval.embedder import SentenceEmbedder
 from valign.synthesis.candidates import Candidate
+from valign.synthesis.decisions import ReviewFile, read_review
 from valign.synthesis.given_rows import read_given_rows
 from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
@@ -115,6 +116,16 @@ class Context:
         """
         where = self.settings.synthesis.rows
         return read_given_rows(where, self.document) if where else []
+
+    @cached_property
+    def review(self) -> ReviewFile | None:
+        """What people decided about the rows; None where the config names no file.
+
+        Raises:
+            ValignError: The file cannot be read.
+        """
+        where = self.settings.synthesis.review
+        return read_review(Path(where).expanduser()) if where else None
 
     @cached_property
     def probe_questions(self) -> list[Question]:

@@ -5,66 +5,74 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
 from valign.core.records import Instruction, Preference, Question
 from valign.core.store import digest
 from valign.documents.changes import compare_versions
+from valign.documents.clauses import ClauseIndex
 from valign.evaluation.leakage import question_overlap
 from valign.evaluation.questions import without_original
 from valign.pipeline.artifacts import Artifacts
+from valign.pipeline.authors import asked_of, author_line
 from valign.pipeline.context import Context
+from valign.pipeline.probe_stage import dry_probes, policy_probes
+from valign.synthesis.apply_review import fingerprint
 from valign.synthesis.budget import Budget, DryTeacher, dry_pass
 from valign.synthesis.build import TEMPLATES, synthesize
-from valign.synthesis.dataset import FUNNEL, PREFERENCES, QUESTIONS, SFT, latest_source, write_source
+from valign.synthesis.dataset import (
+    FUNNEL,
+    PREFERENCES,
+    QUESTIONS,
+    REVIEWED,
+    SFT,
+    latest_source,
+    read_reviewed,
+    write_source,
+)
 from valign.synthesis.evaluation_questions import no_questions
 from valign.synthesis.held_out_clauses import exposure
 from valign.synthesis.languages.choice import language_of
 from valign.synthesis.replay import general_instructions, replay_rows
-from valign.synthesis.settings import SynthesisSettings
-from valign.synthesis.templates import load_template
+from valign.synthesis.reviewed_questions import mend_questions
+from valign.synthesis.templates import Template, load_template
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore
 from valign.teachers.local import LocalTeacher
-from valign.teachers.settings import TeacherSettings
+from valign.teachers.protocol import Teacher
 
 log = logging.getLogger(__name__)
 
-NOT_HASHED = ("question_teacher", "templates", "rows")  # their id and their words are among the inputs
+# their id and their words are among the inputs; what is required decides nothing
+NOT_HASHED = ("question_teacher", "templates", "rows", "review", "require_review")
 REPLAY = "replay.jsonl"
 SHARED_WORDS = 6
-SAME_BY_EMBEDDED = "the same with the embedded teacher"
-LARGE_TEACHERS = "a large one decides more cases rightly (docs/teachers.md, What a large teacher brings)"
 
 
-def data_stage(context: Context, artifacts: Artifacts) -> Path:
-    """Let the teacher write the data; the folder holds D_sft, D_pref, evaluation questions, facts and the funnel."""
+def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = None) -> Path:
+    """Let the teacher write the data; the folder holds D_sft, D_pref, evaluation questions, facts and the funnel.
+
+    Args:
+        context: What is known of the run.
+        artifacts: Where the stage is built or found.
+        judge: Who judges answers later, and is looked at before the teacher is paid.
+    """
     if pinned := artifacts.find_pinned("data"):
         return pinned
     settings = context.settings
     if said := author_line(settings.teacher, settings.synthesis, context.document.name):
         log.info("%s", said)
-    synthesis, given = asked_of(settings.teacher, settings.synthesis), context.given_rows
-    teachers = _Teachers(context)
-    language = language_of(context.document)
-    templates = [load_template(name, synthesis.templates, language.prompts) for name in TEMPLATES]
+    probes = policy_probes(context, artifacts).questions
+    synthesis = asked_of(settings.teacher, settings.synthesis)
+    teachers = _Teachers(context, judge)
+    templates = _templates(context)
+    inputs = _inputs(context, teachers, templates, probes)
     chosen = {key: value for key, value in asdict(synthesis).items() if key not in NOT_HASHED}
     config = {"synthesis": chosen, "seed": settings.seed, "system_prompt": settings.base_model.system_prompt}
-    asking = teachers.questions if context.given_questions is None else None
-    inputs = {
-        "document": digest([context.document.sha256, [to_dict(p) for p in context.document.passages]]),
-        "questions": digest([without_original(q) for q in context.given_questions or []]),
-        "language": language.code or "none",
-        "teacher": teachers.writer.id,
-        **({"question_teacher": asking.id} if asking else {}),
-        **({"rows": digest([to_dict(row) for row in given])} if given else {}),
-        "base_model": context.model_id,
-        "embedder": context.embedder.id,
-        **{f"template/{template.id}": template.hash for template in templates},
-    }
 
     def fill(folder: Path) -> dict[str, Any]:
         with teachers:
@@ -79,7 +87,9 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
                 seed=settings.seed,
                 system_prompt=settings.base_model.system_prompt,
                 question_teacher=teachers.questions,
-                given=given,
+                given=context.given_rows,
+                review=context.review,
+                probes=probes,
             )
         without_value = counts.get("without_value", ())
         write_source(folder, context.document, settings.document.path, templates, without_value)
@@ -96,40 +106,48 @@ def data_stage(context: Context, artifacts: Artifacts) -> Path:
     return artifacts.build("data", config, inputs, fill)
 
 
-def author_line(teacher: TeacherSettings, settings: SynthesisSettings, document: str) -> str | None:
-    """Say who writes the data where that is what comes with valign, and how to have another teacher."""
-    if settings.rows == "shipped":
-        other = "+experiment=udhr_embedded" if document == "udhr" else "teacher=local synthesis.rows=null"
-        return f"data: by a large teacher, recorded (synthesis.rows=shipped); {SAME_BY_EMBEDDED}: {other}"
-    if teacher.kind == "local" and teacher.model.startswith("embedded:") and settings.rows is None:
-        return f"data: by the embedded teacher, a small model; {LARGE_TEACHERS}"
-    return None
+def _templates(context: Context) -> list[Template]:
+    prompts = language_of(context.document).prompts
+    return [load_template(name, context.settings.synthesis.templates, prompts) for name in TEMPLATES]
 
 
-def asked_of(teacher: TeacherSettings, settings: SynthesisSettings) -> SynthesisSettings:
-    """Return what is asked of a teacher: with ``teacher=none`` nothing, and the given rows are all there is."""
-    if teacher.kind != "none":
-        return settings
-    return replace(
-        settings,
-        instructions=replace(settings.instructions, questions_per_passage=0, extract="rules"),
-        preferences=replace(settings.preferences, scenarios_per_passage=0),
-        coverage=replace(settings.coverage, top_up_rounds=0),
-    )
+def _inputs(
+    context: Context, teachers: _Teachers, templates: Sequence[Template], probes: Sequence[Question]
+) -> dict[str, Any]:
+    """Return what the data are made from, as ids and digests."""
+    asking, given = teachers.questions if context.given_questions is None else None, context.given_rows
+    return {
+        "document": digest([context.document.sha256, [to_dict(p) for p in context.document.passages]]),
+        "questions": digest([without_original(q) for q in context.given_questions or []]),
+        "language": language_of(context.document).code or "none",
+        "teacher": teachers.writer.id,
+        **({"question_teacher": asking.id} if asking else {}),
+        **({"rows": digest([to_dict(row) for row in given])} if given else {}),
+        **({"review": fingerprint(context.review.states)} if context.review else {}),
+        **({"probes": digest([q.question for q in probes])} if probes else {}),
+        "base_model": context.model_id,
+        "embedder": context.embedder.id,
+        **{f"template/{template.id}": template.hash for template in templates},
+    }
 
 
 class _Teachers:
     """The teachers of a synthesis, each behind the cache."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, judge: Teacher | None) -> None:
         self.share, self.shares = (int(part) for part in (context.settings.teacher.share or "0/1").split("/"))
-        share = (self.share, self.shares)
-        self.writer = CachedTeacher(context.teacher, context.cache, share=share)
+        share, other = (self.share, self.shares), context.question_teacher
+        all_asked = [teacher for teacher in (judge, other, context.teacher) if teacher]
+
+        def checked(teacher: Teacher) -> CachedTeacher:
+            others = [one for one in all_asked if one is not teacher]
+            return CachedTeacher(teacher, context.cache, share=share, checks_first=True, checks_too=others)
+
+        self.writer = checked(context.teacher)
         self.base = self.writer
         if not context.is_base_the_teacher:
             self.base = CachedTeacher(context.base_teacher, context.cache, share=share)
-        other = context.question_teacher
-        self.questions = CachedTeacher(other, context.cache, share=share) if other else None
+        self.questions = checked(other) if other else None
         self.all = {self.writer, self.base, *([self.questions] if self.questions else [])}
 
     def __enter__(self) -> None:
@@ -166,6 +184,7 @@ def teacher_budget(context: Context) -> Budget:
     tokens = context.teacher.count_prompt_tokens if isinstance(context.teacher, LocalTeacher) else None
     writer = DryTeacher(context.teacher.id, store, tokens)
     base = writer if context.is_base_the_teacher else DryTeacher("base model", None)
+    dry_probes(context, writer)
     steps = dry_pass(
         context.document,
         context.given_questions,
@@ -213,11 +232,17 @@ def replay_stage(context: Context, artifacts: Artifacts, data: Path) -> Path | N
 def evaluation_questions(context: Context, data: Path) -> list[Question]:
     """Return the evaluation questions: those that the config names, or those that were made with the data.
 
+    Those that people edited, dropped or added when they reviewed the data are so here.
+
     Raises:
         ValignError: None were made.
     """
     if context.given_questions:
-        return context.given_questions
+        index = ClauseIndex(context.document.passages)
+        mended = mend_questions(context.given_questions, read_reviewed(data), index)
+        if not mended:
+            raise ValignError(f"every evaluation question was dropped in review ({data / REVIEWED}); keep or add some.")
+        return mended
     made = read_jsonl(data / QUESTIONS, Question)
     if not made:
         raise no_questions(context.document.name)
@@ -245,12 +270,21 @@ def measure_leak(data: Path, replay: Path | None, questions: Sequence[Question])
     Returns:
         What ``question_overlap`` does.
     """
-    rows = [
+    return question_overlap([q.question for q in questions], training_questions(data, replay), n=SHARED_WORDS)
+
+
+def training_questions(data: Path, replay: Path | None) -> list[str]:
+    """Return the questions of all training rows.
+
+    Args:
+        data: The data stage's folder.
+        replay: The file of general instructions; None for none.
+    """
+    return [
         *(row.question for row in read_jsonl(data / SFT, Instruction)),
         *(row.question for row in read_jsonl(data / PREFERENCES, Preference)),
         *(row.question for row in (read_jsonl(replay, Instruction) if replay else ())),
     ]
-    return question_overlap([q.question for q in questions], rows, n=SHARED_WORDS)
 
 
 def read_funnel(data: Path) -> dict[str, Any]:

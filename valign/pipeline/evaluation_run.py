@@ -36,7 +36,12 @@ QUESTIONS_PATH = "questions.txt"  # the path of the question file, by which anot
 
 
 def evaluate(
-    run: Path, questions: Path | None, output: Path | None, server: ServerSettings, is_trusted: bool = False
+    run: Path,
+    questions: Path | None,
+    output: Path | None,
+    server: ServerSettings,
+    is_trusted: bool = False,
+    policy_probes: str | None = None,
 ) -> None:
     """Let every arm of a run answer, score the answers, and print and write the comparison.
 
@@ -48,6 +53,7 @@ def evaluate(
         output: Folder of the results; None for one inside the run's folder.
         server: The server through which the arms answer, in place of the run's own where it has an address.
         is_trusted: Whether the run's config may run code, and may name servers and keys.
+        policy_probes: Probes of the policy that are asked besides: a file, or ``shipped``; None for the run's own.
     """
     folder = run_folder(run)
     details, arms = arms_of_run(folder)
@@ -56,7 +62,9 @@ def evaluate(
         require_known_servers(known, folder, bool(server.base_urls))
     with signals.stop_on_signal(), connect(None, known.settings.trainer.wait_seconds) as ranks:
         chosen = choose_server(known.settings.evaluation.server, server)
-        context = replace(with_evaluation(known, server=chosen), ranks=ranks)
+        own = known.settings.evaluation.policy_probes
+        probes = replace(own, questions=policy_probes) if policy_probes else own
+        context = replace(with_evaluation(known, server=chosen, policy_probes=probes), ranks=ranks)
         if ranks.is_first:
             place = folder / EVALUATIONS
             lock = (output or place) / RUN_LOCK

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,18 @@ from omegaconf.errors import OmegaConfBaseException
 from valign.config.schema import STAGES
 from valign.core.errors import ValignError, first_line
 from valign.core.files import read_json
+from valign.evaluation.arm_names import is_arm_name
 from valign.pipeline.artifacts import Artifacts, pinned_by
 from valign.pipeline.context import Context
 from valign.pipeline.recipes import Arm
 from valign.runs.layout import ARTIFACTS, CONFIG, RUN
 
+_NO_CONFIG = (
+    *(TypeError, AttributeError, ValueError, OSError, RecursionError, AssertionError),
+    *(yaml.YAMLError, OmegaConfBaseException),
+)
+LARGEST_CONFIG = 1 << 20  # bytes
+DEEPEST_CONFIG = 100  # lists and mappings in each other
 ASKED_ELSEWHERE = ("api", "batch")
 
 
@@ -51,7 +60,7 @@ def context_of_run(folder: Path, is_trusted: bool = False) -> Context:
     """
     file = folder / CONFIG
     try:
-        config = OmegaConf.load(file)
+        config = OmegaConf.load(io.StringIO(_plain_yaml(file)))
         looked_up = next(_lookups(OmegaConf.to_container(config, resolve=False)), None)
         if looked_up:
             raise ValignError(f"{file} has {looked_up}, which no run writes; a run's config holds plain values alone.")
@@ -60,11 +69,34 @@ def context_of_run(folder: Path, is_trusted: bool = False) -> Context:
         context = Context.of(config)
     except FileNotFoundError:
         raise ValignError(f"{file} is missing; give the folder of a finished run.") from None
-    except (TypeError, AttributeError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except _NO_CONFIG as error:
         raise ValignError(f"{file} is not the config of a run ({first_line(error)}); choose another run.") from None
     if context.settings.base_model.trust_remote_code and not is_trusted:
         raise untrusted(file, "base_model.trust_remote_code=true", "runs code that comes with its model")
     return context
+
+
+def _plain_yaml(file: Path) -> str:
+    """Return a run's config as text, if it is of the sort that runs write.
+
+    Raises:
+        ValignError: It is very large or nested very deep, or has references, by which a few lines can stand for any
+            number of values.
+        FileNotFoundError: There is none.
+    """
+    if file.exists() and not file.is_file():
+        raise ValignError(f"{file} is no ordinary file; choose another run.")
+    if file.stat().st_size > LARGEST_CONFIG:
+        raise ValignError(
+            f"{file} is larger than {LARGEST_CONFIG >> 10:,} KB, which no run writes; choose another run."
+        )
+    text = file.read_text(encoding="utf-8")
+    depth = accumulate(1 if mark in "[{" else -1 for mark in re.findall(r"[][{}]", text))
+    if max(depth, default=0) > DEEPEST_CONFIG:  # the parser's time grows with its square
+        raise ValignError(f"{file} is nested too deep to be the config of a run; choose another run.")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ValignError(f"{file} has a reference (*NAME), which no run writes; choose another run.")
+    return text
 
 
 def _lookups(value: Any) -> Iterator[str]:
@@ -91,14 +123,16 @@ def require_known_servers(context: Context, folder: Path, has_own_server: bool) 
     Raises:
         ValignError: It would.
     """
-    server, judge = context.settings.evaluation.server, context.settings.evaluation.judge_model
+    evaluation = context.settings.evaluation
+    server = evaluation.server
     if server.base_urls and not has_own_server:
         said = f"evaluation.server.base_urls=[{','.join(server.base_urls)}]"
         raise untrusted(folder / CONFIG, said, f"is sent the questions and the key in {server.api_key_env}")
-    if judge is not None and judge.kind in ASKED_ELSEWHERE:
-        where = f"base_urls=[{','.join(judge.base_urls)}]" if judge.kind == "api" else f"requests={judge.requests}"
-        does = f"is sent the answers and the key in {judge.api_key_env}" if judge.kind == "api" else "is written to"
-        raise untrusted(folder / CONFIG, f"evaluation.judge_model.{where}", does)
+    for key, judge in (("judge_model", evaluation.judge_model), ("policy_judge", evaluation.policy_judge)):
+        if judge is not None and judge.kind in ASKED_ELSEWHERE:
+            where = f"base_urls=[{','.join(judge.base_urls)}]" if judge.kind == "api" else f"requests={judge.requests}"
+            does = f"is sent the answers and the key in {judge.api_key_env}" if judge.kind == "api" else "is written to"
+            raise untrusted(folder / CONFIG, f"evaluation.{key}.{where}", does)
 
 
 def untrusted(file: Path, what: str, does: str) -> ValignError:
@@ -118,7 +152,7 @@ def arms_of_run(folder: Path) -> tuple[dict[str, Any], list[Arm]]:
         if not isinstance(details["artifacts"], dict) or not isinstance(details["state"], str):
             raise TypeError("artifacts or state")
         for arm in arms:
-            if not re.fullmatch(r"\w[\w.-]*", arm.name) or not set(arm.stages) <= set(STAGES):
+            if not is_arm_name(arm.name) or not set(arm.stages) <= set(STAGES):
                 raise ValueError(f"an arm {arm.name!r}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValignError(f"{folder / RUN} is not that of a run ({error}); choose another run.") from None

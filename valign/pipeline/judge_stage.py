@@ -19,6 +19,7 @@ from valign.runs.layout import JUDGEMENTS
 from valign.teachers.batch_round import stop_if_pending
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.factory import make_teacher
+from valign.teachers.protocol import Teacher
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,14 @@ log = logging.getLogger(__name__)
 def run_judge(context: Context) -> Judge | None:
     """Return the judge of pairs; None where there is none."""
     return choose_judge(context.settings.evaluation, context.settings.teacher.model)
+
+
+def judging_teacher(context: Context) -> Teacher | None:
+    """Return the model that judges pairs, not asked yet; None where no model does."""
+    judge, settings = run_judge(context), context.settings.evaluation.judge_model
+    if judge is None or settings is None or not judge.model:
+        return None
+    return make_teacher(settings, "evaluation.judge_model")
 
 
 def judge_stage(context: Context, artifacts: Artifacts, arms: Sequence[str], answers: Sequence[Path]) -> Path | None:
@@ -40,12 +49,11 @@ def judge_stage(context: Context, artifacts: Artifacts, arms: Sequence[str], ans
     Returns:
         A folder with ``judgements.jsonl``; None where no model is the judge.
     """
-    judge, settings = run_judge(context), context.settings.evaluation.judge_model
-    if judge is None or settings is None or not judge.model:
+    judge, asked = run_judge(context), judging_teacher(context)
+    if judge is None or asked is None:
         return None
     if judge.warning:
         log.warning("%s", judge.warning)
-    asked = make_teacher(settings, "evaluation.judge_model")
     inputs = {
         "judge": asked.id,
         "prompt": judge_template()[0],

@@ -21,12 +21,15 @@ from valign.distributed import signals
 from valign.distributed.devices import device_of
 from valign.distributed.join import connect
 from valign.distributed.shared_folder import check_shared_folder
+from valign.models.terms import describe_base
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
-from valign.pipeline.judge_stage import run_judge
+from valign.pipeline.judge_stage import judging_teacher, run_judge
+from valign.pipeline.probe_stage import given_policy_probes
 from valign.pipeline.recipes import Arm
+from valign.pipeline.review_check import require_review
 from valign.pipeline.scoring import copy_text, score_arms
 from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.training_stage import curves_by_step, train_stages
@@ -116,7 +119,8 @@ def _make(context: Context, folder: Path, state: str) -> None:
         warn_of_size(context, settings.recipe.stages)
         if context.given_questions:
             require_context_length(context, arms, context.given_questions)  # before the teacher is paid
-        data = data_stage(context, artifacts)
+        data = data_stage(context, artifacts, judging_teacher(context))
+        require_review(context, data)
         questions = evaluation_questions(context, data)
         require_context_length(context, arms, questions)
         if context.server:
@@ -188,6 +192,7 @@ def describe_run(
         "arms": [to_dict(a) for a in arms],
         "document": {"title": document.title, "name": document.name, "sha256": document.sha256},
         "passages": [to_dict(p) for p in document.passages],
+        "base_model": to_dict(describe_base(context.settings.base_model.model, context.model_path)),
         "judge": to_dict(judge) if judge else None,
         "funnel": read_funnel(data),
         "leak": measure_leak(data, replay_stage(context, artifacts, data), questions),
@@ -202,7 +207,8 @@ def describe_run(
 def state_of(context: Context) -> str:
     """Return a hash of everything that decides a run's result, without loading a model."""
     document = context.document
-    given = [to_dict(q) for q in (*(context.given_questions or []), *context.probe_questions)]
+    asked = (*(context.given_questions or []), *context.probe_questions, *given_policy_probes(context))
+    given = [to_dict(question) for question in asked]
     files = [[path.name, file_digest(path)] for path in _files_read(context)]
     passages = [to_dict(p) for p in document.passages]
     return digest([result_settings(context.noted), document.sha256, passages, given, files, code_digest(".")])
@@ -211,8 +217,11 @@ def state_of(context: Context) -> str:
 def _files_read(context: Context) -> list[Path]:
     """Return the files that a config names and a run reads, besides document and questions."""
     settings = context.settings
-    named = (settings.sft.replay_file, settings.teacher.recording)
-    folder = settings.synthesis.templates
+    synthesis, judge = settings.synthesis, settings.evaluation.policy_judge
+    rows = None if synthesis.rows == "shipped" else synthesis.rows
+    recording = judge.recording if judge else None
+    named = (settings.sft.replay_file, settings.teacher.recording, recording, rows, synthesis.review)
+    folder = synthesis.templates
     own = sorted(Path(folder).expanduser().glob("*.txt")) if folder else []
     return [*(Path(name).expanduser() for name in named if name), *own]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from valign.core.files import read_jsonl, read_rows, write_json, write_jsonl, write_text
 from valign.core.records import Answer, Question
+from valign.evaluation.judging.policy_scores import policy_scores
 from valign.evaluation.probes.scores import probe_scores
 from valign.evaluation.scores import choose_metrics, difference_by_metric, score_arm
 from valign.evaluation.tax.scores import tax_scores
@@ -16,10 +17,13 @@ from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import clause_exposure
 from valign.pipeline.judge_stage import judge_stage
+from valign.pipeline.policy_answers import probes_to_ask, score_policy
+from valign.pipeline.policy_stage import policy_judge_of, policy_stage
+from valign.pipeline.probe_stage import PolicyProbes
 from valign.pipeline.recipes import Arm
 from valign.pipeline.tax_stage import measures_tax, tax_stage
 from valign.pipeline.training_stage import train_stages
-from valign.runs.layout import JUDGEMENTS, PROBED
+from valign.runs.layout import JUDGEMENTS, POLICY, POLICY_ANSWERS, PROBED
 from valign.runs.tracking import RunLogger
 
 
@@ -35,7 +39,7 @@ def score_arms(
     """Write ``arms/<arm>/{answers,values}.jsonl`` and ``scores.json`` of each arm to a folder.
 
     Each arm is compared with base, and with the arm before it, on the same questions. Where a model judges pairs of
-    answers, what it said is in ``judgements.jsonl``.
+    answers, what it said is in ``judgements.jsonl``; where one judges single answers, in ``arms/<arm>/policy.jsonl``.
 
     Args:
         context: What is known of the run.
@@ -53,8 +57,10 @@ def score_arms(
         context.server.check([arm.stages for arm in arms], str(context.run_folder))
     samples = context.settings.evaluation.bootstrap
     exposure = clause_exposure(context, questions)
+    policy = probes_to_ask(context, artifacts, data, folder)
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     folders: list[Path] = []
+    scored: list[dict[str, Any]] = []
     for arm in arms:
         weights = train_stages(context, artifacts, data, arm.stages, logger)
         answers = answer_stage(context, artifacts, arm, weights, questions)
@@ -66,25 +72,52 @@ def score_arms(
             scores["versus"][other] = difference_by_metric(arm.name, values, theirs, samples)
         if context.server:
             scores["server"] = context.server.describe(arm.stages)
-        if context.probe_questions:
-            probed = _probe(context, artifacts, arm, weights)
-            scores["probes"] = probe_scores(probed, context.embedder, samples)
-            write_jsonl(folder / "arms" / arm.name / PROBED, probed)
+        scores |= _probe(context, artifacts, arm, weights, policy, folder / "arms" / arm.name)
         if not arm.retrieval and measures_tax(context):
             scores["tax"] = _tax(context, artifacts, arm, weights)
         write_scores(folder / "arms" / arm.name, scores, answers)
         measured.append((arm.name, values))
         folders.append(answers)
+        scored.append(scores)
+    _judge(context, artifacts, scored, folders, folder)
     (folder / JUDGEMENTS).unlink(missing_ok=True)
     judged = judge_stage(context, artifacts, [arm.name for arm in arms], folders)
     if judged is not None:
         copy_text(judged / JUDGEMENTS, folder / JUDGEMENTS)
 
 
-def _probe(context: Context, artifacts: Artifacts, arm: Arm, weights: Sequence[Path]) -> list[Answer]:
-    """Ask an arm the questions of the probes."""
-    found = answer_stage(context, artifacts, arm, weights, context.probe_questions, "probes")
-    return read_jsonl(found / "answers.jsonl", Answer)
+def _judge(
+    context: Context, artifacts: Artifacts, scored: Sequence[dict[str, Any]], answers: Sequence[Path], folder: Path
+) -> None:
+    """Put what the policy judge says of each arm into the run's folder, and its shares among the arm's scores."""
+    arms, judge = [str(scores["arm"]) for scores in scored], policy_judge_of(context)
+    for arm in arms:
+        (folder / "arms" / arm / POLICY).unlink(missing_ok=True)
+    found = policy_stage(context, artifacts, arms, answers)
+    if judge is None:
+        return
+    for arm, scores, place in zip(arms, scored, answers, strict=True):
+        said = read_jsonl(place / "answers.jsonl", Answer)
+        base = None if arm == arms[0] else found[arms[0]]
+        scores["policy"] = policy_scores(found[arm], said, judge, base, context.settings.evaluation.bootstrap)
+        write_jsonl(folder / "arms" / arm / POLICY, found[arm])
+        write_json(folder / "arms" / arm / "scores.json", scores)
+
+
+def _probe(
+    context: Context, artifacts: Artifacts, arm: Arm, weights: Sequence[Path], policy: PolicyProbes, folder: Path
+) -> dict[str, Any]:
+    """Ask an arm the probes, write its answers to its folder, and return its scores in them by part."""
+    scores = {}
+    if context.probe_questions:
+        found = answer_stage(context, artifacts, arm, weights, context.probe_questions, "probes")
+        probed = read_jsonl(found / "answers.jsonl", Answer)
+        scores["probes"] = probe_scores(probed, context.embedder, context.settings.evaluation.bootstrap)
+        write_jsonl(folder / PROBED, probed)
+    if policy.probes:
+        scores["policy_probes"], said = score_policy(context, artifacts, arm, weights, policy)
+        write_jsonl(folder / POLICY_ANSWERS, said)
+    return scores
 
 
 def _tax(context: Context, artifacts: Artifacts, arm: Arm, weights: Sequence[Path]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from valign.synthesis.coverage import coverage_lines
 from valign.synthesis.dataset import DataSet
 from valign.synthesis.frames import FROM_FILE
 from valign.synthesis.funnel_table import funnel_table
+from valign.synthesis.review_summary import review_sentence
 from valign.synthesis.settings import FilterSettings
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -62,7 +63,7 @@ share of the evaluation questions of which six words in a row occur in training.
 | `verdict` | `yes` or `no` where the question has a verdict that is known, else empty |
 | `quote`, `quote_start`, `quote_end` | the document's words behind the answer, and their offsets in its text |
 | `template`, `template_hash` | the prompt, and the hash of its words; `frame/...`: a fixed sentence, no teacher |
-| `teacher`, `sampling` | who wrote the question, and how it was drawn (JSON) |
+| `teacher`, `sampling` | who wrote the question, who edited or added the row, and how it was drawn (JSON) |
 | `filters` | the filters' scores (JSON) |
 
 ## Loading
@@ -143,6 +144,7 @@ def measure_data(data: DataSet) -> dict[str, Any]:
         "quotes_verified": round(counts["quotes_verified"] / max(1, counts["quotes"]), 4),
         "leak_rate": round(leak["rate"], 4),
         "evaluation_questions": len(data.questions),
+        "read_by_a_person": one_line(review_sentence(data.funnel)),
         "teacher": one_line(data.manifest["inputs"]["teacher"]),
         "base_model": one_line(data.manifest["inputs"]["base_model"]),
         "answers": data.manifest["config"]["synthesis"]["answers"],

@@ -16,8 +16,9 @@ from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.arm_names import arm_label
 from valign.provenance.ledger import DataRow, Ledger, passage_of, resolve_id, rows_of
 from valign.synthesis.dataset import DataSet, DataSource, template_text
-from valign.synthesis.frames import FROM_FILE
+from valign.synthesis.frames import ADDED_BY_PERSON, FROM_FILE
 from valign.synthesis.languages.choice import PACKS
+from valign.synthesis.review_summary import DONE
 from valign.synthesis.templates import load_template
 
 LABEL_WIDTH = 11
@@ -52,12 +53,13 @@ def example_entry(ledger: Ledger, name: str) -> str:
         lines += [*_quote(row.provenance, data.source), *_prompt(row.provenance, data.source)]
         lines += _field("teacher", "none; valign wrote it" if row.provenance.teacher == "valign" else _teacher(row))
         lines += _field("filters", _pairs(row.filters) or "none apply to this kind")
-        lines += [*_field("question", row.question), *_answers(row)]
+        lines += [*_field("question", row.question), *_answers(row), *_review(row, [one for _, one in found])]
         lines += _field("data", "\n".join(str(other.folder) for _, other in found))
         lines += _field("used by", "\n".join(runs) or "no finished run")
         lines += _field("see also", "\n".join(f"clause={clause}" for clause in row.clauses))
         entries.append("\n".join(lines))
-    return printable("\n\n".join(entries))
+    gone = [line for data in ledger.data for line in _dropped(name, data)]
+    return printable("\n\n".join([*entries, *(["\n".join(gone)] if gone else [])]))
 
 
 def question_entry(ledger: Ledger, name: str) -> str:
@@ -95,6 +97,24 @@ def clause_entry(ledger: Ledger, clause: str) -> str:
     entries = entries or [[*_clause(source, clause), *_field("examples", "none in the store")]]
     entries[-1] += _field("evaluation", "\n".join(f"{name}  {one_line(text)}" for name, text in asked.items()) or "-")
     return printable("\n\n".join("\n".join(lines) for lines in entries))
+
+
+def _review(row: DataRow, found: Sequence[DataSet]) -> list[str]:
+    """Say who read a row, what was changed of it, and what it said before; by the first data set that knows."""
+    decided = next((one for data in found for one in data.reviewed if one.name == row.example_id), None)
+    if decided is None:
+        return _field("review", "nobody is noted to have read it")
+    readers = ", ".join(decided.readers)
+    text = f"{DONE[decided.action]} by {decided.reviewer}, {decided.at[:16]} UTC; read by {readers}"
+    before = [f"{name}, before: {value}" for name in decided.change if (value := decided.original.get(name))]
+    return _field("review", "\n".join([text, *before]))
+
+
+def _dropped(name: str, data: DataSet) -> list[str]:
+    """Say where an example was taken out of a data set in its review."""
+    gone = [one for one in data.reviewed if not one.name and one.original.get("name") == name]
+    said = [one.refused or f"dropped by {one.reviewer}, {one.at[:16]} UTC" for one in gone]
+    return [line for text in said for line in _field("review", f"not in {data.folder}: {text}")]
 
 
 def _clause(source: DataSource | None, clause: str) -> list[str]:
@@ -165,6 +185,8 @@ def _prompt(origin: Provenance, source: DataSource | None) -> list[str]:
     name = origin.template
     if name.startswith("frame/"):
         return _field("prompt", f"{name}: a fixed sentence, not a prompt")
+    if name == ADDED_BY_PERSON:
+        return _field("prompt", "none; a person wrote the row")
     if name.startswith(f"{FROM_FILE}/"):
         return _field("prompt", f"none; a row of the file {name.removeprefix(f'{FROM_FILE}/')}")
     try:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.control_tokens import break_up_control_tokens
-from valign.core.files import new_folder, write_json, write_jsonl, write_text
+from valign.core.files import write_json, write_jsonl, write_text
+from valign.core.folders import new_folder
 from valign.core.records import Instruction, Message, Preference
 from valign.provenance.dataset_card import dataset_name, make_card
 from valign.synthesis.dataset import DataSet

@@ -13,7 +13,7 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference
-from valign.core.store import is_complete
+from valign.core.store import is_complete, is_digest
 from valign.core.text import one_line
 from valign.runs.layout import RUN
 from valign.synthesis.dataset import DATA_STAGE, DataSet, DataSource, read_data, source_of_run
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 DataRow = Instruction | Preference
 NEAREST = 3
-DAMAGE = (ValignError, OSError, ValueError, KeyError, TypeError)
+DAMAGE = (ValignError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _details(file: Path) -> dict[str, Any] | None:
     try:
         values: dict[str, Any] = read_json(file)
         missing = [key for key in ("arms", "document", "passages", "config") if key not in values]
-        if missing or not values["artifacts"]["data"]:
+        if missing or not is_digest(values["artifacts"]["data"]):
             raise KeyError(*missing)
         return values
     except DAMAGE as error:

@@ -15,6 +15,7 @@ from valign.reporting.colours import colour_step
 from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.examples import ExampleList, Examples
 from valign.reporting.numbers import finite_number, format_number
+from valign.reporting.policy_verdicts import judged_note
 
 MOST_WORDINGS = 3
 VERSIONS_FOLLOWED = {
@@ -38,7 +39,7 @@ class AnswerCard:
     """One arm's answer.
 
     ``place`` is the arm's among the arms, ``score`` its leading measures in one word, which answers that agree have in
-    common, and ``trained`` what the arm was trained on about the clause.
+    common, ``trained`` what the arm was trained on about the clause, and ``judged`` what a policy judge says.
     """
 
     place: int
@@ -50,6 +51,7 @@ class AnswerCard:
     numbers: list[tuple[str, str]]
     shown: list[str]
     finished: bool
+    judged: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class _Table:
         self.result = result
         self.place = place
         self.answers = {answer.question_id: answer for answer in result.answers}
+        self.judged = {judgement.question_id: judgement for judgement in result.policy}
         self.values = {str(row.get("question_id")): row for row in result.values}
 
     def primary(self, question_id: str) -> tuple[float, ...]:
@@ -169,6 +172,7 @@ def _card(table: _Table, question_id: str, clauses: Clauses, trained: str) -> An
         numbers=_numbers(row),
         shown=_shown(answer, clauses),
         finished=answer.finished,
+        judged=judged_note(table.judged.get(question_id)),
     )
 
 

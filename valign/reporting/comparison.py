@@ -9,13 +9,16 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.evaluation.arm_names import arm_label
+from valign.evaluation.judging.answer_labels import AnswerLabel
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement, judge_by_reference
 from valign.evaluation.judging.labels import Label
+from valign.evaluation.judging.policy_judgement import PolicyJudgement
 from valign.evaluation.judging.tournament import Tournament, hold_tournament
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import METRICS, page_order
 from valign.evaluation.tax.scores import TAX_METRICS
+from valign.models.terms import BaseModel
 from valign.reporting.numbers import finite_interval, finite_number
 
 BASE = "base"
@@ -32,6 +35,7 @@ class ArmResult:
         values: Metric values by question: ``{"question_id": ..., metric: number or None, ...}``.
         stages: The trainings behind it: ``sft``, ``dpo``, both or none.
         data: Hash of the data that it was trained on; nothing where it was not.
+        policy: What a policy judge says of its answers; empty where there is none.
         every_seed: Where several seeds were trained, the values of them all, with the ``seed`` of each row; ``answers``
             and ``values`` are then those of the lowest.
     """
@@ -42,6 +46,7 @@ class ArmResult:
     values: list[dict[str, Any]]
     stages: tuple[str, ...] = ()
     data: str = ""
+    policy: list[PolicyJudgement] = field(default_factory=list)
     every_seed: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -83,7 +88,8 @@ class Comparison:
         passages: The document's clauses in reading order.
         arms: The arms in the order of the tables' columns.
         funnel: By kind of data (``sft``, ``preference``, ``facts``): ``made``, ``dropped`` by filter, ``kept``,
-            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit_shortcuts``.
+            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit_shortcuts``;
+            ``review`` is what people read: ``sets`` with their counts, and ``reviewers``.
         leak: Overlap of questions and training data, in the form of ``valign.evaluation.leakage.question_overlap``.
         curves: Points (step, value) by name, for example ``dpo/loss``.
         timings: Seconds by stage.
@@ -94,6 +100,10 @@ class Comparison:
         judge: The judge of pairs of answers; None for none.
         judgements: What it said, where it is a model.
         labels: What people said of pairs of answers.
+        answer_labels: What people said of single answers.
+        document_name: First part of every clause id.
+        base_model: The base model as the runs note it; None where they do not.
+        results: Names of the arms for which the runs were started, one a run: the last that was trained.
     """
 
     title: str
@@ -112,6 +122,10 @@ class Comparison:
     judge: Judge | None = None
     judgements: list[Judgement] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
+    answer_labels: list[AnswerLabel] = field(default_factory=list)
+    document_name: str = ""
+    base_model: BaseModel | None = None
+    results: tuple[str, ...] = ()
 
     @cached_property
     def wins(self) -> Tournament | None:

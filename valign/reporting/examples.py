@@ -83,6 +83,6 @@ def _view(row: Instruction | Preference) -> ExampleView:
     )
 
 
-def shorten(text: str) -> str:
-    """Return a text of at most ``MOST_CHARACTERS`` characters; an ellipsis stands for the rest."""
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"
+def shorten(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Return a text of at most so many characters; an ellipsis stands for the rest."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"

@@ -34,6 +34,11 @@ GLOSSARY = (
         "AUC",
         "Area under the ROC curve: how often a rejected answer is told from a chosen one; 0.5 is guessing.",
     ),
+    (
+        "Complies, violates",
+        "What a policy judge says of an answer: a model, shown the clause, that has to quote the words that decide.",
+    ),
+    ("Kappa", "Cohen's kappa: how far two raters agree beyond chance; 0 is chance, 1 is always, below 0 is worse."),
     ("Leak rate", "Share of the evaluation questions that repeat a run of words of a training question."),
 )
 

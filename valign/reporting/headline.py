@@ -10,7 +10,7 @@ from valign.evaluation.significance import LEVEL
 from valign.evaluation.tax.scores import TAX_METRICS
 from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.differences import ArmDifference, arm_differences, format_p_value
-from valign.reporting.numbers import format_number, with_minus_sign
+from valign.reporting.numbers import format_number, format_share, with_minus_sign
 from valign.reporting.tax_and_probes import crossed_limits
 
 MADE_QUESTIONS = (
@@ -62,27 +62,27 @@ def find_headline(comparison: Comparison, tested: Sequence[ArmDifference] | None
         comparison: The arms.
         tested: Its differences, where they are known already.
     """
-    metric = _leading(comparison)
+    metric = leading_metric(comparison)
     if metric is None:
         return Headline("alone", _BADGES["alone"], "No metric was measured, so nothing can be said about the arms.", ())
     base = comparison.base
     others = [result for result in comparison.arms if result.arm != BASE and result.mean(metric.name) is not None]
     if base is None or base.mean(metric.name) is None or not others:
         return _alone(metric, others or comparison.arms, base)
-    best = _best(others, metric)
+    best = best_arm(others, metric)
     tested = arm_differences(comparison) if tested is None else tested
     gains = [row for row in tested if (row.arm, row.other) == (best.arm, BASE)]
     corrected = next((row.p_holm for row in gains if row.metric.name == metric.name), None)
-    finding, notes = _finding(best, metric), []
-    if finding != "unclear" and corrected is not None and corrected >= LEVEL:
-        finding, family = "unclear", sum(row.p_holm is not None for row in tested)
+    finding, notes = sure_finding(best, metric, tested), []
+    if finding == "unclear" != _finding(best, metric):
+        family = sum(row.p_holm is not None for row in tested)
         notes.append(
             f"The interval leaves zero out, but of {family} differences that were tested some do so by chance: "
             f"corrected for their number, p is {format_p_value(corrected)}."
         )
     trained = [result for result in others if not _looks_up(result)]
     if _looks_up(best) and trained:
-        memory = _best(trained, metric)
+        memory = best_arm(trained, metric)
         notes.append("Of the arms that answer without looking the document up: " + _sentence(memory, base, metric))
     if len(others) > 1:
         notes.append(
@@ -107,13 +107,13 @@ def _warnings(best: ArmResult, base: ArmResult, gains: Sequence[ArmDifference]) 
     return (*said, *crossed_limits(best.label, best.scores.get("tax") or {}, TAX_METRICS))
 
 
-def _leading(comparison: Comparison) -> MetricInfo | None:
+def leading_metric(comparison: Comparison) -> MetricInfo | None:
     """Return the metric that the headline rests on: the first that has a better direction."""
     found = [metric_named(name) for name in comparison.metrics]
     return next((metric for metric in found if metric.higher_is_better is not None), None)
 
 
-def _best(arms: Sequence[ArmResult], metric: MetricInfo) -> ArmResult:
+def best_arm(arms: Sequence[ArmResult], metric: MetricInfo) -> ArmResult:
     """Return the arm with the best mean; the first of equals."""
     sign = -1.0 if metric.higher_is_better is False else 1.0
     return max(arms, key=lambda result: sign * (result.mean(metric.name) or 0.0))
@@ -121,6 +121,19 @@ def _best(arms: Sequence[ArmResult], metric: MetricInfo) -> ArmResult:
 
 def _looks_up(result: ArmResult) -> bool:
     return any(answer.retrieved for answer in result.answers)
+
+
+def sure_finding(result: ArmResult, metric: MetricInfo, tested: Sequence[ArmDifference]) -> str:
+    """Say whether an arm is ``better`` or ``worse`` than base by the interval and the corrected test, else ``unclear``.
+
+    Args:
+        result: The arm.
+        metric: By which measure.
+        tested: All differences of the comparison.
+    """
+    found = [row for row in tested if (row.arm, row.other, row.metric.name) == (result.arm, BASE, metric.name)]
+    by_chance = any(row.p_holm is not None and row.p_holm >= LEVEL for row in found)
+    return "unclear" if by_chance else _finding(result, metric)
 
 
 def _finding(result: ArmResult, metric: MetricInfo) -> str:
@@ -161,7 +174,7 @@ def _sentence(result: ArmResult, base: ArmResult, metric: MetricInfo) -> str:
 def _alone(metric: MetricInfo, arms: Sequence[ArmResult], base: ArmResult | None) -> Headline:
     """Describe the best arm where there is no base, or base where there is nothing else."""
     measured = [result for result in arms if result.mean(metric.name) is not None]
-    best = _best(measured, metric)
+    best = best_arm(measured, metric)
     ends = best.interval(metric.name)
     sure = f" (95% interval {_plain(ends[0], metric)} to {_plain(ends[1], metric)})" if ends else ""
     missing = "No other arm was run" if best is base else "Base was not run"
@@ -190,7 +203,7 @@ def _amount(result: ArmResult, metric: MetricInfo) -> str:
 def _plain(value: float | None, metric: MetricInfo, places: int = 0) -> str:
     """Write a share in percent and anything else as a number."""
     if metric.finding and value is not None:
-        return f"{100 * round(value, 2 + places):.{places}f}%"
+        return format_share(value, places)
     return format_number(value)
 
 

@@ -44,3 +44,17 @@ def format_duration(value: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def format_share(value: float, places: int = 0) -> str:
+    """Write a share in percent, of the two decimals that tables show.
+
+    >>> format_share(0.6825), format_share(0.296, 1)
+    ('68%', '29.6%')
+    """
+    return f"{100 * round(value, 2 + places):.{places}f}%"
+
+
+def count_noun(number: int, noun: str) -> str:
+    """Write a number with its noun, as in ``1 clause`` and ``2,709 rows``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -26,13 +26,16 @@ from valign.reporting.headline import find_headline
 from valign.reporting.heat_map import heat_map
 from valign.reporting.judge_agreement import judge_rows
 from valign.reporting.numbers import format_duration, format_number
+from valign.reporting.opening import make_opening
+from valign.reporting.policy_verdicts import policy_view
 from valign.reporting.retrieval_effect import retrieval_effects
 from valign.reporting.score_groups import score_groups
 from valign.reporting.score_table import server_note
 from valign.reporting.seeds import seed_table
 from valign.reporting.tax_and_probes import extra_tables
-from valign.reporting.training_data import funnels, leak_rows, leak_sentence
+from valign.reporting.training_data import funnels, leak_rows, leak_sentence, review_rows
 from valign.reporting.wins import win_matrix
+from valign.synthesis.review_summary import review_sentence
 
 PAGE_FILES = Path(__file__).parent / "templates"
 _PAGE = "page.html.j2"
@@ -122,6 +125,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "metrics": [metric_named(name) for name in comparison.metrics],
         "arm_notes": arm_notes(comparison.arms),
         "glossary": GLOSSARY,
+        "opening": make_opening(comparison, clauses, tested),
         "headline": find_headline(comparison, tested),
         "score_groups": score_groups(comparison),
         "served": server_note([result.scores for result in comparison.arms]),
@@ -131,6 +135,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "wins": win_matrix(comparison),
         "judges": judge_rows(comparison),
         "lookups": retrieval_effects(comparison),
+        "policy": policy_view(comparison, clauses),
         "extras": extra_tables(comparison),
         "charts": dot_charts(comparison),
         "heat": heat_map(comparison, clauses, anchors),
@@ -142,6 +147,8 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "audit": audit_table(comparison),
         "leak": leak_sentence(comparison),
         "leaks": leak_rows(comparison),
+        "reviewed": review_sentence(comparison.funnel),
+        "review_sets": review_rows(comparison),
         "curves": curve_charts(comparison),
         "costs": stage_costs(comparison),
         "config": json.dumps(_without_secrets(comparison.config), indent=2, ensure_ascii=False, default=str),

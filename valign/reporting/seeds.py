@@ -23,9 +23,9 @@ def pool_seeds(
 ) -> list[ArmResult]:
     """Put the arms of several seeds together; differences are to the arms that some seed was compared with.
 
-    Answers, and what was measured beside the questions (tax, probes), are those of the lowest seed; ``by_seed`` has the
-    means of the tax under each. An arm that has the same values under every seed, because nothing was trained, keeps
-    one row a question.
+    Answers, and what was measured beside the questions (tax, probes, policy judge), are those of the lowest seed;
+    ``by_seed`` has the means of the tax under each. An arm that has the same values under every seed, because nothing
+    was trained, keeps one row a question.
 
     Args:
         by_seed: Each arm under each seed.

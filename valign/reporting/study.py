@@ -14,13 +14,17 @@ from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_json, read_jsonl, read_rows
 from valign.core.records import Answer, Document, Instruction, Passage, Preference
 from valign.core.store import digest, is_complete, is_digest
-from valign.evaluation.arm_names import sort_scores
+from valign.evaluation.arm_names import is_arm_name, sort_scores
+from valign.evaluation.judging.answer_labels import ANSWER_LABELS, AnswerLabel
 from valign.evaluation.judging.judge import Judge
 from valign.evaluation.judging.judgement import Judgement
-from valign.evaluation.judging.labels import LABELS, Label, read_labels
+from valign.evaluation.judging.labels import LABELS, Given, Label, read_choices
+from valign.evaluation.judging.policy_judgement import read_policy_judgements
+from valign.models.terms import BaseModel
 from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.seeds import pool_seeds
-from valign.runs.layout import JUDGEMENTS, RUN
+from valign.runs.damage import describe_damage
+from valign.runs.layout import JUDGEMENTS, POLICY, RUN, run_folders
 from valign.synthesis.dataset import PREFERENCES, SFT
 from valign.synthesis.held_out_clauses import exposure
 
@@ -36,6 +40,16 @@ _NOT_THE_EXPERIMENT = (
     "artifacts",
     "logger",
 )  # apart from these, one experiment
+
+
+def compare_folder(runs: Path) -> Comparison:
+    """Put the arms of all runs in a folder side by side, as ``compare_runs`` does.
+
+    Raises:
+        ValignError: There are none, they are about different documents or questions, or their files are damaged.
+    """
+    with describe_damage(runs):
+        return compare_runs(run_folders(runs))
 
 
 def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | None = None) -> Comparison:
@@ -65,6 +79,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
             for key, value in detail[name].items():
                 values.setdefault(key, value)
     first = shown[0]
+    noted_in = next(str(folder / RUN) for folder, detail in zip(folders, details, strict=True) if detail is first)
     judge = next((detail["judge"] for detail in shown if detail.get("judge")), None)
     judged = [f for f, d in zip(folders, details, strict=True) if d in shown and judge and d.get("judge") == judge]
     order = [scores["arm"] for scores in sort_scores([a.scores for a in arms.values()])]
@@ -72,9 +87,9 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         first["document"]["title"],
         first["experiment"],
         first["document"]["sha256"],
-        [from_dict(Passage, p) for p in first["passages"]],
+        [from_dict(Passage, p, noted_in) for p in first["passages"]],
         [arms[name] for name in order],
-        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts")},
+        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts", "review")},
         leak=first["leak"],
         curves=merged["curves"],
         timings=merged["timings"],
@@ -82,10 +97,28 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         work=_work(shown),
         examples=_examples(shown),
         config=first["config"],
-        judge=None if judge is None else from_dict(Judge, judge),
+        judge=None if judge is None else from_dict(Judge, judge, noted_in),
         judgements=_judgements(judged, names),
-        labels=_labels(folders),
+        labels=_labels(folders, LABELS, Label),
+        answer_labels=_labels(folders, ANSWER_LABELS, AnswerLabel),
+        document_name=first["document"].get("name", ""),
+        base_model=from_dict(BaseModel, first["base_model"]) if first.get("base_model") else None,
+        results=_results(folders, details, names),
     )
+
+
+def _results(
+    folders: Sequence[Path], details: Sequence[Mapping[str, Any]], names: Mapping[tuple[Path, str], str]
+) -> tuple[str, ...]:
+    """Return the arm for which each run was started: the last that was trained, without looking anything up."""
+    found = []
+    for folder, detail in zip(folders, details, strict=True):
+        arms = detail["arms"]
+        trained = [arm for arm in arms if arm.get("stages")]
+        plain = [arm for arm in trained if not arm.get("retrieval")]
+        last = (plain or trained or arms)[-1]["name"]
+        found += [names[folder, last]] if (folder, last) in names else []
+    return tuple(dict.fromkeys(found))
 
 
 def _arms(
@@ -124,17 +157,20 @@ def _arms(
 def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
     found = []
     for arm in detail["arms"]:
+        if not is_arm_name(arm["name"]):
+            raise ValueError(f"an arm named {arm['name']!r}")
         place, stages = folder / "arms" / arm["name"], tuple(arm.get("stages", ()))
         answers = read_jsonl(place / "answers.jsonl", Answer)
         data = detail["artifacts"].get("data", "") if stages else ""
         values = read_rows(place / "values.jsonl")
-        found.append(ArmResult(arm["name"], read_json(place / "scores.json"), answers, values, stages, data))
+        judged = read_policy_judgements(place / POLICY) if (place / POLICY).is_file() else []
+        found.append(ArmResult(arm["name"], read_json(place / "scores.json"), answers, values, stages, data, judged))
     return found
 
 
 def _exposure(detail: Mapping[str, Any], by_seed: Mapping[str, Mapping[int, ArmResult]]) -> dict[str, str]:
     held_out = detail["config"].get("synthesis", {}).get("hold_out_clauses") or ()
-    passages = tuple(from_dict(Passage, p) for p in detail["passages"])
+    passages = tuple(from_dict(Passage, p, RUN) for p in detail["passages"])
     named = detail["document"]
     document = Document(named.get("name", ""), named["title"], "", named["sha256"], passages)
     asked = {str(row["clause"]) for results in by_seed.values() for r in results.values() for row in r.values}
@@ -161,7 +197,7 @@ def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instructio
     found: dict[str, list[Instruction | Preference]] = {}
     for detail in details:
         name = detail["artifacts"].get("data", "")
-        if name and name not in found and (folder := _store(detail) / "data" / name).joinpath(SFT).is_file():
+        if is_digest(name) and name not in found and (folder := _store(detail) / "data" / name).joinpath(SFT).is_file():
             try:
                 pairs = read_jsonl(folder / PREFERENCES, Preference)
                 found[name] = [*read_jsonl(folder / SFT, Instruction), *pairs]
@@ -170,14 +206,14 @@ def _examples(details: Sequence[Mapping[str, Any]]) -> dict[str, list[Instructio
     return found
 
 
-def _labels(folders: Sequence[Path]) -> list[Label]:
-    """Read what people said of some runs' answers.
+def _labels(folders: Sequence[Path], name: str, kind: type[Given]) -> list[Given]:
+    """Read what people said of some runs' answers, from files of one name.
 
     ``valign.label`` writes to the folder that it was given: a run's own, its study's, or that of all studies.
     """
     whole = [folder.absolute() for folder in folders]
     places = dict.fromkeys(place for folder in whole for place in (*folder.parents[1::-1], folder))
-    return [label for place in places for label in read_labels(place / LABELS)]
+    return [label for place in places for label in read_choices(place / name, kind)]
 
 
 def _judgements(folders: Sequence[Path], names: Mapping[tuple[Path, str], str]) -> list[Judgement]:
@@ -213,9 +249,17 @@ def _add_one(arms: dict[str, ArmResult], result: ArmResult, folder: Path) -> str
             name = f"{result.arm} ({folder.name})"
         arms[name] = replace(result, arm=name, scores={**result.scores, "arm": name})
         return name
-    elif len(result.scores.get("versus", {})) > len(known.scores.get("versus", {})):
-        arms[result.arm] = result
+    else:
+        more = len(result.scores.get("versus", {})) > len(known.scores.get("versus", {}))
+        arms[result.arm] = _with_policy(result, known) if more else _with_policy(known, result)
     return str(result.arm)
+
+
+def _with_policy(kept: ArmResult, other: ArmResult) -> ArmResult:
+    """Return an arm with what a policy judge says of it in another run that gave the same answers, if it has none."""
+    if kept.policy or not other.policy:
+        return kept
+    return replace(kept, policy=other.policy, scores={**kept.scores, "policy": other.scores.get("policy", {})})
 
 
 def _same_answers(one: ArmResult, other: ArmResult) -> bool:

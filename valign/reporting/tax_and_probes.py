@@ -1,4 +1,4 @@
-"""Tables beside the scores: by kind of question, by clauses held out, the alignment tax and the probes."""
+"""Tables beside the scores: by kind of question, by clauses held out, alignment tax, probes, policy judge."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from valign.evaluation.judging.policy_scores import POLICY_METRICS
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import METRICS
+from valign.evaluation.probes.policy_probe_scores import POLICY_PROBE_METRICS
 from valign.evaluation.probes.scores import PROBE_METRICS
 from valign.evaluation.tax.scores import TAX_METRICS
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.numbers import MISSING, finite_interval, finite_number, with_minus_sign
+from valign.reporting.policy_verdicts import policy_sentences
+from valign.reporting.probe_counts import probe_sentences
 
 EXTRA_PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
     "by_kind": (
@@ -37,6 +41,19 @@ EXTRA_PARTS: dict[str, tuple[str, str, dict[str, MetricInfo]]] = {
         "say; with 95% intervals over probes. Verdicts, refusals and what an answer calls unsaid are found by rules.",
         PROBE_METRICS,
     ),
+    "policy": (
+        "Does each answer follow its clause?",
+        "What a model says that was shown the clause, the question and one answer, but neither the arm nor the right "
+        "verdict; with 95% intervals over clauses. A verdict counts only with words of the clause that decide it.",
+        POLICY_METRICS,
+    ),
+    "policy_probes": (
+        "Does it allow what the document allows, and deny what it denies?",
+        "Probes of the document's own rules, by kind and by what the deciding words do (may, must, must not); with 95% "
+        "intervals over clauses. Over-refusal: allowed things that are denied. Under-refusal: denied things that are "
+        "allowed.",
+        POLICY_PROBE_METRICS,
+    ),
 }
 TAX_REMEDY = "To lose less, train with sft.replay=0.25: general instructions are then learned beside the document."
 
@@ -60,7 +77,7 @@ class ExtraTable:
         caption: What it shows.
         arms: Labels of the arms that have it.
         rows: What is measured, its limit in words or nothing, and one cell an arm.
-        sentences: What is to be said about limits.
+        sentences: What is to be said about limits, or about a judge.
     """
 
     name: str
@@ -81,6 +98,8 @@ def extra_tables(comparison: Comparison) -> list[ExtraTable]:
         if measured:
             rows = [_row(info, list(arms.values())) for info in infos.values() if info.name in measured]
             said = _sentences(arms, infos)
+            said += policy_sentences([*arms.values()]) if name == "policy" else []
+            said += probe_sentences(next(iter(arms.values()))) if name == "policy_probes" else []
             crossing = [r for r in comparison.arms if r.scores.get(name, {}).get("crossed")]
             if any("sft" in result.stages for result in crossing) and not has_replay(comparison):
                 said.append(TAX_REMEDY)
@@ -114,7 +133,7 @@ def extra_metrics(result: ArmResult) -> dict[str, Mapping[str, Any]]:
 
 
 def extra_terminal(comparison: Comparison) -> list[str]:
-    """Return the tables that have sentences about limits as plain text, each with its sentences below."""
+    """Return the tables that have sentences as plain text, each with its sentences below."""
     return [text for table in extra_tables(comparison) if table.sentences for text in (_plain(table), *table.sentences)]
 
 

@@ -53,6 +53,13 @@ def funnels(comparison: Comparison) -> list[FunnelTable]:
     return found
 
 
+def review_rows(comparison: Comparison) -> list[tuple[str, list[int]]]:
+    """Return each kind of data with its rows as written, and how many people read, kept, edited, dropped and added."""
+    sets = (comparison.funnel or {}).get("review", {}).get("sets", {})
+    columns = ("rows", "read", "kept", "edited", "dropped", "added")
+    return [(str(name), [int(counts.get(column, 0)) for column in columns]) for name, counts in sets.items()]
+
+
 def leak_sentence(comparison: Comparison) -> str:
     """Say how many evaluation questions share a run of words with a training question."""
     if comparison.leak is None:

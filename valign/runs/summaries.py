@@ -35,7 +35,7 @@ def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
 
     Args:
         scores: One arm's scores in the form of ``scores.json``. The metrics by kind of question and by exposure, of its
-            alignment tax and of its probes are treated like the others.
+            alignment tax, its probes and of the policy judge are treated like the others.
 
     Returns:
         ``scores/<arm>/n``, the number of questions; ``scores/<arm>/<metric>``, the mean, with ``/low`` and ``/high``
@@ -43,7 +43,8 @@ def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
     """
     prefix = f"scores/{scores['arm']}"
     flat: dict[str, float] = {f"{prefix}/n": scores["n"]}
-    parts = (scores, *(scores.get(name, {}) for name in ("by_kind", "by_exposure", "tax", "probes")))
+    named = ("by_kind", "by_exposure", "tax", "probes", "policy", "policy_probes")
+    parts = (scores, *(scores.get(name, {}) for name in named))
     metrics = {name: cell for part in parts for name, cell in part.get("metrics", {}).items()}
     tables = [("", metrics), *((f"/minus_{arm}", table) for arm, table in scores["versus"].items())]
     for suffix, table in tables:

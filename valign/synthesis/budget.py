@@ -248,8 +248,13 @@ def _without_warnings(name: str) -> Iterator[None]:
         log.setLevel(level)
 
 
-def budget_table(budget: Budget) -> str:
-    """Return the budget as text: a line for each step, the sums, time, cost, and what the figures rest on."""
+def budget_table(budget: Budget, group: str = "teacher") -> str:
+    """Return the budget as text: a line for each step, the sums, time, cost, and what the figures rest on.
+
+    Args:
+        budget: The budget.
+        group: Where the settings of the model that is asked stand in the config.
+    """
     lines = [_line("", "calls", "texts", "in cache", "tokens in", "tokens out", "at most")]
     rows = [(s.calls, s.completions, s.cached, s.prompt, budget.expected(s), s.most) for s in budget.steps]
     sums = [sum(column) for column in zip(*rows, strict=True)]
@@ -261,9 +266,9 @@ def budget_table(budget: Budget) -> str:
     if not any(s.calls for s in budget.steps):
         lines.append("nothing to ask for: every call is in the cache")
         return "\n".join(lines)
-    lines.append(f"time: {'unknown, no call of this teacher has been timed' if seconds is None else _about(seconds)}")
+    lines.append(f"time: {'unknown, no call of this model has been timed' if seconds is None else _about(seconds)}")
     lines.append(
-        "cost: unknown, set teacher.price_in and teacher.price_out"
+        f"cost: unknown, set {group}.price_in and {group}.price_out"
         if money is None
         else f"cost: {money[0]:.2f} expected, {money[1]:.2f} at most"
     )

@@ -13,11 +13,13 @@ from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Fact, Instruction, Preference, Question
 from valign.retrieval.protocols import Embedder
+from valign.synthesis.apply_review import review_data
 from valign.synthesis.candidates import Candidate, chosen_rows, filters_of_given, instructions_of
 from valign.synthesis.citations import pair_with_citation, with_citation
 from valign.synthesis.contrasts import check_given_pairs
 from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
-from valign.synthesis.dataset import FACTS, FUNNEL, PREFERENCES, QUESTIONS, SFT
+from valign.synthesis.dataset import FUNNEL, QUESTIONS, REVIEWED, DataRows, write_rows
+from valign.synthesis.decisions import ReviewFile
 from valign.synthesis.evaluation_questions import write_questions
 from valign.synthesis.fact_examples import count_taught, write_fact_examples
 from valign.synthesis.fact_extraction import list_facts
@@ -67,7 +69,9 @@ def synthesize(
     system_prompt: str | None = None,
     question_teacher: CachedTeacher | None = None,
     given: Sequence[Candidate] = (),
+    probes: Sequence[Question] = (),
     audited: bool = True,
+    review: ReviewFile | None = None,
 ) -> dict[str, Any]:
     """Write ``sft.jsonl``, ``preferences.jsonl``, ``questions.jsonl``, ``facts.jsonl`` and ``funnel.json`` to a folder.
 
@@ -83,7 +87,9 @@ def synthesize(
         system_prompt: The one under which the base model answers.
         question_teacher: Writes the evaluation questions, where they are made; None for the teacher itself.
         given: Given rows; the teacher writes what the settings ask for beyond them.
+        probes: Probes of the policy; no training question may resemble them or the evaluation questions.
         audited: Whether D_pref is searched for shortcuts; not in a dry pass, which has placeholders there.
+        review: What people decided about the rows.
 
     Returns:
         Counts for the manifest.
@@ -95,22 +101,21 @@ def synthesize(
     writer = Writer(document, teacher, embedder, settings, seed)
     warn_of_gaps(writer.language, document.name)
     funnels: dict[str, Funnel] = {}
-    if (questions := held_out) is None:
-        questions = _write_questions(writer, question_teacher, funnels, folder.name)
+    questions = _write_questions(writer, question_teacher, funnels, folder.name) if held_out is None else held_out
     write_jsonl(folder / QUESTIONS, questions)
-    filters = _make_filters(document, questions, embedder, teacher, settings)
+    filters = _make_filters(document, [*questions, *probes], embedder, teacher, settings)
     instructions, facts = _write_sft(writer, filters, funnels, given)
     preferences = _write_pref(writer, base, filters, funnels, given, system_prompt, audited)
     stop_if_pending(writer.rests_on, folder.name)
     if settings.instructions.chosen_answers:
         instructions += chosen_rows(preferences, writer, funnels["sft"])
-    _check_not_empty(writer, instructions, preferences, funnels)
-    coverage = _check_coverage(writer, questions, funnels, held_out is not None)
-    write_jsonl(folder / FACTS, facts)
-    _write_rows(folder, instructions, preferences, document, settings.cite)
-    shortcuts = _write_funnel(folder, writer, funnels, preferences if audited else ())
-    counts = {"questions": len(questions), "facts": len(facts), "facts_covered": funnels["facts"].kept}
-    return {**_count(writer, instructions, preferences), **counts, "coverage": coverage, "shortcut_audit": shortcuts}
+    rows = DataRows(instructions, preferences, [*questions])
+    rows, reviewed = _finish_rows(folder, rows, writer, funnels, facts, review)
+    _check_not_empty(writer, rows, funnels)
+    coverage = _check_coverage(writer, rows.questions, funnels, held_out is not None)
+    write_rows(folder, rows, facts)
+    shortcuts = _write_funnel(folder, writer, funnels, rows.preferences if audited else (), reviewed)
+    return {**_count(writer, rows, facts, funnels), "coverage": coverage, "shortcut_audit": shortcuts}
 
 
 def _write_questions(
@@ -183,38 +188,48 @@ def _write_pref(
     return rows
 
 
-def _write_rows(
+def _finish_rows(
     folder: Path,
-    instructions: Sequence[Instruction],
-    preferences: Sequence[Preference],
-    document: Document,
-    cite: bool,
-) -> None:
-    if cite:
-        instructions = [with_citation(row, document.passages) for row in instructions]
-        preferences = [pair_with_citation(row, document.passages) for row in preferences]
-    write_jsonl(folder / SFT, instructions)
-    write_jsonl(folder / PREFERENCES, preferences)
-
-
-def _check_not_empty(
+    rows: DataRows,
     writer: Writer,
-    instructions: Sequence[Instruction],
-    preferences: Sequence[Preference],
-    funnels: Mapping[str, Funnel],
-) -> None:
+    funnels: dict[str, Funnel],
+    facts: Sequence[Fact],
+    review: ReviewFile | None,
+) -> tuple[DataRows, dict[str, Any]]:
+    """Let answers end with their clause where the settings say so, and apply what people decided.
+
+    Returns:
+        The rows, and what was read and changed; nothing where there are no decisions.
+    """
+    if writer.settings.cite:
+        passages = writer.document.passages
+        cited = [with_citation(row, passages) for row in rows.instructions]
+        rows = DataRows(cited, [pair_with_citation(row, passages) for row in rows.preferences], rows.questions)
+    if review is None:
+        (folder / REVIEWED).unlink(missing_ok=True)  # an interrupted build with decisions may have left it
+        return rows, {}
+
+    def make_filters(questions: Sequence[Question]) -> Filters:
+        return _make_filters(writer.whole, questions, writer.embedder, writer.teacher, writer.settings)
+
+    return review_data(folder, review, rows, writer, funnels, facts, make_filters)
+
+
+def _check_not_empty(writer: Writer, rows: DataRows, funnels: Mapping[str, Funnel]) -> None:
     """Check that there is something to train on.
 
     Raises:
         ValignError: There is no row of one of the two.
     """
-    if not preferences and (writer.without_value or set()) >= {passage.clause for passage in writer.document.passages}:
+    clauses = {passage.clause for passage in writer.document.passages}
+    if not rows.preferences and (writer.without_value or set()) >= clauses:
         raise ValignError(
             f"D_pref is empty: by {writer.teacher.id} no clause of the document carries a value; check that it states "
             "rules, or take another teacher."
         )
-    for name, rows, kind in (("D_sft", instructions, "sft"), ("D_pref", preferences, "preference")):
-        if not rows:
+    kinds = (("D_sft", rows.instructions, "sft"), ("D_pref", rows.preferences, "preference"))
+    for name, kept, kind in kinds:
+        if not kept:
             raise ValignError(
                 f"{name} is empty: every candidate was dropped ({dict(funnels[kind].dropped)}); lower "
                 "synthesis.filters.min_relevance or raise synthesis.instructions.questions_per_passage."
@@ -234,10 +249,14 @@ def _check_coverage(
 
 
 def _write_funnel(
-    folder: Path, writer: Writer, funnels: Mapping[str, Funnel], preferences: Sequence[Preference]
+    folder: Path,
+    writer: Writer,
+    funnels: Mapping[str, Funnel],
+    preferences: Sequence[Preference],
+    reviewed: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write the counts of all filters with the audit of the pairs; warn of shortcuts and return the audit."""
-    counts = {name: funnel.to_dict() for name, funnel in funnels.items()}
+    counts: dict[str, Any] = {name: funnel.to_dict() for name, funnel in funnels.items()}
     counts["preference"]["audit"] = shortcuts = audit_shortcuts(preferences, writer.seed)
     if writer.without_value:
         counts["preference"]["without_value"] = sorted(writer.without_value)
@@ -252,27 +271,30 @@ def _write_funnel(
             first["question"],
             first["dropped"],
         )
-    write_json(folder / FUNNEL, counts)
+    write_json(folder / FUNNEL, {**counts, **({"review": dict(reviewed)} if reviewed else {})})
     return shortcuts
 
 
-def _count(writer: Writer, instructions: Sequence[Instruction], preferences: Sequence[Preference]) -> dict[str, Any]:
-    """Count rows, clauses, quotes, and the quotes that stand word for word at their offsets in the document.
+def _count(writer: Writer, rows: DataRows, facts: Sequence[Fact], funnels: Mapping[str, Funnel]) -> dict[str, Any]:
+    """Count rows, facts, clauses, quotes, and the quotes that stand word for word at their offsets in the document.
 
     Clauses without a value are listed and verdicts counted, where there are any.
     """
     whole, taught = writer.whole, writer.document.passages
-    rows: list[Instruction | Preference] = [*instructions, *preferences]
-    quotes = [row.provenance for row in rows]
-    verdicts = Counter(row.verdict for row in rows if row.verdict)
+    every: list[Instruction | Preference] = [*rows.instructions, *rows.preferences]
+    quotes = [row.provenance for row in every]
+    verdicts = Counter(row.verdict for row in every if row.verdict)
     return {
         **({"verdicts": dict(sorted(verdicts.items()))} if verdicts else {}),
         **({"without_value": sorted(writer.without_value)} if writer.without_value else {}),
-        "instructions": len(instructions),
-        "preferences": len(preferences),
+        "instructions": len(rows.instructions),
+        "preferences": len(rows.preferences),
+        "questions": len(rows.questions),
+        "facts": len(facts),
+        "facts_covered": funnels["facts"].kept,
         "clauses": len(taught),
         "clauses_held_out": len(whole.passages) - len(taught),
-        "clauses_covered": len({clause for row in instructions for clause in row.clauses}),
+        "clauses_covered": len({clause for row in rows.instructions for clause in row.clauses}),
         "quotes": len(quotes),
         "quotes_verified": sum(whole.text[quote.start : quote.end] == quote.quote for quote in quotes),
     }

@@ -37,6 +37,7 @@ class Candidate:
         template: Id of the prompt template.
         template_hash: SHA-256 (first 16 hex digits) of the template's text.
         sampling: Sampling settings of the call.
+        polarity: Of a probe: what the words that decide it do, as the teacher says.
     """
 
     clause: str
@@ -50,6 +51,7 @@ class Candidate:
     template: str
     template_hash: str = ""
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    polarity: str = ""
 
 
 @dataclass(frozen=True)

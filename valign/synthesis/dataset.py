@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.core.files import from_dict, read_json, read_jsonl, write_json
-from valign.core.records import Document, Instruction, Passage, Preference, Question
+from valign.core.files import from_dict, read_json, read_jsonl, write_json, write_jsonl
+from valign.core.records import Document, Fact, Instruction, Passage, Preference, Question
 from valign.core.store import MANIFEST, is_complete
 from valign.synthesis.templates import Template
 
@@ -17,6 +17,39 @@ DATA_STAGE = "data"
 SFT, PREFERENCES, QUESTIONS, FUNNEL = "sft.jsonl", "preferences.jsonl", "questions.jsonl", "funnel.json"
 FACTS = "facts.jsonl"
 SOURCE = "source.json"
+DECISIONS = "review.jsonl"
+REVIEWED = "reviewed.jsonl"
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What came of the decisions about one row when the data were built: a line of ``reviewed.jsonl``.
+
+    Attributes:
+        set: ``D_sft``, ``D_pref`` or ``questions``.
+        key: The row's key as synthesised, by which decisions name it.
+        name: The row's id in these data; empty where it is not in them.
+        action: ``keep``, ``drop``, ``edit`` or ``add``, by the last decision.
+        reviewer: Who made it; of a row that stays edited or added, who wrote what it says now.
+        at: When, in UTC.
+        clause: Id of the row's clause.
+        readers: All who decided on the row.
+        refused: The filter that dropped the row after it was edited or added; empty where it passed.
+        change: What is changed of the row as synthesised; of an added one, all its texts.
+        original: The row as synthesised (``ReviewRow``); empty for one that was added.
+    """
+
+    set: str
+    key: str
+    name: str
+    action: str
+    reviewer: str
+    at: str
+    clause: str
+    readers: tuple[str, ...] = ()
+    refused: str = ""
+    change: dict[str, Any] = field(default_factory=dict)
+    original: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,6 +127,23 @@ def template_text(template: Template) -> str:
 
 
 @dataclass(frozen=True)
+class DataRows:
+    """The rows of a data set: D_sft, D_pref and the evaluation questions."""
+
+    instructions: list[Instruction]
+    preferences: list[Preference]
+    questions: list[Question]
+
+
+def write_rows(folder: Path, rows: DataRows, facts: Sequence[Fact]) -> None:
+    """Write the rows of a data set, and the facts that they teach, to its folder."""
+    write_jsonl(folder / SFT, rows.instructions)
+    write_jsonl(folder / PREFERENCES, rows.preferences)
+    write_jsonl(folder / QUESTIONS, rows.questions)
+    write_jsonl(folder / FACTS, facts)
+
+
+@dataclass(frozen=True)
 class DataSet:
     """The data of one synthesis, as they lie in the store.
 
@@ -105,6 +155,7 @@ class DataSet:
         preferences: D_pref.
         questions: The evaluation questions, which are not for training.
         funnel: What the filters dropped.
+        reviewed: What people decided about rows, where the data were built with their decisions.
     """
 
     folder: Path
@@ -114,6 +165,7 @@ class DataSet:
     preferences: list[Preference]
     questions: list[Question]
     funnel: dict[str, Any]
+    reviewed: tuple[Reviewed, ...] = ()
 
 
 def read_data(folder: Path, run: Mapping[str, Any] | None = None) -> DataSet:
@@ -136,7 +188,14 @@ def read_data(folder: Path, run: Mapping[str, Any] | None = None) -> DataSet:
         read_jsonl(folder / PREFERENCES, Preference),
         read_jsonl(folder / QUESTIONS, Question),
         read_json(folder / FUNNEL),
+        read_reviewed(folder),
     )
+
+
+def read_reviewed(folder: Path) -> tuple[Reviewed, ...]:
+    """Read what came of people's decisions; nothing where the data were built without any."""
+    file = folder / REVIEWED
+    return tuple(read_jsonl(file, Reviewed)) if file.is_file() else ()
 
 
 def source_of_run(details: Mapping[str, Any]) -> DataSource:
@@ -144,4 +203,7 @@ def source_of_run(details: Mapping[str, Any]) -> DataSource:
     document = details["document"]
     passages = tuple(from_dict(Passage, passage, "run.json") for passage in details["passages"])
     path = details["config"]["document"]["path"]
-    return DataSource(document["name"], document["title"], document["sha256"], path, passages)
+    name, title, sha256 = document["name"], document["title"], document["sha256"]
+    if not all(isinstance(text, str) for text in (name, title, sha256, path or "")):
+        raise TypeError("the document's name, title, sha256 or path is no text")
+    return DataSource(name, title, sha256, path, passages)

@@ -76,11 +76,12 @@ class _QuestionMaker:
     def frame(self, passage: Passage, count: int) -> None:
         """Add fixed questions about a passage."""
         wanted = self.funnel.per_clause[passage.clause] + count
-        for words in self.writer.unique_phrases[passage.clause]:
+        frame = self.writer.language.held_out_phrase
+        for words in self.writer.unique_phrases[passage.clause] if frame else ():
             if self.funnel.per_clause[passage.clause] == wanted:
                 return
             self.funnel.made += 1
-            self._add(self.writer.language.held_out_phrase.format(words=words), passage)
+            self._add(frame.format(words=words), passage)
         for claim in write_claims(self.writer, passage, wanted - self.funnel.per_clause[passage.clause]):
             self.funnel.made += 1
             language, stated = self.writer.language, claim.broken or claim.quote.sentence
@@ -90,10 +91,10 @@ class _QuestionMaker:
             self._keep(question, passage, said, (), verdict, "claim")
 
     def _add(self, text: str, passage: Passage) -> None:
-        """Keep a question that asks for a fact."""
+        """Keep a question that asks for a fact; of a language without stop words, in which none is found, any."""
         quote = self.writer.quote(text, passage)
         facts = _facts(self.writer.language, quote.text, text, self.writer.unique_phrases[passage.clause])
-        if facts:
+        if facts or not self.writer.language.stop_words():
             self._keep(text, passage, quote.sentence, facts, None, "auto")
         else:
             self.funnel.drop("no fact to ask for")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
+from valign.core.quotation import find_quote
 from valign.core.records import Fact, Passage
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
 from valign.synthesis.facts import make_fact
-from valign.synthesis.json_replies import read_object
 from valign.synthesis.writer import Writer
+from valign.teachers.json_replies import read_object
 
 TEXT_LIST = {"type": "array", "items": {"type": "string"}}
 VALUE = {
@@ -122,12 +122,8 @@ def locate_facts(passage: Passage, data: dict[str, Any]) -> tuple[list[Fact], in
 
 def find_words(text: str, passage: Passage) -> tuple[int, int] | None:
     """Return the document offsets of words in a passage, whatever their case and the spaces between them."""
-    words = text.strip(" \n\t.;,:\"'").split()
-    if not words:
-        return None
-    pattern = r"\s+".join(map(re.escape, words))
-    match = re.search(rf"(?<!\w){pattern}(?!\w)", passage.text, re.I)
-    return (passage.start + match.start(), passage.start + match.end()) if match else None
+    found = find_quote(text, passage.text)
+    return (passage.start + found[0], passage.start + found[1]) if found else None
 
 
 def _entries(data: dict[str, Any]) -> list[tuple[str, str, str, str]]:

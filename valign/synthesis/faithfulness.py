@@ -18,10 +18,10 @@ from valign.documents.clauses import labelled
 from valign.evaluation.verdicts import VERDICTS
 from valign.generation.requests import Request, Sampling
 from valign.retrieval.protocols import Embedder
-from valign.synthesis.json_replies import read_object
 from valign.synthesis.settings import FilterSettings
 from valign.synthesis.templates import load_template
 from valign.teachers.cache import CachedTeacher
+from valign.teachers.json_replies import read_object
 from valign.teachers.pending import is_pending
 
 VERDICT = re.compile(rf"^({'|'.join(VERDICTS)})\s?[.,:]\s+", re.I)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 SILENT = "silent"
+ADDED_BY_PERSON = "review/added"
+"""Template of a row that a person added."""
 FROM_TEACHER, FROM_FRAME, FROM_FILE = "asked", "valign", "given"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from valign.synthesis.review_summary import review_sentence
 from valign.synthesis.shortcut_audit import audit_lines
 
 
@@ -18,7 +19,7 @@ def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
         "facts": "facts",
     }
     for name, funnel in funnels.items():
-        if name == "facts" and not funnel["kept"]:
+        if name == "review" or (name == "facts" and not funnel["kept"]):
             continue
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(funnel["kinds"].items(), key=lambda item: -item[1]))
         lines.append(f"{labels.get(name, name)}: {funnel['made']} made, {funnel['kept']} kept ({kinds})")
@@ -31,4 +32,6 @@ def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
         if funnel.get("without_value"):
             lines.append(f"    no situations for clauses that carry no value: {', '.join(funnel['without_value'])}")
         lines += audit_lines(funnel["audit"]) if "audit" in funnel else []
+    if "review" in funnels:
+        lines.append(f"read by a person: {review_sentence(funnels)}")
     return "\n".join(lines)

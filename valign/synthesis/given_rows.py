@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
@@ -10,8 +12,11 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document
+from valign.generation.thoughts import without_thoughts
 from valign.synthesis.candidates import CONTRADICTIONS, Candidate
 from valign.synthesis.frames import FROM_FILE, SILENT
+
+log = logging.getLogger(__name__)
 
 SHIPPED_ROWS = resources.files("valign.synthesis").joinpath("data")
 
@@ -64,6 +69,7 @@ def read_given_rows(where: str, document: Document) -> list[Candidate]:
             wrong = f"names clause '{row.clause}', which {document.name} does not have; the nearest is '{near}'."
         if wrong:
             raise ValignError(f"{path}: row {number} ({row.question[:60]!r}) {wrong}")
+    _warn_of_thoughts(path, rows)
     return [_candidate(row, path.name) for row in rows]
 
 
@@ -71,15 +77,25 @@ def _fault(row: GivenRow) -> str | None:
     """Say what a row lacks, or what of it does not go together."""
     if not row.question.strip():
         return "has no question; add one."
+    for text in (row.answer, row.rejected):
+        if (visible := without_thoughts(text)).has_thoughts and (visible.is_open or not visible.text):
+            return "has an answer that is a thought and nothing else, or breaks off in one; mend or delete the row."
     if not row.answer.strip() and row.kind != SILENT:
         return 'has no answer; add one, or "kind": "silent" where the document does not say.'
     if row.rejected.strip() and row.rejected_kind not in CONTRADICTIONS:
         known = ", ".join(CONTRADICTIONS)
         given = f"has an unknown rejected_kind '{row.rejected_kind}'" if row.rejected_kind else "needs rejected_kind"
         return f"{given}; say how its rejected answer contradicts the clause: {known}."
-    if row.rejected and row.rejected.strip() == row.answer.strip():
+    if row.rejected and without_thoughts(row.rejected.strip()).text == without_thoughts(row.answer.strip()).text:
         return "has the same answer as chosen and as rejected."
     return None
+
+
+def _warn_of_thoughts(path: Path, rows: Sequence[GivenRow]) -> None:
+    """Say how many answers hold thoughts of the model that wrote them, which are taken off."""
+    thought = sum(without_thoughts(text).has_thoughts for row in rows for text in (row.answer, row.rejected))
+    if thought:
+        log.warning("%s: %d answers hold thoughts of the model that wrote them; they are taken off", path, thought)
 
 
 def _candidate(row: GivenRow, file: str) -> Candidate:
@@ -87,9 +103,9 @@ def _candidate(row: GivenRow, file: str) -> Candidate:
         clause=row.clause,
         kind=row.kind,
         question=row.question.strip(),
-        answer=row.answer.strip(),
+        answer=without_thoughts(row.answer.strip()).text,
         verdict=row.verdict,
-        rejected=row.rejected.strip(),
+        rejected=without_thoughts(row.rejected.strip()).text,
         rejected_kind=row.rejected_kind,
         teacher=f"{FROM_FILE}: {row.teacher}" if row.teacher else FROM_FILE,
         template=f"{FROM_FILE}/{file}",

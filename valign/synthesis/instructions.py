@@ -48,8 +48,9 @@ def _framed(
     """Return the rows that ask for a phrase of the passage or for the passage itself."""
     rows: list[Instruction] = []
     rng = writer.rng("frames", passage.text)
-    for words in phrases:
-        question = rng.choice(writer.language.phrase_frames).format(words=words)
+    frames = writer.language.phrase_frames
+    for words in phrases if frames else ():
+        question = rng.choice(frames).format(words=words)
         quote = writer.quote(words, passage)
         row = make_framed_row(writer, passage, "phrase", question, quote.sentence, quote, None)
         keep_framed(rows, row, filters, funnel, passage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from valign.synthesis.json_replies import read_object
+from valign.teachers.json_replies import read_object
 
 
 def find_letters(reply: str, key: str, letters: str) -> list[str] | None:

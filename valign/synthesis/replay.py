@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Message, Provenance
 from valign.core.store import digest
 from valign.generation.requests import Request, Sampling
+from valign.generation.thoughts import without_thoughts
 from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,22 @@ def general_instructions(file: str | None) -> list[GeneralInstruction]:
     found = read_jsonl(Path(file).expanduser(), GeneralInstruction)
     if not found:
         raise ValignError(f"sft.replay_file: {file} has no instruction; give JSON lines with question and answer.")
-    return found
+    return [_without_thoughts(item, f"sft.replay_file: {file}, instruction {i}") for i, item in enumerate(found, 1)]
+
+
+def _without_thoughts(given: GeneralInstruction, where: str) -> GeneralInstruction:
+    """Return an instruction whose answer holds no thoughts of the model that wrote it.
+
+    Raises:
+        ValignError: It holds nothing else, or breaks off in them.
+    """
+    if given.answer is None or not (visible := without_thoughts(given.answer)).has_thoughts:
+        return given
+    if visible.is_open or not visible.text:
+        raise ValignError(
+            f"{where}: the answer is a thought and nothing else, or breaks off in one; mend or delete it."
+        )
+    return replace(given, answer=visible.text)
 
 
 def replay_rows(

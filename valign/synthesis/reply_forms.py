@@ -64,14 +64,18 @@ class Form:
 
 def text_of(value: Any) -> str:
     """Return a text or number of a reply as one line; nothing for anything else."""
-    return one_line(str(value)) if isinstance(value, str | int | float) else ""
+    try:
+        return one_line(str(value)) if isinstance(value, str | int | float) else ""
+    except ValueError:  # a number of more digits than Python writes out
+        return ""
 
 
-def _verdict(item: Mapping[str, Any]) -> str | None:
+def read_verdict(item: Mapping[str, Any]) -> str | None:
+    """Return the verdict of an item: ``yes``, ``no``, or None for none."""
     return VERDICT_WORDS.get(text_of(item.get("verdict")).lower().strip(" .,!"))
 
 
-def _with_verdict(verdict: str | None, answer: str, plan: ItemPlan) -> str:
+def with_verdict(verdict: str | None, answer: str, plan: ItemPlan) -> str:
     """Return an answer that begins with its verdict."""
     if verdict is None or not answer or leading_verdict(answer):
         return answer
@@ -83,8 +87,8 @@ def _read_case(item: Mapping[str, Any], plan: ItemPlan, raw: Candidate, document
     if plan.kind == SILENT:
         return raw, ""
     answer, reason = text_of(item.get("answer")), text_of(item.get("reason"))
-    verdict = _verdict(item) or (leading_verdict(answer) if plan.verdict else None)
-    answer = _with_verdict(verdict, answer, plan)
+    verdict = read_verdict(item) or (leading_verdict(answer) if plan.verdict else None)
+    answer = with_verdict(verdict, answer, plan)
     found = replace(raw, answer=f"{answer} {reason}".strip(), verdict=verdict)
     if not answer:
         return found, EMPTY
@@ -98,9 +102,9 @@ def _read_contrast(
 ) -> tuple[Candidate, str]:
     """Read a situation of D_pref with its two answers."""
     chosen, rejected = text_of(item.get("faithful")), text_of(item.get("unfaithful"))
-    verdict = _verdict(item) or (leading_verdict(chosen) if plan.verdict else None)
+    verdict = read_verdict(item) or (leading_verdict(chosen) if plan.verdict else None)
     if verdict and not leading_verdict(chosen) and not leading_verdict(rejected):
-        chosen, rejected = _with_verdict(verdict, chosen, plan), _with_verdict(OPPOSITE[verdict], rejected, plan)
+        chosen, rejected = with_verdict(verdict, chosen, plan), with_verdict(OPPOSITE[verdict], rejected, plan)
     kind = text_of(item.get("kind")).lower()
     if kind not in CONTRADICTIONS or (kind == "verdict" and verdict is None):
         kind = plan.contradiction

@@ -206,6 +206,8 @@ class SynthesisSettings:
         max_quote_words: Words of the longest quote; a longer passage is quoted in part.
         templates: Folder with prompt templates of the user's own; None for the package's.
         rows: File of given rows (``.jsonl``), ``shipped`` for those that come with the document, or None.
+        review: File of what people decided about rows, as ``valign.review`` writes it, or None.
+        require_review: Share of the rows for training that a person has to have read before anything is trained.
         hold_out_clauses: Ids of clauses that no training example is about.
         question_teacher: Who writes evaluation questions that are made; None for the teacher.
         instructions: What is written for D_sft.
@@ -223,6 +225,8 @@ class SynthesisSettings:
     max_quote_words: int = setting(at_least=5)
     templates: str | None = None
     rows: str | None = None
+    review: str | None = None
+    require_review: float = setting(0.0, at_least=0, at_most=1)
     hold_out_clauses: tuple[str, ...] = ()
     question_teacher: TeacherSettings | None = None
     instructions: InstructionSettings = group(InstructionSettings)

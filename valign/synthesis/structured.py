@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +12,9 @@ from valign.generation.requests import Request, Sampling
 from valign.synthesis.candidates import Candidate
 from valign.synthesis.case_plans import ItemPlan, plan_cases, plan_contrasts
 from valign.synthesis.filters import Funnel, well_formed
-from valign.synthesis.json_replies import read_items
 from valign.synthesis.reply_forms import CASES, CONTRASTS, Form, text_of
 from valign.synthesis.writer import Writer
+from valign.teachers.json_replies import read_items
 
 NOT_WRITTEN, MALFORMED = "not written", "malformed"
 SHOWN_REPLY = 12_000
@@ -62,7 +62,7 @@ def ask_cases(
     """
     form = CASES.with_reasons() if writer.settings.instructions.reasons else CASES
     planned = [(passage, plan_cases(writer, passage, turn, count)) for passage in passages]
-    return _ask(writer, form, _divided(planned, writer.settings.items_per_call), turn, funnel)
+    return ask_form(writer, form, divided(planned, writer.settings.items_per_call), turn, funnel)
 
 
 def ask_contrasts(
@@ -91,29 +91,39 @@ def ask_contrasts(
     settings = writer.settings.preferences
     number = settings.scenarios_per_passage if count is None else count
     planned = [(passage, plan_contrasts(writer, passage, turn, number, avoided, kinds)) for passage in passages]
-    return _ask(writer, CONTRASTS, _divided(planned, settings.situations_per_call), turn, funnel)
+    return ask_form(writer, CONTRASTS, divided(planned, settings.situations_per_call), turn, funnel)
 
 
-def _divided(
+def divided(
     planned: Sequence[tuple[Passage, Sequence[ItemPlan]]], size: int
 ) -> list[tuple[Passage, Sequence[ItemPlan]]]:
     """Divide each passage's plan into calls of at most ``size`` items."""
     return [(p, plans[start : start + size]) for p, plans in planned for start in range(0, len(plans), size)]
 
 
-def _ask(
+def ask_form(
     writer: Writer,
     form: Form,
     planned: Sequence[tuple[Passage, Sequence[ItemPlan]]],
-    turn: int,
-    funnel: Funnel | None,
+    turn: int = 0,
+    funnel: Funnel | None = None,
+    show: Callable[[Passage], str] = labelled,
 ) -> list[Candidate]:
-    """Ask for everything that is planned, then once more for what is missing or unfit."""
+    """Ask for everything that is planned, then once more for what is missing or unfit.
+
+    Args:
+        writer: Writes with the teacher.
+        form: What a call asks for.
+        planned: The calls: a passage with its plan.
+        turn: Number of the round.
+        funnel: Counts; items that stay unfit after the repair are added as dropped.
+        show: Returns a passage's words as the prompt shows them.
+    """
     template = writer.template(form.template)
     calls = []
     for passage, plans in planned:
         shown = "\n".join(plan.line() for plan in plans)
-        messages = template.fill(passage=labelled(passage), plan=shown, form=form.example)
+        messages = template.fill(passage=show(passage), plan=shown, form=form.example)
         request = Request(messages, _sampling(writer, form, len(plans), shown, passage, turn), schema=form.schema)
         calls.append(PlannedCall(passage, {plan.number: plan for plan in plans}, request))
     replies = [found[0].text for found in writer.teacher.complete_all([c.request for c in calls], form.label)]

@@ -95,6 +95,11 @@ def _script(letter: str) -> str:
     return unicodedata.name(letter, "unknown").split()[0]
 
 
+def stop_words_of(language: str) -> frozenset[str]:
+    """Return the stop words of a language by the name that ``Language`` gives it."""
+    return _stop_words()[language]
+
+
 @cache
 def _stop_words() -> dict[str, frozenset[str]]:
     from bm25s import stopwords

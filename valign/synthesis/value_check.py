@@ -8,8 +8,8 @@ from typing import Any
 
 from valign.documents.clauses import labelled
 from valign.generation.requests import Request, Sampling
-from valign.synthesis.json_replies import read_object
 from valign.synthesis.writer import Writer
+from valign.teachers.json_replies import read_object
 from valign.teachers.pending import is_pending
 
 log = logging.getLogger(__name__)

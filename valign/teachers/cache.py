@@ -57,6 +57,7 @@ class CachedTeacher:
         progress: Callable[[int, str, str], ProgressBar] = progress,
         share: tuple[int, int] = (0, 1),
         checks_first: bool = False,
+        checks_too: Sequence[Teacher] = (),
     ) -> None:
         """Put a cache before a teacher.
 
@@ -67,12 +68,13 @@ class CachedTeacher:
             share: (k, n) where n processes with the same requests and the same cache divide them: this one does each
                 n-th group from the k-th on, or the calls whose key falls to it, and waits for what the others do.
             checks_first: Whether a teacher that can looks whether it will do before it is asked.
+            checks_too: Other teachers that then do so as well: those that are asked later, of what this one writes.
         """
         self.teacher = teacher
         self.store = CompletionStore(path)
         self.progress = progress
         self.share = share
-        self.checks_first = checks_first
+        self.checked = (*checks_too, teacher) if checks_first else ()
         self.calls = 0
         self.hits = 0
         self.pending = 0
@@ -117,8 +119,10 @@ class CachedTeacher:
         before = self.calls
         if len(known) < len(by_key):
             self.store.write({})  # before anything is paid for: is the file writable?
-            if self.checks_first and isinstance(self.teacher, CheckedTeacher):
-                self.teacher.check_before([request for key, request in by_key.items() if key not in known])
+            for teacher in self.checked:
+                if isinstance(teacher, CheckedTeacher):
+                    missing = [request for key, request in by_key.items() if key not in known]
+                    teacher.check_before(missing if teacher is self.teacher else ())
             if self.share[1] > 1:
                 self._complete(by_key, known, label, self.share)
                 _wait_for_others(self.store, by_key, known, label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,17 +12,26 @@ from valign.core.errors import ValignError
 from valign.teachers.attempts import Attempt, Trial
 from valign.teachers.calls import Call, RequestForm, split_calls
 from valign.teachers.empty_replies import EMPTY_TRIES, KEPT, EmptyReplies
-from valign.teachers.faults import LONGEST_ERROR, Fault, classify_error, is_connection_error, redact
+from valign.teachers.faults import (
+    CREDIT,
+    LONGEST_ERROR,
+    Fault,
+    classify_error,
+    is_connection_error,
+    redact,
+    reply_fault,
+)
 from valign.teachers.protocol import CallResult, Job
-from valign.teachers.replies import Reply, parse_reply
+from valign.teachers.replies import Reply, decode_reply, parse_reply
 from valign.teachers.servers import Server, Servers, Stopped, backoff_seconds
 from valign.teachers.usage import Meter, estimate_prompt_tokens
 
 REMEDIES = {
     400: "check the settings that the server names",
     401: "check the key in ${key}",
+    402: "check the account's credit",
     403: "check what the key in ${key} may do",
-    404: "check the model's name and {group}.base_urls",
+    404: "check the model's name and {group}.base_urls, which usually end in /v1",
     422: "check the settings that the server names",
     429: "wait, or lower {group}.concurrency",
 }
@@ -221,7 +229,10 @@ async def _send(server: Server, attempt: Attempt, settings: CallSettings, secret
             raise
         raise classify_error(error, secrets) from None
     try:
-        return parse_reply(attempt.call, json.loads(content), loop.time() - sent, settings.keeps_empty)
+        data = decode_reply(content)
+        if fault := reply_fault(data, secrets):
+            raise fault
+        return parse_reply(attempt.call, data, loop.time() - sent, settings.keeps_empty)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         beginning = redact(content[:LONGEST_ERROR].decode(errors="replace"), secrets, 60) or "nothing"
         raise Fault(f"answered without a completion ({beginning})", "malformed") from None
@@ -236,9 +247,11 @@ def _failure(fault: Fault, server: Server, settings: CallSettings) -> ValignErro
         )
     if fault.status is not None and 300 <= fault.status < 400:
         return ValignError(f"{where} {fault.text}; give the address where it is in {settings.group}.base_urls; {KEPT}")
+    if fault.status is None and fault.kind == "fatal":
+        return ValignError(f"{where} {fault.text}; {KEPT}")
     if fault.status is None:
         return ValignError(f"{where} {fault.text}; check that the server runs and {settings.group}.base_urls; {KEPT}")
-    remedy = REMEDIES.get(fault.status, "see the server's log")
+    remedy = REMEDIES.get(402 if CREDIT.search(fault.said) else fault.status, "see the server's log")
     remedy = remedy.format(key=settings.api_key_env, group=settings.group)
     return ValignError(f"{where} {fault.text}; {remedy}; {KEPT}")
 

@@ -7,18 +7,23 @@ import os
 import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from valign.core.errors import ValignError
+from valign.teachers.urls import is_local
 
 CONNECT_SECONDS = 10.0
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEY_BEGINS = re.compile(r"(?:sk|hf|gsk|xai|pplx|r8|nvapi|ghp|gho)_\w{10}|AIza|AKIA|eyJ")
 MIXED_FROM, LONGEST_NAME, MANY_DIGITS = 16, 64, 4
+SHORTEST_IN_QUERY = 8
 
 
 def make_client(openai: Any, url: str, key: str, concurrency: int, timeout: float) -> Any:
     """Return a client that keeps its connections open, never retries by itself, and is sent to no other server.
+
+    A query in the address goes with every call; one with ``api-version`` is Azure's, which has a header of its own for
+    the key. Servers of one's own are not asked through a proxy that the environment names.
 
     Args:
         openai: The client's module.
@@ -29,16 +34,26 @@ def make_client(openai: Any, url: str, key: str, concurrency: int, timeout: floa
     """
     import httpx2
 
-    headers = {}
+    headers: dict[str, str] = {}
+    query = dict(parse_qsl(urlsplit(url).query))
+    if "api-version" in query:
+        headers["api-key"] = key
     if login := login_of(url):
         headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-        parts = urlsplit(url)
-        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    parts = urlsplit(url)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
     limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=15.0)
     times = httpx2.Timeout(None, connect=min(CONNECT_SECONDS, timeout))
-    http = openai.DefaultAioHttpClient(limits=limits, timeout=times, follow_redirects=False)
+    direct = {"mounts": dict.fromkeys(("http://", "https://", "all://"))} if is_local(url) else {}
+    http = openai.DefaultAioHttpClient(limits=limits, timeout=times, follow_redirects=False, **direct)
     return openai.AsyncOpenAI(
-        api_key=key, base_url=url, timeout=times, max_retries=0, default_headers=headers, http_client=http
+        api_key=key,
+        base_url=address,
+        timeout=times,
+        max_retries=0,
+        default_headers=headers,
+        default_query=query,
+        http_client=http,
     )
 
 
@@ -74,8 +89,10 @@ def login_of(url: str) -> str:
 
 
 def secrets_of(key: str, urls: Sequence[str]) -> tuple[str, ...]:
-    """Return what must not stand in a message: the key, and the logins in URLs, as they are typed and as they mean."""
+    """Return what must not stand in a message: the key, and logins and queries of URLs, as they are typed and mean."""
     typed = [urlsplit(url).netloc.rpartition("@")[0] for url in urls]
     found = [key, *typed, *map(login_of, urls)]
     found += [login.partition(":")[2] for login in found[1:]]
+    queries = [pair for url in urls for pair in parse_qsl(urlsplit(url).query)]
+    found += [value for name, value in queries if name != "api-version" and len(value) >= SHORTEST_IN_QUERY]
     return tuple(dict.fromkeys(secret for secret in found if len(secret) > 2))

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
 from valign.generation.requests import Completion
-from valign.teachers.thoughts import visible_completion
-from valign.teachers.usage import Usage
+from valign.generation.thoughts import visible_completion
+from valign.teachers.usage import Usage, estimate_tokens
 
 if TYPE_CHECKING:
     from typing import Self
@@ -206,7 +206,7 @@ class CompletionStore:
 
     def _decode(self, value: str) -> Completions:
         try:
-            return [visible_completion(Completion(**item)) for item in json.loads(value)]
+            return [visible_completion(Completion(**item), estimate_tokens) for item in json.loads(value)]
         except (TypeError, ValueError):
             raise sqlite3.DatabaseError("a row is not a list of completions") from None
 

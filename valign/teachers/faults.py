@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import html
 import json
 import re
 import time
@@ -22,8 +23,14 @@ SHORTEST_PART = 8  # of a secret, that is hidden where it stands alone
 MOST_PARTS = 5
 WORD_FIELDS = ("error", "errors", "message", "msg", "detail", "error_description", "metadata", "raw")
 TRIED_AGAIN = (408, 409, 425)
-DOWN = (502, 503, 504)
+BUSY = (429, 529)
+DOWN = (502, 503, 504, 521, 522, 523)
+CREDIT = re.compile(r"insufficient[ _](?:quota|credits?|balance|funds)|billing", re.I)
 CLIENT_LIBRARIES = ("aiohttp", "anyio", "httpcore2", "httpx2", "openai", "ssl")
+UNTRUSTED = (
+    "has a certificate that this machine does not trust (set SSL_CERT_FILE to the file of the authority that signed it)"
+)
+NO_HTTPS = re.compile(r"wrong.version.number|record.layer.failure", re.I)
 CONNECTING = ("ConnectError", "ConnectionTimeoutError", "ClientConnectorError", "ClientConnectorDNSError")
 
 
@@ -73,9 +80,24 @@ def classify_error(error: BaseException, secrets: Sequence[str]) -> Fault:
             return Fault(f"sends calls on to {redact(strip_login(place), secrets)}", "fatal", status)
         said, fields = _words(error, response)
         return _refusal(status, redact(said, secrets, WORDS_READ), fields, _retry_after(response))
-    names = [type(cause).__name__ for cause in _causes(error)]
     if isinstance(error, TimeoutError):
         return Fault("did not answer in time", "call")
+    return _connection_fault(_causes(error))
+
+
+def _connection_fault(causes: Sequence[BaseException]) -> Fault:
+    """Return what it means that there is no reply.
+
+    Args:
+        causes: What the client raised, and what led to it.
+    """
+    names = [type(cause).__name__ for cause in causes]
+    if any("Cert" in name for name in names):
+        return Fault(UNTRUSTED, "fatal")
+    if any(NO_HTTPS.search(str(cause)) for cause in causes):
+        return Fault("does not speak https; its address may begin with http://", "fatal")
+    if any("Proxy" in name for name in names):
+        return Fault(f"is not reached through the proxy that the environment names ({names[-1]})", "down")
     if any(name in CONNECTING for name in names):
         return Fault(f"cannot be reached ({names[-1]})", "down")
     return Fault(f"broke off the call ({names[-1]})", "call")
@@ -91,14 +113,40 @@ def _words(error: BaseException, response: Any) -> tuple[str, tuple[str, ...]]:
         data = json.loads(text[:LONGEST_ERROR])
         return server_words(data), server_fields(data)
     except (ValueError, RecursionError):
-        return text[:LONGEST_ERROR], ()
+        return _without_markup(text[:LONGEST_ERROR]), ()
+
+
+def _without_markup(text: str) -> str:
+    """Return the words of an error page, as proxies send them; another text as it is."""
+    if not re.match(r"\s*<(?:!doctype|html|head|body|\?xml)", text, re.I):
+        return text
+    text = re.sub(r"<(script|style)\b.*?(?:</\1>|$)", " ", text, flags=re.I | re.S)
+    return html.unescape(re.sub(r"<[^<>]*>", " ", text))
+
+
+def reply_fault(data: Any, secrets: Sequence[str]) -> Fault | None:
+    """Return what a reply means that has the status of success and holds an error; None for any other reply.
+
+    Args:
+        data: The decoded reply.
+        secrets: The key and logins.
+    """
+    if not isinstance(data, Mapping) or data.get("choices") or not data.get("error"):
+        return None
+    said, fields = redact(server_words(data), secrets, WORDS_READ), server_fields(data)
+    error = data["error"]
+    codes = [data.get("status"), *([error.get("code"), error.get("status")] if isinstance(error, Mapping) else [])]
+    status = next((int(str(code)) for code in codes if re.fullmatch(r"[45]\d\d", str(code))), None)
+    if status is None:
+        return Fault(f"answered with an error ({first_words(said) or 'no words'})", "call", said=said)
+    return _refusal(status, said, fields, None)
 
 
 def _refusal(status: int, said: str, fields: tuple[str, ...], after: float | None) -> Fault:
     """Return what a reply with an error status means."""
     text = f"answered with status {status} ({first_words(said) or 'no words'})"
     kind = "fatal"
-    if status == 429 and not re.search(r"insufficient_quota|billing", said):
+    if status in BUSY and not CREDIT.search(said):
         kind = "busy"
     elif status in DOWN:
         kind = "down"

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valign.core.errors import ValignError
 from valign.core.out_of_memory import describe_out_of_memory, suggest_half
 from valign.generation.requests import Completion, Request
 from valign.models.chat_template import render_conversation
 from valign.models.identity import model_id
 from valign.models.load import load_model, load_tokenizer, prepare_model
+from valign.teachers.empty_replies import KEPT, MOST_EMPTY
 
 if TYPE_CHECKING:
     from valign.generation.generator import Generator
@@ -36,6 +38,7 @@ class LocalTeacher:
         self.batch_tokens = batch_tokens
         self.group = group
         self._generator: Generator | None = None
+        self._completed = self._thoughts = 0
 
     @cached_property
     def path(self) -> Path | str:
@@ -60,7 +63,7 @@ class LocalTeacher:
         """Complete the requests of one group.
 
         Raises:
-            ValignError: Memory runs out.
+            ValignError: Memory runs out, or hardly anything comes but thoughts.
         """
         return self.complete_with_progress(requests, lambda _: None)
 
@@ -70,10 +73,44 @@ class LocalTeacher:
         """Complete the requests of one group and report the work done, counted in completions, now and then.
 
         Raises:
-            ValignError: Memory runs out.
+            ValignError: Memory runs out, or hardly anything comes but thoughts.
         """
         with describe_out_of_memory("the local teacher", self._remedies):
-            return self._load().complete_with_progress(requests, report)
+            generator = self._load()
+            before = generator.thoughts_alone
+            rows = generator.complete_with_progress(requests, report)
+        self._count_thoughts(generator.thoughts_alone - before, sum(map(len, rows)))
+        return rows
+
+    def check_before(self, requests: Sequence[Request]) -> None:
+        """Look whether the model is there and has a chat template that can be used; its weights are not loaded.
+
+        Args:
+            requests: What it is about to be asked, which is not looked at.
+
+        Raises:
+            ValignError: It is not, or has none.
+        """
+        _ = self._tokenizer
+
+    def _count_thoughts(self, alone: int, completions: int) -> None:
+        """Stop where half of all that comes, or more, is thoughts and nothing else.
+
+        Args:
+            alone: Completions of a group that held thoughts and nothing else.
+            completions: All of that group.
+
+        Raises:
+            ValignError: That is so.
+        """
+        self._completed += completions
+        self._thoughts += alone
+        if self._thoughts >= max(MOST_EMPTY, self._completed / 2):
+            raise ValignError(
+                f"{self.model} thinks in place of an answer ({self._thoughts} of {self._completed} completions), "
+                "although its template is rendered without thinking; choose another model, or serve it and ask it by "
+                f"teacher=api, which gives it room to think; {KEPT}"
+            )
 
     def _remedies(self) -> list[str]:
         smaller = suggest_half(f"{self.group}.batch_tokens", self.batch_tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import fnmatch
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,8 +46,12 @@ class ModelList:
     contexts: Mapping[str, int] | None = None
 
     def has(self, model: str) -> bool:
-        """Tell whether a model is there, or may be: where the server names none, it may."""
-        return not self.names or any(name in self.names for name in _spelt(model))
+        """Tell whether a model is there, or may be: where the server names none, or a pattern for it, it may."""
+        spelt = _spelt(model)
+        return not self.names or any(
+            name in spelt or ("*" in name and fnmatch.fnmatchcase(model, name.replace("[", "[[]")))
+            for name in self.names
+        )
 
     def context(self, model: str) -> int | None:
         """Return the most tokens of a model's prompt and completion; None where that is not known."""

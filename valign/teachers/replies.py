@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.generation.requests import Completion
+from valign.generation.thoughts import without_thoughts
 from valign.teachers.calls import Call
 from valign.teachers.protocol import CallResult
-from valign.teachers.thoughts import without_thoughts
 from valign.teachers.usage import Usage, estimate_prompt_tokens, estimate_tokens, plausible_count
 
 # Names that servers give to the end of a text that is not whole; every other one is an end by itself.
@@ -67,6 +67,40 @@ class Reply:
     empty: tuple[int, ...] = ()
     overrun: tuple[int, ...] = ()
     why: str = ""
+
+
+def decode_reply(content: bytes) -> Any:
+    """Decode a reply: JSON, or the chunks of a stream, which some servers send although none was asked for.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not content.lstrip().startswith((b"data:", b"event:", b":")):
+        return json.loads(content)
+    lines = (line.removeprefix(b"data:").strip() for line in content.splitlines() if line.startswith(b"data:"))
+    found = [line for line in lines if line]
+    chunks = [json.loads(line) for line in found if line != b"[DONE]"]
+    return _joined([chunk for chunk in chunks if isinstance(chunk, Mapping)], b"[DONE]" in found)
+
+
+def _joined(chunks: Sequence[Mapping[str, Any]], is_done: bool) -> dict[str, Any]:
+    """Put the chunks of a stream together as the reply that it stands for; one that broke off is not whole."""
+    whole: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    for chunk in chunks:
+        whole |= {name: value for name, value in chunk.items() if name in ("usage", "error", "status") and value}
+        for part in chunk.get("choices") or ():
+            number = plausible_count(part.get("index")) or 0
+            choice = choices.setdefault(number, {"index": number, "message": {}, "finish_reason": None})
+            for name, text in (part.get("delta") or part.get("message") or {}).items():
+                if name == "content" or name in THOUGHT_FIELDS:
+                    before = choice["message"].get(name)
+                    is_joined = isinstance(text, str | list) and type(before) is type(text)
+                    choice["message"][name] = before + text if is_joined else text or before
+            choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
+    for choice in choices.values():
+        choice["finish_reason"] = choice["finish_reason"] or (None if is_done else "incomplete")
+    return {**whole, "choices": list(choices.values())}
 
 
 def parse_reply(call: Call, reply: Any, seconds: float, keeps_empty: bool = False) -> Reply:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -14,8 +13,10 @@ import torch
 from valign.core.records import Instruction, Preference
 from valign.distributed.devices import own_device
 from valign.models.adapters import add_adapter, keep_input_dtype
-from valign.models.load import load_policy, load_quantized, load_tokenizer
+from valign.models.load import load_quantized, load_tokenizer
 from valign.models.packing import require_padding_free, supports_custom_masks
+from valign.models.policy import find_start, holds_updates, load_policy
+from valign.models.stacked_adapters import is_stackable, put_below
 from valign.models.template_traits import shown_date
 from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import PlannedBatches
@@ -33,7 +34,7 @@ from valign.training.sft_module import SFTModule
 from valign.training.stage import Stage
 from valign.training.strategies import make_trainer
 from valign.training.training_module import TrainingModule
-from valign.training.zero import load_sharded_policy
+from valign.training.zero import load_sharded
 
 
 @dataclass(frozen=True)
@@ -89,22 +90,27 @@ def load_trainable(stage: Stage, trainer: pl.Trainer) -> Any:
     """
     attention = stage.trainer.attention
     stored = torch.float32 if stage.adapter.is_full else stage.compute
-    below: Sequence[Path] = ()
+    source, earlier = find_start(stage.model, stage.initial)
+    is_sharded = stage.trainer.zero_stage == 3
+    # added to weights of 4 or 16 bits, an earlier adapter would lose what is smaller than their last digit
+    is_below = stage.quantization or is_sharded or (not holds_updates(stored) and is_stackable(earlier))
     if stage.quantization:
-        device, below = own_device(stage.trainer.accelerator, stage.ranks), stage.initial
-        model: Any = load_quantized(stage.model, stored, stage.trust_remote_code, device, attention, stage.quantization)
-    elif stage.trainer.zero_stage == 3:
+        device = own_device(stage.trainer.accelerator, stage.ranks)
+        model: Any = load_quantized(source, stored, stage.trust_remote_code, device, attention, stage.quantization)
+    elif is_sharded:
         trainer.strategy.setup_environment()
-        deepspeed = stage.trainer.deepspeed or {}
-        model = load_sharded_policy(stage.model, stage.initial, stored, stage.trust_remote_code, deepspeed, attention)
+        model = load_sharded(source, stored, stage.trust_remote_code, stage.trainer.deepspeed or {}, attention)
     else:
         options: dict[str, Any] = {"move": False, "attention": attention}
-        model, _ = load_policy(stage.model, stage.initial, stored, stage.trust_remote_code, stage.device, **options)
+        merged = [] if is_below else earlier
+        model, _ = load_policy(source, merged, stored, stage.trust_remote_code, stage.device, **options)
     if stage.trainer.padding_free:
         require_padding_free(model)
     if stage.trainer.kernels:
         apply_kernels(model)
-    adapted = add_adapter(model, **asdict(stage.adapter), seed=stage.seed, below=below)
+    adapted = add_adapter(model, **asdict(stage.adapter), seed=stage.seed)
+    if earlier and is_below:
+        put_below(adapted, earlier)
     if stage.device == "cpu":
         fuse_layers(adapted)
     elif stage.trainer.strategy != "deepspeed":

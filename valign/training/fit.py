@@ -13,7 +13,8 @@ import pytorch_lightning as pl
 import torch
 
 from valign.core.errors import ValignError
-from valign.core.files import read_json, write_folder, write_json
+from valign.core.files import read_json, write_json
+from valign.core.folders import write_folder
 from valign.core.out_of_memory import describe_out_of_memory
 from valign.core.records import Instruction, Preference
 from valign.distributed import signals

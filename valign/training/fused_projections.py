@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from valign.models.layers import Projection, read_projection
+
+
+class _LowRank(NamedTuple):
+    """An adapter of a layer: the layer's number, B in the layers' dtype, the scale, and whether it is trained."""
+
+    part: int
+    up: torch.Tensor
+    scale: float
+    is_trained: bool
 
 
 class AdapterGroup:
@@ -27,12 +36,19 @@ class AdapterGroup:
     def __init__(self, parts: Sequence[Projection], trained: bool = True) -> None:
         self.parts = parts
         dtype = parts[0].weight.dtype
-        adapters = [(p.down, p.up) for p in parts if p.down is not None and p.up is not None]
-        self.ups = [None if p.up is None else p.up.detach().to(dtype) for p in parts]
-        if not trained and not any(bool(up.any()) for _, up in adapters):
-            adapters, self.ups = [], [None for _ in parts]
-        self.ranks = [len(down) for down, _ in adapters]
-        self.downs = torch.cat([down.detach() for down, _ in adapters]).to(dtype) if adapters else None
+        self.adapters: list[_LowRank] = []
+        downs: list[torch.Tensor] = []
+        ups = [None if p.up is None else p.up.detach().to(dtype) for p in parts]
+        unused = not trained and not any(bool(up.any()) for up in ups if up is not None)
+        for number, (part, up) in enumerate(zip(parts, ups, strict=True)):
+            if up is not None and part.down is not None and not unused:
+                downs.append(part.down.detach())
+                self.adapters.append(_LowRank(number, up, part.scale, True))
+            if part.below is not None:
+                downs.append(part.below[0])
+                self.adapters.append(_LowRank(number, part.below[1], 1.0, False))
+        self.ranks = [len(down) for down in downs]
+        self.downs = torch.cat([down.to(dtype) for down in downs]) if downs else None
 
     def forward(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor | None]:
         """Compute every layer's output.
@@ -45,11 +61,9 @@ class AdapterGroup:
             None without adapters.
         """
         low = None if self.downs is None else x @ self.downs.t()
-        lows = self._split(low)
-        outputs = []
-        for part, up in zip(self.parts, self.ups, strict=True):
-            y = F.linear(x, part.weight, part.bias)
-            outputs.append(y if up is None else y.addmm_(next(lows), up.t(), alpha=part.scale))
+        outputs = [F.linear(x, part.weight, part.bias) for part in self.parts]
+        for adapter, own in zip(self.adapters, self._split(low), strict=True):
+            outputs[adapter.part].addmm_(own, adapter.up.t(), alpha=adapter.scale)
         return outputs, low
 
     def backward(
@@ -70,20 +84,33 @@ class AdapterGroup:
         if needs_input_grad:
             for part, grad in zip(self.parts, grads, strict=True):
                 input_grad = grad @ part.weight if input_grad is None else input_grad.addmm_(grad, part.weight)
+        found: list[torch.Tensor | None] = [None for _ in self.parts for _ in range(2)]
         if self.downs is None or low is None:
-            return input_grad, [None for _ in self.parts for _ in range(2)]
-        adapted = [(p, up, g) for p, up, g in zip(self.parts, self.ups, grads, strict=True) if up is not None]
-        low_grad = torch.cat([(grad @ up).mul_(part.scale) for part, up, grad in adapted], 1)
+            return input_grad, found
+        low_grads = [(grads[each.part] @ each.up).mul_(each.scale) for each in self.adapters]
+        low_grad = torch.cat(low_grads, 1)
         if input_grad is not None:
             input_grad.addmm_(low_grad, self.downs)
-        down_grads, lows = iter((low_grad.t() @ x).split(self.ranks)), self._split(low)
-        found: list[torch.Tensor | None] = []
-        for part, up, grad in zip(self.parts, self.ups, grads, strict=True):
-            found += [None, None] if up is None else [next(down_grads), (grad.t() @ next(lows)).mul_(part.scale)]
+        down_grads = self._down_grads(low_grad, low_grads, x)
+        for each, down_grad, own in zip(self.adapters, down_grads, self._split(low), strict=True):
+            if each.is_trained:
+                up_grad = (grads[each.part].t() @ own).mul_(each.scale)
+                found[2 * each.part : 2 * each.part + 2] = [down_grad, up_grad]
         return input_grad, found
 
-    def _split(self, low: torch.Tensor | None) -> Iterator[torch.Tensor]:
-        return iter(()) if low is None else iter(low.split(self.ranks, 1))
+    def _down_grads(
+        self, low_grad: torch.Tensor, low_grads: Sequence[torch.Tensor], x: torch.Tensor
+    ) -> Sequence[torch.Tensor | None]:
+        """Return the gradients of the adapters' A, None for what is frozen: one product where all are trained."""
+        if all(each.is_trained for each in self.adapters):
+            return (low_grad.t() @ x).split(self.ranks)
+        trained = [grad for each, grad in zip(self.adapters, low_grads, strict=True) if each.is_trained]
+        ranks = [rank for each, rank in zip(self.adapters, self.ranks, strict=True) if each.is_trained]
+        grads = iter((torch.cat(trained, 1).t() @ x).split(ranks) if trained else ())
+        return [next(grads) if each.is_trained else None for each in self.adapters]
+
+    def _split(self, low: torch.Tensor | None) -> Sequence[torch.Tensor]:
+        return () if low is None else low.split(self.ranks, 1)
 
 
 def read_projections(module: Any, names: Sequence[str]) -> list[Projection] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,34 +10,28 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors import safe_open
-from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from valign.core.errors import ValignError
-from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from valign.models.attention import suitable_implementation
 from valign.models.layers import is_sharded
-from valign.models.load import find_start
 
 
-def load_sharded_policy(
+def load_sharded(
     path: Path | str,
-    adapters: Sequence[Path],
     dtype: torch.dtype,
     trust_remote_code: bool,
     config: Mapping[str, Any],
     attention: str | None = None,
 ) -> PreTrainedModel:
-    """Build a frozen model whose parameters are sharded from the start, with earlier stages' adapters merged into it.
+    """Build a frozen model whose parameters are sharded from the start.
 
-    No process holds more than one whole parameter at a time: the first reads it from its file, adds what the adapters
-    change, and hands each process its part.
+    No process holds more than one whole parameter at a time: the first reads it from its file and hands each process
+    its part.
 
     Args:
-        path: The base model's folder or hub id.
-        adapters: ``adapter/`` folders to merge, in order, or ``model/`` folders (all weights trained) that replace the
-            model.
+        path: The model's folder or hub id.
         dtype: Of the weights.
         trust_remote_code: Run code that comes with a hub model.
         config: DeepSpeed's own settings, of stage 3; PyTorch's process group is there already.
@@ -50,8 +43,7 @@ def load_sharded_policy(
     import deepspeed
     from transformers.integrations.deepspeed import prevent_arange_dtype_change
 
-    source, stages = find_start(path, adapters)
-    shape = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    shape = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     kind = attention or suitable_implementation(shape, "cuda" if _on_gpu() else "cpu")
     # by the config, because the argument dtype counts for nothing where the accelerator has no float16
     settings = {**config, "train_micro_batch_size_per_gpu": 1, "bf16": {"enabled": dtype == torch.bfloat16}}
@@ -65,7 +57,7 @@ def load_sharded_policy(
         )
     model.tie_weights()
     first = dist.get_rank() == 0
-    read = _reader(Path(_local(source)), stages) if first else None
+    read = _reader(Path(_local(path))) if first else None
     for name, parameter in model.named_parameters():
         with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
             if read is not None:
@@ -89,13 +81,12 @@ def _local(source: Path | str) -> str:
     return str(snapshot_download(source, allow_patterns=["*.safetensors", "*.json"]))
 
 
-def _reader(folder: Path, stages: Sequence[Path]) -> Callable[[str, tuple[int, ...]], torch.Tensor]:
-    """Return a function that reads one parameter of a model, as it is after the stages' adapters are merged."""
+def _reader(folder: Path) -> Callable[[str, tuple[int, ...]], torch.Tensor]:
+    """Return a function that reads one parameter of a model from its files."""
     files = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as opened:
             files.update(dict.fromkeys(opened.keys(), file))
-    updates = [_AdapterUpdate(stage) for stage in stages]
 
     def read(name: str, shape: tuple[int, ...]) -> torch.Tensor:
         if name not in files:
@@ -104,30 +95,12 @@ def _reader(folder: Path, stages: Sequence[Path]) -> Callable[[str, tuple[int, .
                 "trainer=deepspeed_zero2 reads this model as transformers does."
             )
         with safe_open(files[name], "pt") as opened:
-            weight = opened.get_tensor(name)
+            weight: torch.Tensor = opened.get_tensor(name)
         if tuple(weight.shape) != shape:
             raise ValignError(f"{folder}: {name} has the shape {tuple(weight.shape)} and should have {shape}.")
-        for update in updates:
-            update.add_to(name, weight)
         return weight
 
     return read
-
-
-class _AdapterUpdate:
-    """What a saved LoRA adapter adds to a model's weights."""
-
-    def __init__(self, folder: Path) -> None:
-        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        self.scale = config["lora_alpha"] / config["r"]
-        self.weights = load_file(folder / ADAPTER_WEIGHTS)
-
-    def add_to(self, name: str, weight: torch.Tensor) -> None:
-        """Add alpha / rank * BA, as PEFT does when it merges."""
-        module = "base_model.model." + name.removesuffix(".weight")
-        a, b = (self.weights.get(f"{module}.lora_{x}.weight") for x in "AB")
-        if a is not None and b is not None:
-            weight += (b.float() @ a.float()) * self.scale
 
 
 def count_local_elements(parameters: Sequence[torch.nn.Parameter]) -> int:

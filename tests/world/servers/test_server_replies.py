@@ -15,13 +15,13 @@ from odd_servers import Face, ask, bodies, one
 
 from valign.core.errors import ValignError
 from valign.generation.requests import Completion
+from valign.generation.thoughts import Visible, without_thoughts
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher, request_key
 from valign.teachers.completion_store import CompletionStore
 from valign.teachers.protocol import NO_COMPLETION
 from valign.teachers.replay import ReplayTeacher
 from valign.teachers.replies import read_choice
-from valign.teachers.thoughts import Visible, without_thoughts
 from valign.teachers.usage import Meter
 
 KEY = "sk-proj-0123456789/abcdefghijklmnop"

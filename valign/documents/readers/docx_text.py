@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from valign.documents.blocks import clean_text
+from valign.documents.blocks import GAP, clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, place_lowered, place_raised
+from valign.documents.readers.docx_formulas import PLACES, M, formula_parts
 from valign.documents.readers.docx_styles import RunLook, Styles, W, child_value
 from valign.documents.readers.docx_symbols import SYMBOL_FONT
 
-M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+CHART = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
+VML = "{urn:schemas-microsoft-com:vml}"
 MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 SKIPPED = frozenset(f"{W}{name}" for name in ("pPr", "rPr", "sdtPr", "sdtEndPr", "instrText", "delInstrText"))
 DELETED = frozenset((f"{W}del", f"{W}moveFrom"))
-TEXT_TAGS = (f"{W}t", f"{W}delText", f"{M}t", f"{A}t")
+DRAWN = frozenset((f"{A}t", f"{VML}textpath"))
+TEXT_TAGS = (f"{W}t", f"{W}delText", f"{M}t", f"{CHART}v", *sorted(DRAWN))
+IN_LINE = frozenset((f"{W}object", "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}inline"))
+"""Pictures and the like that stand between words as a letter does."""
 LINE_BREAKS = (None, "textWrapping")
 PRIVATE_USE = 0xF000
 
@@ -107,17 +113,13 @@ class TextReader:
             tag = element.tag
             if not isinstance(tag, str) or tag in SKIPPED:
                 continue
-            if tag in DELETED:
-                self.omit(Reason.DELETED, element)
-            elif tag == f"{W}sdt" and is_placeholder(element):
-                self.omit(Reason.CONTROL, element)
+            if reason := _reason(element):
+                self.omit(reason, element)
             elif tag == f"{W}txbxContent":
                 self._boxes.append(element)
             elif tag in (f"{W}footnoteReference", f"{W}endnoteReference"):
                 kind = tag.removeprefix(W).removesuffix("Reference")
                 self._cited.append((kind, element.get(f"{W}id", "")))
-            elif tag == f"{A}t":
-                self.omit(Reason.MEDIA, element)
             elif tag in (f"{W}r", f"{M}r"):
                 found = self.styles.look(element.find(f"{W}rPr"), base)
                 if found.is_hidden or found.is_struck:
@@ -129,6 +131,8 @@ class TextReader:
             elif (text := self._own_text(element)) is not None:
                 pieces.append(look._replace(text=text))
             else:
+                if tag in IN_LINE:
+                    pieces.append(look._replace(text=GAP))
                 stack.extend(reversed([*_inside(element, look)]))
         return pieces
 
@@ -143,6 +147,8 @@ class TextReader:
             return "\n" if element.get(f"{W}type") in LINE_BREAKS else " "
         if name == "sym":
             return self._symbol(element)
+        if name == "ddList":
+            return _chosen_entry(element)
         return "-" if name == "noBreakHyphen" else None
 
     def _symbol(self, element: Any) -> str:
@@ -161,7 +167,24 @@ class TextReader:
 
 def raw_words(element: Any) -> str:
     """Return all words below an element, whatever they look like; a paragraph ends with a space."""
-    return "".join(" " if e.tag == f"{W}p" else e.text or "" for e in element.iter(f"{W}p", *TEXT_TAGS))
+    return "".join(_raw_text(found) for found in element.iter(f"{W}p", *TEXT_TAGS))
+
+
+def _raw_text(element: Any) -> str:
+    if element.tag == f"{W}p":
+        return " "
+    if element.tag == f"{VML}textpath":
+        return str(element.get("string", ""))
+    return f" {element.text or ''}" if element.tag == f"{CHART}v" else element.text or ""
+
+
+def _reason(element: Any) -> Reason | None:
+    """Return why an element is left out, whatever its words look like."""
+    if element.tag in DELETED:
+        return Reason.DELETED
+    if element.tag in DRAWN:
+        return Reason.MEDIA
+    return Reason.CONTROL if element.tag == f"{W}sdt" and is_placeholder(element) else None
 
 
 def is_placeholder(control: Any) -> bool:
@@ -170,9 +193,17 @@ def is_placeholder(control: Any) -> bool:
 
 
 def chosen(alternate: Any) -> Any:
-    """Return the one of several forms of a drawing that is read: the first, or what is there for older programs."""
-    first = alternate.find(f"{MC}Choice")
-    return alternate.find(f"{MC}Fallback") if first is None else first
+    """Return the one of several forms of a drawing that is read: the first, or what older programs show in words."""
+    first, fallback = alternate.find(f"{MC}Choice"), alternate.find(f"{MC}Fallback")
+    is_silent = first is None or not raw_words(first).strip()
+    return fallback if is_silent and fallback is not None else first
+
+
+def _chosen_entry(choices: Any) -> str:
+    """Return the entry that a form's list shows."""
+    entries = [entry.get(f"{W}val", "") for entry in choices.iterfind(f"{W}listEntry")]
+    place = child_value(choices, "result") or child_value(choices, "default") or "0"
+    return entries[int(place)] if re.fullmatch(r"\d{1,4}", place) and int(place) < len(entries) else ""
 
 
 def _merged(pieces: list[_Piece]) -> Iterator[_Piece]:
@@ -198,8 +229,6 @@ def _inside(element: Any, look: _Piece) -> Iterator[tuple[Any, _Piece]]:
         yield from [] if base is None else [(base, look)]
         yield from [] if above is None else [("(", look), (above, look), (")", look)]
     else:
-        for child in element:
-            if child.tag == f"{M}den":
-                yield "/", look
-            place = {f"{M}sup": "exponent", f"{M}sub": "subscript"}.get(child.tag, look.place)
+        for child in formula_parts(element):
+            place = look.place if isinstance(child, str) else PLACES.get(child.tag, look.place)
             yield child, look._replace(place=place)

@@ -5,15 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from valign.core.text import count_words
-from valign.documents.blocks import Block, clean_text
+from valign.documents.blocks import GAP, Block, clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, is_mark, place_lowered, place_raised
 from valign.documents.readers.html_lists import ListMarkers
 from valign.documents.readers.html_notes import NOTE_CLASS, is_note_link
-from valign.documents.readers.html_parts import BLOCKS, HEADING_TAGS, MOST_TITLE_TAGS, PageParts, is_heading
+from valign.documents.readers.html_parts import (
+    BLOCKS,
+    HEADING_TAGS,
+    MOST_TITLE_TAGS,
+    PageParts,
+    is_heading,
+    unread_words,
+)
+from valign.documents.readers.html_signs import is_exponent, signs
 from valign.documents.readers.html_table import TableRows
 from valign.documents.readers.html_tree import Tag
 
@@ -22,6 +29,10 @@ SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
 RAISED_STYLE = re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)
 LOWERED_STYLE = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
 MOST_TITLE_WORDS = 25
+LINE_MARKS = {"br": BREAK, "img": GAP, "area": GAP}
+OWN_LINES = frozenset(("nav", "footer"))
+LEAVES_GAP = frozenset((Reason.CONTROL, Reason.MEDIA, Reason.NAVIGATION))
+"""What stands in a line although it is no text of it."""
 
 
 @dataclass
@@ -64,13 +75,18 @@ class PageReader:
             elif is_closing:
                 yield from self._close(node)
             elif reason := self.parts.reason(node):
-                self.omissions.add(reason, node.text() or str(node.children[0] if node.children else ""))
+                self.omissions.add(reason, unread_words(node))
+                if node.name in OWN_LINES:
+                    yield from self._flush()
+                elif reason in LEAVES_GAP:
+                    self.buffer.append(GAP)
             elif node in self.parts.above_main:
                 stack.extend((child, False) for child in reversed(node.children) if self._is_inner(child))
             elif node is not self.parts.title and not self.parts.is_moved(node):
                 yield from self._open(node)
                 stack.append((node, True))
-                stack.extend((child, False) for child in reversed(node.children))
+                children = node.children if node.name == "mroot" else reversed(node.children)
+                stack.extend((child, False) for child in children)
         for title in self.parts.panel_titles.values():
             self.omissions.add(Reason.NAVIGATION, title)
         yield from self._flush()
@@ -104,8 +120,9 @@ class PageReader:
             self.pre += 1
         elif name == "code" and self.pre:
             self.is_code = True
-        elif name == "br":
-            self.buffer.append(BREAK)
+        elif name in LINE_MARKS:
+            self.omissions.add(Reason.MEDIA, unread_words(tag))
+            self.buffer.append(LINE_MARKS[name])
         elif name == "table" and tag not in self.parts.layout:
             self.table = self.table or TableRows(tag)
         elif name == "tr" and self.table is not None:
@@ -113,11 +130,13 @@ class PageReader:
         elif kind := _raised_kind(tag, self.raised):
             is_note = kind == "note" or NOTE_CLASS.search(tag.get("class")) is not None
             self.raised.append(_Raised(tag, len(self.buffer), kind, is_note))
-        elif _is_second(tag, "mfrac"):
-            self.buffer.append("/")
+        if sign := signs(tag)[0]:
+            self.buffer.append(sign)
 
     def _close(self, tag: Tag) -> Iterator[Block]:
         name = tag.name
+        if sign := signs(tag)[1]:
+            self.buffer.append(sign)
         if self.raised and self.raised[-1].tag is tag:
             self._place(self.raised.pop())
         if name in ("td", "th") and self.table is not None and self.table.is_in_row:
@@ -148,13 +167,7 @@ class PageReader:
         """Put raised or lowered text into its line, or count it as the mark of a note."""
         text = "".join(self.buffer[raised.start :])
         before = "".join(self.buffer[max(raised.start - 8, 0) : raised.start]).rpartition(BREAK)[2]
-        placed: str | None = text
-        if raised.kind == "exponent":
-            placed = exponent(text.strip())
-        elif raised.kind == "sub":
-            placed = place_lowered(before, text)
-        elif raised.kind == "sup" or (raised.is_note and is_mark(text)):
-            placed = place_raised(before, text, raised.is_note)
+        placed = _placed(raised, before, text)
         if placed is None:
             self.omissions.add(Reason.NOTE_MARK, text)
         self.buffer[raised.start :] = [placed] if placed else []
@@ -183,11 +196,15 @@ class PageReader:
         return Block("\n".join(lines), verbatim=self.is_code)
 
 
-def _is_second(tag: Tag, name: str) -> bool:
-    """Tell whether a tag is the second within one of a formula, such as an exponent or a divisor."""
-    if tag.parent is None or tag.parent.name != name:
-        return False
-    return tag in islice((child for child in tag.parent.children if isinstance(child, Tag)), 1, 2)
+def _placed(raised: _Raised, before: str, text: str) -> str | None:
+    """Return raised or lowered text as it stands in a line; None for the mark of a note."""
+    if raised.kind == "exponent":
+        return exponent(text.strip())
+    if raised.kind == "sub":
+        return place_lowered(before, text)
+    if raised.kind == "sup" or (raised.is_note and is_mark(text)):
+        return place_raised(before, text, raised.is_note)
+    return text
 
 
 def _level(tag: Tag, parts: PageParts, last_level: int) -> int:
@@ -204,7 +221,7 @@ def _level(tag: Tag, parts: PageParts, last_level: int) -> int:
 
 def _raised_kind(tag: Tag, around: list[_Raised]) -> str:
     """Return ``sup``, ``sub``, ``exponent`` (in a formula) or ``note``; nothing for text on the line."""
-    if _is_second(tag, "msup"):
+    if is_exponent(tag):
         return "exponent"
     if is_note_link(tag):
         if not around:

@@ -11,7 +11,8 @@ from valign.documents.readers.html_tree import COMMENT, Tag
 HEADING_TAGS = frozenset("h1 h2 h3 h4 h5 h6".split())
 BLOCKS = HEADING_TAGS | frozenset(
     "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure form header "
-    "hr html legend li main menu ol p pre section summary table tbody tfoot thead tr ul".split()
+    "hgroup hr html legend li listing main marquee menu ol p plaintext pre search section summary table tbody tfoot "
+    "thead tr ul xmp".split()
 )
 NAMES = {
     **dict.fromkeys(("script", "style", "noscript", "template"), Reason.SCRIPT),
@@ -46,6 +47,7 @@ GENERIC = re.compile(
 )
 CONTAINERS = frozenset("div section article aside ul ol dl dd table fieldset form main blockquote".split())
 MOST_TITLE_TAGS = 50
+UNLABELLED = frozenset(("hidden", "checkbox", "radio", "color", "range"))
 
 
 class PageParts:
@@ -189,7 +191,17 @@ class PageParts:
         )
         held = titled or tag in self._with_heading or PANEL.search(names) is not None
         inside = tag.parent is not None and tag.parent.name == "details"
-        return None if inside or (held and tag.name in CONTAINERS) else Reason.HIDDEN
+        return None if (inside or held) and tag.name in CONTAINERS else Reason.HIDDEN
+
+
+def unread_words(tag: Tag) -> str:
+    """Return what is counted of a tag that is left out: its text, or what stands in an attribute and is shown."""
+    if tag.name == COMMENT:
+        return str(tag.children[0] if tag.children else "")
+    if tag.name == "input" and tag.get("type").lower() in UNLABELLED:
+        return ""
+    words = (tag.text(), *(tag.get(name) for name in ("alt", "value", "placeholder", "srcdoc")))
+    return next((text for text in words if text.strip()), "")
 
 
 def is_heading(tag: Tag) -> bool:

@@ -14,6 +14,13 @@ COMMENT = "!"
 END = "end-of-page"
 PROLOGUE = re.compile(r"\s*<\?xml\b[^<>]{0,200}>", re.IGNORECASE)
 BODY_END = re.compile(r"</(?:body|html)\b[^<>]{0,200}>", re.IGNORECASE)
+PARAGRAPH_END = re.compile(r"</p\s{0,9}>", re.IGNORECASE)
+CLOSING_PARAGRAPH = re.compile(
+    r"<(?=(?:article|aside|details|dialog|figcaption|figure|footer|header|hgroup|main|nav|search|section|summary)\b)",
+    re.IGNORECASE,
+)
+"""Tags that end a paragraph since HTML 5."""
+BREAK_END = re.compile(r"</br\s{0,9}>", re.IGNORECASE)
 MOST_STEPS = 1_000_000_000
 SAFE_DEPTH = 1000
 PIECE = 1 << 16
@@ -102,6 +109,9 @@ def parse_page(text: str, where: str) -> Tag:
         raise missing_package("HTML", "lxml") from None
     # The parser drops what stands behind </body>, and says nothing where a page ends within a tag: hence the last tag.
     body = BODY_END.sub("", text[match.end() if (match := PROLOGUE.match(text)) else 0 :])
+    # It passes over these two where none is open; a browser begins a new line there.
+    body = PARAGRAPH_END.sub(r"\g<0>\n", BREAK_END.sub("<br>", body))
+    body = CLOSING_PARAGRAPH.sub("</p><", body)  # nor does it know these
     builder = _Builder(where, body.count("<"))
     parser = etree.HTMLParser(target=builder, encoding="utf-8", huge_tree=True)
     page = f"<html>{body}\n<{END}></{END}>".encode("utf-8", "replace")

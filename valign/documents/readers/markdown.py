@@ -11,7 +11,7 @@ from valign.documents.blocks import Source, missing_package
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.readers.front_matter import split_front_matter
 from valign.documents.readers.html import read_page
-from valign.documents.readers.markdown_tokens import clean_tokens, place_notes
+from valign.documents.readers.markdown_tokens import clean_tokens, count_extra_cells, place_notes
 from valign.documents.readers.text import read_characters
 
 MOST_NESTED = 100
@@ -59,6 +59,7 @@ def read_markdown(raw: bytes, where: str, max_chars: int) -> Source:
     if tokens is None or any(token.level >= MOST_NESTED - 1 for token in tokens):
         raise ValignError(f"{where}: lists and quotations are nested more than {MOST_NESTED // 2} deep; simplify them.")
     _count_definitions(env, omissions)
+    count_extra_cells(tokens, front.rest, omissions)
     tokens = clean_tokens(place_notes(tokens, env, where, max_chars, omissions), omissions)
     page = parser.renderer.render(tokens, parser.options, env)
     head = ""
@@ -66,7 +67,7 @@ def read_markdown(raw: bytes, where: str, max_chars: int) -> Source:
         head = f"<title>{escape(front.title)}</title>"
         if not any(token.type == "heading_open" and token.tag == "h1" for token in tokens):
             page = f"<h1>{escape(front.title)}</h1>\n{page}"
-    return read_page(f"<html><head>{head}</head><body>{page}</body></html>", omissions)
+    return read_page(f"<html><head>{head}</head><body>{page}</body></html>", omissions, where)
 
 
 def _indented(state: Any, start: int, end: int, silent: bool) -> bool:
@@ -101,4 +102,4 @@ def _count_definitions(env: dict[str, Any], omissions: Omissions) -> None:
         if label.upper() in COMMENT_LABELS:
             omissions.add(Reason.COMMENT, found["title"] or found["href"])
         else:
-            omissions.add(Reason.LINK, found["href"])
+            omissions.add(Reason.LINK, f"{found['href']} {found['title']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
@@ -27,6 +28,8 @@ INLINE_NAMES = frozenset(
     "wbr".split()
 )
 BREAKS = ("softbreak", "hardbreak")
+ROW_START = re.compile(r"[\s>]*(?:[-*+]|\d{1,9}[.)])?\s*(?=\|)|[\s>]+")
+MOST_CELLS = 10_000
 
 
 def place_notes(
@@ -126,7 +129,7 @@ def clean_tokens(tokens: list[Token], omissions: Omissions) -> list[Token]:
         token.children = list(_clean_inline(token.children or [], omissions))
         if opening.tag[:1] == "h":
             _cut_end(token.children, omissions)
-        elif bold_lines and _is_bold(token.children):
+        elif bold_lines and token.level == 1 and opening.type == "paragraph_open" and _is_bold(token.children):
             token.children = [_text("**"), *token.children[1:-1], _text("**")]
     return tokens
 
@@ -147,7 +150,7 @@ def _known_names() -> frozenset[str]:
 def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token]:
     """Yield the tokens of a paragraph or heading that are its text."""
     fresh, span = True, False  # at the beginning of a line; behind a link, picture, code or emphasis
-    literal = _tildes(children)
+    literal = _tildes(children) | _asterisks(children)
     link = ""
     for index, child in enumerate(children):
         if child.type == "text":
@@ -157,9 +160,10 @@ def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token
         elif child.type == "html_inline":
             child.content = escape_unknown_tags(child.content)
         elif child.type == "image":
-            omissions.add(Reason.MEDIA, f"{child.content} {child.attrs.get('src', '')}")
+            omissions.add(Reason.MEDIA, f"{child.content} {child.attrs.get('src', '')} {child.attrs.get('title', '')}")
+            child.attrs, child.children = {"alt": ""}, []
         elif child.type == "link_open":
-            link = str(child.attrs.get("href", ""))
+            link = f"{child.attrs.get('href', '')} {child.attrs.get('title', '')}"
         elif child.type == "link_close":
             omissions.add(Reason.LINK, "" if child.info == "auto" else link)
         elif child.type in ("s_open", "s_close"):
@@ -167,12 +171,14 @@ def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token
             if index in literal:
                 yield _text("~")
                 continue
+        elif index in literal:
+            yield _text(child.markup)
+            continue
         elif child.type == "softbreak" and index + 1 < len(children) and DEFINITION.match(children[index + 1].content):
             continue
         fresh = child.type in BREAKS
         span = child.type in ("link_close", "image", "code_inline", "strong_close", "em_close")
-        if child.type != "image":
-            yield child
+        yield child
 
 
 def _clean_words(child: Token, omissions: Omissions, fresh: bool, span: bool, first: bool) -> str:
@@ -201,6 +207,37 @@ def _tildes(children: list[Token]) -> set[int]:
             if child.markup == "~" and (before.isalnum() or after.isalnum()):
                 literal |= {start, index}
     return literal
+
+
+def _asterisks(children: list[Token]) -> set[int]:
+    """Return the places of asterisks between digits, such as ``5*3*2``, which emphasise nothing."""
+    literal: set[int] = set()
+    opened: list[int] = []
+    for index, child in enumerate(children):
+        if child.type in ("em_open", "strong_open"):
+            opened.append(index)
+        elif child.type in ("em_close", "strong_close") and opened:
+            start = opened.pop()
+            inner, before = children[start + 1].content[:1], children[start - 1].content[-1:] if start else ""
+            if child.markup[0] == "*" and before.isdigit() and inner.isdigit():
+                literal |= {start, index}
+    return literal
+
+
+def count_extra_cells(tokens: list[Token], text: str, omissions: Omissions) -> None:
+    """Count the cells of a row behind its table's last column: no reader of Markdown shows them."""
+    from markdown_it.rules_block.table import escapedSplit
+
+    lines = text.split("\n")
+    width = 0
+    for index, token in enumerate(tokens):
+        if token.type == "thead_open":
+            cells = takewhile(lambda found: found.type != "tr_close", tokens[index : index + 4 * MOST_CELLS])
+            width = sum(found.type == "th_open" for found in cells)
+        elif token.type == "tr_open" and token.map and tokens[index - 1].type != "thead_open":
+            row = ROW_START.sub("", lines[token.map[0]], count=1).strip().removeprefix("|")
+            for cell in escapedSplit(row)[width:]:
+                omissions.add(Reason.HIDDEN, cell)
 
 
 def _cut_end(children: list[Token], omissions: Omissions) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.documents.blocks import Source, clean_text, join_blocks, missing_package
 from valign.documents.left_out import Omissions, Reason
+from valign.documents.readers.pdf_annotations import count_annotations
 from valign.documents.readers.pdf_lines import PdfLine, page_lines
 from valign.documents.readers.pdf_paragraphs import to_blocks
 from valign.documents.readers.pdf_running import drop_running_lines
@@ -61,7 +62,7 @@ def _lines(document: Any, where: str, max_chars: int, omissions: Omissions) -> l
     pictures: list[int] = []
     letters = unknown = reverse = 0
     for number in range(1, len(document) + 1):
-        found, picture = _page(document, number, where)
+        found, picture = _page(document, number, where, omissions)
         letters, unknown, reverse = letters + found.letters, unknown + found.unknown, reverse + found.reversed
         if letters > max_chars:
             raise ValignError(
@@ -93,8 +94,8 @@ def _lines(document: Any, where: str, max_chars: int, omissions: Omissions) -> l
     return lines
 
 
-def _page(document: Any, number: int, where: str) -> tuple[PageWords, bool]:
-    """Return the words of a page, and whether it has a picture."""
+def _page(document: Any, number: int, where: str, omissions: Omissions) -> tuple[PageWords, bool]:
+    """Return the words of a page, and whether it has few, and a picture."""
     import pypdfium2
     from pypdfium2 import raw
 
@@ -105,11 +106,18 @@ def _page(document: Any, number: int, where: str) -> tuple[PageWords, bool]:
     try:
         text_page = page.get_textpage()
         try:
-            found = page_words(text_page)
+            found = page_words(text_page, page.get_bbox())
         finally:
             text_page.close()
+        count_annotations(page, omissions)
         few = found.letters < FEW_LETTERS
-        picture = few and next(page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
-        return found, picture
+        picture = (few or bool(found.unseen)) and (
+            next(page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
+        )
+        if picture or len(found.unseen) > len(found.words):  # what is painted are pictures of these words
+            found = found._replace(words=found.words + found.unseen)
+        else:
+            omissions.add(Reason.HIDDEN, " ".join(word.text for word in found.unseen))
+        return found, few and picture
     finally:
         page.close()

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 BOLD_NAME = re.compile(r"bold|black|heavy|semibd|demi", re.IGNORECASE)
 BOLD_WEIGHT = 600
 HYPHEN = 0x2
+UNPAINTED = (3, 7)  # modes of text that only places or clips
 
 
 class LetterStyle(NamedTuple):
-    """Size in points, boldness, and the angle of the text's direction, clockwise."""
+    """Size in points, boldness, the angle of the text's direction, clockwise, and whether it is painted."""
 
     size: float
     bold: bool
     angle: float
+    is_seen: bool
 
 
 class PageLetters:
@@ -63,7 +65,9 @@ class PageLetters:
             bold = raw.FPDFText_GetFontWeight(self.page, index) >= BOLD_WEIGHT
             if not bold and found:
                 bold = BOLD_NAME.search(self._font_name(found)) is not None
-            self.styles[key] = LetterStyle(round(size, 1) or 1.0, bold, raw.FPDFText_GetCharAngle(self.page, index))
+            is_seen = not found or raw.FPDFTextObj_GetTextRenderMode(found) not in UNPAINTED
+            angle = raw.FPDFText_GetCharAngle(self.page, index)
+            self.styles[key] = LetterStyle(round(size, 1) or 1.0, bold, angle, is_seen)
         return self.styles[key]
 
     def _font_name(self, text_object: Any) -> str:

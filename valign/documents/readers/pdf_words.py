@@ -45,7 +45,8 @@ class PageWords(NamedTuple):
         unknown: How many of the letters have no known meaning.
         reversed: How many are of scripts that run from right to left.
         marks: The marks of notes, which are in no word.
-        turned: The words across the page, and those far outside of it.
+        turned: The words across the page, and those outside of it.
+        unseen: Those that are not painted, as of the text below a scanned picture.
     """
 
     words: list[Word]
@@ -54,13 +55,15 @@ class PageWords(NamedTuple):
     reversed: int
     marks: list[str]
     turned: list[str]
+    unseen: list[Word]
 
 
-def page_words(text_page: Any) -> PageWords:
+def page_words(text_page: Any, box: tuple[float, float, float, float]) -> PageWords:
     """Return the words that run in the page's main direction; stamps across the page are left out.
 
     Args:
         text_page: A ``pypdfium2.PdfTextPage``.
+        box: What of the page is shown: left, bottom, right and top, in points.
     """
     reader = _Reader(text_page)
     found = reader.words()
@@ -68,16 +71,27 @@ def page_words(text_page: Any) -> PageWords:
     for word, style in found:
         turns[round(style.angle / QUARTER_TURN) % 4] += len(word.text)
     main = turns.most_common(1)[0][0] if turns else 0
-    kept, apart = [], []
+    kept: list[Word] = []
+    unseen: list[Word] = []
+    apart: list[str] = []
     for word, style in found:
         straight = abs(_apart(style.angle, main * QUARTER_TURN)) < TILT
         near = max(abs(word.left), abs(word.right), abs(word.base), word.size) <= FARTHEST
-        if straight and near:
-            kept.append(word)
+        if straight and near and _is_within(word, style.angle, box):
+            (kept if style.is_seen else unseen).append(word)
         else:
             apart.append(word.text)
-    reverse = sum(len(RIGHT_TO_LEFT.findall(word.text)) for word in kept)
-    return PageWords(kept, reader.letters, reader.unknown, reverse, reader.marks, apart)
+    reverse = sum(len(RIGHT_TO_LEFT.findall(word.text)) for word in kept + unseen)
+    return PageWords(kept, reader.letters, reader.unknown, reverse, reader.marks, apart, unseen)
+
+
+def _is_within(word: Word, angle: float, box: tuple[float, float, float, float]) -> bool:
+    """Tell whether any of a word is on the page."""
+    corners = [turned(x, y, angle) for x in box[::2] for y in box[1::2]]
+    across, up = [x for x, _ in corners], [y for _, y in corners]
+    return (
+        word.right > min(across) and word.left < max(across) and word.base + word.size > min(up) and word.base < max(up)
+    )
 
 
 def _apart(angle: float, other: float) -> float:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from valign.core.errors import ValignError
-from valign.documents.blocks import Source
+from valign.documents.blocks import CONTROL, LIGATURES, Source
+from valign.documents.left_out import Omissions, Reason
+from valign.documents.readers.front_matter import split_front_matter
 
 MAGIC = {
     b"%PDF-": "a PDF file; rename it to end in .pdf",
@@ -14,16 +17,23 @@ MAGIC = {
     b"{\\rtf": "an RTF file; save it as .docx",
 }
 UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+LINE_END = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028]")
+OVERSTRUCK = re.compile("[^\n\b]\b")
+"""A letter that a printer prints over, as manual pages make bold and underlined words."""
 UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
 def read_text(raw: bytes, where: str) -> Source:
-    """Decode a text in UTF-8, with or without a byte order mark, or in UTF-16 with one.
+    """Read a text in UTF-8, with or without a byte order mark, or in UTF-16 with one, without its front matter.
 
     Raises:
         ValignError: The bytes are another encoding or no text.
     """
-    return Source(read_characters(raw, where))
+    front = split_front_matter(read_characters(raw, where))
+    omissions = Omissions()
+    omissions.add(Reason.FRONT_MATTER, front.text)
+    text = CONTROL.sub("", OVERSTRUCK.sub("", front.rest).translate(LIGATURES))
+    return Source(text, front.title, left_out=omissions.counts())
 
 
 def read_characters(raw: bytes, where: str) -> str:
@@ -64,5 +74,5 @@ def decode(raw: bytes, where: str, fallback: str | None = None) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """Return the text with LF line ends."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """Return the text with LF line ends; a new page begins a line, and Unicode's paragraph separator a paragraph."""
+    return LINE_END.sub("\n", text).replace("\u2029", "\n\n")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from valign.evaluation.bootstrap import Interval
 from valign.evaluation.judging.judgement import Judgement
+from valign.evaluation.judging.kappa import cohens_kappa
 
 AnswerPair = tuple[str, str, str]
 
@@ -50,10 +48,6 @@ def agreement(
 ) -> Agreement | None:
     """Compare two judges over the pairs of answers that both have judged; None where there is none.
 
-    Kappa is ``(p_o - p_e) / (1 - p_e)``, with the share ``p_o`` of the pairs on which both say the same of win, tie and
-    loss, and the share ``p_e`` that they would agree on by chance with the frequencies that each has. Source: Cohen, A
-    Coefficient of Agreement for Nominal Scales, Educational and Psychological Measurement 20(1), 1960.
-
     Args:
         first: Name of one judge in ``judged``.
         second: Name of the other one.
@@ -65,30 +59,9 @@ def agreement(
     shared = sorted(set(one) & set(other))
     if not shared:
         return None
-    groups: dict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
-    for key in shared:
-        groups[one[key][1]][one[key][0], other[key][0]] += 1
-    outcomes = (-1, 0, 1)
-    tables = np.array([[[group[a, b] for b in outcomes] for a in outcomes] for _, group in sorted(groups.items())])
-    total = tables.sum(axis=0)
-    low = high = float("nan")
-    if len(groups) > 1:
-        drawn = np.random.default_rng(seed).multinomial(len(groups), np.full(len(groups), 1 / len(groups)), samples)
-        found = _kappa(np.einsum("bg,gij->bij", drawn, tables))
-        found = found[np.isfinite(found)]
-        if len(found):
-            low, high = (float(end) for end in np.percentile(found, [2.5, 97.5]))
-    kappa = Interval(float(_kappa(total[None])[0]), low, high, len(shared))
-    return Agreement(first, second, float(np.trace(total) / total.sum()), kappa)
-
-
-def _kappa(tables: np.ndarray) -> np.ndarray:
-    """Return kappa of each table of counts, (B, 3, 3); NaN where chance agrees always."""
-    shares = tables / tables.sum(axis=(1, 2), keepdims=True)
-    same = np.trace(shares, axis1=1, axis2=2)
-    chance = (shares.sum(axis=1) * shares.sum(axis=2)).sum(axis=1)
-    rest = np.where(1 - chance > 1e-12, 1 - chance, np.nan)
-    return np.asarray((same - chance) / rest)
+    rated = [(one[key][1], one[key][0], other[key][0]) for key in shared]
+    found = cohens_kappa(rated, (-1, 0, 1), samples, seed)
+    return Agreement(first, second, found.same, found.kappa)
 
 
 def agreements(judged: Mapping[str, Sequence[Judgement]]) -> list[Agreement]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from valign.core.disk import locked
 from valign.core.errors import ValignError
@@ -18,6 +19,42 @@ from valign.evaluation.judging.judgement import Judgement, make_judgement
 
 LABELS = "labels.jsonl"
 CHOICES = {"first": 1.0, "second": 0.0, "tie": 0.5}
+
+
+class GivenLabel(Protocol):
+    """What somebody said of something shown: of a pair of answers, or of one answer."""
+
+    choices: ClassVar[tuple[str, ...]]
+
+    @property
+    def key(self) -> object:
+        """What it was said of; that of the task."""
+        ...
+
+    @property
+    def choice(self) -> str:
+        """One of ``choices``."""
+        ...
+
+
+class ShownTask(Protocol):
+    """Something to be labelled."""
+
+    @property
+    def key(self) -> object:
+        """What tells it from others."""
+        ...
+
+    def shown(self) -> dict[str, object]:
+        """Return what a rater sees, and as ``kind`` what is asked."""
+        ...
+
+    def make_label(self, choice: str, rater: str, seconds: float) -> GivenLabel:
+        """Return the label that a choice makes."""
+        ...
+
+
+Given = TypeVar("Given", bound=GivenLabel)
 
 
 @dataclass(frozen=True)
@@ -39,6 +76,12 @@ class Label:
     choice: str
     rater: str
     seconds: float = 0.0
+    choices: ClassVar[tuple[str, ...]] = tuple(CHOICES)
+
+    @property
+    def key(self) -> tuple[str, frozenset[str]]:
+        """That of the task: the question, and the hashes of both answers in no order."""
+        return self.question_id, frozenset((self.first, self.second))
 
 
 @dataclass(frozen=True)
@@ -58,7 +101,13 @@ class LabelTask:
     def shown(self) -> dict[str, object]:
         """Return what a rater sees: nothing that tells the arms apart but their answers."""
         texts = {"question": self.first.question, "reference": self.first.reference, "clause": self.clause}
-        return {**texts, "passages": list(self.passages), "first": self.first.answer, "second": self.second.answer}
+        answers = {"first": self.first.answer, "second": self.second.answer}
+        return {"kind": "pair", **texts, "passages": list(self.passages), **answers}
+
+    def make_label(self, choice: str, rater: str, seconds: float) -> Label:
+        """Return the label that a choice makes."""
+        hashes = answer_hash(self.first), answer_hash(self.second)
+        return Label(self.first.question_id, *hashes, choice, rater, seconds)
 
 
 def answer_hash(answer: Answer) -> str:
@@ -113,27 +162,26 @@ class LabelFile:
         rater: Whose labels are added and taken back; those of others stay.
     """
 
-    def __init__(self, path: Path, rater: str) -> None:
-        """Read what is there."""
+    def __init__(self, path: Path, rater: str, kind: type[Any] = Label) -> None:
+        """Read what is there; ``kind`` is the class of the labels."""
         self.path = path
         self.rater = rater
-        self.labels = read_labels(path)
+        self.kind = kind
+        self.labels = read_choices(path, kind)
 
-    def done(self, wanted: Sequence[LabelTask]) -> set[tuple[str, frozenset[str]]]:
-        """Return the keys of the pairs that the rater has labelled."""
-        keys = {(label.question_id, frozenset((label.first, label.second))) for label in self._own()}
-        return {task.key for task in wanted} & keys
+    def done(self, wanted: Sequence[ShownTask]) -> set[object]:
+        """Return the keys of the tasks that the rater has labelled."""
+        return {task.key for task in wanted} & {label.key for label in self._own()}
 
-    def add(self, task: LabelTask, choice: str, seconds: float) -> None:
+    def add(self, task: ShownTask, choice: str, seconds: float) -> None:
         """Keep a choice.
 
         Raises:
             ValignError: There is no such choice.
         """
-        if choice not in CHOICES:
-            raise ValignError(f"'{choice}' is no choice; give one of {', '.join(CHOICES)}.")
-        hashes = answer_hash(task.first), answer_hash(task.second)
-        label = Label(task.first.question_id, *hashes, choice, self.rater, round(seconds, 1))
+        if choice not in self.kind.choices:
+            raise ValignError(f"'{choice}' is no choice; give one of {', '.join(self.kind.choices)}.")
+        label = task.make_label(choice, self.rater, round(seconds, 1))
         with self._latest() as labels:
             labels.append(label)
 
@@ -145,17 +193,17 @@ class LabelFile:
                 labels.remove(own[-1])
         return bool(own)
 
-    def _own(self) -> list[Label]:
+    def _own(self) -> list[Any]:
         return [label for label in self.labels if label.rater == self.rater]
 
     @contextmanager
-    def _latest(self) -> Iterator[list[Label]]:
+    def _latest(self) -> Iterator[list[Any]]:
         """Give the labels as they stand on disk, where other servers may have added theirs, and write what is changed.
 
         One server at a time does so.
         """
         with locked(self.path.with_name(f"{self.path.name}.lock"), lambda: None):
-            before = read_labels(self.path)
+            before = read_choices(self.path, self.kind)
             self.labels = list(before)
             yield self.labels
             if self.labels != before:
@@ -163,15 +211,20 @@ class LabelFile:
 
 
 def read_labels(path: Path) -> list[Label]:
-    """Read labels; none where the file is not there.
+    """Read labels of pairs, as ``read_choices`` does."""
+    return read_choices(path, Label)
+
+
+def read_choices(path: Path, kind: type[Given]) -> list[Given]:
+    """Read labels of one kind; none where the file is not there.
 
     Raises:
-        ValignError: A line is no label.
+        ValignError: A line is no such label.
     """
-    found = read_jsonl(path, Label) if path.is_file() else []
+    found = read_jsonl(path, kind) if path.is_file() else []
     for label in found:
-        if label.choice not in CHOICES:
-            raise ValignError(f"{path}: '{label.choice}' is no choice; give one of {', '.join(CHOICES)}.")
+        if label.choice not in kind.choices:
+            raise ValignError(f"{path}: '{label.choice}' is no choice; give one of {', '.join(kind.choices)}.")
     return found
 
 

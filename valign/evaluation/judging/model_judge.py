@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from importlib import resources
 
 from valign.core.records import Answer, Message
-from valign.core.store import digest
 from valign.evaluation.judging.judgement import Judgement, make_judgement, paired_answers
+from valign.evaluation.judging.prompt_files import read_prompt
 from valign.generation.requests import Request, Sampling
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.prompts import fill_turns, parse_turns
+from valign.teachers.prompts import fill_turns
 
 _TEMPLATE = "pairwise.txt"
 _PLACEHOLDER = re.compile(r"\{(clause|question|first|second)\}")
@@ -20,11 +18,9 @@ _REPLY = re.compile(r"^\W*(?:the\s+)?(?:better\s+)?(?:answer|option|verdict)?\W*
 _SAMPLING = Sampling(max_new_tokens=8)
 
 
-@lru_cache(maxsize=1)
 def judge_template() -> tuple[str, tuple[Message, ...]]:
     """Return the hash of the prompt's words, and its turns."""
-    text = resources.files("valign.evaluation.judging").joinpath("prompts", _TEMPLATE).read_text(encoding="utf-8")
-    return digest(text), parse_turns(text)
+    return read_prompt(_TEMPLATE)
 
 
 def judge_prompt(clause: str, question: str, first: str, second: str) -> tuple[Message, ...]:

@@ -41,6 +41,7 @@ _NOT_SAID = re.compile(
     r"\b(?:do|does|did)(?: not|n't) (?:say|state|specify|mention|give|set|define|address|cover|require|contain|provide"
     r"|tell|fix|name)\b"
     r"|\b(?:is|are) (?:not|nowhere) (?:stated|specified|mentioned|given|set|defined|said|addressed|covered|fixed)\b"
+    r"|\b(?:is|are) (?:not|nowhere) laid down\b|\bleaves? (?:that|this|it) open\b"
     r"|\b(?:is|are) silent\b|\bsays? nothing\b|\bno (?:mention|rule|figure|number)\b",
     re.I,
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from valign.core.records import Document
 from valign.synthesis.languages.en.words import ENGLISH
 from valign.synthesis.languages.fr.words import FRENCH
 from valign.synthesis.languages.pack import LanguagePack
-from valign.synthesis.text_checks import Language
+from valign.synthesis.text_checks import Language, stop_words_of
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def choose_language(texts: Sequence[str], wanted: str = "auto") -> LanguagePack:
         wanted: Code of a language, or ``auto``.
 
     Returns:
-        The language's pack, or one that has nothing but a name.
+        The language's pack, or one that has nothing but a name and, where they are known, stop words.
     """
     if wanted != "auto":
         return PACKS[wanted]
@@ -38,7 +39,7 @@ def choose_language(texts: Sequence[str], wanted: str = "auto") -> LanguagePack:
     if found.known and found.name in CODES:
         return PACKS[CODES[found.name]]
     if found.known:
-        return LanguagePack(name=found.name.capitalize())
+        return LanguagePack(name=found.name.capitalize(), stop_words=partial(stop_words_of, found.name))
     if not found.scripts or "LATIN" in found.scripts:
         return ENGLISH
     kana = found.scripts & {"HIRAGANA", "KATAKANA"}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from valign.core.records import Fact, Passage
+from valign.synthesis.languages.probe_words import ProbeWords
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ def _unchanged(sentence: str, names: Sequence[str]) -> str:
     return sentence
 
 
+def _numerals(text: str) -> set[str]:
+    return set(re.findall(r"\d+(?:[.,]\d+)*", text))
+
+
 def _all_grounded(answer: str, passage: str, question: str = "") -> list[str]:
     return []
 
@@ -93,6 +98,7 @@ class LanguagePack:
         find_ungrounded: Returns an answer's numbers and names that passage and question lack.
         find_facts: Returns a clause's facts.
         phrasings: Returns questions on a fact, and its sentence with a gap.
+        probes: What probes of a policy take from the language.
     """
 
     code: str = ""
@@ -120,11 +126,12 @@ class LanguagePack:
     as_question: Callable[[str], str | None] = lambda sentence: None
     as_subclause: Callable[[str, Sequence[str]], str] = _unchanged
     names_in: Callable[[str], list[str]] = lambda text: []
-    numbers_in: Callable[[str], set[str]] = lambda text: set()
+    numbers_in: Callable[[str], set[str]] = _numerals
     number_forms: Callable[[str], tuple[str, ...]] = lambda number: (number,)
     find_ungrounded: Callable[..., list[str]] = _all_grounded
     find_facts: Callable[[Passage], list[Fact]] = lambda passage: []
     phrasings: Callable[[Fact, Passage], tuple[list[str], list[str]]] = lambda fact, passage: ([], [])
+    probes: ProbeWords = field(default_factory=ProbeWords)
 
     def asks_verdict(self, question: str) -> bool:
         """Tell whether a question asks for yes or no, as far as the language has that pattern."""

@@ -15,6 +15,7 @@ from valign.synthesis.languages.en.edits import (
 )
 from valign.synthesis.languages.en.fact_phrasings import phrasings
 from valign.synthesis.languages.en.fact_rules import find_facts
+from valign.synthesis.languages.en.probes import ENGLISH_PROBES
 from valign.synthesis.languages.pack import LanguagePack
 
 
@@ -139,4 +140,5 @@ ENGLISH = LanguagePack(
     find_ungrounded=find_ungrounded,
     find_facts=find_facts,
     phrasings=phrasings,
+    probes=ENGLISH_PROBES,
 )

@@ -15,6 +15,7 @@ from valign.synthesis.languages.fr.edits import (
     ungrounded_french,
 )
 from valign.synthesis.languages.fr.facts import facts_french, phrase_french
+from valign.synthesis.languages.fr.probes import FRENCH_PROBES
 from valign.synthesis.languages.pack import LanguagePack
 
 
@@ -103,4 +104,5 @@ FRENCH = LanguagePack(
     find_ungrounded=ungrounded_french,
     find_facts=facts_french,
     phrasings=phrase_french,
+    probes=FRENCH_PROBES,
 )

@@ -1,4 +1,4 @@
-"""JSON in a teacher's replies, read tolerantly: prose and fences around it, commas too many, lists that break off."""
+"""JSON in a model's replies, read tolerantly: prose and fences around it, commas too many, lists that break off."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import ast
 import json
 import re
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any
 
-from valign.teachers.thoughts import without_thoughts
+from valign.generation.thoughts import without_thoughts
 
 LONGEST_READ = 200_000
+MOST_TRIES = 2_000
+"""Opening brackets that are tried; a reply with more of them that open nothing is no JSON."""
 CURLY_QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"'})
 
 
@@ -47,7 +50,8 @@ def read_items(text: str, keys: Collection[str]) -> list[dict[str, Any]]:
     for candidate in _readings(text):
         if found := list(_items_in(candidate, set(keys))):
             return found
-    return [item for item in _python_objects(text) if set(keys) <= set(item)]
+    visible = without_thoughts(text[:LONGEST_READ]).text
+    return [item for item in _python_objects(visible) if set(keys) <= set(item)]
 
 
 def _readings(text: str) -> Iterator[str]:
@@ -62,13 +66,13 @@ def _readings(text: str) -> Iterator[str]:
 
 def _without_trailing_commas(text: str) -> str:
     """Remove commas before a closing bracket; what stands in quotation marks stays."""
-    return re.sub(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', lambda m: m.group(1) or "", text, flags=re.S)
+    return re.sub(r'("(?:[^"\\]|\\.)*(?:"|\\?\Z))|,(?=\s*[}\]])', lambda m: m.group(1) or "", text, flags=re.S)
 
 
 def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield every object that can be decoded, also those inside of others, and the offset behind it."""
     decoder = json.JSONDecoder(strict=False)
-    for match in re.finditer(r"\{", text):
+    for match in islice(re.finditer(r"\{", text), MOST_TRIES):
         try:
             data, end = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
@@ -80,35 +84,36 @@ def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
 def _items_in(text: str, keys: set[str]) -> Iterator[dict[str, Any]]:
     """Yield the items of a text; what is inside of an item or of a wrapper that was read is not looked at again."""
     decoder = json.JSONDecoder(strict=False)
-    place = 0
-    while (place := text.find("{", place)) >= 0:
+    place = tries = 0
+    while (place := text.find("{", place)) >= 0 and tries < MOST_TRIES:
         try:
             data, end = decoder.raw_decode(text, place)
         except (ValueError, RecursionError):
-            place += 1
+            place, tries = place + 1, tries + 1
             continue
         yield from _inside(data, keys)
         place = end
 
 
 def _inside(data: Any, keys: set[str]) -> Iterator[dict[str, Any]]:
-    if isinstance(data, list):
-        for value in data:
-            yield from _inside(value, keys)
-    elif isinstance(data, dict) and keys <= set(data):
-        yield data
-    elif isinstance(data, dict):
-        for name, value in data.items():
-            for item in _inside(value, keys):
-                yield {"number": name, **item} if name.isdigit() and item is value else item
+    """Yield the items in a value, in their order; one under a number in an object has that number."""
+    stack = [("", data)]
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, list):
+            stack.extend(("", inner) for inner in reversed(value))
+        elif isinstance(value, dict) and keys <= set(value):
+            yield {"number": name, **value} if name.isdigit() else value
+        elif isinstance(value, dict):
+            stack.extend(reversed(value.items()))
 
 
 def _python_objects(text: str) -> Iterator[dict[str, Any]]:
     """Yield flat objects in single quotation marks, as Python prints them."""
-    for match in re.finditer(r"\{[^{}]*\}", text[:LONGEST_READ]):
+    for match in islice(re.finditer(r"\{[^{}]*\}", text), MOST_TRIES):
         try:
             data = ast.literal_eval(match.group())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             continue
         if isinstance(data, dict):
             yield {str(name): value for name, value in data.items()}

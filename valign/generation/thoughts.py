@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from valign.generation.requests import Completion
-from valign.teachers.usage import estimate_tokens
 
 _NAMES = "think|thinking|thoughts?|reasoning|reflection|antthinking|seed:think"
 _MARKS = re.compile(
@@ -23,7 +23,7 @@ _WRAPPED = re.compile(
     r"\s*(?:<(answer|response)>(?P<text>.*)</\1>|<\|begin_of_solution\|>(?P<solution>.*)<\|end_of_solution\|>)\s*",
     re.S | re.I,
 )
-_ENDS = re.compile(r"(?:\s*<\|(?:return|end)\|>)+\s*$")
+_ENDS = ("<|return|>", "<|end|>")
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,28 @@ def without_thoughts(text: str) -> Visible:
             is_open = True
     if not is_open:
         kept.append(text[place:])
-    left = _ENDS.sub("", "".join(kept))
+    left = _without_ends("".join(kept))
     if wrapped := _WRAPPED.fullmatch(left):
         left = wrapped["text"] or wrapped["solution"] or ""
     return Visible(left.strip(), True, is_open)
 
 
-def visible_completion(found: Completion) -> Completion:
-    """Return a completion from a cache or a recording without the thoughts that it may hold."""
+def _without_ends(text: str) -> str:
+    """Return a text without the marks of its end."""
+    text = text.rstrip()
+    while text.endswith(_ENDS):
+        text = text[: text.rindex("<|")].rstrip()
+    return text
+
+
+def visible_completion(found: Completion, count_tokens: Callable[[str], int]) -> Completion:
+    """Return a completion without the thoughts that it may hold; one that broke off inside of them has not ended.
+
+    Args:
+        found: A completion, as a model, a cache or a recording has it.
+        count_tokens: Counts, or estimates, the tokens of what is left.
+    """
     visible = without_thoughts(found.text)
     if not visible.has_thoughts:
         return found
-    return Completion(visible.text, estimate_tokens(visible.text), found.finished and not visible.is_open)
+    return Completion(visible.text, count_tokens(visible.text), found.finished and not visible.is_open)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from valign.synthesis.json_replies import read_items, read_object
+from valign.teachers.json_replies import read_items, read_object
 
 ONE = {"number": 1, "question": "Who?", "answer": "The keeper, {at} [dusk]."}
 TWO = {"number": 2, "question": "May I?", "answer": 'No. "Never," she said, \\ not once.'}

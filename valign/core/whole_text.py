@@ -1,0 +1,25 @@
+"""Texts that a run or a stage has left, read whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from valign.core.errors import ValignError
+
+LARGEST_TEXT = 1 << 30  # bytes
+
+
+def read_whole_text(path: Path) -> str:
+    """Read a file in UTF-8; a device or the like, which never ends, is not read.
+
+    Raises:
+        ValignError: There is no such file, it is not UTF-8, or it is too large.
+    """
+    if not path.is_file():
+        raise ValignError(f"{path} {'is no ordinary file' if path.exists() else 'does not exist'}; check the path.")
+    if path.stat().st_size > LARGEST_TEXT:
+        raise ValignError(f"{path} is larger than {LARGEST_TEXT >> 20:,} MB, which no run writes; check the path.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValignError(f"{path} is damaged: not UTF-8 (byte {error.start}); delete it, and make it again.") from None

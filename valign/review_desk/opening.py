@@ -1,0 +1,61 @@
+"""A data set laid out for its review: where it lies, its rows, and the file of decisions about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from valign.core.errors import ValignError
+from valign.core.text import one_line, typed
+from valign.provenance.runs import data_of_run
+from valign.review_desk.decision_file import DecisionFile, decision_file
+from valign.review_desk.desk import ReviewDesk, ReviewWork
+from valign.review_desk.server import ReviewServer
+from valign.synthesis.dataset import DECISIONS, DataSet, read_data
+from valign.synthesis.review_rows import data_rows
+
+
+def open_server(data: DataSet, file: str | None, reviewer: str, port: int) -> ReviewServer:
+    """Open the page on which a data set is reviewed.
+
+    Args:
+        data: The data set.
+        file: Where decisions are kept; None leaves the choice to the data.
+        reviewer: Who reviews.
+        port: The page's port; 0 for any that is free.
+
+    Raises:
+        ValignError: The data lack their source, the reviewer a name, or the file cannot be read.
+    """
+    rows = data_rows(data)
+    if data.source is None:
+        raise ValignError(f"{data.folder} does not say what it was written from; have the data made again.")
+    noted = str(data.funnel.get("review", {}).get("file", ""))
+    path = decision_file(data.folder, noted, file, DECISIONS)
+    work = ReviewWork(one_line(data.source.title), rows, data.source.passages)
+    return ReviewServer(ReviewDesk(work, DecisionFile(path, reviewer)), port)
+
+
+def chosen_data(run: str | None, artifact: str | None) -> DataSet:
+    """Return the data set of a run, or the one in a folder of the store."""
+    return data_of_run(Path(run).expanduser()) if run else read_data(Path(artifact or "").expanduser())
+
+
+def opening_lines(server: ReviewServer) -> list[str]:
+    """Say what is to be read, and where the page is."""
+    desk = server.desk
+    rows, read, stale = desk.progress()
+    lines = [f"{rows} rows of {desk.work.title}, {read} of them read; you are {desk.file.reviewer}."]
+    if stale:
+        lines.append(f"{stale} earlier decisions do not apply: their row or its clause is another now.")
+    return [*lines, f"open {server.address} in a browser on this machine; Ctrl-C stops, and the same command goes on."]
+
+
+def closing_lines(desk: ReviewDesk) -> list[str]:
+    """Say how far the review is, and how it is applied."""
+    rows, read, _ = desk.progress()
+    if not desk.file.path.is_file():
+        return ["nothing was decided."]
+    return [
+        f"{read} of {rows} rows read; decisions: {desk.file.path}",
+        f"apply them: the command that made the data, with {typed('synthesis.review', str(desk.file.path))}",
+    ]

@@ -1,0 +1,121 @@
+"""People's decisions applied to the rows that were written: dropped ones go, edited ones change, added ones come in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from valign.core.files import to_dict, write_jsonl
+from valign.core.records import Fact, Question
+from valign.core.store import digest
+from valign.documents.clauses import ClauseIndex
+from valign.synthesis.candidates import filters_of_given
+from valign.synthesis.dataset import REVIEWED, DataRows
+from valign.synthesis.decisions import D_PREF, D_SFT, ReviewFile, RowState
+from valign.synthesis.fact_examples import UNTAUGHT, count_taught
+from valign.synthesis.filters import Filters, Funnel
+from valign.synthesis.review_summary import summarise_review
+from valign.synthesis.reviewed_questions import review_questions
+from valign.synthesis.reviewed_training import TrainingReview
+from valign.synthesis.reviewing import Review, stale_states
+from valign.synthesis.writer import Writer
+
+log = logging.getLogger(__name__)
+
+
+def review_data(
+    folder: Path,
+    given: ReviewFile,
+    rows: DataRows,
+    writer: Writer,
+    funnels: dict[str, Funnel],
+    facts: Sequence[Fact],
+    make_filters: Callable[[Sequence[Question]], Filters],
+) -> tuple[DataRows, dict[str, Any]]:
+    """Apply a file of decisions, and note in ``reviewed.jsonl`` what came of each.
+
+    Args:
+        folder: The data's folder.
+        given: The file of decisions.
+        rows: The rows as synthesised; for the other arguments see ``apply_review``, to which they go.
+        writer: The document's writer.
+        funnels: The counts, by kind of data.
+        facts: What D_sft teaches one by one.
+        make_filters: Makes the document's filters for some evaluation questions.
+
+    Returns:
+        The rows, and the counts for the funnel (``summarise_review``).
+    """
+    review = Review(given.states, given.path, ClauseIndex(writer.whole.passages))
+    rows = apply_review(review, rows, writer, funnels, facts, make_filters)
+    write_jsonl(folder / REVIEWED, review.reviewed)
+    return rows, summarise_review(review.rows, review.reviewed, len(stale_states(review)), given.path)
+
+
+def apply_review(
+    review: Review,
+    rows: DataRows,
+    writer: Writer,
+    funnels: dict[str, Funnel],
+    facts: Sequence[Fact],
+    make_filters: Callable[[Sequence[Question]], Filters],
+) -> DataRows:
+    """Apply decisions to rows as they would be written; nobody is asked anything.
+
+    Rows that were edited or added pass the leak filter; where evaluation questions were, all rows do. The funnels
+    follow, so that coverage is counted on what is left.
+
+    Args:
+        review: The decisions; what comes of them is noted there.
+        rows: The rows.
+        writer: The document's writer.
+        funnels: The counts, by kind of data.
+        facts: What D_sft teaches one by one; a row that was edited may teach its fact no more.
+        make_filters: Makes the document's filters for some evaluation questions.
+    """
+    questions = review_questions(review, rows.questions, funnels.get("questions"), writer.whole.name)
+    is_changed = [q.question for q in questions] != [q.question for q in rows.questions]
+    filters = filters_of_given(writer, make_filters(questions))
+    desk = TrainingReview(review, writer, filters, funnels, {fact.fact_id: fact.text for fact in facts}, is_changed)
+    instructions = [
+        *(kept for row in rows.instructions if (kept := desk.instruction(row))),
+        *(one for state, row in review.added(D_SFT) if (one := desk.added_instruction(state, row))),
+    ]
+    preferences = [
+        *(left for pair in rows.preferences if (left := desk.preference(pair))),
+        *(two for state, row in review.added(D_PREF) if (two := desk.added_preference(state, row))),
+    ]
+    failures = {name: n for name, n in funnels["facts"].dropped.items() if name != UNTAUGHT}
+    funnels["facts"] = count_taught(facts, instructions, failures)
+    _warn(review)
+    return DataRows(instructions, preferences, questions)
+
+
+def _warn(review: Review) -> None:
+    """Name the decisions that do not apply, and the rows that people wrote and a filter dropped."""
+    stale = stale_states(review)
+    if stale:
+        log.warning(
+            "%d decisions of %s do not apply, as their clause or row is another now; the first: %s %s by %s",
+            len(stale),
+            review.file,
+            stale[0].action,
+            stale[0].clause or stale[0].key,
+            stale[0].reviewer,
+        )
+    if refused := [one for one in review.reviewed if one.refused]:
+        question = refused[0].change.get("question") or refused[0].original.get("question", "")
+        log.warning(
+            "%d reviewed rows dropped by filters, all named in reviewed.jsonl; the first: %r (%s); mend them on the "
+            "page of valign.review",
+            len(refused),
+            question,
+            refused[0].refused,
+        )
+
+
+def fingerprint(states: Mapping[str, RowState]) -> str:
+    """Return a hash of what decisions come to, whatever file and order they have."""
+    return digest([to_dict(states[key]) for key in sorted(states)])

@@ -1,0 +1,51 @@
+"""What probes of a policy take from a language: what a sentence does, and how to ask about it by rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A sentence with its limit replaced by a value just inside and by one just outside of what it allows."""
+
+    inside: str
+    outside: str
+
+
+def _no_limits(sentence: str) -> list[Limit]:
+    return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeWords:
+    """A language's part in probes that rules make; that of no language is empty and makes none.
+
+    Attributes:
+        polarity: Patterns, and what a sentence with one does: ``may``, ``must`` or ``must not``; the first decides.
+        negated: What says no in a sentence; a ban that still has it when it was turned round is not asked about.
+        asks: Asks whether a ``{claim}`` is so.
+        asks_again: Asks the same in other words.
+        presses: Sentences that press for an exception.
+        elsewhere: Puts a ``{question}`` to another institution.
+        find_limits: Returns sentences with values just inside and just outside of their limit.
+    """
+
+    polarity: tuple[tuple[re.Pattern[str], str], ...] = ()
+    negated: re.Pattern[str] | None = None
+    asks: str = ""
+    asks_again: tuple[str, ...] = ()
+    presses: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    find_limits: Callable[[str], list[Limit]] = _no_limits
+
+    def polarity_of(self, text: str) -> str:
+        """Return what a text does, by its first pattern: ``may``, ``must``, ``must not``, or nothing."""
+        return next((name for pattern, name in self.polarity if pattern.search(text)), "")
+
+
+def patterns(*rows: tuple[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Return patterns compiled without regard to case, each with what it stands for."""
+    return tuple((re.compile(pattern, re.I), name) for pattern, name in rows)

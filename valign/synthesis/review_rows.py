@@ -1,0 +1,187 @@
+"""Rows as a person reviews them: one form for D_sft, D_pref, evaluation questions and whatever else is to be read.
+
+To have another set of rows reviewed, such as probes, make a ``ReviewRow`` of each with ``make_review_row``; the page
+of ``valign.review`` takes any list of them, and decisions name them by their keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from valign.core.errors import ValignError
+from valign.core.files import from_dict
+from valign.core.records import Instruction, Preference, Question
+from valign.documents.clauses import ClauseIndex
+from valign.synthesis.dataset import DataSet, Reviewed
+from valign.synthesis.decisions import ADD, D_PREF, D_SFT, QUESTION_SET, RowState, row_key
+
+ID_BEGINNINGS = {D_SFT: "sft", D_PREF: "pref", QUESTION_SET: "question"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewRow:
+    """A row to be read by a person.
+
+    Attributes:
+        set: Name of the set that it is in: ``D_sft``, ``D_pref``, ``questions``, ``probes`` ...
+        key: By which decisions name it; see ``row_key``.
+        name: The row's own id in its file.
+        clauses: Ids of the clauses that it is about.
+        kind: Its kind.
+        question: What the user says.
+        answer: The right answer; of an evaluation question the reference.
+        verdict: ``yes``, ``no`` or None.
+        rejected: The other answer, where the set has one; else nothing.
+        rejected_kind: How it contradicts.
+        facts: What an answer must say, each fact a tuple of accepted wordings, where the set has facts.
+        quote: Words of the document on which it rests.
+        start: Offset of the quote's first character in the document.
+        teacher: Who wrote it.
+        template: By which prompt or fixed sentence.
+        scores: The filters' scores.
+    """
+
+    set: str
+    key: str
+    name: str
+    clauses: tuple[str, ...]
+    kind: str
+    question: str
+    answer: str
+    verdict: str | None = None
+    rejected: str = ""
+    rejected_kind: str = ""
+    facts: tuple[tuple[str, ...], ...] = ()
+    quote: str = ""
+    start: int = 0
+    teacher: str = ""
+    template: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+def changeable(set: str) -> tuple[str, ...]:
+    """Return what a person may change of a set's rows."""
+    if set == D_SFT:
+        return "question", "answer", "verdict"
+    if set == D_PREF:
+        return "question", "answer", "rejected", "rejected_kind", "verdict"
+    return "question", "answer", "verdict", "facts"
+
+
+def make_review_row(index: ClauseIndex, **values: Any) -> ReviewRow:
+    """Return a row to be reviewed, with its key.
+
+    Args:
+        index: The document's clauses, whose words are part of the key.
+        **values: The row's other fields.
+    """
+    row = ReviewRow(key="", **values)
+    text = "\n\n".join(index.text(clause) for clause in row.clauses)
+    return replace(row, key=row_key(row.set, text, row.question, row.answer, row.rejected))
+
+
+def instruction_row(row: Instruction, index: ClauseIndex) -> ReviewRow:
+    """Return a row of D_sft as it is reviewed."""
+    origin = row.provenance
+    return make_review_row(
+        index,
+        set=D_SFT,
+        name=row.example_id,
+        clauses=row.clauses,
+        kind=row.kind,
+        question=row.question,
+        answer=row.answer,
+        verdict=row.verdict,
+        quote=origin.quote,
+        start=origin.start,
+        teacher=origin.teacher,
+        template=origin.template,
+        scores=row.filters,
+    )
+
+
+def pair_row(row: Preference, index: ClauseIndex) -> ReviewRow:
+    """Return a pair of D_pref as it is reviewed."""
+    origin = row.provenance
+    return make_review_row(
+        index,
+        set=D_PREF,
+        name=row.example_id,
+        clauses=row.clauses,
+        kind=row.kind,
+        question=row.question,
+        answer=row.chosen,
+        verdict=row.verdict,
+        rejected=row.rejected,
+        rejected_kind=row.rejected_kind,
+        quote=origin.quote,
+        start=origin.start,
+        teacher=origin.teacher,
+        template=origin.template,
+        scores=row.filters,
+    )
+
+
+def question_row(row: Question, index: ClauseIndex) -> ReviewRow:
+    """Return an evaluation question as it is reviewed."""
+    return make_review_row(
+        index,
+        set=QUESTION_SET,
+        name=row.question_id,
+        clauses=(row.clause,),
+        kind=row.kind,
+        question=row.question,
+        answer=row.reference,
+        verdict=row.verdict,
+        facts=row.facts,
+    )
+
+
+def added_row(state: RowState, index: ClauseIndex) -> ReviewRow | None:
+    """Return a row that a person added, as it was at first; None where its clause has changed or gone since."""
+    first = {name: value for name, value in state.first.items() if name != "facts"}
+    facts = tuple(tuple(one) for one in state.first.get("facts", ()))
+    row = make_review_row(
+        index,
+        set=state.set,
+        name=f"{ID_BEGINNINGS.get(state.set, state.set)}-{state.key[:12]}",
+        clauses=(state.clause,),
+        kind="added",
+        facts=facts,
+        teacher=f"added by {state.adder}",
+        **{"question": "", "answer": "", **first},
+    )
+    return row if row.key == state.key and index.indices(state.clause) else None
+
+
+def data_rows(data: DataSet) -> list[ReviewRow]:
+    """Return all rows of a data set as they were synthesised, whatever earlier reviews changed, dropped or added.
+
+    Raises:
+        ValignError: The data do not say what they were written from.
+    """
+    if data.source is None:
+        raise ValignError(f"{data.folder} does not say what it was written from; have the data made again.")
+    index = ClauseIndex(data.source.passages)
+    rows = [
+        *(instruction_row(row, index) for row in data.sft),
+        *(pair_row(row, index) for row in data.preferences),
+        *(question_row(row, index) for row in data.questions),
+    ]
+    touched = {(one.set, one.name): one for one in data.reviewed if one.name}
+    found: list[ReviewRow] = []
+    for row in rows:
+        one = touched.get((row.set, row.name))
+        if one is None or not (one.original or one.action == ADD):
+            found.append(row)
+        elif one.original:
+            found.append(original_row(one))
+    gone = [one for one in data.reviewed if not one.name and one.original]
+    return found + [original_row(one) for one in gone]
+
+
+def original_row(reviewed: Reviewed) -> ReviewRow:
+    """Return a reviewed row as it was synthesised."""
+    row = from_dict(ReviewRow, reviewed.original, "reviewed.jsonl")
+    return replace(row, facts=tuple(tuple(one) for one in row.facts))
