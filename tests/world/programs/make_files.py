@@ -9,7 +9,6 @@ import io
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import threading
 import zipfile
@@ -141,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

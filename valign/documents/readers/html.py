@@ -8,7 +8,7 @@ import re
 from valign.documents.blocks import Source, clean_text, join_blocks
 from valign.documents.left_out import Omissions
 from valign.documents.readers.html_classes import apply_classes
-from valign.documents.readers.html_notes import place_notes
+from valign.documents.readers.html_notes import place_linked_notes
 from valign.documents.readers.html_page import PageReader
 from valign.documents.readers.html_parts import HEADING_TAGS, PageParts
 from valign.documents.readers.html_tree import Tag, parse_page
@@ -70,7 +70,7 @@ def read_page(text: str, omissions: Omissions, where: str = "The text") -> Sourc
     if GENERATOR.search(text, 0, DECLARED_WITHIN):
         _part_numbers(top)
     apply_classes(top)
-    place_notes(top, omissions)
+    place_linked_notes(top, omissions)
     parts = PageParts(top)
     title = None if parts.title is None else _words(parts.title)
     if parts.main is not None and not any(tag.name == "h1" for tag in parts.main.walk()):

@@ -6,7 +6,7 @@ import re
 
 from valign.documents.readers.html_tree import Tag
 
-RULE = re.compile(r"([^{}]{1,500})\{([^{}]{0,2000})\}")
+STYLE_RULE = re.compile(r"([^{}]{1,500})\{([^{}]{0,2000})\}")
 SELECTOR = re.compile(r"[a-z]*\.([\w-]+)", re.IGNORECASE)
 LOOK = re.compile(
     r"(?:vertical-align\s*:\s*(?:super|sub)\b|text-decoration(?:-line)?\s*:[^;]*line-through)", re.IGNORECASE
@@ -24,7 +24,7 @@ def apply_classes(top: Tag) -> None:
     looks: dict[str, str] = {}
     tags = list(top.walk())
     for sheet in (tag for tag in tags if tag.name == "style"):
-        for rule in RULE.finditer(sheet.text()):
+        for rule in STYLE_RULE.finditer(sheet.text()):
             if found := LOOK.findall(rule[2]):
                 names = (SELECTOR.fullmatch(selector.strip()) for selector in rule[1].split(","))
                 looks.update((name[1], "; ".join(found)) for name in names if name)

@@ -27,7 +27,7 @@ def is_note_link(tag: Tag) -> bool:
     )
 
 
-def place_notes(top: Tag, omissions: Omissions) -> None:
+def place_linked_notes(top: Tag, omissions: Omissions) -> None:
     """Move each note that leads back to its mark behind the paragraph with the mark, in brackets.
 
     A note that nothing cites, that another note cites, or that leads nowhere, stays where it is.

@@ -51,7 +51,7 @@ def note_groups(notes: Iterable[PdfLine]) -> Iterator[list[PdfLine]]:
         yield group
 
 
-def place_notes(
+def place_footnotes(
     found: list[list[PdfLine]],
     citing: list[list[PdfLine]],
     small: set[int],

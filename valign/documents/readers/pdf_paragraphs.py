@@ -11,7 +11,7 @@ from valign.core.text import WIDE_ENDS, count_words, join_lines
 from valign.documents.blocks import BULLET, Block, clean_text
 from valign.documents.labels import read_section_label
 from valign.documents.readers.pdf_lines import PdfLine
-from valign.documents.readers.pdf_notes import SMALLER, note_groups, note_lines, place_notes
+from valign.documents.readers.pdf_notes import SMALLER, note_groups, note_lines, place_footnotes
 
 ITEM_LABEL = re.compile(r"(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z]|[ivx]{1,4})[.)]|\d{1,3}(?:\.\d{1,3})+|[-–—*]|§+)\s+\S")  # noqa: RUF001
 HEADING_DEPTH = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\S")
@@ -51,7 +51,7 @@ def to_blocks(lines: list[PdfLine]) -> list[Block]:
     small = note_lines(lines, look.size)
     found = list(_groups(lines, small, look))
     citing = [group for group in found if not _is_heading(group, look)]
-    groups, notes = place_notes(found, citing, small, lambda group: _joined(group, words)[0])
+    groups, notes = place_footnotes(found, citing, small, lambda group: _joined(group, words)[0])
     styles = {_style(group[0]) for group in groups if _is_heading(group, look)}
     ranks = {style: rank for rank, style in enumerate(sorted(styles, reverse=True))}
     blocks: list[Block] = []
