@@ -9,8 +9,9 @@ from valign.documents.blocks import Source, clean_text, join_blocks
 from valign.documents.left_out import Omissions
 from valign.documents.readers.html_classes import apply_classes
 from valign.documents.readers.html_notes import place_linked_notes
+from valign.documents.readers.html_numbers import part_numbers
 from valign.documents.readers.html_page import PageReader
-from valign.documents.readers.html_parts import HEADING_TAGS, PageParts
+from valign.documents.readers.html_parts import PageParts
 from valign.documents.readers.html_tree import Tag, parse_page
 from valign.documents.readers.text import decode
 
@@ -20,8 +21,6 @@ DECLARED = re.compile(
     re.IGNORECASE,
 )
 DECLARED_WITHIN = 8192
-GENERATOR = re.compile(r"<meta\b[^<>]{0,200}\b(?:LibreOffice|OpenOffice)", re.IGNORECASE)
-GLUED = re.compile(r"^\s*\d{1,3}(?:\.\d{1,3})*\.?(?=[^\W\d_])")
 ENCODINGS = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
@@ -67,8 +66,7 @@ def read_page(text: str, omissions: Omissions, where: str = "The text") -> Sourc
         ValignError: The package is missing, or the page is cut off.
     """
     top = parse_page(text, where)
-    if GENERATOR.search(text, 0, DECLARED_WITHIN):
-        _part_numbers(top)
+    part_numbers(top, text)
     apply_classes(top)
     place_linked_notes(top, omissions)
     parts = PageParts(top)
@@ -77,15 +75,6 @@ def read_page(text: str, omissions: Omissions, where: str = "The text") -> Sourc
         first = next((tag for tag in top.walk() if tag.name == "h1"), None)
         title = (_words(first) if first else None) or title
     return join_blocks(PageReader(parts, omissions).blocks(top), title or None, omissions)
-
-
-def _part_numbers(top: Tag) -> None:
-    """Put a space behind the number of each heading: LibreOffice writes ``1.1Scope``, whatever it shows."""
-    for tag in top.walk():
-        if tag.name in HEADING_TAGS:
-            words = next((i for i, child in enumerate(tag.children) if isinstance(child, str) and child.strip()), None)
-            if words is not None:
-                tag.children[words] = GLUED.sub(r"\g<0> ", str(tag.children[words]))
 
 
 def _words(tag: Tag) -> str:
