@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
 from valign.core.errors import ValignError
+from valign.documents.readers.pdf_cells import MARKER, WordRow, cell_starts
 from valign.documents.readers.pdf_words import Word
 
 CELL = 2.0
@@ -22,10 +22,6 @@ MIN_WORDS = 2.0
 MIN_FILL = 0.5  # of a column's width: that is how far half of its lines reach; cells of a table reach less far
 MOST_WORK = 40_000_000
 TABLE_GAP = 2.5
-ALIGNED_GAP, ALIGNED_ROWS, ALIGNED_WITHIN = 0.9, 3, 1.5
-MARKER = re.compile(
-    r"(?:[^\w\s]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivxIVX]{1,5})[.)]|\d{1,3}(?:\.\d{1,3})*|§+|\([a-z0-9]{1,4}\))"
-)
 
 
 @dataclass(slots=True)
@@ -61,9 +57,6 @@ class PdfLine:
     marks: str = ""
 
 
-WordRow = list[Word]
-
-
 def page_lines(words: list[Word], page: int) -> list[PdfLine]:
     """Return the lines of a page: full-width lines divide it into bands, in which the columns are read one by one.
 
@@ -72,31 +65,26 @@ def page_lines(words: list[Word], page: int) -> list[PdfLine]:
     """
     gutters = _gutters(words)
     lines: list[PdfLine] = []
-    band: dict[int, list[PdfLine]] = defaultdict(list)
+    band: dict[int, list[WordRow]] = defaultdict(list)
     band_wide = False
-    rows = _rows(words)
-    for row, starts in zip(rows, _cell_starts(rows), strict=True):
+    for row in _rows(words):
         pieces = list(_pieces(row, gutters))
         wide = any(_crosses(piece, gutters) for piece in pieces)
         if wide != band_wide:
-            _end_band(band, lines)
+            _end_band(band, lines, page, 1 if band_wide else len(gutters) + 1)
             band_wide = wide
         for piece in pieces:
-            column = 0 if wide else sum(piece[0].left > gutter[0] for gutter in gutters)
-            line = _line(piece, page, starts)
-            line.columns = 1 if wide else len(gutters) + 1
-            band[column].append(line)
-    _end_band(band, lines)
+            band[0 if wide else sum(piece[0].left > gutter[0] for gutter in gutters)].append(piece)
+    _end_band(band, lines, page, 1 if band_wide else len(gutters) + 1)
     return lines
 
 
-def _end_band(band: dict[int, list[PdfLine]], lines: list[PdfLine]) -> None:
-    """Move the lines of a band to the page, column by column."""
+def _end_band(band: dict[int, list[WordRow]], lines: list[PdfLine], page: int, columns: int) -> None:
+    """Move the rows of a band to the lines of the page, column by column."""
     flow = lines[-1].flow + 1 if lines else 0
     for column in sorted(band):
-        for line in band[column]:
-            line.flow = flow
-        lines.extend(band[column])
+        for row, starts in zip(band[column], cell_starts(band[column]), strict=True):
+            lines.append(replace(_line(row, page, starts), flow=flow, columns=columns))
         flow += 1
     band.clear()
 
@@ -179,44 +167,6 @@ def _is_column(words: list[Word]) -> bool:
     return median(right - left for left, right in ends.values()) >= MIN_FILL * width
 
 
-def _cell_starts(rows: list[WordRow]) -> list[set[float]]:
-    """Return where cells begin in each row: behind a gap, and below one another in some rows that follow closely.
-
-    The row above or below them may be set otherwise (a head whose cells are centred) but has as many gaps.
-    """
-    starts = [_behind_gaps(row) for row in rows]
-    close = [False, *(above[0].base - row[0].base < 3 * row[0].size for above, row in pairwise(rows))]
-    runs: list[dict[float, int]] = []  # how many rows have a word there, from the first of them to this one
-    for index, own in enumerate(starts):
-        above = runs[-1] if index and close[index] else {}
-        runs.append({left: 1 + max((n for x, n in above.items() if _near(x, left)), default=0) for left in own})
-    found: list[set[float]] = [{left for left, n in run.items() if n >= ALIGNED_ROWS} for run in runs]
-    for index in range(len(rows) - 1, 0, -1):
-        if close[index]:
-            below = [(x, runs[index][x]) for x in found[index]]
-            found[index - 1] |= {
-                left for left, n in runs[index - 1].items() for x, m in below if _near(x, left) and m > n
-            }
-    for index, near in enumerate(close):
-        for row, other in ((index - 1, index), (index, index - 1)) if near else ():
-            if found[other] and not found[row] and len(starts[row]) == len(found[other]):
-                found[row] = starts[row]
-    return found
-
-
-def _near(left: float, other: float) -> bool:
-    return abs(left - other) <= ALIGNED_WITHIN
-
-
-def _behind_gaps(row: WordRow) -> set[float]:
-    """Return the left ends of the words that stand behind more than the space between words."""
-    return {
-        word.left
-        for index, (before, word) in enumerate(pairwise(row))
-        if word.left - before.right > ALIGNED_GAP * word.size and not (index == 0 and MARKER.fullmatch(before.text))
-    }
-
-
 def _pieces(row: WordRow, gutters: list[tuple[float, float]]) -> Iterator[WordRow]:
     """Split a row where a gutter lies between two of its words."""
     piece: WordRow = []
@@ -236,7 +186,7 @@ def _crosses(piece: WordRow, gutters: list[tuple[float, float]]) -> bool:
     return any(piece[0].left < left and piece[-1].right > right for left, right in gutters)
 
 
-def _line(words: WordRow, page: int, starts: set[float]) -> PdfLine:
+def _line(words: WordRow, page: int, starts: Set[float]) -> PdfLine:
     """Return the line of some words; ``starts`` are the left ends of words that begin a cell of a table."""
     parts = [words[0].text]
     table = False
