@@ -16,7 +16,7 @@ from valign.documents.readers.text import read_characters
 
 MOST_NESTED = 100
 LETTERED = re.compile(r"\(?(?:[a-zA-Z]|[ivx]{1,5})[.)]\s")
-LISTED = re.compile(r"(?:[-*+]|\d{1,3}[.)])\s")
+LIST_MARK = re.compile(r"(?:[-*+]|\d{1,3}[.)])\s")
 COMMENT_LABELS = frozenset(("//", "#", "COMMENT"))
 
 
@@ -87,7 +87,7 @@ def _read_indented(state: Any, start: int, end: int, silent: bool) -> bool:
         line += 1
     lines = [k for k in range(start, line) if not state.isEmpty(k)]
     outer = [k for k in lines if state.sCount[k] <= state.sCount[start]]
-    if not all(LISTED.match(state.src, state.bMarks[k] + state.tShift[k]) for k in outer):
+    if not all(LIST_MARK.match(state.src, state.bMarks[k] + state.tShift[k]) for k in outer):
         return code(state, start, end, silent)
     state.blkIndent += 4
     state.md.block.tokenize(state, start, lines[-1] + 1)
