@@ -1,6 +1,6 @@
 """Makes files from the sources here with other people's programs: python tests/world/programs/make_files.py.
 
-It needs pandoc, LibreOffice, Chromium and LaTeX; the README says which versions made what is here.
+It needs pandoc, LibreOffice, Chromium and LaTeX; docs/documents.md says which versions made what is here.
 """
 
 from __future__ import annotations
