@@ -57,7 +57,7 @@ def test_pairs_of_a_row_each_are_chosen_rows_then_rejected_rows() -> None:
 
 def test_a_pair_at_its_pivotal_token_is_the_first_one_that_differs() -> None:
     """Answers: "Rule one holds." and "Rule two is long."; a character is a token, and both begin with "Rule "."""
-    row = replace(tiny.preferences(1)[0], chosen="Rule one holds.", rejected="Rule two is long.")
+    row = replace(tiny.preferences(1)[0], chosen="Rule one holds.", rejected="Rule two is long.", verdict="yes")
     tokenizer = byte_tokenizer()
     (pair,), dropped = encode_preferences(tokenizer, [row], None, 200, pivotal=True)
     (whole,), _ = encode_preferences(tokenizer, [row], None, 200)
@@ -73,8 +73,13 @@ def test_a_pair_at_its_pivotal_token_is_the_first_one_that_differs() -> None:
         encode_preferences(tokenizer, [row], None, whole.length - 1, pivotal=True)
 
 
+def test_pairs_without_a_verdict_have_no_pivotal_token() -> None:
+    with pytest.raises(ValignError, match=r"none of the pairs has a verdict, yes or no; set dpo\.tokens=all"):
+        encode_preferences(byte_tokenizer(), tiny.preferences(2), None, 200, pivotal=True)
+
+
 def test_one_answer_that_begins_the_other_differs_in_its_end_token() -> None:
-    row = replace(tiny.preferences(1)[0], chosen="Yes", rejected="Yes, sir")
+    row = replace(tiny.preferences(1)[0], chosen="Yes", rejected="Yes, sir", verdict="yes")
     tokenizer = byte_tokenizer()
     (pair,), _ = encode_preferences(tokenizer, [row], None, 200, pivotal=True)
     assert [tokenizer.decode(c.ids[-1:]) for c in pair.conversations] == ["<|im_end|>", ","]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,15 +44,16 @@ def test_falling_chosen_rewards_warn_once(model: Path, caplog: pytest.LogCapture
 
 def test_pivotal_tokens_are_what_dpo_compares(model: Path, tmp_path: Path) -> None:
     """All pairs part at "Y" and "N", so a pair's whole log-probability is that of one letter."""
+    rows = [replace(row, verdict="yes") for row in tiny.preferences(14)]
     tiny.train_dpo(
         tmp_path,
         model,
-        tiny.preferences(14),
+        [*rows, replace(rows[0], example_id="another", verdict=None)],
         settings={"tokens": "pivotal", "batch_size": 14, "epochs": 1},
         precision="float32",
     )
     policy, tokenizer = load_policy(model, [], "float32")
-    pairs, _ = encode_preferences(tokenizer, tiny.preferences(14), None, 200)
+    pairs, _ = encode_preferences(tokenizer, rows, None, 200)
     logps = []
     for pair in pairs:
         end = pair.conversations[0].prompt_length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from valign.core.errors import ValignError
 from valign.core.records import Instruction, Message, Preference
 from valign.models.chat_template import Rendered, render_conversation
 from valign.models.template_traits import control_tokens
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,12 @@ def encode_preferences(
         rows: D_pref.
         system_prompt: What begins each conversation; None for nothing.
         max_length: In tokens, of the whole conversation.
-        pivotal: Compare each pair at its pivotal token alone.
+        pivotal: Compare each pair with a verdict at its pivotal token alone, and leave out the others.
 
     Raises:
-        ValignError: An id occurs twice, or no pair is short enough.
+        ValignError: An id occurs twice, or no pair is short enough or has a verdict.
     """
+    rows = _with_verdict(rows) if pivotal else rows
     _warn(tokenizer, ((r.example_id, text) for r in rows for text in (r.question, r.chosen, r.rejected)))
     found = []
     for row in rows:
@@ -73,6 +77,15 @@ def encode_preferences(
         found.append(EncodedExample(row.example_id, (chosen, rejected)))
     examples, dropped = _short_enough(found, max_length)
     return [_at_pivot(e) for e in examples] if pivotal else examples, dropped
+
+
+def _with_verdict(rows: Sequence[Preference]) -> list[Preference]:
+    kept = [row for row in rows if row.verdict is not None]
+    if not kept:
+        raise ValignError("dpo.tokens=pivotal: none of the pairs has a verdict, yes or no; set dpo.tokens=all.")
+    if len(kept) < len(rows):
+        log.info("dpo: %d of %d pairs are without a verdict and left out", len(rows) - len(kept), len(rows))
+    return kept
 
 
 def _at_pivot(pair: EncodedExample) -> EncodedExample:

@@ -88,8 +88,9 @@ class DPOSettings(StageSettings):
     """Preference optimisation.
 
     Attributes:
-        tokens: What the loss compares: ``all`` tokens of both answers, or their ``pivotal`` token, the first in which
-            they differ, as in Phi-4's pairs of single tokens (Abdin et al., 2024, arXiv:2412.08905).
+        tokens: What the loss compares: ``all`` tokens of both answers, or of pairs with a verdict the ``pivotal``
+            token, the first in which they differ, as in Phi-4's pairs of single tokens (Abdin et al., 2024,
+            arXiv:2412.08905).
         loss: Name of the loss: ``sigmoid`` (DPO, cDPO), ``robust`` (rDPO), ``ipo``, ``hinge`` or ``simpo``.
         beta: Strength of the pull to the reference policy; each loss has its own scale of it.
         label_smoothing: Assumed share of pairs whose preference is wrong, with ``sigmoid`` and ``robust``.
