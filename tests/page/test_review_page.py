@@ -111,7 +111,7 @@ def test_a_row_is_shown_beside_its_clause_with_its_quote_and_origin(view: Opener
         page.locator("#by-set").select_option("questions")
         assert "Facts that an answer must say\nnobody | no one" in page.locator("#texts").inner_text()
         page.locator("#by-set").select_option("probes")
-        assert page.locator("#place").inner_text() == "Row 1 of 1: probes, situation"
+        assert page.locator("#place").inner_text() == "Row 1 of 1: probes, denied"
         page.locator("#by-set").select_option("")
         page.locator("#by-clause").select_option(HELMETS)
         assert page.locator("#place").inner_text().startswith("Row 1 of 2: D_sft")

@@ -74,7 +74,7 @@ def _questions(comparison: Comparison) -> str:
 
 def judged_by_people(comparison: Comparison) -> list[Any]:
     """Return what people said of answers: of pairs of them, and of single ones where the runs have such labels."""
-    return [*comparison.labels, *getattr(comparison, "answer_labels", ())]
+    return [*comparison.labels, *comparison.answer_labels]
 
 
 def _answers(comparison: Comparison) -> str:

@@ -40,9 +40,19 @@ def probe_sentences(part: Mapping[str, Any]) -> list[str]:
         by_kind = _by_kind(made.get("dropped"))
         named = ", ".join(f"{one_line(kind)} {count}" for kind, count in by_kind.items() if count)
         said += f"; {_total(made['wanted'])} made or wanted, {sum(by_kind.values())} dropped before ({named or 'none'})"
+    if read := made.get("reviewed"):
+        said += f"; {_people(read)}"
     if leaked := _total(made.get("leaked")):
         said += f"; {leaked} left out, as training questions share six words in a row with them"
     return [f"{said}. Verdicts are read off the answers by rules."]
+
+
+def _people(read: Any) -> str:
+    """Say what people did with the probes that they read."""
+    counts = {
+        word: _number(read.get(word)) if isinstance(read, Mapping) else 0 for word in ("read", "edited", "dropped")
+    }
+    return f"{counts['read']} read by people, who edited {counts['edited']} and dropped {counts['dropped']}"
 
 
 def _number(value: Any) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from valign.core.files import to_dict
 from valign.documents.clauses import ClauseIndex
 from valign.synthesis.dataset import Reviewed
-from valign.synthesis.decisions import D_PREF, D_SFT, DROP, QUESTION_SET, RowState
+from valign.synthesis.decisions import D_PREF, D_SFT, DROP, PROBE_SET, QUESTION_SET, RowState
 from valign.synthesis.review_rows import ReviewRow, added_row
 
 DROPPED = "dropped in review"
@@ -72,5 +72,6 @@ def changed(row: ReviewRow, state: RowState) -> ReviewRow:
 
 
 def stale_states(review: Review) -> list[RowState]:
-    """Return the decisions about rows of the data that no row is left for."""
-    return [state for key, state in review.states.items() if key not in review.met and state.set in FUNNELS]
+    """Return the decisions that no row is left for; those about probes only where probes are asked."""
+    sets = {*FUNNELS, *([PROBE_SET] if review.rows[PROBE_SET] else [])}
+    return [state for key, state in review.states.items() if key not in review.met and state.set in sets]
