@@ -17,7 +17,8 @@ def count_lines(made: Mapping[str, Any]) -> list[str]:
         made: The JSON form of ``ProbeCounts``.
     """
     total, lost = _total(made.get("wanted")), sum(_by_kind(made.get("dropped")).values())
-    kinds = ", ".join(f"{made['kept'].get(kind, 0)} of {count} {kind}" for kind, count in made["wanted"].items())
+    wanted = [(kind, count) for kind, count in made["wanted"].items() if count]
+    kinds = ", ".join(f"{made['kept'].get(kind, 0)} of {count} {kind}" for kind, count in wanted)
     lines = [f"policy probes by {one_line(made['by'])}: {total} wanted, {total - lost} kept ({kinds})"]
     for kind, reasons in made["dropped"].items():
         lines.append(f"    {kind} dropped: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}")

@@ -54,7 +54,8 @@ def top_up(
         short = [p for p in wanting if funnel.per_clause[p.clause] < least]
         if not short:
             return
-        log.info("coverage: round %d for %d clauses with fewer than %d", turn, len(short), least)
+        noun = "clause" if len(short) == 1 else "clauses"
+        log.info("coverage: round %d for %d %s with fewer than %d", turn, len(short), noun, least)
         ask(short, turn)
     for passage in wanting:
         if (missing := least - funnel.per_clause[passage.clause]) > 0 and not is_waiting(writer):
