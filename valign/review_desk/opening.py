@@ -10,7 +10,7 @@ from valign.review_desk.server import ReviewServer
 from valign.synthesis.dataset import DECISIONS, DataSet
 from valign.synthesis.review_rows import data_rows
 
-NOBODY = "me"  # the reviewer where the command names none
+UNNAMED = "me"  # the reviewer where the command names none
 
 
 def open_server(data: DataSet, file: str | None, reviewer: str, port: int) -> ReviewServer:
@@ -39,7 +39,7 @@ def opening_lines(server: ReviewServer) -> list[str]:
     desk = server.desk
     rows, read, stale = desk.progress()
     lines = [f"{rows} rows of {desk.work.title}, {read} of them read; you are {desk.file.reviewer}."]
-    if desk.file.reviewer == NOBODY:
+    if desk.file.reviewer == UNNAMED:
         lines.append("the report will say who read the data: stop, and give your name, such as reviewer=ann.")
     if stale:
         lines.append(f"{stale} earlier decisions do not apply: their row or its clause is another now.")

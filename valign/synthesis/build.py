@@ -111,8 +111,7 @@ def synthesize(
     funnels: dict[str, Funnel] = {}
     questions = _write_questions(writer, question_teacher, funnels, folder.name) if held_out is None else held_out
     write_jsonl(folder / QUESTIONS, questions)
-    asked = [*questions, *(probe.to_question() for probe in probes)]
-    filters = _make_filters(document, asked, embedder, teacher, settings)
+    filters = _make_filters(document, [*questions, *(p.to_question() for p in probes)], embedder, teacher, settings)
     instructions, facts = _write_sft(writer, filters, funnels, given)
     preferences = _write_pref(writer, base, filters, funnels, given, system_prompt, audited)
     stop_if_pending(writer.rests_on, folder.name)
@@ -121,8 +120,7 @@ def synthesize(
     rows = DataRows(instructions, preferences, [*questions])
     rows, reviewed = _finish_rows(folder, rows, writer, funnels, facts, review, probes)
     check_not_empty(writer, rows, funnels)
-    lost = ReviewLosses(review.path, lost_in_review(read_reviewed(folder))) if review else None
-    coverage = _check_coverage(writer, rows.questions, funnels, held_out is not None, lost)
+    coverage = _check_coverage(writer, rows.questions, funnels, held_out is not None, folder, review)
     write_rows(folder, rows, facts, probes)
     shortcuts = _write_funnel(folder, writer, funnels, rows.preferences if audited else (), reviewed)
     return {**_count(writer, rows, facts, funnels), "coverage": coverage, "shortcut_audit": shortcuts}
@@ -231,7 +229,8 @@ def _check_coverage(
     questions: Sequence[Question],
     funnels: Mapping[str, Funnel],
     given_questions: bool,
-    lost: ReviewLosses | None,
+    folder: Path,
+    review: ReviewFile | None,
 ) -> dict[str, dict[str, Any]]:
     """Check that every clause has enough of each kind of data; what is short is returned."""
     by_clause = {
@@ -239,6 +238,7 @@ def _check_coverage(
         "preferences": funnels["preference"].per_clause,
         "questions": count_questions(questions, writer.whole.passages),
     }
+    lost = ReviewLosses(review.path, lost_in_review(read_reviewed(folder))) if review else None
     return check_coverage(writer, by_clause, given_questions, lost)
 
 

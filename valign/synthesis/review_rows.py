@@ -161,11 +161,14 @@ def probe_row(probe: PolicyProbe, index: ClauseIndex) -> ReviewRow:
 
 
 def added_row(state: RowState, index: ClauseIndex) -> ReviewRow | None:
-    """Return a row that a person added, as it was at first; None where its clause has changed or gone since."""
+    """Return a row that a person added, as it was at first; None where its clause has changed or gone since.
+
+    A clause that has its words under another id, as after a renumbering or with a renamed file, is the same.
+    """
     first = {name: value for name, value in state.first.items() if name != "facts"}
     facts = tuple(tuple(one) for one in state.first.get("facts", ()))
-    row = make_review_row(
-        index,
+    blank = ReviewRow(
+        key=state.key,
         set=state.set,
         name=f"{ID_BEGINNINGS.get(state.set, state.set)}-{state.key[:12]}",
         clauses=(state.clause,),
@@ -174,7 +177,11 @@ def added_row(state: RowState, index: ClauseIndex) -> ReviewRow | None:
         teacher=f"added by {state.adder}",
         **{"question": "", "answer": "", **first},
     )
-    return row if row.key == state.key and index.indices(state.clause) else None
+    texts = blank.question, blank.answer, blank.rejected
+    for clause in (state.clause, *index.clauses):
+        if index.indices(clause) and row_key(state.set, index.text(clause), *texts) == state.key:
+            return replace(blank, clauses=(clause,))
+    return None
 
 
 def data_rows(data: DataSet) -> list[ReviewRow]:

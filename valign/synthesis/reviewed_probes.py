@@ -85,7 +85,7 @@ def mend_probes(
 def changed_probe(probe: PolicyProbe, change: Mapping[str, Any], reviewer: str) -> PolicyProbe:
     """Return a probe with what a person changed; the other verdict makes it one of what is denied, or allowed."""
     verdict = change.get("verdict", probe.verdict)
-    turned = verdict != probe.verdict
+    turned = verdict not in (probe.verdict, None)
     origin = probe.provenance
     return replace(
         probe,
