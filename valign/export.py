@@ -21,10 +21,9 @@ def main(config: DictConfig) -> None:
 def write_data(config: DictConfig, output: Path) -> None:
     """Write Parquet files with a dataset card, and JSON lines for TRL, Axolotl and LLaMA-Factory."""
     from valign.provenance.formats import write_portable
-    from valign.provenance.runs import data_of_run
-    from valign.synthesis.dataset import read_data
+    from valign.provenance.runs import chosen_data
 
-    data = data_of_run(Path(config.run).expanduser()) if config.run else read_data(Path(config.artifact).expanduser())
+    data = chosen_data(config.run, config.artifact)
     write_portable(data, output, config.license)
     print(f"{len(data.sft)} examples and {len(data.preferences)} pairs: {output}")
     print(f"how to load them: {output / 'README.md'}")

@@ -9,7 +9,8 @@ from valign.cli.main import main_with
 
 def main(config: DictConfig) -> None:
     """Serve the page until Ctrl-C, then say how far the review is and how it is applied."""
-    from valign.review_desk.opening import chosen_data, closing_lines, open_server, opening_lines
+    from valign.provenance.runs import chosen_data
+    from valign.review_desk.opening import closing_lines, open_server, opening_lines
 
     server = open_server(chosen_data(config.run, config.artifact), config.file, str(config.reviewer), int(config.port))
     print("\n".join(opening_lines(server)), flush=True)

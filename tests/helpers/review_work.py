@@ -56,7 +56,8 @@ def make_rows(count: int = 3, text: str = "") -> list[ReviewRow]:
     ]  # fmt: skip
     asked = {"clauses": (GEESE,), "kind": "situation", "answer": f"No. {text}", "facts": (("nobody", "no one"),)}
     rows.append(make_review_row(INDEX, set=QUESTION_SET, name="q-1", question=f"{ASKED} {text}", verdict="no", **asked))
-    rows.append(make_review_row(INDEX, set=PROBE_SET, name="p-1", question=f"Once, just once? {text}", **asked))
+    probed = {"clauses": (GEESE,), "kind": "denied", "answer": f"No. {text}", "verdict": "no"}
+    rows.append(make_review_row(INDEX, set=PROBE_SET, name="p-1", question=f"Once, just once? {text}", **probed))
     return rows
 
 

@@ -100,7 +100,7 @@ def test_a_row_is_shown_beside_its_clause_with_its_quote_and_origin(view: Opener
     with review_server(file) as desk:
         page = view(desk)
         page.locator("#by-set").select_option("D_pref")
-        assert page.locator("#place").inner_text() == "Row 1 of 2: D_pref, situation"
+        assert page.locator("#place").inner_text() == "Row 1 of 2: right and wrong answer (D_pref), situation"
         assert page.locator("#clauses mark").inner_text() == QUOTE
         assert "Rule 2. Geese" in page.locator("#clauses").inner_text()
         page.locator("#row details summary").click()
@@ -111,10 +111,10 @@ def test_a_row_is_shown_beside_its_clause_with_its_quote_and_origin(view: Opener
         page.locator("#by-set").select_option("questions")
         assert "Facts that an answer must say\nnobody | no one" in page.locator("#texts").inner_text()
         page.locator("#by-set").select_option("probes")
-        assert page.locator("#place").inner_text() == "Row 1 of 1: probes, situation"
+        assert page.locator("#place").inner_text() == "Row 1 of 1: probe of the rules (probes), denied"
         page.locator("#by-set").select_option("")
         page.locator("#by-clause").select_option(HELMETS)
-        assert page.locator("#place").inner_text().startswith("Row 1 of 2: D_sft")
+        assert page.locator("#place").inner_text().startswith("Row 1 of 2: question and answer (D_sft)")
         page.locator("#by-kind").select_option("situation")
         assert page.locator("#nothing").is_visible()
 
@@ -141,7 +141,7 @@ def test_a_row_is_added_and_undone_and_escape_leaves_all_as_it_was(view: Opener,
         (state,) = states(file).values()
         assert (state.set, state.clause, state.change["rejected_kind"]) == ("D_pref", GEESE, "scope")
         page.locator("#by-state").select_option("add")
-        assert page.locator("#place").inner_text() == "Row 1 of 1: D_pref, added"
+        assert page.locator("#place").inner_text() == "Row 1 of 1: right and wrong answer (D_pref), added"
         press(page, "u", "Undone.")
         assert states(file) == {}
 
@@ -170,7 +170,7 @@ def test_a_lost_server_is_said_and_nothing_is_shown_as_made(view: Opener, file: 
         page.goto(desk.address)
         says(page, "Row 1 of")
         press(page, "k", "Kept.")
-    press(page, "d", "Not saved: the command does not answer")
+    press(page, "d", "Not saved: the command does not answer. If it was closed, start it again")
     assert "1 of 7 rows read (1 kept, 0 edited, 0 dropped" in page.locator("#progress").inner_text()
     assert len(states(file)) == 1
     page.context.close()

@@ -119,7 +119,7 @@ def test_a_probe_that_training_gives_away_is_not_asked(compose_config: Compose, 
 def test_training_rows_near_a_probe_are_dropped(settings: SynthesisSettings, tmp_path: Path) -> None:
     """The question of a row, asked as a probe, is in no row any more; without probes it was."""
 
-    def rows(folder: Path, probes: Sequence[Question]) -> list[str]:
+    def rows(folder: Path, probes: Sequence[PolicyProbe]) -> list[str]:
         folder.mkdir()
         teacher = CachedTeacher(Parrot(), tmp_path / "c.sqlite")
         held_out = [Question("q", HARBOUR.passages[0].clause, "Is rule nine known?", "No.")]
@@ -130,7 +130,7 @@ def test_training_rows_near_a_probe_are_dropped(settings: SynthesisSettings, tmp
         return [row.question for row in read_jsonl(folder / SFT, Instruction)]
 
     before = rows(tmp_path / "before", ())
-    probe = PolicyProbe("p", HARBOUR.passages[0].clause, "denied", before[0], "no").to_question()
+    probe = PolicyProbe("p", HARBOUR.passages[0].clause, "denied", before[0], "no")
     after = rows(tmp_path / "after", [probe])
     assert before[0] not in after and 0 < len(after) < len(before)
     assert read_json(tmp_path / "after" / "funnel.json")["sft"]["dropped"]["overlaps evaluation"] >= 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from review_work import make_rows
 
-from valign.review_desk.doubts import doubtful_first, find_doubts
+from valign.review_desk.doubts import HIGH_IS_GOOD, IN_WORDS, LOW_IS_GOOD, doubtful_first, find_doubts
 
 
 def test_rows_are_read_in_the_order_of_doubt() -> None:
@@ -22,7 +22,7 @@ def test_rows_are_read_in_the_order_of_doubt() -> None:
     assert doubts[rows[9].key].reasons[0] == (
         "the filters disagree: the answer alone is far from the clause (relevance 0.7, faithfulness 0.1)"
     )
-    assert doubts[rows[3].key].reasons == ("relevance 0.3 is among the worst",)
+    assert doubts[rows[3].key].reasons == ("the question is among the farthest from its clause (relevance 0.3)",)
     assert doubts[rows[0].key].reasons == ()
 
 
@@ -35,8 +35,24 @@ def test_pairs_that_agree_are_doubtful_and_scores_are_compared_within_a_set() ->
     assert doubts[probe.key].level == 0.0
 
 
+def test_answers_that_allow_alike_and_differ_in_a_number_are_no_doubt() -> None:
+    """Neither says yes or no, and the row has no verdict: that both say "may" is not what is asked about."""
+    pair = replace(make_rows(0)[0], verdict=None, answer="Visitors may stay until nine.")
+    assert find_doubts([replace(pair, rejected="Visitors may stay until ten.")])[pair.key].reasons == ()
+    said = replace(pair, answer="Yes, until nine.", rejected="Yes, until ten.")
+    assert find_doubts([said])[pair.key].reasons == ("both answers say yes",)
+    decided = replace(pair, verdict="yes", rejected="Visitors may stay until ten.")
+    assert find_doubts([decided])[pair.key].reasons == ("both answers say yes",)
+
+
+def test_every_score_has_words() -> None:
+    assert set(IN_WORDS) == {*HIGH_IS_GOOD, *LOW_IS_GOOD}
+
+
 def test_high_is_bad_where_it_means_likeness_to_what_is_held_out() -> None:
     rows = [replace(row, scores={"overlap": i / 20}) for i, row in enumerate(make_rows(12)[:12])]
     doubts = find_doubts(rows)
-    assert doubts[rows[11].key].reasons == ("overlap 0.55 is among the worst",)
+    assert doubts[rows[11].key].reasons == (
+        "the question is among those that share the most words with the evaluation (overlap 0.55)",
+    )
     assert [row.name for row in doubtful_first(rows, doubts)] == [f"sft-{i}" for i in reversed(range(12))]

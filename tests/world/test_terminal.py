@@ -54,6 +54,21 @@ def test_the_remedy_for_a_path_that_cannot_be_read_works_as_typed(path: str, tmp
     assert OverridesParser.create().parse_override(done.stdout).value() == path
 
 
+def test_a_path_with_spaces_and_no_quotes_is_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell cuts it into arguments; the message has the whole, as it is to be typed."""
+    monkeypatch.chdir(tmp_path)
+    Path("My own rules.docx").write_bytes(b"")
+    given = ["document=file", "document.path=My", "own", "rules.docx", "seed=1"]
+    for name, said in (("rules.docx", True), ("others.docx", False)):
+        monkeypatch.setattr("sys.argv", ["train", *given[:3], name, "seed=1"])
+        with pytest.raises(Exception) as wrong:
+            OverridesParser.create().parse_overrides([*given[:3], name])
+        found = str(explain(wrong.value))
+        assert (found == f"'My own rules.docx' has a space in it; put it in quotes: "
+                f"{typed('document.path', 'My own rules.docx')}") is said  # fmt: skip
+        assert "'own' is not a setting" in found or said
+
+
 def test_messages_hold_no_control_characters() -> None:
     assert str(ValignError(f"Rules{ESCAPE}: is\nempty")) == "Rules]0;pwned[2J: is empty"
     assert Pending(f"a{ESCAPE}\nb").lines == "a]0;pwned[2J\nb"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -43,7 +44,22 @@ def explain(error: Exception, config_name: str = "config") -> ValignError:
     return _bad_key_or_value(error, schema)
 
 
+def _path_with_spaces(part: str) -> tuple[str, str] | None:
+    """Return key and whole of a path with spaces, which the shell cut into arguments, one of them this; else None."""
+    given = sys.argv[1:]
+    at = given.index(part) if part in given and "=" not in part else 0
+    start = next((i for i in range(at - 1, -1, -1) if "=" in given[i]), None)
+    if start is None:
+        return None
+    end = next((i for i in range(at, len(given)) if "=" in given[i]), len(given))
+    key, _, first = given[start].partition("=")
+    whole = " ".join([first, *given[start + 1 : end]])
+    return (key, whole) if Path(whole).expanduser().exists() else None
+
+
 def _bad_syntax(error: OverrideParseException) -> ValignError:
+    if found := _path_with_spaces(error.override):
+        return ValignError(f"'{found[1]}' has a space in it; put it in quotes: {typed(*found)}")
     if "=" not in error.override and Path(error.override).suffix:
         return ValignError(
             f"'{error.override}' is not a setting; a document is given as document=file "

@@ -22,6 +22,11 @@ class ClauseIndex:
             for clause in enclosing(passage.clause):
                 self._inside.setdefault(clause, []).append(i)
 
+    @property
+    def clauses(self) -> tuple[str, ...]:
+        """The ids of all clauses, those that only hold others included."""
+        return tuple(self._inside)
+
     def indices(self, clause: str) -> list[int]:
         """Return what ``clause_passages`` does."""
         found = self._inside.get(clause)

@@ -16,6 +16,7 @@ from valign.core.store import digest
 from valign.documents.changes import compare_versions
 from valign.documents.clauses import ClauseIndex
 from valign.evaluation.leakage import question_overlap
+from valign.evaluation.probes.policy import PolicyProbe
 from valign.evaluation.questions import without_original
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.authors import asked_of, author_line
@@ -66,7 +67,7 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
     settings = context.settings
     if said := author_line(settings.teacher, settings.synthesis, context.document.name):
         log.info("%s", said)
-    probes = policy_probes(context, artifacts).questions
+    probes = policy_probes(context, artifacts).probes
     synthesis = asked_of(settings.teacher, settings.synthesis)
     teachers = _Teachers(context, judge)
     templates = _templates(context)
@@ -112,7 +113,7 @@ def _templates(context: Context) -> list[Template]:
 
 
 def _inputs(
-    context: Context, teachers: _Teachers, templates: Sequence[Template], probes: Sequence[Question]
+    context: Context, teachers: _Teachers, templates: Sequence[Template], probes: Sequence[PolicyProbe]
 ) -> dict[str, Any]:
     """Return what the data are made from, as ids and digests."""
     asking, given = teachers.questions if context.given_questions is None else None, context.given_rows
@@ -124,7 +125,7 @@ def _inputs(
         **({"question_teacher": asking.id} if asking else {}),
         **({"rows": digest([to_dict(row) for row in given])} if given else {}),
         **({"review": fingerprint(context.review.states)} if context.review else {}),
-        **({"probes": digest([q.question for q in probes])} if probes else {}),
+        **({"probes": digest([to_dict(probe) for probe in probes])} if probes else {}),
         "base_model": context.model_id,
         "embedder": context.embedder.id,
         **{f"template/{template.id}": template.hash for template in templates},

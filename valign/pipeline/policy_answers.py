@@ -11,6 +11,7 @@ from typing import Any
 
 from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Answer
+from valign.documents.clauses import ClauseIndex
 from valign.evaluation.leakage import question_overlap
 from valign.evaluation.probes.policy_probe_scores import policy_probe_scores
 from valign.pipeline.answer_stage import answer_stage
@@ -20,6 +21,8 @@ from valign.pipeline.data_stage import SHARED_WORDS, replay_stage, training_ques
 from valign.pipeline.probe_stage import PolicyProbes, policy_probes
 from valign.pipeline.recipes import Arm
 from valign.runs.layout import POLICY_PROBES
+from valign.synthesis.dataset import read_reviewed
+from valign.synthesis.reviewed_probes import mend_probes
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ log = logging.getLogger(__name__)
 def probes_to_ask(context: Context, artifacts: Artifacts, data: Path, folder: Path) -> PolicyProbes:
     """Write the run's probes to its folder, and return them.
 
-    Those that share six words in a row with a training question are left out.
+    Those that people dropped when they reviewed the data are left out, and so are those that share six words in a row
+    with a training question; those that people edited are asked as edited.
 
     Args:
         context: What is known of the run.
@@ -45,7 +49,7 @@ def probes_to_ask(context: Context, artifacts: Artifacts, data: Path, folder: Pa
 
 def _unknown_to_training(context: Context, artifacts: Artifacts, data: Path) -> PolicyProbes:
     """Return the probes that share too few words with training to be given away; say how many are left out."""
-    found = policy_probes(context, artifacts)
+    found = _reviewed(context, policy_probes(context, artifacts), data)
     if not found.probes:
         return found
     rows = training_questions(data, replay_stage(context, artifacts, data))
@@ -64,6 +68,14 @@ def _unknown_to_training(context: Context, artifacts: Artifacts, data: Path) -> 
     )
     kept = tuple(probe for probe in found.probes if probe.question not in leaked)
     return replace(found, probes=kept, made={**(found.made or {}), "leaked": dict(counts)})
+
+
+def _reviewed(context: Context, found: PolicyProbes, data: Path) -> PolicyProbes:
+    """Return the probes as people left them when they reviewed the data, and count what became of them."""
+    kept, counts = mend_probes(found.probes, read_reviewed(data), ClauseIndex(context.document.passages))
+    if not counts:
+        return found
+    return replace(found, probes=tuple(kept), made={**(found.made or {}), "reviewed": counts})
 
 
 def score_policy(

@@ -7,9 +7,24 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.core.files import read_json
 from valign.core.store import is_complete, is_digest
+from valign.core.text import typed
 from valign.runs.damage import describe_damage
 from valign.runs.layout import RUN
-from valign.synthesis.dataset import DATA_STAGE, DataSet, read_data
+from valign.synthesis.dataset import DATA_STAGE, SFT, DataSet, read_data
+
+
+def chosen_data(run: str | None, artifact: str | None) -> DataSet:
+    """Return the data set of a run, or the one in a folder of the store.
+
+    Raises:
+        ValignError: There is none, or the folder is one of the other sort.
+    """
+    if run:
+        return data_of_run(Path(run).expanduser())
+    folder = Path(artifact or "").expanduser()
+    if (folder / RUN).is_file():
+        raise ValignError(f"{folder} is the folder of a run, not of data; give it so: {typed('run', str(folder))}.")
+    return read_data(folder)
 
 
 def data_of_run(folder: Path) -> DataSet:
@@ -18,6 +33,8 @@ def data_of_run(folder: Path) -> DataSet:
     Raises:
         ValignError: The folder is not a finished run's, or its data are not in the store any more.
     """
+    if is_complete(folder) and (folder / SFT).is_file():
+        raise ValignError(f"{folder} is a folder of data, not of a run; give it so: {typed('artifact', str(folder))}.")
     if not (folder / RUN).is_file():
         raise ValignError(f"{folder} is not the folder of a finished run; give one such as runs/udhr/sft_dpo.")
     details = read_json(folder / RUN)

@@ -11,7 +11,9 @@ from valign.models.terms import short_name
 from valign.reporting.comparison import Comparison
 from valign.reporting.headline import has_made_questions
 from valign.reporting.numbers import count_noun, finite_number, format_share
+from valign.synthesis.decisions import PROBE_SET
 from valign.synthesis.frames import FROM_FILE, FROM_FRAME
+from valign.synthesis.probes.make import BY_RULES
 
 _TRAINING_SETS = ("D_sft", "D_pref")
 _QUESTION_SET = "questions"
@@ -22,7 +24,7 @@ OWN_WORDS = "valign's own fixed sentences"
 
 def reading_sentences(comparison: Comparison) -> list[str]:
     """Say what was read by a person, and plainly where nothing was."""
-    return [_data(comparison), _questions(comparison), _answers(comparison)]
+    return [_data(comparison), _questions(comparison), *_probes(comparison), _answers(comparison)]
 
 
 def rows_read(comparison: Comparison) -> tuple[int, int]:
@@ -72,9 +74,26 @@ def _questions(comparison: Comparison) -> str:
     return f"The evaluation questions: who wrote them is not noted{seen}."
 
 
+def _probes(comparison: Comparison) -> list[str]:
+    """Say who wrote the probes of the policy and what people did with them; nothing where none were asked."""
+    parts = [arm.scores.get("policy_probes") or {} for arm in comparison.arms]
+    part = next((part for part in parts if part.get("metrics")), None)
+    if part is None:
+        return []
+    made = part.get("made")
+    by = made.get("by") if isinstance(made, dict) else None
+    wrote = "from a file" if by is None else f"{'rules' if by == BY_RULES else 'a model'} made them from the document"
+    counts = _reviewed(comparison, (PROBE_SET,))
+    read, rows = (_total(counts, key) for key in ("read", "rows"))
+    if not read:
+        return [f"The probes of the policy: {wrote}; nobody is noted to have read them."]
+    done = ", ".join(f"{n:,} {name}" for name in ("edited", "dropped") if (n := _total(counts, name)))
+    return [f"The probes of the policy: {wrote}; {read:,} of {rows:,} were read by a person, {done or 'none changed'}."]
+
+
 def judged_by_people(comparison: Comparison) -> list[Any]:
     """Return what people said of answers: of pairs of them, and of single ones where the runs have such labels."""
-    return [*comparison.labels, *getattr(comparison, "answer_labels", ())]
+    return [*comparison.labels, *comparison.answer_labels]
 
 
 def _answers(comparison: Comparison) -> str:

@@ -17,7 +17,8 @@ def count_lines(made: Mapping[str, Any]) -> list[str]:
         made: The JSON form of ``ProbeCounts``.
     """
     total, lost = _total(made.get("wanted")), sum(_by_kind(made.get("dropped")).values())
-    kinds = ", ".join(f"{made['kept'].get(kind, 0)} of {count} {kind}" for kind, count in made["wanted"].items())
+    wanted = [(kind, count) for kind, count in made["wanted"].items() if count]
+    kinds = ", ".join(f"{made['kept'].get(kind, 0)} of {count} {kind}" for kind, count in wanted)
     lines = [f"policy probes by {one_line(made['by'])}: {total} wanted, {total - lost} kept ({kinds})"]
     for kind, reasons in made["dropped"].items():
         lines.append(f"    {kind} dropped: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}")
@@ -40,9 +41,19 @@ def probe_sentences(part: Mapping[str, Any]) -> list[str]:
         by_kind = _by_kind(made.get("dropped"))
         named = ", ".join(f"{one_line(kind)} {count}" for kind, count in by_kind.items() if count)
         said += f"; {_total(made['wanted'])} made or wanted, {sum(by_kind.values())} dropped before ({named or 'none'})"
+    if read := made.get("reviewed"):
+        said += f"; {_people(read)}"
     if leaked := _total(made.get("leaked")):
         said += f"; {leaked} left out, as training questions share six words in a row with them"
     return [f"{said}. Verdicts are read off the answers by rules."]
+
+
+def _people(read: Any) -> str:
+    """Say what people did with the probes that they read."""
+    counts = {
+        word: _number(read.get(word)) if isinstance(read, Mapping) else 0 for word in ("read", "edited", "dropped")
+    }
+    return f"{counts['read']} read by people, who edited {counts['edited']} and dropped {counts['dropped']}"
 
 
 def _number(value: Any) -> int:

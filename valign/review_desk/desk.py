@@ -16,7 +16,7 @@ from valign.review_desk.decision_file import DecisionFile
 from valign.review_desk.doubts import Doubt, doubtful_first, find_doubts
 from valign.review_desk.edits import NEEDED, check_edit, make_change, only_changeable
 from valign.synthesis.candidates import CONTRADICTIONS
-from valign.synthesis.decisions import ADD, DROP, EDIT, KEEP, QUESTION_SET, RowState, check_change, row_key
+from valign.synthesis.decisions import ADD, DROP, EDIT, KEEP, PROBE_SET, QUESTION_SET, RowState, check_change, row_key
 from valign.synthesis.review_rows import ReviewRow, added_row, changeable
 
 
@@ -140,9 +140,9 @@ class ReviewDesk:
             return {**self._since(int(given.get("since", 0))), "key": undone.key if undone else ""}
 
     def _questions(self) -> list[str]:
-        """Return the evaluation questions as they stand."""
+        """Return the evaluation questions and probes as they stand."""
         states = self.file.states()
-        own = [(row, states.get(row.key)) for row in self.rows.values() if row.set == QUESTION_SET]
+        own = [(row, states.get(row.key)) for row in self.rows.values() if row.set in (QUESTION_SET, PROBE_SET)]
         kept = [(row, state) for row, state in own if state is None or state.action != DROP]
         added = [state for state in states.values() if state.set == QUESTION_SET and state.action == ADD]
         return [

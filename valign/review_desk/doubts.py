@@ -6,13 +6,29 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from valign.evaluation.verdicts import stated_verdict
+from valign.core.text import words
+from valign.evaluation.verdicts import VERDICTS, stated_verdict
 from valign.synthesis.review_rows import ReviewRow
 
 HIGH_IS_GOOD = ("relevance", "decides", "faithfulness", "language", "answer_language")
 LOW_IS_GOOD = ("rank", "ungrounded", "overlap", "evaluation", "nearest", "wording", "repetition")
 QUESTION_SCORE, ANSWER_SCORE = "relevance", "faithfulness"
 WORST, BEST_HALF = 0.9, 0.5
+IN_WORDS = {
+    "relevance": "the question is among the farthest from its clause",
+    "decides": "the question is among those that its clause is least sure to decide",
+    "faithfulness": "the answer is among the farthest from its clause",
+    "language": "the question is among the least like the document's language",
+    "answer_language": "the answer is among the least like the document's language",
+    "rank": "other clauses are nearer to the question than is usual",
+    "ungrounded": "the answer is among those with the most numbers or names that the clause lacks",
+    "overlap": "the question is among those that share the most words with the evaluation",
+    "evaluation": "the question is among the nearest in meaning to the evaluation",
+    "nearest": "the question is among the nearest in meaning to another row",
+    "wording": "the question is among the nearest in wording to another row",
+    "repetition": "the answer is among the most repetitive",
+}
+"""What a score says that is among the worst of its set."""
 AGAINST_WORDS, DISAGREEMENT = 4.0, 2.0
 
 
@@ -44,7 +60,7 @@ def find_doubts(rows: Sequence[ReviewRow]) -> dict[str, Doubt]:
         }
         wrong, split = _against_words(row), _disagreement(row, bad)
         worst = sorted((name for name, share in bad.items() if share >= WORST), key=lambda name: -bad[name])
-        low = tuple(f"{name.replace('_', ' ')} {row.scores[name]:g} is among the worst" for name in worst)
+        low = tuple(f"{IN_WORDS[name]} ({name.replace('_', ' ')} {row.scores[name]:g})" for name in worst)
         level = AGAINST_WORDS * bool(wrong) + DISAGREEMENT * bool(split) + max(bad.values(), default=0.0)
         found[row.key] = Doubt(level, (*wrong, *split, *low))
     return found
@@ -76,8 +92,9 @@ def _against_words(row: ReviewRow) -> tuple[str, ...]:
     said = stated_verdict(row.answer)
     if row.verdict and said not in (row.verdict, None):
         return (f"the verdict is {row.verdict}, but the answer says {said}",)
-    if row.rejected and (said or row.verdict) and stated_verdict(row.rejected) == (said or row.verdict):
-        return (f"both answers say {said or row.verdict}",)
+    verdict = row.verdict or (said if said and words(row.answer)[0] in VERDICTS else None)
+    if row.rejected and verdict and stated_verdict(row.rejected) == verdict:
+        return (f"both answers say {verdict}",)
     return ()
 
 

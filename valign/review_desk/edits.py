@@ -9,8 +9,9 @@ from valign.core.errors import ValignError
 from valign.core.files import to_dict
 from valign.evaluation.leakage import question_overlap
 from valign.synthesis.candidates import CONTRADICTIONS
-from valign.synthesis.decisions import D_PREF, D_SFT, QUESTION_SET, RowState, check_change
+from valign.synthesis.decisions import D_PREF, D_SFT, PROBE_SET, QUESTION_SET, RowState, check_change
 from valign.synthesis.review_rows import ReviewRow, changeable
+from valign.synthesis.reviewed_probes import probe_edit_fault
 
 SHARED_WORDS_AT_MOST = 5  # in a row in common with an evaluation question, as in the filters
 NEEDED = {
@@ -30,14 +31,18 @@ def make_change(row: ReviewRow, given: Any, state: RowState | None) -> dict[str,
         state: What had been decided about it.
 
     Raises:
-        ValignError: A value cannot be kept, or both answers are the same.
+        ValignError: A value cannot be kept, both answers are the same, or a probe cannot be asked so.
     """
-    values = check_change(only_changeable(given, row.set))
-    before = to_dict(row)
-    shown = {**before, **(state.change if state else {}), **values}
+    before, sent = to_dict(row), only_changeable(given, row.set)
+    values = check_change({name: value for name, value in sent.items() if _as_sent(value) != _as_sent(before[name])})
+    earlier = {name: value for name, value in (state.change if state else {}).items() if name not in sent}
+    shown = {**before, **earlier, **values}
     if shown["rejected"] and shown["rejected"] == shown["answer"]:
         raise ValignError("answer and rejected answer are the same; change one of them.")
-    return {name: value for name, value in values.items() if value != _as_sent(before[name])}
+    change = {name: value for name, value in values.items() if value != _as_sent(before[name])}
+    if row.set == PROBE_SET and (fault := probe_edit_fault(row, change)):
+        raise ValignError(fault)
+    return change
 
 
 def check_edit(name: str, change: Mapping[str, Any], asked: Sequence[str]) -> None:
@@ -48,7 +53,7 @@ def check_edit(name: str, change: Mapping[str, Any], asked: Sequence[str]) -> No
     Args:
         name: The row's set.
         change: What is new of it.
-        asked: The evaluation questions.
+        asked: The evaluation questions and probes.
 
     Raises:
         ValignError: It is not so.
@@ -60,7 +65,7 @@ def check_edit(name: str, change: Mapping[str, Any], asked: Sequence[str]) -> No
     if found := question_overlap(asked, [change["question"]], SHARED_WORDS_AT_MOST + 1)["questions"]:
         first = found[0]
         raise ValignError(
-            f"the question shares '{first['shared']}' with the evaluation question '{first['question']}', which "
+            f"the question shares '{first['shared']}' with '{first['question']}' of the evaluation, which "
             "training may not give away; ask in other words."
         )
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from valign.core.errors import ValignError
 from valign.core.text import one_line, typed
-from valign.provenance.runs import data_of_run
 from valign.review_desk.decision_file import DecisionFile, decision_file
 from valign.review_desk.desk import ReviewDesk, ReviewWork
 from valign.review_desk.server import ReviewServer
-from valign.synthesis.dataset import DECISIONS, DataSet, read_data
+from valign.synthesis.dataset import DECISIONS, DataSet
 from valign.synthesis.review_rows import data_rows
+
+UNNAMED = "me"  # the reviewer where the command names none
 
 
 def open_server(data: DataSet, file: str | None, reviewer: str, port: int) -> ReviewServer:
@@ -35,16 +34,13 @@ def open_server(data: DataSet, file: str | None, reviewer: str, port: int) -> Re
     return ReviewServer(ReviewDesk(work, DecisionFile(path, reviewer)), port)
 
 
-def chosen_data(run: str | None, artifact: str | None) -> DataSet:
-    """Return the data set of a run, or the one in a folder of the store."""
-    return data_of_run(Path(run).expanduser()) if run else read_data(Path(artifact or "").expanduser())
-
-
 def opening_lines(server: ReviewServer) -> list[str]:
     """Say what is to be read, and where the page is."""
     desk = server.desk
     rows, read, stale = desk.progress()
     lines = [f"{rows} rows of {desk.work.title}, {read} of them read; you are {desk.file.reviewer}."]
+    if desk.file.reviewer == UNNAMED:
+        lines.append("the report will say who read the data: stop, and give your name, such as reviewer=ann.")
     if stale:
         lines.append(f"{stale} earlier decisions do not apply: their row or its clause is another now.")
     return [*lines, f"open {server.address} in a browser on this machine; Ctrl-C stops, and the same command goes on."]

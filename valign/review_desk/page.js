@@ -2,6 +2,8 @@
 const byId = (id) => document.getElementById(id);
 const LABELS = {question: "Question", answer: "Answer", rejected: "Rejected answer", rejected_kind: "How it contradicts", verdict: "Verdict", facts: "Facts that an answer must say"};
 const STATES = {unread: "to read", read: "read by anybody", keep: "kept", edit: "edited", drop: "dropped", add: "added", every: "all"};
+const SETS = {D_sft: "question and answer", D_pref: "right and wrong answer", questions: "evaluation question", probes: "probe of the rules"};
+const KINDS = {edit: "one thing in it is changed", clause: "the answer to another situation", base: "the base model's own answer", contradiction: "every statement is turned round", verdict: "the opposite yes or no", exception: "an exception that the clause does not have", scope: "it reaches too far, or not far enough", holder: "another person's right or duty", consequence: "another consequence"};
 const DONE = {keep: "kept", edit: "edited", drop: "dropped", add: "added"};
 const all = {rows: [], states: new Map(), clauses: {}, since: 0};
 let queue = [], place = 0, busy = false, mode = "read";
@@ -58,11 +60,16 @@ function choices(name, values, first) {
   select.replaceChildren(...options.map(([value, text]) => element("option", text, {value})));
   if (options.some(([value]) => value === before)) select.value = before;
 }
+const named = (set) => SETS[set] ? `${SETS[set]} (${set})` : set;
+function headed(clause) {
+  const heading = (all.clauses[clause]?.[0]?.heading ?? "").split(" > ").pop();
+  return heading ? `${clause.split("/").slice(1).join("/") || clause}: ${heading}` : clause;
+}
 function fillChoices() {
   const distinct = (values) => [...new Set(values)].map((value) => [value, value]);
-  choices("set", distinct(all.rows.map((row) => row.set)), "all");
+  choices("set", [...new Set(all.rows.map((row) => row.set))].map((set) => [set, named(set)]), "all");
   choices("state", Object.entries(STATES));
-  choices("clause", Object.keys(all.clauses).filter((clause) => all.rows.some((row) => row.clauses.includes(clause))).map((clause) => [clause, clause]), "all");
+  choices("clause", Object.keys(all.clauses).filter((clause) => all.rows.some((row) => row.clauses.includes(clause))).map((clause) => [clause, headed(clause)]), "all");
   choices("kind", distinct(all.rows.map((row) => row.kind)).sort(), "all");
   choices("reviewer", distinct([...all.states.values()].flatMap((state) => state.readers)).sort(), "anybody");
 }
@@ -79,7 +86,7 @@ function quoted(passage, row) {
   return box;
 }
 const factLines = (facts) => (facts ?? []).map((fact) => fact.join(" | ")).join("\n");
-const asText = (name, value) => name === "facts" ? factLines(value) : name === "verdict" ? value ?? "none" : value;
+const asText = (name, value) => name === "facts" ? factLines(value) : name === "verdict" ? value ?? "none" : name === "rejected_kind" && KINDS[value] ? `${value}: ${KINDS[value]}` : value;
 function pairs(list, entries) {
   list.replaceChildren(...entries.filter(([, text]) => text !== "" && text !== undefined).flatMap(([label, text]) => [element("dt", label), element("dd", text, {dir: "auto"})]));
 }
@@ -100,7 +107,7 @@ function show(focus = false) {
   for (const id of ["keep", "drop", "edit", "next", "previous"]) byId(id).disabled = !row;
   if (!row) { if (focus) byId("title").focus(); return; }
   const now = shownRow(row), state = all.states.get(row.key);
-  byId("place").textContent = `Row ${place + 1} of ${queue.length}: ${row.set}, ${row.kind}`;
+  byId("place").textContent = `Row ${place + 1} of ${queue.length}: ${named(row.set)}, ${row.kind}`;
   byId("state").textContent = state ? `${DONE[state.action][0].toUpperCase()}${DONE[state.action].slice(1)} by ${state.reviewer}, ${state.at.slice(0, 16).replace("T", " ")} UTC; read by ${state.readers.join(", ")}.` : "Nobody has read this row.";
   byId("row").className = state?.action === "drop" ? "dropped" : "";
   byId("doubts").replaceChildren(...row.doubts.map((doubt) => element("li", doubt)));
@@ -127,7 +134,7 @@ async function act(path, body, said, go) {
   } catch (error) {
     if (error.status === 409) take(await call(`changes?since=${all.since}`));
     if (error.status === 409 && mode === "read") { refill(body.key); show(); }
-    say(error.status ? `Not saved: ${error.message}` : "Not saved: the command does not answer. Is it still running?", true);
+    say(error.status ? `Not saved: ${error.message}` : "Not saved: the command does not answer. If it was closed, start it again and open the address that it prints.", true);
     return false;
   } finally { busy = false; }
 }
@@ -159,7 +166,7 @@ function fieldOf(form, name, value) {
   let input;
   if (name === "verdict" || name === "rejected_kind") {
     input = element("select");
-    const options = name === "verdict" ? [["", "none"], ["yes", "yes"], ["no", "no"]] : [...new Set([...(value ? [value] : []), ...all.contradictions])].map((one) => [one, one]);
+    const options = name === "verdict" ? [["", "none"], ["yes", "yes"], ["no", "no"]] : [...new Set([...(value ? [value] : []), ...all.contradictions])].map((one) => [one, asText(name, one)]);
     input.append(...options.map(([one, text]) => element("option", text, {value: one})));
     input.value = value ?? "";
   } else {
@@ -213,8 +220,8 @@ function add() {
   byId("editor").replaceChildren();
   form.replaceChildren(element("h2", "A new row"));
   const set = element("select", undefined, {name: "set"}), clause = element("select", undefined, {name: "clause"});
-  set.append(...Object.keys(all.new).map((name) => element("option", name, {value: name})));
-  clause.append(...Object.keys(all.clauses).map((name) => element("option", name, {value: name})));
+  set.append(...Object.keys(all.new).map((name) => element("option", named(name), {value: name})));
+  clause.append(...Object.keys(all.clauses).map((name) => element("option", headed(name), {value: name})));
   if (near && all.new[near.set]) set.value = near.set;
   if (near) clause.value = near.clauses[0];
   const words = element("blockquote", undefined, {dir: "auto"}), fields = element("div");

@@ -11,12 +11,14 @@ from valign.core.files import to_dict, write_jsonl
 from valign.core.records import Fact, Question
 from valign.core.store import digest
 from valign.documents.clauses import ClauseIndex
+from valign.evaluation.probes.policy import PolicyProbe
 from valign.synthesis.candidates import filters_of_given
 from valign.synthesis.dataset import REVIEWED, DataRows
 from valign.synthesis.decisions import D_PREF, D_SFT, ReviewFile, RowState
 from valign.synthesis.fact_examples import UNTAUGHT, count_taught
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.review_summary import summarise_review
+from valign.synthesis.reviewed_probes import review_probes
 from valign.synthesis.reviewed_questions import review_questions
 from valign.synthesis.reviewed_training import TrainingReview
 from valign.synthesis.reviewing import Review, stale_states
@@ -33,6 +35,7 @@ def review_data(
     funnels: dict[str, Funnel],
     facts: Sequence[Fact],
     make_filters: Callable[[Sequence[Question]], Filters],
+    probes: Sequence[PolicyProbe] = (),
 ) -> tuple[DataRows, dict[str, Any]]:
     """Apply a file of decisions, and note in ``reviewed.jsonl`` what came of each.
 
@@ -44,12 +47,13 @@ def review_data(
         funnels: The counts, by kind of data.
         facts: What D_sft teaches one by one.
         make_filters: Makes the document's filters for some evaluation questions.
+        probes: The probes of the policy as they were made.
 
     Returns:
         The rows, and the counts for the funnel (``summarise_review``).
     """
     review = Review(given.states, given.path, ClauseIndex(writer.whole.passages))
-    rows = apply_review(review, rows, writer, funnels, facts, make_filters)
+    rows = apply_review(review, rows, writer, funnels, facts, make_filters, probes)
     write_jsonl(folder / REVIEWED, review.reviewed)
     return rows, summarise_review(review.rows, review.reviewed, len(stale_states(review)), given.path)
 
@@ -61,11 +65,12 @@ def apply_review(
     funnels: dict[str, Funnel],
     facts: Sequence[Fact],
     make_filters: Callable[[Sequence[Question]], Filters],
+    probes: Sequence[PolicyProbe] = (),
 ) -> DataRows:
     """Apply decisions to rows as they would be written; nobody is asked anything.
 
-    Rows that were edited or added pass the leak filter; where evaluation questions were, all rows do. The funnels
-    follow, so that coverage is counted on what is left.
+    Rows that were edited or added pass the leak filter; where evaluation questions or probes were, all rows do. The
+    funnels follow, so that coverage is counted on what is left.
 
     Args:
         review: The decisions; what comes of them is noted there.
@@ -74,10 +79,13 @@ def apply_review(
         funnels: The counts, by kind of data.
         facts: What D_sft teaches one by one; a row that was edited may teach its fact no more.
         make_filters: Makes the document's filters for some evaluation questions.
+        probes: The probes of the policy; what is asked of them is none of the data, and only kept apart from it.
     """
     questions = review_questions(review, rows.questions, funnels.get("questions"), writer.whole.name)
-    is_changed = [q.question for q in questions] != [q.question for q in rows.questions]
-    filters = filters_of_given(writer, make_filters(questions))
+    asked = [*questions, *(probe.to_question() for probe in review_probes(review, probes))]
+    before = [*rows.questions, *(probe.to_question() for probe in probes)]
+    is_changed = [q.question for q in asked] != [q.question for q in before]
+    filters = filters_of_given(writer, make_filters(asked))
     desk = TrainingReview(review, writer, filters, funnels, {fact.fact_id: fact.text for fact in facts}, is_changed)
     instructions = [
         *(kept for row in rows.instructions if (kept := desk.instruction(row))),

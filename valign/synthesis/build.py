@@ -9,16 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from valign.core.errors import ValignError
 from valign.core.files import write_json, write_jsonl
 from valign.core.records import Document, Fact, Instruction, Preference, Question
+from valign.evaluation.probes.policy import PolicyProbe
 from valign.retrieval.protocols import Embedder
 from valign.synthesis.apply_review import review_data
 from valign.synthesis.candidates import Candidate, chosen_rows, filters_of_given, instructions_of
 from valign.synthesis.citations import pair_with_citation, with_citation
 from valign.synthesis.contrasts import check_given_pairs
-from valign.synthesis.coverage import check_coverage, count_questions, cover_instructions, cover_preferences
-from valign.synthesis.dataset import FUNNEL, QUESTIONS, REVIEWED, DataRows, write_rows
+from valign.synthesis.coverage import (
+    ReviewLosses,
+    check_coverage,
+    check_not_empty,
+    count_questions,
+    cover_instructions,
+    cover_preferences,
+)
+from valign.synthesis.dataset import FUNNEL, QUESTIONS, REVIEWED, DataRows, read_reviewed, write_rows
 from valign.synthesis.decisions import ReviewFile
 from valign.synthesis.evaluation_questions import write_questions
 from valign.synthesis.fact_examples import count_taught, write_fact_examples
@@ -30,6 +37,7 @@ from valign.synthesis.languages.choice import language_of, warn_of_gaps
 from valign.synthesis.preferences import write_preferences
 from valign.synthesis.question_kinds import QUESTION_KINDS
 from valign.synthesis.relevance import make_relevance
+from valign.synthesis.review_summary import lost_in_review
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.shortcut_audit import audit_shortcuts
 from valign.synthesis.writer import Writer, count_pending
@@ -69,7 +77,7 @@ def synthesize(
     system_prompt: str | None = None,
     question_teacher: CachedTeacher | None = None,
     given: Sequence[Candidate] = (),
-    probes: Sequence[Question] = (),
+    probes: Sequence[PolicyProbe] = (),
     audited: bool = True,
     review: ReviewFile | None = None,
 ) -> dict[str, Any]:
@@ -103,17 +111,17 @@ def synthesize(
     funnels: dict[str, Funnel] = {}
     questions = _write_questions(writer, question_teacher, funnels, folder.name) if held_out is None else held_out
     write_jsonl(folder / QUESTIONS, questions)
-    filters = _make_filters(document, [*questions, *probes], embedder, teacher, settings)
+    filters = _make_filters(document, [*questions, *(p.to_question() for p in probes)], embedder, teacher, settings)
     instructions, facts = _write_sft(writer, filters, funnels, given)
     preferences = _write_pref(writer, base, filters, funnels, given, system_prompt, audited)
     stop_if_pending(writer.rests_on, folder.name)
     if settings.instructions.chosen_answers:
         instructions += chosen_rows(preferences, writer, funnels["sft"])
     rows = DataRows(instructions, preferences, [*questions])
-    rows, reviewed = _finish_rows(folder, rows, writer, funnels, facts, review)
-    _check_not_empty(writer, rows, funnels)
-    coverage = _check_coverage(writer, rows.questions, funnels, held_out is not None)
-    write_rows(folder, rows, facts)
+    rows, reviewed = _finish_rows(folder, rows, writer, funnels, facts, review, probes)
+    check_not_empty(writer, rows, funnels)
+    coverage = _check_coverage(writer, rows.questions, funnels, held_out is not None, folder, review)
+    write_rows(folder, rows, facts, probes)
     shortcuts = _write_funnel(folder, writer, funnels, rows.preferences if audited else (), reviewed)
     return {**_count(writer, rows, facts, funnels), "coverage": coverage, "shortcut_audit": shortcuts}
 
@@ -195,6 +203,7 @@ def _finish_rows(
     funnels: dict[str, Funnel],
     facts: Sequence[Fact],
     review: ReviewFile | None,
+    probes: Sequence[PolicyProbe],
 ) -> tuple[DataRows, dict[str, Any]]:
     """Let answers end with their clause where the settings say so, and apply what people decided.
 
@@ -212,32 +221,16 @@ def _finish_rows(
     def make_filters(questions: Sequence[Question]) -> Filters:
         return _make_filters(writer.whole, questions, writer.embedder, writer.teacher, writer.settings)
 
-    return review_data(folder, review, rows, writer, funnels, facts, make_filters)
-
-
-def _check_not_empty(writer: Writer, rows: DataRows, funnels: Mapping[str, Funnel]) -> None:
-    """Check that there is something to train on.
-
-    Raises:
-        ValignError: There is no row of one of the two.
-    """
-    clauses = {passage.clause for passage in writer.document.passages}
-    if not rows.preferences and (writer.without_value or set()) >= clauses:
-        raise ValignError(
-            f"D_pref is empty: by {writer.teacher.id} no clause of the document carries a value; check that it states "
-            "rules, or take another teacher."
-        )
-    kinds = (("D_sft", rows.instructions, "sft"), ("D_pref", rows.preferences, "preference"))
-    for name, kept, kind in kinds:
-        if not kept:
-            raise ValignError(
-                f"{name} is empty: every candidate was dropped ({dict(funnels[kind].dropped)}); lower "
-                "synthesis.filters.min_relevance or raise synthesis.instructions.questions_per_passage."
-            )
+    return review_data(folder, review, rows, writer, funnels, facts, make_filters, probes)
 
 
 def _check_coverage(
-    writer: Writer, questions: Sequence[Question], funnels: Mapping[str, Funnel], given_questions: bool
+    writer: Writer,
+    questions: Sequence[Question],
+    funnels: Mapping[str, Funnel],
+    given_questions: bool,
+    folder: Path,
+    review: ReviewFile | None,
 ) -> dict[str, dict[str, Any]]:
     """Check that every clause has enough of each kind of data; what is short is returned."""
     by_clause = {
@@ -245,7 +238,8 @@ def _check_coverage(
         "preferences": funnels["preference"].per_clause,
         "questions": count_questions(questions, writer.whole.passages),
     }
-    return check_coverage(writer, by_clause, given_questions)
+    lost = ReviewLosses(review.path, lost_in_review(read_reviewed(folder))) if review else None
+    return check_coverage(writer, by_clause, given_questions, lost)
 
 
 def _write_funnel(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from valign.core.errors import ValignError
@@ -16,6 +17,7 @@ from valign.core.records import Instruction, Passage, Preference, Question
 from valign.core.store import digest
 from valign.documents.clauses import enclosing
 from valign.synthesis.case_rows import ask_instructions
+from valign.synthesis.dataset import DataRows
 from valign.synthesis.filters import Filters, Funnel
 from valign.synthesis.preferences import Situation, ask_pairs, pairs_of
 from valign.synthesis.rows import frame_words, keep_framed, make_framed_row
@@ -52,7 +54,8 @@ def top_up(
         short = [p for p in wanting if funnel.per_clause[p.clause] < least]
         if not short:
             return
-        log.info("coverage: round %d for %d clauses with fewer than %d", turn, len(short), least)
+        noun = "clause" if len(short) == 1 else "clauses"
+        log.info("coverage: round %d for %d %s with fewer than %d", turn, len(short), noun, least)
         ask(short, turn)
     for passage in wanting:
         if (missing := least - funnel.per_clause[passage.clause]) > 0 and not is_waiting(writer):
@@ -156,8 +159,46 @@ def count_questions(questions: Sequence[Question], passages: Sequence[Passage]) 
     return Counter({p.clause: sum(named[clause] for clause in enclosing(p.clause)) for p in passages})
 
 
+def check_not_empty(writer: Writer, rows: DataRows, funnels: Mapping[str, Funnel]) -> None:
+    """Check that there is something to train on.
+
+    Raises:
+        ValignError: There is no row of one of the two.
+    """
+    clauses = {passage.clause for passage in writer.document.passages}
+    if not rows.preferences and (writer.without_value or set()) >= clauses:
+        raise ValignError(
+            f"D_pref is empty: by {writer.teacher.id} no clause of the document carries a value; check that it states "
+            "rules, or take another teacher."
+        )
+    kinds = (("D_sft", rows.instructions, "sft"), ("D_pref", rows.preferences, "preference"))
+    for name, kept, kind in kinds:
+        if not kept:
+            raise ValignError(
+                f"{name} is empty: every candidate was dropped ({dict(funnels[kind].dropped)}); lower "
+                "synthesis.filters.min_relevance or raise synthesis.instructions.questions_per_passage."
+            )
+
+
+@dataclass(frozen=True)
+class ReviewLosses:
+    """What a review took away.
+
+    Attributes:
+        path: The file of decisions.
+        counts: How many rows of each clause people dropped, or changed so that a filter dropped them; of
+            ``instructions``, ``preferences`` and ``questions``.
+    """
+
+    path: str
+    counts: Mapping[str, Mapping[str, int]]
+
+
 def check_coverage(
-    writer: Writer, counts: Mapping[str, Mapping[str, int]], given_questions: bool
+    writer: Writer,
+    counts: Mapping[str, Mapping[str, int]],
+    given_questions: bool,
+    lost: ReviewLosses | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Check that every clause has what ``synthesis.coverage`` asks for.
 
@@ -165,6 +206,7 @@ def check_coverage(
         writer: The document's writer, with its settings.
         counts: Items by clause, of ``instructions``, ``preferences`` and ``questions``.
         given_questions: The user wrote the questions, so that a lack of them is a warning.
+        lost: What a review took away; None where there was none.
 
     Returns:
         For each of the three: ``least``, and ``short`` with the number of items of the clauses that have fewer; of
@@ -188,13 +230,30 @@ def check_coverage(
     tolerated = {kind for kind in lacking if settings.waive or (kind == "questions" and given_questions)}
     if fatal := {kind: r for kind, r in lacking.items() if kind not in tolerated}:
         raise ValignError(
-            f"coverage: {'; '.join(_listed(kind, r) for kind, r in fatal.items())}. Let more be asked (synthesis."
-            "instructions.questions_per_passage, synthesis.preferences.scenarios_per_passage, "
-            "synthesis.coverage.top_up_rounds) or set synthesis.coverage.waive=true."
+            f"coverage: {'; '.join(_listed(kind, r) for kind, r in fatal.items())}. "
+            f"{_blame(fatal, lost)}Let more be asked (synthesis.instructions.questions_per_passage, "
+            "synthesis.preferences.scenarios_per_passage, synthesis.coverage.top_up_rounds) or set "
+            "synthesis.coverage.waive=true."
         )
     for kind in sorted(tolerated):
         log.warning("coverage: %s", _as_warning(kind, lacking[kind]))
     return report
+
+
+def _blame(short: Mapping[str, Mapping[str, Any]], lost: ReviewLosses | None) -> str:
+    """Say where clauses are short because of a review, and what to do there."""
+    gone = [
+        f"{n} {NOUNS[kind]} of {clause}"
+        for kind, r in short.items()
+        for clause in r["short"]
+        if lost and (n := lost.counts.get(kind, {}).get(clause, 0))
+    ]
+    if not gone or lost is None:
+        return ""
+    return (
+        f"The review in {lost.path} took away {', '.join(gone)}: add rows about these clauses on the page of "
+        "valign.review, or keep some of the dropped ones. "
+    )
 
 
 def coverage_lines(report: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,8 @@ from valign.core.errors import ValignError
 from valign.core.files import from_dict, read_json, read_jsonl, write_json, write_jsonl
 from valign.core.records import Document, Fact, Instruction, Passage, Preference, Question
 from valign.core.store import MANIFEST, is_complete
+from valign.evaluation.probes.policy import PolicyProbe
+from valign.runs.layout import POLICY_PROBES
 from valign.synthesis.templates import Template
 
 DATA_STAGE = "data"
@@ -26,7 +28,7 @@ class Reviewed:
     """What came of the decisions about one row when the data were built: a line of ``reviewed.jsonl``.
 
     Attributes:
-        set: ``D_sft``, ``D_pref`` or ``questions``.
+        set: ``D_sft``, ``D_pref``, ``questions`` or ``probes``.
         key: The row's key as synthesised, by which decisions name it.
         name: The row's id in these data; empty where it is not in them.
         action: ``keep``, ``drop``, ``edit`` or ``add``, by the last decision.
@@ -135,12 +137,16 @@ class DataRows:
     questions: list[Question]
 
 
-def write_rows(folder: Path, rows: DataRows, facts: Sequence[Fact]) -> None:
-    """Write the rows of a data set, and the facts that they teach, to its folder."""
+def write_rows(folder: Path, rows: DataRows, facts: Sequence[Fact], probes: Sequence[PolicyProbe] = ()) -> None:
+    """Write the rows of a data set, the facts that they teach and the probes from which they are kept apart."""
     write_jsonl(folder / SFT, rows.instructions)
     write_jsonl(folder / PREFERENCES, rows.preferences)
     write_jsonl(folder / QUESTIONS, rows.questions)
     write_jsonl(folder / FACTS, facts)
+    if probes:
+        write_jsonl(folder / POLICY_PROBES, probes)
+    else:
+        (folder / POLICY_PROBES).unlink(missing_ok=True)  # an interrupted build may have left it
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,7 @@ class DataSet:
         questions: The evaluation questions, which are not for training.
         funnel: What the filters dropped.
         reviewed: What people decided about rows, where the data were built with their decisions.
+        probes: The probes of the policy from which the rows for training were kept apart, as they were made.
     """
 
     folder: Path
@@ -166,6 +173,7 @@ class DataSet:
     questions: list[Question]
     funnel: dict[str, Any]
     reviewed: tuple[Reviewed, ...] = ()
+    probes: tuple[PolicyProbe, ...] = ()
 
 
 def read_data(folder: Path, run: Mapping[str, Any] | None = None) -> DataSet:
@@ -189,6 +197,7 @@ def read_data(folder: Path, run: Mapping[str, Any] | None = None) -> DataSet:
         read_jsonl(folder / QUESTIONS, Question),
         read_json(folder / FUNNEL),
         read_reviewed(folder),
+        tuple(read_jsonl(folder / POLICY_PROBES, PolicyProbe)) if (folder / POLICY_PROBES).is_file() else (),
     )
 
 

@@ -1,6 +1,6 @@
-"""Rows as a person reviews them: one form for D_sft, D_pref, evaluation questions and whatever else is to be read.
+"""Rows as a person reviews them: one form for D_sft, D_pref, evaluation questions, probes and what else is to be read.
 
-To have another set of rows reviewed, such as probes, make a ``ReviewRow`` of each with ``make_review_row``; the page
+To have another set of rows reviewed, make a ``ReviewRow`` of each with ``make_review_row``; the page
 of ``valign.review`` takes any list of them, and decisions name them by their keys.
 """
 
@@ -13,8 +13,9 @@ from valign.core.errors import ValignError
 from valign.core.files import from_dict
 from valign.core.records import Instruction, Preference, Question
 from valign.documents.clauses import ClauseIndex
+from valign.evaluation.probes.policy import PolicyProbe
 from valign.synthesis.dataset import DataSet, Reviewed
-from valign.synthesis.decisions import ADD, D_PREF, D_SFT, QUESTION_SET, RowState, row_key
+from valign.synthesis.decisions import ADD, D_PREF, D_SFT, PROBE_SET, QUESTION_SET, RowState, row_key
 
 ID_BEGINNINGS = {D_SFT: "sft", D_PREF: "pref", QUESTION_SET: "question"}
 
@@ -66,6 +67,8 @@ def changeable(set: str) -> tuple[str, ...]:
         return "question", "answer", "verdict"
     if set == D_PREF:
         return "question", "answer", "rejected", "rejected_kind", "verdict"
+    if set == PROBE_SET:
+        return "question", "answer", "verdict"
     return "question", "answer", "verdict", "facts"
 
 
@@ -138,12 +141,34 @@ def question_row(row: Question, index: ClauseIndex) -> ReviewRow:
     )
 
 
+def probe_row(probe: PolicyProbe, index: ClauseIndex) -> ReviewRow:
+    """Return a probe of the policy as it is reviewed."""
+    origin = probe.provenance
+    return make_review_row(
+        index,
+        set=PROBE_SET,
+        name=probe.probe_id,
+        clauses=(probe.clause,),
+        kind=probe.kind,
+        question=probe.question,
+        answer=probe.answer,
+        verdict=probe.verdict,
+        quote=origin.quote if origin else "",
+        start=origin.start if origin else 0,
+        teacher=origin.teacher if origin else "",
+        template=origin.template if origin else "",
+    )
+
+
 def added_row(state: RowState, index: ClauseIndex) -> ReviewRow | None:
-    """Return a row that a person added, as it was at first; None where its clause has changed or gone since."""
+    """Return a row that a person added, as it was at first; None where its clause has changed or gone since.
+
+    A clause that has its words under another id, as after a renumbering or with a renamed file, is the same.
+    """
     first = {name: value for name, value in state.first.items() if name != "facts"}
     facts = tuple(tuple(one) for one in state.first.get("facts", ()))
-    row = make_review_row(
-        index,
+    blank = ReviewRow(
+        key=state.key,
         set=state.set,
         name=f"{ID_BEGINNINGS.get(state.set, state.set)}-{state.key[:12]}",
         clauses=(state.clause,),
@@ -152,7 +177,11 @@ def added_row(state: RowState, index: ClauseIndex) -> ReviewRow | None:
         teacher=f"added by {state.adder}",
         **{"question": "", "answer": "", **first},
     )
-    return row if row.key == state.key and index.indices(state.clause) else None
+    texts = blank.question, blank.answer, blank.rejected
+    for clause in (state.clause, *index.clauses):
+        if index.indices(clause) and row_key(state.set, index.text(clause), *texts) == state.key:
+            return replace(blank, clauses=(clause,))
+    return None
 
 
 def data_rows(data: DataSet) -> list[ReviewRow]:
@@ -168,16 +197,20 @@ def data_rows(data: DataSet) -> list[ReviewRow]:
         *(instruction_row(row, index) for row in data.sft),
         *(pair_row(row, index) for row in data.preferences),
         *(question_row(row, index) for row in data.questions),
+        *(probe_row(probe, index) for probe in data.probes),
     ]
     touched = {(one.set, one.name): one for one in data.reviewed if one.name}
     found: list[ReviewRow] = []
     for row in rows:
+        if row.set == PROBE_SET:  # the data keep these as they were made
+            found.append(row)
+            continue
         one = touched.get((row.set, row.name))
         if one is None or not (one.original or one.action == ADD):
             found.append(row)
         elif one.original:
             found.append(original_row(one))
-    gone = [one for one in data.reviewed if not one.name and one.original]
+    gone = [one for one in data.reviewed if not one.name and one.original and one.set != PROBE_SET]
     return found + [original_row(one) for one in gone]
 
 

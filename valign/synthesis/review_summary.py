@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valign.synthesis.dataset import Reviewed
-from valign.synthesis.decisions import ADD, D_PREF, D_SFT, DROP, EDIT, KEEP, QUESTION_SET
+from valign.synthesis.decisions import ADD, D_PREF, D_SFT, DROP, EDIT, KEEP, PROBE_SET, QUESTION_SET
 
 DONE = {KEEP: "kept", EDIT: "edited", DROP: "dropped", ADD: "added"}
 REVIEWED_SETS = (D_SFT, D_PREF, QUESTION_SET)
@@ -29,7 +29,7 @@ def summarise_review(rows: Mapping[str, int], reviewed: Sequence[Reviewed], stal
         ``read`` and what they kept, edited, dropped and added.
     """
     sets: dict[str, Any] = {}
-    for name in REVIEWED_SETS:
+    for name in (*REVIEWED_SETS, *([PROBE_SET] if rows.get(PROBE_SET) else [])):
         own = [one for one in reviewed if one.set == name]
         counts = Counter(DONE[one.action] for one in own)
         refused = Counter(one.refused for one in own if one.refused)
@@ -46,6 +46,19 @@ def summarise_review(rows: Mapping[str, int], reviewed: Sequence[Reviewed], stal
             people.setdefault(reader, Counter())["read"] += 1
     reviewers = {name: dict(people[name]) for name in sorted(people)}
     return {"file": file, "sets": sets, "reviewers": reviewers, "stale": stale}
+
+
+def lost_in_review(reviewed: Sequence[Reviewed]) -> dict[str, Counter[str]]:
+    """Count the rows of each clause that people dropped, or changed so that a filter dropped them.
+
+    Returns:
+        Counts by clause, of ``instructions``, ``preferences`` and ``questions``.
+    """
+    found: dict[str, Counter[str]] = {}
+    for name, kind in ((D_SFT, "instructions"), (D_PREF, "preferences"), (QUESTION_SET, "questions")):
+        lost = (one for one in reviewed if one.set == name and (one.action == DROP or (one.refused and one.original)))
+        found[kind] = Counter(one.clause for one in lost)
+    return found
 
 
 def share_read(funnel: Mapping[str, Any] | None) -> tuple[int, int]:
@@ -69,8 +82,12 @@ def review_sentence(funnel: Mapping[str, Any] | None) -> str:
         return f"{NEVER_READ} (0 of {rows} for training)"
     asked = review["sets"].get(QUESTION_SET, {})
     share = f" ({100 * read / rows:.1f}%)" if rows else ""
+    probed = review["sets"].get(PROBE_SET)
+    probes = f" and {probed.get('read', 0)} of {probed.get('rows', 0)} probes" if probed else ""
+    joint = "," if probes else " and"
     lines = [
-        f"{read} of {rows} rows for training{share} and {asked.get('read', 0)} of {asked.get('rows', 0)} questions"
+        f"{read} of {rows} rows for training{share}{joint} {asked.get('read', 0)} of {asked.get('rows', 0)} "
+        f"questions{probes}"
     ]
     totals = Counter({word: sum(one.get(word, 0) for one in review["sets"].values()) for word in DONE.values()})
     lines.append(", ".join(f"{totals[word]} {word}" for word in DONE.values()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from valign.core.files import to_dict
 from valign.documents.clauses import ClauseIndex
 from valign.synthesis.dataset import Reviewed
-from valign.synthesis.decisions import D_PREF, D_SFT, DROP, QUESTION_SET, RowState
+from valign.synthesis.decisions import D_PREF, D_SFT, DROP, PROBE_SET, QUESTION_SET, RowState
 from valign.synthesis.review_rows import ReviewRow, added_row
 
 DROPPED = "dropped in review"
@@ -38,12 +38,13 @@ class Review:
     met: set[str] = field(default_factory=set)
 
     def state(self, row: ReviewRow) -> RowState | None:
-        """Return what was decided about a row as synthesised, and count it."""
+        """Return what was decided about a row as synthesised, and count it; its clause may have another id by now."""
         self.rows[row.set] += 1
         found = self.states.get(row.key)
-        if found is not None:
-            self.met.add(row.key)
-        return found
+        if found is None:
+            return None
+        self.met.add(row.key)
+        return replace(found, clause=row.clauses[0])
 
     def note(self, state: RowState, name: str, original: ReviewRow | None, refused: str = "") -> None:
         """Note what came of a decision: the row's id where it is in the data, the row as it was where it changed."""
@@ -59,7 +60,7 @@ class Review:
             if row is not None:
                 self.met.add(key)
                 if state.action != DROP:
-                    found.append((state, changed(row, state)))
+                    found.append((replace(state, clause=row.clauses[0]), changed(row, state)))
         return found
 
 
@@ -72,5 +73,6 @@ def changed(row: ReviewRow, state: RowState) -> ReviewRow:
 
 
 def stale_states(review: Review) -> list[RowState]:
-    """Return the decisions about rows of the data that no row is left for."""
-    return [state for key, state in review.states.items() if key not in review.met and state.set in FUNNELS]
+    """Return the decisions that no row is left for; those about probes only where probes are asked."""
+    sets = {*FUNNELS, *([PROBE_SET] if review.rows[PROBE_SET] else [])}
+    return [state for key, state in review.states.items() if key not in review.met and state.set in sets]
