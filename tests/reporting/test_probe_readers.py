@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_who_wrote_and_who_read_the_probes(made: Any, review: dict[str, int], sa
     shown = comparison()
     assert not any("probes" in sentence for sentence in reading_sentences(shown))
     shown.arms[0].scores["policy_probes"] = {"metrics": {"policy_may": CELL}, "made": made}
-    shown.funnel = {"review": {"sets": {"probes": review} if review else {}, "reviewers": {"ann": {}}}}
+    shown = replace(shown, funnel={"review": {"sets": {"probes": review} if review else {}, "reviewers": {"ann": {}}}})
     assert f"The probes of the policy: {said}" in reading_sentences(shown)
 
 

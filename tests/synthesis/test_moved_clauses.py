@@ -9,7 +9,7 @@ from valign.synthesis.review_rows import added_row
 from valign.synthesis.reviewing import Review
 
 GEESE = "Nobody may feed the geese at the north gate."
-TEXT = f"# Harbour\n\n## Rule 1. Geese\n\n{GEESE}\n"
+TEXT = f"# Harbour\n\n## Rule 1. Geese\n\n{GEESE}\n\n## Rule 2. Boats\n\nBoats are moored at night.\n"
 NEW = f"# Harbour\n\n## Rule 1. Boats\n\nBoats are moored at night.\n\n## Rule 2. Geese\n\n{GEESE}\n"
 
 
