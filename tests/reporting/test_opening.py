@@ -116,7 +116,8 @@ def test_reviews_probes_and_judges_are_taken_where_a_run_has_them() -> None:
     )
     assert found.read[0] == "The training data: 2 of 5 rows (40%) were read by 1 person; 1 edited."
     assert found.read[1].endswith("from a file of whoever started this run; 9 of 9 were read by a person.")
-    assert found.read[2] == "The answers: 2 people gave 2 judgements on them, without seeing which model had answered."
+    assert found.read[2] == "The probes of the policy: from a file; nobody is noted to have read them."
+    assert found.read[3] == "The answers: 2 people gave 2 judgements on them, without seeing which model had answered."
     assert not any("no person has read" in limit for limit in found.limits)
     assert "Not to keep out what the rules forbid: of 4 forbidden things it allows 1 (25%)." in found.limits
 
