@@ -34,7 +34,7 @@ class StageCode:
 # how a clause is named in a prompt, and what a word is
 TEXTS = ("documents/clauses.py", "documents/labels.py", "core/text.py")
 QUOTES = ("core/quotation.py",)  # what is found in a clause
-PROBES = ("evaluation/probes/policy.py", "evaluation/probes/kinds.py")  # what a review may change
+PROBE_FORMS = ("evaluation/probes/policy.py", "evaluation/probes/kinds.py")  # what a review may change
 REPLIES = ("teachers/json_replies.py", "generation/thoughts.py")  # what is read in a reply
 RENDERING = ("models", "core/control_tokens.py")  # models, and what a text must not hold for them
 TRAINING = StageCode(
@@ -45,7 +45,7 @@ TRAINING = StageCode(
 STAGE_CODE = {
     "data": StageCode(
         ("synthesis/build.py:synthesize",),
-        ("synthesis", "retrieval", "evaluation/verdicts.py", *PROBES, *QUOTES, *REPLIES, *TEXTS),
+        ("synthesis", "retrieval", "evaluation/verdicts.py", *PROBE_FORMS, *QUOTES, *REPLIES, *TEXTS),
         without=(
             *("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py"),
             *("synthesis/given_rows.py", "synthesis/probes"),
@@ -53,7 +53,7 @@ STAGE_CODE = {
     ),
     "policy_probes": StageCode(
         ("synthesis/probes/make.py:make_probes",),
-        ("synthesis", "retrieval", "evaluation/verdicts.py", *PROBES, *REPLIES, *TEXTS),
+        ("synthesis", "retrieval", "evaluation/verdicts.py", *PROBE_FORMS, *REPLIES, *TEXTS),
         without=("synthesis/budget.py", "synthesis/placeholders.py", "synthesis/replay.py", "synthesis/given_rows.py"),
     ),
     "replay": StageCode(("synthesis/replay.py:replay_rows",), ("synthesis/replay.py",)),
