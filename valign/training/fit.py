@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -69,11 +70,11 @@ def fit(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> dic
         torch.set_num_threads(stage.trainer.threads)
     on_gpu = stage.device == "cuda"
     remedies = partial(memory_remedies, stage.name, stage.adapter, stage.settings, stage.trainer, on_gpu)
-    with quiet_lightning(), describe_out_of_memory(stage.name, remedies):
+    with ExitStack() as undo, quiet_lightning(), describe_out_of_memory(stage.name, remedies):
         data = encode_stage(stage, rows)
         plan, start, checkpoint = _plan(stage, data)
         trainer = build_trainer(stage, plan, start)
-        module = build_module(stage, load_trainable(stage, trainer), data, plan, start)
+        module = build_module(stage, load_trainable(stage, trainer, undo), data, plan, start)
         _announce(stage, data, plan, start)
         _train(stage, module, trainer, checkpoint)
         held = stage.ranks.gather(_held(module, trainer))

@@ -166,10 +166,14 @@ class TrainingModule(pl.LightningModule):
             counts.update({name: value + more for name, value in counts.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the frozen weights out of checkpoints."""
-        frozen = {name for name, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        """Keep in checkpoints what is trained: neither frozen weights nor the scales of those in 4 bits."""
+        trained = {name for name, p in self.named_parameters(remove_duplicate=False) if p.requires_grad}
         state = checkpoint.get("state_dict", {})
-        checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in frozen}
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name in trained}
+
+    def cpu(self) -> Any:
+        """Stay on the device when the training ends, where Lightning would move the frozen weights to main memory."""
+        return self
 
 
 def _not_finite(what: str, step: int, example_ids: Sequence[str]) -> ValignError:
