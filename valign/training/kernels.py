@@ -64,6 +64,25 @@ def _require(setting: str, package: _Package, device: str) -> None:
         raise ValignError(f"{setting} needs a GPU of compute capability {needed}; this one has {has}: leave it out.")
 
 
+def require_precision(dtype: torch.dtype, trainer: TrainerSettings) -> None:
+    """Refuse a precision that a GPU, or an attention, does not compute in.
+
+    Args:
+        dtype: Of the base model's weights and of matrix products.
+        trainer: Its attention may ask for 16 bits.
+
+    Raises:
+        ValignError: FlashAttention would get float32, or the GPU has no bfloat16.
+    """
+    if trainer.attention == FLASH and dtype == torch.float32:
+        raise ValignError(f"trainer.attention={FLASH} does not compute in float32: set base_model.precision=bfloat16.")
+    if dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ValignError(
+            f"base_model.precision=bfloat16: {torch.cuda.get_device_name()} has no bfloat16; set it to float32, or to "
+            "auto."
+        )
+
+
 def liger_function(kind: str) -> Any:
     """Return liger-kernel's function for models of a type.
 
