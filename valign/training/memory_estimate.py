@@ -12,9 +12,9 @@ from valign.training.settings import AdapterSettings, DPOSettings, StageSettings
 GIB = 2**30
 MASTER_BYTES = 4
 MOMENT_BYTES = 8  # AdamW's two, in float32
-# what the backward pass keeps of a token in a layer, for each number of its hidden state: counted in the layers that
-# valign trains, of Mistral's proportions (tests/training/test_activation_bytes.py)
-ACTIVATION_BYTES = 48  # with an adapter in bfloat16
+# of a token in a layer, for each number of its hidden state: counted, see tests/training/test_activation_bytes.py
+ACTIVATION_BYTES = 48  # with an adapter, in bfloat16
+FULL_BYTES = 60  # where every weight is trained, in float32 with products in bfloat16
 DROPOUT_BYTES = 18  # more, where dropout gives each matrix its own input and a mask of a byte
 INPUT_BYTES = 2  # of which so many are the layer's input
 BUCKET = 500_000_000  # numbers that DeepSpeed reduces at once, where nothing else is set
@@ -133,6 +133,7 @@ def estimate_memory(
     quantized: bool = False,
     has_dropout: bool = False,
     buffered: int = 0,
+    computed_bytes: int = 2,
 ) -> MemoryEstimate:
     """Estimate the memory of a training step.
 
@@ -152,6 +153,7 @@ def estimate_memory(
         quantized: Whether the layers' matrices are kept in 4 bits, under an adapter.
         has_dropout: Whether dropout is on an adapter's inputs.
         buffered: Numbers in DeepSpeed's buffers of gradients.
+        computed_bytes: Of a number in matrix products.
     """
     trained = shape.parameters if rank is None else shape.adapter(rank)
     frozen = 0 if rank is None else shape.parameters * stored_bytes
@@ -162,14 +164,14 @@ def estimate_memory(
     gradients = trained * MASTER_BYTES / divide[1]
     held = (frozen + trained * MASTER_BYTES) / divide[2]
     working = WORKING_LAYERS * shape.layer * stored_bytes if stage == 3 else 0
-    each = ACTIVATION_BYTES + (DROPOUT_BYTES if has_dropout else 0)
+    each = FULL_BYTES if rank is None else ACTIVATION_BYTES + (DROPOUT_BYTES if has_dropout else 0)
     layers = each * (1 if recomputed else shape.layers) + (INPUT_BYTES * shape.layers if recomputed else 0)
     host = (optimizer if offload_optimizer else 0) + (held if offload_parameters else 0)
     return MemoryEstimate(
         weights=(0 if offload_parameters else held) + working,
         trained=gradients + (0 if offload_optimizer else optimizer),
-        activations=layers * (stored_bytes / 2) * shape.hidden * tokens,
-        context=CONTEXT_BYTES + buffered * stored_bytes,
+        activations=layers * (computed_bytes / 2) * shape.hidden * tokens,
+        context=CONTEXT_BYTES + buffered * computed_bytes,
         host=host,
     )
 
@@ -212,6 +214,7 @@ def estimate_stage(
         quantized=quantized,
         has_dropout=not (is_dpo or adapter.is_full) and adapter.dropout > 0,
         buffered=_buffered(trainer),
+        computed_bytes=stored_bytes,
     )
     return replace(found, host=0) if trainer.is_on_nvme else found
 
