@@ -50,6 +50,8 @@ def test_several_gpus_go_to_the_last_stage(name: str, folder: Path) -> None:
     assert tiny.curve(folder / name / "dpo", "margin")[0] == pytest.approx(0, abs=1e-6)
     assert len(found["answers"]) == 2
     held = [each["parameters"] for each in found["dpo"]["held_by_rank"]]
-    whole = [each["parameters"] for each in json.loads((folder / NAMES[0] / "found.json").read_text())["dpo"]["held_by_rank"]]
+    whole = [
+        each["parameters"] for each in json.loads((folder / NAMES[0] / "found.json").read_text())["dpo"]["held_by_rank"]
+    ]
     assert len(held) == 2 and held[0] == held[1]
     assert (held[0] < 0.9 * whole[0]) == name.startswith("scale_70b")

@@ -55,9 +55,7 @@ def test_the_embedded_models_settings_are_what_they_were(
         (["+experiment=paper"], (1e-4, 2, 4, 5e-6, 1, 8, 0.1, 0.0)),
     ],
 )
-def test_a_larger_base_brings_its_own(
-    given: list[str], expected: tuple[float, ...], compose_config: Compose
-) -> None:
+def test_a_larger_base_brings_its_own(given: list[str], expected: tuple[float, ...], compose_config: Compose) -> None:
     assert taken(compose_config(*given)) == expected
 
 
@@ -71,8 +69,8 @@ def test_the_files_and_the_warnings_say_the_same(name: str, compose_config: Comp
 @pytest.mark.parametrize(
     ("stage", "rate", "weights", "is_full", "words"),
     [
-        ("sft", 1.5e-3, 7_248_000_000, False, "an adapter on 7.2 billion weights, and it may undo what the model can do:"
-                                              " set sft.learning_rate=0.0001,"),
+        ("sft", 1.5e-3, 7_248_000_000, False, "an adapter on 7.2 billion weights, and it may undo what the model can do"),
+        ("sft", 1.5e-3, 7_248_000_000, False, "set sft.learning_rate=0.0001, or choose the base_model that was written"),
         ("dpo", 5e-4, 7_248_000_000, False, "set dpo.learning_rate=5e-06, or choose the base_model that was written"),
         ("sft", 1e-4, 134_500_000, False, "0.1 billion weights, and it may teach little: set sft.learning_rate=0.0015"),
         ("sft", 1e-4, 7_248_000_000, True, "all of 7.2 billion weights, and it may undo"),

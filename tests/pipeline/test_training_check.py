@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 import torch
@@ -20,7 +21,6 @@ from valign.pipeline import base_check, run, worker
 from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
 from valign.teachers.local import LocalTeacher
-from valign.training import kernels, strategies
 
 Compose = Callable[..., DictConfig]
 DEEPSPEED = "trainer=deepspeed_zero3"
@@ -59,9 +59,12 @@ def test_what_a_training_lacks_is_said_before_a_teacher_is_paid(
 ) -> None:
     """Also for the recipe that trains last; data alone, and a recipe that trains nothing, need none of it."""
     show_gpus(monkeypatch, "abcd", capability)
-    for module in (kernels, strategies):
-        found = SimpleNamespace(find_spec=lambda name: name if name in installed else None)
-        monkeypatch.setattr(module.importlib, "util", found)
+    known = dict.fromkeys(("deepspeed", "liger_kernel", "flash_attn", "bitsandbytes"))
+    known |= {name: name for name in installed}
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: known[name] if name in known else find(name, *more)
+    )
     monkeypatch.setitem(sys.modules, "liger_kernel", ModuleType("liger_kernel"))
     monkeypatch.setitem(sys.modules, "liger_kernel.transformers", ModuleType("liger_kernel.transformers"))
     composed = compose_config("base_model=tiny", *given)

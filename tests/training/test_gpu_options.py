@@ -115,8 +115,18 @@ def test_what_liger_replaces_is_put_back_after_the_training(
     ("trainer", "quantization", "capability", "message"),
     [
         ({"attention": "flash_attention_2"}, None, (7, 5), r"flash_attention_2 needs a GPU of compute capability 8\.0"),
-        ({"kernels": "liger"}, None, (6, 1), r"kernels=liger needs a GPU of compute capability 7\.0; this one has 6\.1"),
-        ({}, "nf4", (5, 2), r"quantization=nf4 needs a GPU of compute capability 6\.0; this one has 5\.2: leave it out"),
+        (
+            {"kernels": "liger"},
+            None,
+            (6, 1),
+            r"kernels=liger needs a GPU of compute capability 7\.0; this one has 6\.1",
+        ),
+        (
+            {},
+            "nf4",
+            (5, 2),
+            r"quantization=nf4 needs a GPU of compute capability 6\.0; this one has 5\.2: leave it out",
+        ),
     ],
 )
 def test_a_gpu_may_be_too_old(

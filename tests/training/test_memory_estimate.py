@@ -235,7 +235,7 @@ def test_the_warning_comes_before_the_data(
 def test_what_other_programs_hold_of_the_gpu_is_not_there(
     compose_config: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A teacher's server that takes 90% of 80 GiB leaves too little; 1 GiB of this process's own libraries is no news."""
+    """A teacher's server leaves too little of 80 GiB; 1 GiB of this process's own libraries is no news."""
     context = Context.of(compose_config("base_model=tiny", "trainer=gpu"))
     show_gpus(monkeypatch, "a", free=79 * GIB, whole=80 * GIB)
     warn_of_size(context, ("sft",))

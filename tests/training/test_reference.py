@@ -27,7 +27,7 @@ def note(folder: Path, by: str, shift: float) -> None:
 
 
 def test_a_stage_begun_on_other_devices_computes_its_reference_anew(model: Path, tmp_path: Path) -> None:
-    """Stopped before its first checkpoint, it starts at a margin of 0 all the same; what a GPU rounds is not taken over.
+    """Stopped before its first checkpoint, it starts at a margin of 0; what a GPU has rounded is not taken over.
 
     Once steps are made, what they were made against stays.
     """

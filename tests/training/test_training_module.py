@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +9,8 @@ import tiny
 import torch
 
 from valign.models.load import load_model, prepare_model
-from valign.training.plan import make_plan
 from valign.training.batches import PlannedBatches
+from valign.training.plan import make_plan
 from valign.training.sft_module import SFTModule
 
 
@@ -19,7 +18,9 @@ from valign.training.sft_module import SFTModule
 def module(tmp_path_factory: pytest.TempPathFactory) -> SFTModule:
     path = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
     model: Any = tiny.with_adapter(load_model(path, "float32")[0])
-    return SFTModule(model, lambda rank, world: PlannedBatches([], make_plan([3], 1, 1, 1, 1, 0), 0), tiny.sft_settings())
+    return SFTModule(
+        model, lambda rank, world: PlannedBatches([], make_plan([3], 1, 1, 1, 1, 0), 0), tiny.sft_settings()
+    )
 
 
 def test_a_checkpoint_holds_what_is_trained_and_nothing_else(module: SFTModule) -> None:

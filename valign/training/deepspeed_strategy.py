@@ -61,7 +61,6 @@ class ShardedStrategy(DeepSpeedStrategy):
         """
         return super().backward(closure_loss, optimizer, *args, scale_wrt_gas=False, **kwargs)
 
-
     def optimizer_step(self, optimizer: Any, closure: Any, model: Any = None, **kwargs: Any) -> Any:
         """Make a step, which DeepSpeed would silently leave out where a gradient is not finite.
 
