@@ -69,8 +69,8 @@ def test_the_files_and_the_warnings_say_the_same(name: str, compose_config: Comp
 @pytest.mark.parametrize(
     ("stage", "rate", "weights", "is_full", "words"),
     [
-        ("sft", 1.5e-3, 7_248_000_000, False, "an adapter on 7.2 billion weights, and it may undo what the model can do"),
-        ("sft", 1.5e-3, 7_248_000_000, False, "set sft.learning_rate=0.0001, or choose the base_model that was written"),
+        ("sft", 1.5e-3, 7_248_000_000, False, "an adapter on 7.2 billion weights, and it may undo what"),
+        ("sft", 1.5e-3, 7_248_000_000, False, "set sft.learning_rate=0.0001, or choose the base_model"),
         ("dpo", 5e-4, 7_248_000_000, False, "set dpo.learning_rate=5e-06, or choose the base_model that was written"),
         ("sft", 1e-4, 134_500_000, False, "0.1 billion weights, and it may teach little: set sft.learning_rate=0.0015"),
         ("sft", 1e-4, 7_248_000_000, True, "all of 7.2 billion weights, and it may undo"),
@@ -78,6 +78,7 @@ def test_the_files_and_the_warnings_say_the_same(name: str, compose_config: Comp
         ("sft", 1e-5, 7_248_000_000, True, None),
         ("sft", 3e-3, 134_500_000, False, None),
         ("dpo", 1e-4, 134_500_000, False, None),
+        ("sft", 1.0, 100_000, False, None),
     ],
 )  # fmt: skip
 def test_a_rate_that_is_ten_times_off_is_said(

@@ -32,11 +32,16 @@ def test_a_process_takes_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch) 
 def test_more_processes_than_gpus_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """They would share the first one, and fail an hour later."""
     show_gpus(monkeypatch, "a")
-    with pytest.raises(ValignError, match=r"no GPU is left for process 2 of .*PyTorch sees 1: set trainer.devices=1"):
-        claim_devices("gpu", Seen(place(1)))
+    with pytest.raises(
+        ValignError, match=r"4 processes on .* need a GPU each, and PyTorch sees 1: .*=1 \(trainer=gpu\)"
+    ):
+        claim_devices("gpu", Seen(place(0)))
     show_gpus(monkeypatch, "ab")
-    with pytest.raises(ValignError, match=r"process 4 of .* sees 2: set trainer.devices=2, or start one process"):
-        own_device("auto", Ranks(place(3)))
+    with pytest.raises(
+        ValignError, match=r"4 processes on .* and PyTorch sees 2: set trainer\.devices=2, or start one"
+    ):
+        own_device("auto", Ranks(place(3, launcher="srun")))
+    assert own_device("auto", Ranks(place(1, launcher="srun"))) == "cuda:1"
 
 
 def test_a_launcher_may_show_each_process_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,15 +48,17 @@ def own_index(ranks: Ranks) -> int:
     """
     import torch
 
-    seen, local = torch.cuda.device_count(), ranks.place.local_rank
-    if seen == 1 and ranks.place.launcher:
+    seen, place = torch.cuda.device_count(), ranks.place
+    if seen == 1 and place.launcher:
         return 0
-    if local >= seen:
+    needed = place.local_rank + 1 if place.launcher else ranks.world_size  # without one, all are on this machine
+    if needed > seen:
         raise ValignError(
-            f"no GPU is left for process {local + 1} of {socket.gethostname()}, where PyTorch sees {seen}: set "
-            f"trainer.devices={seen}{' (trainer=gpu)' if seen == 1 else ''}, or start one process for each GPU."
+            f"{needed} processes on {socket.gethostname()} need a GPU each, and PyTorch sees {seen}: set "
+            f"trainer.devices={seen}{' (trainer=gpu)' if seen == 1 else ''}, or start one process for each GPU of "
+            "several machines (srun, torchrun)."
         )
-    return local
+    return place.local_rank
 
 
 def claim_devices(accelerator: str, ranks: Ranks) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 FAR = 9.5  # times more, or less, than usual
 FULL = 0.1  # every weight takes a tenth of what an adapter does
+SMALLEST = 1e7  # nothing is usual for smaller models, which are for tests
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ USUAL = (
 
 
 def rate_warning(stage: str, rate: float, weights: int, is_full: bool) -> str | None:
-    """Return a line where a learning rate is ten times what is usual, or a tenth of it; else None.
+    """Return a line where a learning rate is ten times what is usual for a model's size, or a tenth of it; else None.
 
     Args:
         stage: ``sft`` or ``dpo``.
@@ -41,7 +42,7 @@ def rate_warning(stage: str, rate: float, weights: int, is_full: bool) -> str | 
     """
     adapter = next(each for each in USUAL if weights <= each.weights).rates[stage]
     usual = adapter * FULL if is_full else adapter
-    if 1 / FAR < rate / usual < FAR:
+    if weights < SMALLEST or 1 / FAR < rate / usual < FAR:
         return None
     size = f"{weights / 1e9:.1f} billion" if weights >= 1e8 else f"{weights / 1e6:.1f} million"
     harm = "it may undo what the model can do" if rate > usual else "it may teach little"
