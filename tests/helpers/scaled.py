@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ def go_to_last_stage(context: Context, folder: Path) -> dict[str, Any]:
         place = folder / stage
         place.mkdir(parents=True, exist_ok=True)
         file = folder / f"{stage}-{context.ranks.rank}.jsonl"
-        write_jsonl(file, [asdict(row) for row in rows[stage]])
+        write_jsonl(file, rows[stage])
         counts[stage] = train_part(context, stage, str(place), str(file), "", list(weights))
         weights.append(str(place / "adapter"))
     (folder / "answers").mkdir(exist_ok=True)

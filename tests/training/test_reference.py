@@ -37,8 +37,10 @@ def test_a_stage_begun_on_other_devices_computes_its_reference_anew(model: Path,
     with np.load(tmp_path / "reference-0.npz") as file:
         assert str(file["by"]) == "1 x cpu, torch.float32"
     note(tmp_path, "4 x a GPU, torch.bfloat16", 0.5)
+    (tmp_path / "reference-1.npz").write_bytes((tmp_path / "reference-0.npz").read_bytes())
     with pytest.raises(tiny.Stop):
         tiny.train_dpo(tmp_path, model, rows, logger=tiny.StopAt(4))
+    assert [file.name for file in tmp_path.glob("reference-*")] == ["reference-0.npz"]
     assert tiny.curve(tmp_path, "margin")[0] == 0
     note(tmp_path, "4 x a GPU, torch.bfloat16", 0.5)
     before = (tmp_path / "reference-0.npz").read_bytes()

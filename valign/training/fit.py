@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import time
@@ -79,6 +80,7 @@ def fit(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> dic
         _train(stage, module, trainer, checkpoint)
         held = stage.ranks.gather(_held(module, trainer))
         _save(stage, module, trainer)
+        _free(module)
     counts = _count(stage, data, plan) | {"seconds": round(time.monotonic() - began, 1)}
     if trainer.is_global_zero:
         counts |= _results(stage, module, data, held)
@@ -129,6 +131,14 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
             with write_folder(target) as partial:
                 (save_model if stage.adapter.is_full else save_adapter)(module.model, partial, state)
     trainer.strategy.barrier()
+
+
+def _free(module: TrainingModule) -> None:
+    """Let go of the model now: the trainer and its module hold each other, and what answers next needs the memory."""
+    vars(module)["_modules"]["model"] = None
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _held(module: TrainingModule, trainer: pl.Trainer) -> dict[str, int]:

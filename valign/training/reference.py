@@ -48,7 +48,11 @@ def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[st
         return found
     if module.start > 0:
         raise ValignError(f"{folder}/reference-*.npz is missing or incomplete; delete {folder} to begin again.")
-    for rank, part in enumerate(ranks.gather(_compute(module))):
+    parts = ranks.gather(_compute(module))
+    if ranks.is_first:
+        for other in folder.glob("reference-*.npz"):  # of more devices, perhaps
+            other.unlink()
+    for rank, part in enumerate(parts):
         _write(folder / f"reference-{rank}.npz", part, by)
     return ranks.broadcast(lambda: _read(folder, by))
 
