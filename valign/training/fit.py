@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import shutil
 import time
@@ -135,8 +134,7 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
 
 def _free(module: TrainingModule) -> None:
     """Let go of the model now: the trainer and its module hold each other, and what answers next needs the memory."""
-    vars(module)["_modules"]["model"] = None
-    gc.collect()
+    module.model = None
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
