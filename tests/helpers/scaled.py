@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def write_tiny_mistral(folder: Path) -> Path:
             sliding_window=None,
             eos_token_id=tokenizer.eos_token_id,
         )
-        MistralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+        model: Any = MistralForCausalLM(config)
+        model.to(torch.bfloat16).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
 
@@ -58,7 +60,7 @@ def go_to_last_stage(context: Context, folder: Path) -> dict[str, Any]:
     Returns:
         In the first process what the stages counted, the answers and the likelihoods; in others nothing that counts.
     """
-    rows = {"sft": tiny.instructions(ROWS), "dpo": tiny.preferences(ROWS)}
+    rows: dict[str, Sequence[Any]] = {"sft": tiny.instructions(ROWS), "dpo": tiny.preferences(ROWS)}
     counts, weights = {}, list[str]()
     for stage in context.settings.recipe.stages:
         place = folder / stage
