@@ -17,7 +17,7 @@ from valign.pipeline.answer_stage import answer_part
 from valign.pipeline.context import Context
 from valign.pipeline.training_stage import train_part
 
-ROWS = 70  # two optimizer steps of 32, and a little more
+ROWS = 34  # an optimizer step of 32, and a little more
 SMALL = ["sft.epochs=1", "sft.max_length=256", "dpo.max_length=256", "evaluation.max_new_tokens=4", "adapter.rank=4"]
 
 

@@ -65,7 +65,7 @@ def test_one_gpus_go_to_the_last_stage(
         monkeypatch.setattr(fit, "require_packages", lambda *given: None)
     context = Context.of(compose_config(*scaled.on_cpu(name, base, 1), *more))
     found: dict[str, Any] = scaled.go_to_last_stage(context, tmp_path)
-    assert {stage: counts["steps"] for stage, counts in found["counts"].items()} == {"sft": 3, "dpo": 3}
+    assert {stage: counts["steps"] for stage, counts in found["counts"].items()} == {"sft": 2, "dpo": 2}
     assert found["counts"]["sft"]["precision"] == "bfloat16"
     assert tiny.curve(tmp_path / "dpo", "margin")[0] == pytest.approx(0, abs=1e-6)
     assert [answer.arm for answer in found["answers"]] == ["sft_dpo"] * 2
