@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-FAR = 9.5  # times more, or less, than usual
+FAR_OFF = 9.5  # times more, or less, than usual
 FULL = 0.1  # every weight takes a tenth of what an adapter does
 SMALLEST = 1e7  # nothing is usual for smaller models, which are for tests
 
@@ -42,7 +42,7 @@ def rate_warning(stage: str, rate: float, weights: int, is_full: bool) -> str | 
     """
     adapter = next(each for each in USUAL if weights <= each.weights).rates[stage]
     usual = adapter * FULL if is_full else adapter
-    if weights < SMALLEST or 1 / FAR < rate / usual < FAR:
+    if weights < SMALLEST or 1 / FAR_OFF < rate / usual < FAR_OFF:
         return None
     size = f"{weights / 1e9:.1f} billion" if weights >= 1e8 else f"{weights / 1e6:.1f} million"
     harm = "it may undo what the model can do" if rate > usual else "it may teach little"
