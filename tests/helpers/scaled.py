@@ -30,8 +30,8 @@ def write_tiny_mistral(folder: Path) -> Path:
         tokenizer = byte_tokenizer()
         config = MistralConfig(
             vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=224,
+            hidden_size=128,
+            intermediate_size=448,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=1,
