@@ -218,7 +218,7 @@ def _check_quantization(cfg: DictConfig, setting: str) -> None:
     if cfg.trainer.strategy == "deepspeed":
         raise ValignError(
             f"{setting} does not go with DeepSpeed, which cannot shard weights in 4 bits: choose trainer=gpu, for "
-            "several GPUs with trainer.strategy=ddp."
+            "several GPUs trainer=ddp."
         )
 
 

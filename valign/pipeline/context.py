@@ -158,7 +158,7 @@ class Context:
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher."""
-        return make_teacher(self.settings.teacher, "teacher")
+        return make_teacher(self.settings.teacher, "teacher", self.settings.trainer.accelerator)
 
     @cached_property
     def base_teacher(self) -> Teacher:
@@ -166,7 +166,8 @@ class Context:
         base, evaluation = self.settings.base_model, self.settings.evaluation
         if self.is_base_the_teacher:
             return self.teacher
-        return LocalTeacher(base.model, base.precision, evaluation.batch_tokens, "evaluation")
+        accelerator = self.settings.trainer.accelerator
+        return LocalTeacher(base.model, base.precision, evaluation.batch_tokens, "evaluation", accelerator)
 
     @property
     def is_base_the_teacher(self) -> bool:
@@ -178,7 +179,8 @@ class Context:
     def question_teacher(self) -> Teacher | None:
         """Who writes the evaluation questions, where that is another than the teacher."""
         settings = self.settings.synthesis.question_teacher
-        return make_teacher(settings, "synthesis.question_teacher") if settings else None
+        accelerator = self.settings.trainer.accelerator
+        return make_teacher(settings, "synthesis.question_teacher", accelerator) if settings else None
 
     @cached_property
     def server(self) -> AnswerServer | None:

@@ -43,7 +43,7 @@ def dry_run_lines(context: Context) -> list[str]:
 
 def policy_budget(context: Context, judge: TeacherSettings) -> Budget:
     """Say what the policy judge's calls would take if every answer were as long as it may be and unlike the others."""
-    asked = make_teacher(judge, POLICY_JUDGE)
+    asked = make_teacher(judge, POLICY_JUDGE, context.settings.trainer.accelerator)
     store = CompletionStore(context.cache)
     tokens = asked.count_prompt_tokens if isinstance(asked, LocalTeacher) else None
     counting = DryTeacher(asked.id, store, tokens)

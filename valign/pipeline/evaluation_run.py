@@ -24,7 +24,7 @@ from valign.pipeline.recipes import Arm
 from valign.pipeline.run import describe_run, print_leak
 from valign.pipeline.scoring import score_arms
 from valign.pipeline.size_checks import require_context_length, warn_of_size
-from valign.pipeline.worker import follow
+from valign.pipeline.worker import follow, take_devices
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
 from valign.runs.layout import EVALUATIONS, PAGE, RUN, RUN_LOCK, run_folder
@@ -114,6 +114,7 @@ def _score(
     context: Context, artifacts: Artifacts, arms: list[Arm], questions: Path | None, output: Path, state: str
 ) -> None:
     """Evaluate the run's arms and show them."""
+    take_devices(context)
     data = data_stage(context, artifacts)
     if questions is None:
         asked = evaluation_questions(context, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, cast
@@ -34,7 +35,7 @@ from valign.training.sft_module import SFTModule
 from valign.training.stage import Stage
 from valign.training.strategies import make_trainer
 from valign.training.training_module import TrainingModule
-from valign.training.zero import load_sharded
+from valign.training.zero import fetch_weights, load_sharded
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,13 @@ def plan_stage(stage: Stage, examples: Sequence[EncodedExample], world: int) -> 
     return make_plan([e.length for e in examples], s.batch_size, s.accumulate, world, s.epochs, stage.seed)
 
 
-def load_trainable(stage: Stage, trainer: pl.Trainer) -> Any:
+def load_trainable(stage: Stage, trainer: pl.Trainer, undo: ExitStack) -> Any:
     """Load the model that the stage starts from, under ZeRO-3 in shards, and make it trainable.
 
     Args:
         stage: The stage.
         trainer: What will train it; under ZeRO-3 its processes are connected here.
+        undo: To be closed after the training: puts back what was replaced in libraries for it.
 
     Raises:
         ValignError: The model cannot be loaded, or does not go with the settings.
@@ -93,23 +95,23 @@ def load_trainable(stage: Stage, trainer: pl.Trainer) -> Any:
     attention = stage.trainer.attention
     stored = torch.float32 if stage.adapter.is_full else stage.compute
     source, earlier = find_start(stage.model, stage.initial)
+    device = own_device(stage.trainer.accelerator, stage.ranks)
     is_sharded = stage.trainer.zero_stage == 3
     # added to weights of 4 or 16 bits, an earlier adapter would lose what is smaller than their last digit
     is_below = stage.quantization or is_sharded or (not holds_updates(stored) and is_stackable(earlier))
     if stage.quantization:
-        device = own_device(stage.trainer.accelerator, stage.ranks)
         model: Any = load_quantized(source, stored, stage.trust_remote_code, device, attention, stage.quantization)
     elif is_sharded:
+        stage.ranks.broadcast(lambda: fetch_weights(source))  # nobody waits for it inside a collective operation
         trainer.strategy.setup_environment()
         model = load_sharded(source, stored, stage.trust_remote_code, stage.trainer.deepspeed or {}, attention)
     else:
-        options: dict[str, Any] = {"move": False, "attention": attention}
         merged = [] if is_below else earlier
-        model, _ = load_policy(source, merged, stored, stage.trust_remote_code, stage.device, **options)
+        model, _ = load_policy(source, merged, stored, stage.trust_remote_code, device, attention=attention)
     if stage.trainer.padding_free:
         require_padding_free(model)
     if stage.trainer.kernels:
-        apply_kernels(model)
+        apply_kernels(model, undo)
     adapted = add_adapter(model, **asdict(stage.adapter), seed=stage.seed)
     if earlier and is_below:
         put_below(adapted, earlier)

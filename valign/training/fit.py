@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -69,15 +70,16 @@ def fit(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> dic
         torch.set_num_threads(stage.trainer.threads)
     on_gpu = stage.device == "cuda"
     remedies = partial(memory_remedies, stage.name, stage.adapter, stage.settings, stage.trainer, on_gpu)
-    with quiet_lightning(), describe_out_of_memory(stage.name, remedies):
+    with ExitStack() as undo, quiet_lightning(), describe_out_of_memory(stage.name, remedies):
         data = encode_stage(stage, rows)
         plan, start, checkpoint = _plan(stage, data)
         trainer = build_trainer(stage, plan, start)
-        module = build_module(stage, load_trainable(stage, trainer), data, plan, start)
+        module = build_module(stage, load_trainable(stage, trainer, undo), data, plan, start)
         _announce(stage, data, plan, start)
         _train(stage, module, trainer, checkpoint)
         held = stage.ranks.gather(_held(module, trainer))
         _save(stage, module, trainer)
+        _free(module)
     counts = _count(stage, data, plan) | {"seconds": round(time.monotonic() - began, 1)}
     if trainer.is_global_zero:
         counts |= _results(stage, module, data, held)
@@ -128,6 +130,13 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
             with write_folder(target) as partial:
                 (save_model if stage.adapter.is_full else save_adapter)(module.model, partial, state)
     trainer.strategy.barrier()
+
+
+def _free(module: TrainingModule) -> None:
+    """Let go of the model now: the trainer and its module hold each other, and what answers next needs the memory."""
+    module.model = None
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _held(module: TrainingModule, trainer: pl.Trainer) -> dict[str, int]:

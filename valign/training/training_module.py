@@ -20,7 +20,15 @@ from valign.training.supervised_logps import supervised_logps
 BatchesOf = Callable[[int, int], PlannedBatches]
 
 
-class TrainingModule(pl.LightningModule):
+class _StaysOnDevice(pl.LightningModule):
+    """A module that Lightning does not move to main memory when the training ends, a copy for each process."""
+
+    def cpu(self) -> Any:
+        """Return the module as it is."""
+        return self
+
+
+class TrainingModule(_StaysOnDevice):
     """What SFT and DPO share: the optimizer, the data's order, seeds, checks and reports.
 
     A batch's loss is a sum divided by the totals of the whole optimizer step, so that it makes no difference
@@ -166,10 +174,10 @@ class TrainingModule(pl.LightningModule):
             counts.update({name: value + more for name, value in counts.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the frozen weights out of checkpoints."""
-        frozen = {name for name, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        """Keep in checkpoints what is trained: neither frozen weights nor the scales of those in 4 bits."""
+        trained = {name for name, p in self.named_parameters(remove_duplicate=False) if p.requires_grad}
         state = checkpoint.get("state_dict", {})
-        checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in frozen}
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name in trained}
 
 
 def _not_finite(what: str, step: int, example_ids: Sequence[str]) -> ValignError:
