@@ -18,6 +18,10 @@ from valign.synthesis.dataset import PREFERENCES, SFT
 from valign.training.stage import Stage
 
 
+# of a stage's settings: replayed rows are an input, and how a step is cut into batches changes its rounding alone
+NOT_DECIDING = ("replay", "replay_file", "batch_tokens")
+
+
 def train_stages(
     context: Context, artifacts: Artifacts, data: Path, stages: Sequence[str], logger: RunLogger | None = None
 ) -> list[Path]:
@@ -63,7 +67,7 @@ def _train(
     chosen = asdict(settings.sft if name == "sft" else settings.dpo)
     config = {
         "stage": name,
-        "settings": {key: value for key, value in chosen.items() if not key.startswith("replay")},
+        "settings": {key: value for key, value in chosen.items() if key not in NOT_DECIDING},
         "adapter": asdict(settings.adapter),
         "seed": settings.seed,
         **context.stored_as,
