@@ -144,22 +144,12 @@ def varlen_attention(
             module, query, key, value, attention_mask, dropout, scaling
         )
         return plain
-    device = query.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
+    device, dtype = query.device.type, query.dtype
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
     q, k, v = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
     if sequences.token is not None:
         k, v = (states.index_select(0, sequences.token) for states in (k, v))
     # a window of (-1, 0) is causal; a sequence's last query sees its last key
-    output: Any = varlen.varlen_attn(
-        q,
-        k,
-        v,
-        sequences.queries,
-        sequences.keys,
-        sequences.longest_query,
-        sequences.longest_key,
-        scale=scaling,
-        window_size=(-1, 0),
-        enable_gqa=True,
-    )
+    options: dict[str, Any] = {"scale": scaling, "window_size": (-1, 0), "enable_gqa": True}
+    output: Any = varlen.varlen_attn(q, k, v, *sequences[:4], **options)
     return output[None], None

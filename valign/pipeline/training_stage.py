@@ -19,7 +19,7 @@ from valign.training.stage import Stage
 
 
 # of a stage's settings: replayed rows are an input, and how a step is cut into batches changes its rounding alone
-NOT_DECIDING = ("replay", "replay_file", "batch_tokens")
+NOT_IN_HASH = ("replay", "replay_file", "batch_tokens")
 
 
 def train_stages(
@@ -67,7 +67,7 @@ def _train(
     chosen = asdict(settings.sft if name == "sft" else settings.dpo)
     config = {
         "stage": name,
-        "settings": {key: value for key, value in chosen.items() if key not in NOT_DECIDING},
+        "settings": {key: value for key, value in chosen.items() if key not in NOT_IN_HASH},
         "adapter": asdict(settings.adapter),
         "seed": settings.seed,
         **context.stored_as,

@@ -116,7 +116,7 @@ class TrainerSettings:
         deepspeed: DeepSpeed's own settings, handed to it as they are.
         checkpoint_every: Optimizer steps between two checkpoints.
         activation_checkpointing: Whether the backward pass computes each layer again: less memory, more time.
-        padding_free: Whether a batch is one row without padding; None for on a CPU only.
+        padding_free: Whether a batch is one row without padding; None for where its attention needs no mask.
         attention: Name of the attention in transformers, in training; None for what suits the device.
         kernels: ``liger`` for fused layers on a GPU; None for the model's own.
         threads: CPU threads; None for as many as there are cores.

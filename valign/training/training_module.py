@@ -92,9 +92,9 @@ class TrainingModule(pl.LightningModule):
         return batches.loader(self.start * batches.gradient_accumulation, pin_memory=on_gpu)
 
     def to_device(self, batch: Batch) -> Batch:
-        """Return a batch with all that is computed on the device, there."""
-        moved: Batch = self.trainer.strategy.batch_to_device(self.on_before_batch_transfer(batch, 0))
-        return moved
+        """Return a batch on the device, with all that the loss needs."""
+        batch = self.on_before_batch_transfer(batch, 0)
+        return self.trainer.strategy.batch_to_device(batch)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW over the trainable parameters, and the schedule of its learning rate by step."""
