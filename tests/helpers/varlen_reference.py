@@ -27,8 +27,8 @@ def varlen_attn(
     assert (max(queries), max(keys), sum(queries), sum(keys)) == (max_q, max_k, len(query), len(key))
     repeats = query.shape[1] // key.shape[1]
     found = []
+    key, value = (x.repeat_interleave(repeats, 1) for x in (key, value))
     for q, k, v in zip(query.split(queries), key.split(keys), value.split(keys), strict=True):
-        k, v = (x.repeat_interleave(repeats, 1) for x in (k, v))
         scores = torch.einsum("qhd,khd->hqk", q.float(), k.float()) * scale
         seen = torch.ones(len(q), len(k), dtype=torch.bool).tril(len(k) - len(q))
         weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)

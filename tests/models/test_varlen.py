@@ -87,9 +87,7 @@ def test_pytorchs_kernel_takes_what_it_is_given() -> None:
     sequences = find_sequences([2, 4], [1, 0], [3, 0])
     tensors = [None if x is None else x.to("meta") if isinstance(x, torch.Tensor) else x for x in sequences]
     moved = sequences._make(tensors)
-    states = [
-        torch.empty(1, heads, 10, 8, dtype=BFLOAT16, device="meta", requires_grad=True) for heads in (4, 2, 2)
-    ]
+    states = [torch.empty(1, heads, 10, 8, dtype=BFLOAT16, device="meta", requires_grad=True) for heads in (4, 2, 2)]
     with pytest.MonkeyPatch.context() as patched:  # there is no autocast for meta
         patched.setattr(torch, "is_autocast_enabled", lambda device: False)
         output, _ = varlen_attention(torch.nn.Module(), *states, None, 0.35, sequences=moved)  # type: ignore[arg-type]
@@ -133,7 +131,9 @@ def test_flash_attention_is_told_where_sequences_begin(path: Path, monkeypatch: 
 
     function = functools.wraps(varlen_reference.flash_attn_varlen_func)(counted)
     process = flash._lazy_define_process_function(function)
-    monkeypatch.setattr(flash, "lazy_import_flash_attention", lambda *_, **__: ((None, function, *[None] * 3), (process, dict)))
+    monkeypatch.setattr(
+        flash, "lazy_import_flash_attention", lambda *_, **__: ((None, function, *[None] * 3), (process, dict))
+    )
     monkeypatch.setattr(flash, "_is_packed_sequence", None)  # is not called
     flashing: Any = load_model(path, "float32")[0]
     inputs = collate(DPO, 0, share=False)

@@ -7,6 +7,7 @@ rejected one's are its own alone, and its keys are the common tokens and its own
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from valign.core.errors import ValignError
@@ -63,8 +64,8 @@ def find_sequences(common: list[int], chosen: list[int], rejected: list[int]) ->
     return Sequences(
         torch.tensor(queries, dtype=torch.int32),
         torch.tensor(keys, dtype=torch.int32),
-        max(b - a for a, b in zip(queries, queries[1:], strict=False)),
-        max(b - a for a, b in zip(keys, keys[1:], strict=False)),
+        max(b - a for a, b in pairwise(queries)),
+        max(b - a for a, b in pairwise(keys)),
         None if len(tokens) == start else torch.tensor(tokens),
     )
 

@@ -17,7 +17,6 @@ from valign.runs.tracking import RunLogger, ignore_lost_logger
 from valign.synthesis.dataset import PREFERENCES, SFT
 from valign.training.stage import Stage
 
-
 # of a stage's settings: replayed rows are an input, and how a step is cut into batches changes its rounding alone
 NOT_IN_HASH = ("replay", "replay_file", "batch_tokens")
 

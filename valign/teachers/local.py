@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 class LocalTeacher:
     """A causal language model that writes, computed here, on the first GPU where there is one."""
 
-    def __init__(self, model: str, precision: str = "auto", batch_tokens: int = 8192, group: str = "teacher") -> None:
+    def __init__(
+        self, model: str, precision: str = "auto", batch_tokens: int | None = 8192, group: str = "teacher"
+    ) -> None:
         """Choose the model.
 
         Args:
             model: What ``base_model.model`` can be: the embedded model, a folder, or a hub id.
             precision: ``auto``, ``float32`` or ``bfloat16``.
-            batch_tokens: The largest number of cache positions (rows times length) in one batch.
+            batch_tokens: The largest number of cache positions (rows times length) in one batch; None for as many as
+                a GPU's free memory holds.
             group: Where that is set in the config, for the error when memory runs out.
         """
         self.model = model
@@ -136,9 +139,10 @@ class LocalTeacher:
         if self._generator is None:
             import torch
 
+            from valign.generation.batch_limit import batch_limit
             from valign.generation.generator import Generator
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
             model, tokenizer = load_model(self.path, self.precision, device=device)
-            self._generator = Generator(model.eval(), tokenizer, self.id, self.batch_tokens)
+            self._generator = Generator(model.eval(), tokenizer, self.id, batch_limit(model, self.batch_tokens))
         return self._generator

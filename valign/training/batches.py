@@ -14,7 +14,6 @@ from valign.models.packing import CHOSEN, COMMON, REJECTED, Layout
 from valign.training.examples import EncodedExample
 from valign.training.plan import Plan
 
-
 LayOut = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Layout]
 
 

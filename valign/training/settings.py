@@ -55,8 +55,8 @@ class StageSettings:
         max_length: Tokens of a conversation; examples with a longer one are dropped and counted.
         schedule: How the learning rate falls after the warm-up: ``linear``, ``cosine``, ``constant``.
         validation: Share of each clause's examples held out of training.
-        batch_tokens: Tokens that a device holds at once, in place of ``batch_size`` examples; an optimizer step keeps its
-            ``batch_size * accumulate`` examples a device. None for batches of ``batch_size`` examples.
+        batch_tokens: Tokens that a device holds at once, in place of ``batch_size`` examples; an optimizer step keeps
+            its ``batch_size * accumulate`` examples a device. None for batches of ``batch_size`` examples.
     """
 
     epochs: float = setting(above=0)
