@@ -7,6 +7,7 @@ rejected one's are its own alone, and its keys are the common tokens and its own
 
 from __future__ import annotations
 
+import inspect
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,7 +92,19 @@ def training_implementation(config: Any, device: str, compute: torch.dtype, padd
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     plain = not getattr(text, "attention_dropout", 0) and not getattr(config, "auto_map", None)
     fits = has_full_attention(config) and plain and size <= LARGEST_HEAD and size % 8 == 0
-    return register_varlen() if fits and torch.cuda.get_device_capability() >= OLDEST_GPU else usual
+    return register_varlen() if fits and _has_kernel() else usual
+
+
+def _has_kernel() -> bool:
+    """Tell whether this PyTorch and this GPU have the kernel, for key-value heads that are fewer than queries'."""
+    import torch
+
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    grouped = "enable_gqa" in inspect.signature(varlen_attn).parameters
+    return grouped and torch.cuda.get_device_capability() >= OLDEST_GPU
 
 
 def register_varlen() -> str:
