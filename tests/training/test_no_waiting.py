@@ -97,7 +97,7 @@ def test_a_batch_reads_nothing_on_a_cpu_either(path: Path, kind: str) -> None:
         module.training_step(batch, 0).backward()
     assert reads.names == []
     with Reads() as reads:
-        assert module._totals.sums is not None and bool(module._totals.sums.sum() > 0)
+        assert module._totals.sums is not None and bool(module._totals.sums.sum() != 0)
     assert "_local_scalar_dense" in reads.names or "is_nonzero" in reads.names  # the counter counts
 
 

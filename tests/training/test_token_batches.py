@@ -122,11 +122,12 @@ def test_a_steps_loss_and_gradients_do_not_depend_on_how_it_is_cut(path: Path, k
     assert len(gradients) > 20 and (kind == "sft" or len(watched) == 6)
     cuts = [(make_plan(tokens, 3, 4, 1, 1, 0), 1)]
     cuts += [(fill_batches(whole, tokens, cap, world), world) for cap, world in ((90, 1), (200, 2), (120, 3))]
-    assert all(len(plan[0]) > 2 for plan, _ in cuts) and any(not part for plan, _ in cuts for part in plan[0]) is True
+    assert all(len(plan[0]) > 2 for plan, _ in cuts)
+    cuts.append(([[(), (), *whole[0], ()]], 2))  # batches that only fill a place
     for plan, world in [*cuts, (whole, 1)]:
         for packed in (True, False):
             found = step_of(kind, path, examples, plan, world, packed)
-            assert found[0] == pytest.approx(loss, rel=1e-5) and found[1] == pytest.approx(watched, rel=1e-5)
+            assert found[0] == pytest.approx(loss, rel=1e-5) and found[1] == pytest.approx(watched, rel=1e-5, abs=2e-5)
             largest = max(float(g.abs().max()) for g in gradients.values())
             for name, expected in gradients.items():
                 torch.testing.assert_close(found[2][name], expected, rtol=1e-5, atol=1e-5 * largest)
