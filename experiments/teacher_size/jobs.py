@@ -24,12 +24,14 @@ LARGE = [
     *("teacher=none", "synthesis.filters.waive=[relevance,faithfulness,grounding]"),
     *("synthesis.instructions.chosen_answers=true", "synthesis.preferences.claim_pairs_per_passage=0"),
 ]
+WHOLE = ["dpo.tokens=all", "dpo.beta=0.3", "dpo.sft_weight=0.2"]  # DPO as it was first: whole answers
+PIVOTAL = ["dpo.tokens=pivotal", "dpo.beta=3", "dpo.sft_weight=0", "dpo.epochs=1"]  # as udhr has it now
 CASES_ALONE = "synthesis.instructions.chosen_answers=false"
 DEVELOPMENT: dict[str, tuple[list[str], dict[str, list[str]]]] = {
     "declaration": (
         [
             *("+experiment=udhr_long", f"evaluation.questions={DATA}/documents/data/udhr_dev_questions.jsonl"),
-            "evaluation.tax.measure=false",
+            *("evaluation.tax.measure=false", *WHOLE, "dpo.epochs=2"),
         ],
         {
             "rows": [CASES_ALONE, "dpo.beta=0.1"],
@@ -40,6 +42,18 @@ DEVELOPMENT: dict[str, tuple[list[str], dict[str, list[str]]]] = {
             "chosen-weight": ["dpo.beta=0.1", "dpo.sft_weight=1.0"],
             "chosen-once": ["dpo.beta=0.1", "dpo.epochs=1"],
             "chosen-rate": ["dpo.beta=0.1", "dpo.learning_rate=2e-4"],
+        },
+    ),
+    "minutes": (
+        [
+            *("+experiment=udhr", f"evaluation.questions={DATA}/documents/data/udhr_dev_questions.jsonl"),
+            "evaluation.tax.measure=false",
+        ],
+        {
+            "whole": [*WHOLE, "dpo.sft_weight=1"],
+            "pivotal-1": ["dpo.beta=1"],
+            "pivotal-3": [],
+            "pivotal-10": ["dpo.beta=10"],
         },
     ),
     "saltmarsh": (
@@ -53,6 +67,13 @@ DEVELOPMENT: dict[str, tuple[list[str], dict[str, list[str]]]] = {
             "chosen-5": ["sft.epochs=5"],
             "chosen-3-beta": ["sft.epochs=3", "dpo.beta=0.3"],
             "chosen-3-once": ["sft.epochs=3", "dpo.epochs=1", "dpo.sft_weight=1.0"],
+            "chosen-3-pivotal": [
+                "sft.epochs=3",
+                "dpo.epochs=1",
+                "dpo.tokens=pivotal",
+                "dpo.beta=3",
+                "dpo.sft_weight=0",
+            ],
         },
     ),
 }
@@ -83,11 +104,11 @@ def study_jobs(rows: Path) -> Iterator[tuple[str, str, list[str]]]:
     cases = [f"synthesis.rows={rows / 'pairs.jsonl'}", *LARGE[1:]]
     yield "teacher_size", "embedded", ["+experiment=udhr_embedded"]
     yield "teacher_size", "embedded-large-cases", ["+experiment=udhr_embedded", *cases, *dpo]
-    steps = ["sft.epochs=2", "sft.learning_rate=1.5e-3", "sft.accumulate=2", "dpo.epochs=1", "dpo.accumulate=2"]
+    steps = ["sft.epochs=2", "sft.learning_rate=1.5e-3", "sft.accumulate=2", *WHOLE, "dpo.sft_weight=1"]
     yield "teacher_size", "large-equal", ["+experiment=udhr", f"synthesis.rows={rows / 'equal.jsonl'}", waived, *steps]
     yield "teacher_size", "large-minutes", ["+experiment=udhr"]
     write(rows / "edited.jsonl", edit_rejected(shipped))
-    edits = [f"synthesis.rows={rows / 'edited.jsonl'}", f"{waived[:-1]},contrast]"]
+    edits = [f"synthesis.rows={rows / 'edited.jsonl'}", f"{waived[:-1]},contrast]", *WHOLE, "dpo.sft_weight=1"]
     yield "teacher_size", "large-edits", ["+experiment=udhr", *edits]
     yield "teacher_size", "large", ["+experiment=udhr_long"]
     fictional = ["+experiment=lanternfield", "synthesis.rows=shipped", *LARGE, "sft.epochs=3"]

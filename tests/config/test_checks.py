@@ -51,6 +51,22 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
         (["recipe.stages=[stf]"], r"recipe\.stages=stf is unknown \(did you mean 'sft'\?\)"),
         (["teacher=api", "teacher.model=m", "teacher.base_urls=[]"], r"add teacher\.base_urls="),
         (["teacher=api", "teacher.model=m", "teacher.base_urls=['localhost:8000']"], r"is not a URL"),
+        (
+            ["teacher=api", "teacher.model=m", "teacher.base_urls=['http://me:pw@h:8/v1/chat/completions']"],
+            r"^teacher\.base_urls: 'http://h:8/v1/chat/completions' names a call; end it before that, like http://loc",
+        ),
+        (
+            ["evaluation.server.base_urls=['http://h/v1/completions/?a=b']"],
+            r"^evaluation\.server\.base_.* names a call",
+        ),
+        (
+            [
+                "evaluation=judge_api",
+                "evaluation.judge_model.model=m",
+                "evaluation.judge_model.base_urls=['https://h/v1','https://h/chat/completions#x']",
+            ],
+            r"^evaluation\.judge_model\.base_urls: 'https://h/chat/completions' names a call",
+        ),
         (["teacher.kind=replay"], r"teacher\.recording is missing: add teacher\.recording="),
         (["teacher=replay", "teacher.recording=nowhere.jsonl"], r"teacher\.recording=nowhere\.jsonl does not exist"),
         (["base_model.model=./nowhere"], r"base_model\.model=\./nowhere does not exist"),

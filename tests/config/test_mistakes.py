@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from entry_point import SECONDS, Run, run_process
+from entry_point import ROOT, SECONDS, Run, run_process
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,32 @@ def test_a_mistake_is_one_line_on_stderr(arguments: list[str], expected: list[st
     assert code == 2
     assert len(stderr.splitlines()) == 1, stderr
     assert all(part in stderr for part in expected), stderr
+
+
+LONG = "/tmp/" + 300 * "x"
+
+
+@pytest.mark.parametrize("end", [".md", "/a.md"])
+@pytest.mark.parametrize(
+    "key", ["document.path", "document.questions", "synthesis.templates", "base_model.model", "runs", "artifacts"]
+)
+def test_a_path_that_is_too_long_is_a_mistake(key: str, end: str, run_cli: Run) -> None:
+    end = end.replace(".md", ".jsonl") if key == "document.questions" else end
+    code, _, stderr = run_cli(f"{key}={LONG}{end}")
+    assert code == 2
+    assert stderr.startswith(f"error: {LONG}") and len(stderr.splitlines()) == 1
+    assert "cannot be opened (File name too long); check the path: a name has at most 255 bytes" in stderr
+
+
+def test_so_is_one_of_a_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "valign.report", f"runs={tmp_path / LONG[5:]}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {tmp_path / LONG[5:]} cannot be opened (File name too long); check the path: a name has at most 255 "
+        "bytes, and all of it 4,095.\n"
+    )
 
 
 def test_requests_that_wait_for_a_batch_are_no_mistake(run_cli: Run) -> None:

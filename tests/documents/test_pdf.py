@@ -206,13 +206,13 @@ def test_paragraphs_by_indent_and_lists_by_hanging_indent() -> None:
     )
 
 
-def test_footnotes_wait_for_the_end_of_the_paragraph_and_their_marks_go() -> None:
+def test_footnotes_stand_behind_the_paragraph_that_cites_them_and_their_marks_go() -> None:
     page = [*column([FULL, "nobody takes gifts"], top=112), (146, 104.5, "1", 6), (150, 100, f"from {FULL[:44]}")]
     page += [(72, 60, "1 Gifts are things and favours.", 7)]
     document = opened(pdf([(72, 780, "Be fair."), *page], column(["bidder at all.", "", "Next."], top=780)))
     assert document.text == (
-        f"Be fair.\n\n{FULL} nobody takes gifts from {FULL[:44]} bidder at all.\n\n"
-        "1 Gifts are things and favours.\n\nNext.\n"
+        f"Be fair.\n\n{FULL} nobody takes gifts from {FULL[:44]} bidder at all. "
+        "[Note: Gifts are things and favours.]\n\nNext.\n"
     )
 
 

@@ -23,6 +23,7 @@ from valign.generation.generator import Generator
 from valign.generation.requests import Completion, Request
 from valign.models.chat_template import render_conversation
 from valign.models.load import context_length, load_model, prepare_model
+from valign.models.logprobs import logits_of
 from valign.pipeline.recipes import Arm, recipe_arms
 
 FOG = Passage("d/1", ("Code", "Section 1. Fog"), "The horn sounds {twice} in fog.", 0, 31)
@@ -38,6 +39,18 @@ QUESTIONS = [
 def generator() -> Generator:
     model, tokenizer = load_model(prepare_model("tiny"), "float32")
     return Generator(model, tokenizer, "tiny@1")
+
+
+def test_words_are_compared_by_more_digits_than_bfloat16_has() -> None:
+    """Logits of 16 and 16.03 are both 16 in bfloat16, whose next number is 16.125."""
+    head = torch.nn.Linear(2, 3, bias=False, dtype=torch.bfloat16)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[16.0, 0.0], [16.0, 0.03125], [1.0, 0.0]]))
+    hidden = torch.ones(1, 2, dtype=torch.bfloat16)
+    assert head(hidden)[0, :2].tolist() == [16.0, 16.0]
+    assert logits_of(head, hidden, [0, 1]).tolist() == [[16.0, 16.03125]]
+    hooked = torch.nn.Sequential(head)
+    assert logits_of(hooked, hidden, [2, 0]).tolist() == [[1.0, 16.0]]
 
 
 class Echo:

@@ -6,8 +6,10 @@ Each face replies, or refuses, as one kind of real server does. ``GET /FACE/bodi
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
+import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -185,7 +187,16 @@ FACES: dict[str, Callable[[dict[str, Any]], Answer]] = {
     "other-name": GOOD,
     "lists-nothing": GOOD,
     "unknown": lambda body: (404, error("The model `m` does not exist")),
+    **dict.fromkeys(("gzip", "deflate", "gzip-unsaid", "gzip-false", "gzip-cut"), GOOD),
+    "gzip-refuses": refuses("seed", 400, error("Unrecognized request argument supplied: seed")),
+    "gzip-wrong": lambda body: (400, error("The model is in a bad mood.")),
 }
+ENCODED: dict[str, Callable[[bytes], bytes]] = {
+    **dict.fromkeys(("gzip", "gzip-unsaid", "gzip-refuses", "gzip-wrong"), gzip.compress),
+    "deflate": zlib.compress,
+    "gzip-cut": lambda data: gzip.compress(data)[:-40],
+}
+"""How faces encode what they send; ``gzip-false`` only says so, and ``gzip-unsaid`` does not."""
 LISTS: dict[str, Any] = {
     "good": {"data": [{"id": "m", "max_model_len": 64}, {"id": "n"}]},
     "other-name": {"object": "list", "data": [{"id": "mistral-small"}, {"id": "qwen"}]},
@@ -230,7 +241,12 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, content: Any) -> None:
         """Send a text as it is, and another value as JSON."""
         data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        face = self.path.split("/")[1]
+        if self.command == "POST":
+            data = ENCODED.get(face, bytes)(data)
         self.send_response(status)
+        if self.command == "POST" and face.startswith(("gzip", "deflate")) and face != "gzip-unsaid":
+            self.send_header("Content-Encoding", face.partition("-")[0])
         if status == 307:
             self.send_header("Location", "http://me:pw@127.0.0.1:9/v1/chat/completions")
         self.send_header("Content-Type", "application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -52,6 +53,36 @@ def test_pairs_of_a_row_each_are_chosen_rows_then_rejected_rows() -> None:
     answers = [tokenizer.decode(row[kept.bool()]) for row, kept in zip(ids, mask, strict=True)]
     assert answers == ["Yes<|im_end|>", "Yes!<|im_end|>", "No<|im_end|>", "No?<|im_end|>"]
     assert dropped == 0 and "system\nRules." in tokenizer.decode(ids[0])
+
+
+def test_a_pair_at_its_pivotal_token_is_the_first_one_that_differs() -> None:
+    """Answers: "Rule one holds." and "Rule two is long."; a character is a token, and both begin with "Rule "."""
+    row = replace(tiny.preferences(1)[0], chosen="Rule one holds.", rejected="Rule two is long.", verdict="yes")
+    tokenizer = byte_tokenizer()
+    (pair,), dropped = encode_preferences(tokenizer, [row], None, 200, pivotal=True)
+    (whole,), _ = encode_preferences(tokenizer, [row], None, 200)
+    chosen, rejected = pair.conversations
+    assert tokenizer.decode(chosen.ids).endswith("assistant\nRule o")
+    assert tokenizer.decode(rejected.ids).endswith("assistant\nRule t")
+    assert chosen.mask == rejected.mask == (0,) * (len(chosen.ids) - 1) + (1,)
+    assert chosen.ids == whole.conversations[0].ids[: len(chosen.ids)]
+    assert (pair.example_id, dropped) == (row.example_id, 0)
+    ids, segments, mask = collate([pair], 0)
+    assert (len(ids), segments[0, -2:].tolist(), int(mask.sum())) == (1, [2, 3], 2)
+    with pytest.raises(ValignError, match="none of 1 training examples has at most"):
+        encode_preferences(tokenizer, [row], None, whole.length - 1, pivotal=True)
+
+
+def test_pairs_without_a_verdict_have_no_pivotal_token() -> None:
+    with pytest.raises(ValignError, match=r"none of the pairs has a verdict, yes or no; set dpo\.tokens=all"):
+        encode_preferences(byte_tokenizer(), tiny.preferences(2), None, 200, pivotal=True)
+
+
+def test_one_answer_that_begins_the_other_differs_in_its_end_token() -> None:
+    row = replace(tiny.preferences(1)[0], chosen="Yes", rejected="Yes, sir", verdict="yes")
+    tokenizer = byte_tokenizer()
+    (pair,), _ = encode_preferences(tokenizer, [row], None, 200, pivotal=True)
+    assert [tokenizer.decode(c.ids[-1:]) for c in pair.conversations] == ["<|im_end|>", ","]
 
 
 def test_long_examples_are_dropped_and_counted() -> None:

@@ -131,8 +131,8 @@ class HydraJob:
         """
         try:
             self.started = True
-            _check(cfg)
             with describe_disk_errors():
+                _check(cfg)
                 return self.task(cfg)
         except ValignError as error:
             sweeping = HydraConfig.get().mode == RunMode.MULTIRUN

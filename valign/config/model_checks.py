@@ -105,7 +105,7 @@ def _check_urls(key: str, urls: Iterable[str]) -> None:
             raise ValignError(
                 f"{key}.base_urls: {strip_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
             )
-        if re.search(r"/(?:chat/)?completions/?(?:\?|$)", url):
+        if re.search(r"/(?:chat/)?completions/?(?:[?#]|$)", url):
             raise ValignError(
                 f"{key}.base_urls: {strip_login(url)!r} names a call; end it before that, like http://localhost:8000/v1."
             )

@@ -29,17 +29,22 @@ _REMEDIES = {
     errno.EROFS: _CLOSED,
     errno.EACCES: _CLOSED,
     errno.EPERM: _CLOSED,
+    errno.ENAMETOOLONG: "check the path: a name has at most 255 bytes, and all of it 4,095",
 }
+_READ_TOO = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)  # met also where nothing is written
 _SAID_BY_LIBRARIES = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of Rust, as in safetensors, and of Python
 _TORCH = re.compile(r"PytorchStreamWriter failed|inline_container\.cc.*(?:unexpected pos|write)")
 
 
 def disk_error(error: BaseException, place: Path | str | None = None) -> ValignError | None:
-    """Return the one line for a disk that is full, read-only or broken, or no home folder; None for any other error.
+    """Return the one line for a disk that is full, read-only or broken, a path that is too long, or no home folder.
 
     Args:
         error: What was raised: an OSError, or an error of a library (torch, safetensors, PyArrow) that wraps one.
         place: What was being written; by default the file that the error names.
+
+    Returns:
+        The line; None for any other error.
     """
     if isinstance(error, RuntimeError) and "determine home directory" in str(error):  # pathlib's, of ~ in a path
         return ValignError("this user has no home folder; set HOME to a folder, or give paths without ~.")
@@ -48,7 +53,7 @@ def disk_error(error: BaseException, place: Path | str | None = None) -> ValignE
         return None
     named = getattr(error, "filename", None)
     where = place or (named.decode(errors="replace") if isinstance(named, bytes) else named) or "a file"
-    done = "written" if place or number not in (errno.EACCES, errno.EPERM) else "opened"
+    done = "written" if place or number not in _READ_TOO else "opened"
     return ValignError(f"{where} cannot be {done} ({os.strerror(number)}); {_REMEDIES[number]}.")
 
 

@@ -78,11 +78,12 @@ def clean_text(text: str) -> str:
 def join_blocks(blocks: Iterable[Block], title: str | None = None, omissions: Omissions | None = None) -> Source:
     """Join blocks with blank lines between them.
 
-    The outermost heading is the document's title where it comes first and no other heading stands beside it.
+    The outermost heading is the document's title where it comes first, and no other heading stands beside it or the
+    file calls itself so.
 
     Args:
         blocks: The document in reading order.
-        title: Used where the document has no such heading.
+        title: What the file calls itself; used where the document has no such heading.
         omissions: What the reader left out; blocks without a letter or digit are added to it.
     """
     omissions = omissions or Omissions()
@@ -92,7 +93,7 @@ def join_blocks(blocks: Iterable[Block], title: str | None = None, omissions: Om
             lettered.append(block)
         else:
             omissions.add(Reason.NO_LETTER, block.text)
-    kept = _settle_titles(_name_labels(lettered), omissions)
+    kept = _settle_titles(_name_labels(lettered), title, omissions)
     parts: list[str] = []
     headings: dict[int, int] = {}
     pages: list[tuple[int, int]] = []
@@ -146,7 +147,7 @@ def _bare(heading: str) -> bool:
     return label is not None and not label.rest
 
 
-def _settle_titles(blocks: list[Block], omissions: Omissions) -> list[Block]:
+def _settle_titles(blocks: list[Block], title: str | None, omissions: Omissions) -> list[Block]:
     """Give level 1 to the title alone, and larger levels to all other headings."""
     levels = [block.level for block in blocks if block.level]
     if not levels:
@@ -154,11 +155,12 @@ def _settle_titles(blocks: list[Block], omissions: Omissions) -> list[Block]:
     top = min(levels)
     tops = {block.text.casefold() for block in blocks if block.level == top}
     first = next(index for index, block in enumerate(blocks) if block.level)
-    if len(tops) > 1 or levels[0] != top or read_section_label(blocks[first].text):
+    is_named = title is not None and blocks[first].text.casefold() == title.casefold()
+    if levels[0] != top or (not is_named and (len(tops) > 1 or read_section_label(blocks[first].text))):
         return [replace(block, level=block.level + 2) if block.level else block for block in blocks]
     settled: list[Block] = []
     for index, block in enumerate(blocks):
-        if block.level == top and index != first:
+        if block.level == top and index != first and block.text.casefold() == blocks[first].text.casefold():
             omissions.add(Reason.TITLE_AGAIN, block.text)
         else:
             level = 1 if index == first else block.level + 2

@@ -273,7 +273,7 @@ def _titled(text: str, most: int = HEADING_WORDS) -> bool:
     opening = text.lstrip("\"“‘'([（「『《【")  # noqa: RUF001
     return (
         0 < count_words(text) <= most
-        and text[-1] not in UNTITLED
+        and text.removesuffix("]")[-1:] not in UNTITLED
         and "|" not in text
         and bool(opening)
         and opening[0].isalnum()

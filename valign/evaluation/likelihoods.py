@@ -17,7 +17,7 @@ from valign.evaluation.metric_info import Likelihoods
 from valign.generation.decoding_batch import shared_prefix_length
 from valign.generation.generator import Generator
 from valign.models.chat_template import Rendered, render_conversation
-from valign.models.logprobs import output_layer, token_logps
+from valign.models.logprobs import logits_of, output_layer, token_logps
 
 SHORTEST_PREFIX = 256  # tokens; a shorter prefix is computed again for each row
 
@@ -60,18 +60,28 @@ def measure_likelihoods(
         prefix = _cache_prefix(generator, rendered)
         for group in groups[ranks.rank :: ranks.world_size]:
             logps, first = _score(
-                generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group], prefix
+                generator, [rendered[i].ids for i in group], [rendered[i].mask for i in group], words, prefix
             )
             for place, i in enumerate(group):
                 verdict = None
                 if questions[i].verdict is not None:
-                    yes = bool(first[place, words[0]] > first[place, words[1]])
-                    verdict = float(yes == (questions[i].verdict == "yes"))
+                    yes, no = first[place].tolist()
+                    verdict = _rightness(yes, no, questions[i].verdict)
                 own.append((i, -float(logps[place]), verdict))
             bar.update(len(group))
     found = {i: (nll, verdict) for part in ranks.gather(own) for i, nll, verdict in part}
     pairs = [found.get(i, (math.nan, None)) for i in range(len(questions))]
     return Likelihoods([nll for nll, _ in pairs], [verdict for _, verdict in pairs])
+
+
+def _rightness(yes: float, no: float, verdict: str | None) -> float:
+    """Return 1.0 where the right word has the larger logit, 0.0 where the other one has, and 0.5 where both have it.
+
+    >>> _rightness(2.0, 1.5, "no"), _rightness(2.0, 2.0, "no")
+    (0.0, 0.5)
+    """
+    right, wrong = (yes, no) if verdict == "yes" else (no, yes)
+    return 0.5 if right == wrong else float(right > wrong)
 
 
 def _likelihood_groups(order: Sequence[int], lengths: Sequence[int], rows: int, tokens: int) -> list[list[int]]:
@@ -116,9 +126,13 @@ def _cache_prefix(generator: Generator, rows: Sequence[Rendered]) -> PrefixCache
 
 
 def _score(
-    generator: Generator, ids: Sequence[Sequence[int]], masks: Sequence[Sequence[int]], prefix: PrefixCache
+    generator: Generator,
+    ids: Sequence[Sequence[int]],
+    masks: Sequence[Sequence[int]],
+    words: list[int],
+    prefix: PrefixCache,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean log-probability of each row's supervised tokens, and the logits that predict its first one.
+    """Return the mean log-probability of each row's supervised tokens, and logits for its first one.
 
     Logits are computed at supervised positions only, in chunks.
 
@@ -126,10 +140,11 @@ def _score(
         generator: The arm's model.
         ids: Token ids of each of the R rows, prefix included.
         masks: 1 where a token is supervised, for each row.
+        words: Token ids whose logits are asked for.
         prefix: What is computed already.
 
     Returns:
-        Means, (R,), and logits, (R, vocabulary).
+        Means, (R,), and logits, (R, words).
     """
     device = generator.model.device
     ids, masks = ([row[prefix.tokens :] for row in part] for part in (ids, masks))
@@ -157,4 +172,4 @@ def _score(
     counts = before.sum(1)
     ends = counts.cumsum(0)
     means = torch.stack([logps[e - c : e].mean() for e, c in zip(ends.tolist(), counts.tolist(), strict=True)])
-    return means, head(states[ends - counts]).float()
+    return means, logits_of(head, states[ends - counts], words)

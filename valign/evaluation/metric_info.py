@@ -22,8 +22,8 @@ class Likelihoods:
 
     Attributes:
         reference_nll: Negative log-likelihood of each reference answer, in nats per token.
-        verdict_preference: 1.0 where the right one of Yes and No is the likelier first word, 0.0 where it is not,
-            None where the question has no verdict.
+        verdict_preference: 1.0 where the right one of Yes and No is the likelier first word, 0.0 where it is not (0.5
+            where both are as likely), None where the question has no verdict.
     """
 
     reference_nll: Sequence[float | None]

@@ -52,6 +52,25 @@ def token_logps(
     return torch.cat([_logps(F.linear(h, weight, bias), t) for h, t in _chunks(size, hidden, targets)])
 
 
+def logits_of(head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, tokens: list[int]) -> torch.Tensor:
+    """Return the logits of a few tokens, computed in float32 where the output layer's weight is at hand.
+
+    In bfloat16 a logit of 16 to 32 is a multiple of an eighth, and two tokens that are nearly as likely get the same.
+
+    Args:
+        head: As in ``token_logps``.
+        hidden: (positions, hidden size).
+        tokens: K token ids.
+
+    Returns:
+        (positions, K) in float32.
+    """
+    if not _is_plain(head):
+        return head(hidden)[:, tokens].float()
+    bias = None if head.bias is None else head.bias[tokens].float()
+    return F.linear(hidden.float(), head.weight[tokens].float(), bias)
+
+
 def has_plain_head(model: PreTrainedModel) -> bool:
     """Tell whether the logits are the output layer's own product, with no scaling or capping after it."""
     config = model.config.get_text_config()

@@ -18,6 +18,7 @@ _SETTINGS = {
     "batch_size": "batch size",
     "accumulate": "batches accumulated",
     "loss": "loss",
+    "tokens": "tokens compared",
     "beta": "beta",
     "sft_weight": "weight of the SFT loss",
     "replay": "share of general instructions",

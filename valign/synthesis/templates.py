@@ -10,7 +10,8 @@ from pathlib import Path
 from valign.core.errors import ValignError
 from valign.core.records import Message
 from valign.core.store import digest
-from valign.teachers.prompts import fill_turns, parse_turns
+from valign.documents.readers.text import read_characters
+from valign.teachers.prompts import TURN_MARK, fill_turns, parse_turns
 
 TEMPLATE_PLACEHOLDER = re.compile(r"\{(passage|question|second|reply|answer|plan|form)\}")
 
@@ -59,6 +60,8 @@ def load_template(name: str, folder: str | None = None, language: str = "en") ->
         for place in sorted(needed - set(TEMPLATE_PLACEHOLDER.findall(text))):
             raise ValignError(f"{where} lacks {{{place}}}; put it where the words go.")
     turns = parse_turns(text)
+    if turns and not TURN_MARK.match(text.lstrip()):
+        raise ValignError(f"{where} has words above its first turn; put them under a line '### system'.")
     if not turns or turns[-1]["role"] != "user":
         raise ValignError(f"{where} must end with a '### user' turn.")
     return Template(name, digest(text), turns)
@@ -81,7 +84,4 @@ def _override(folder: Path, name: str) -> tuple[str, str] | None:
     file = folder / f"{name}.txt"
     if not file.is_file():
         return None
-    try:
-        return file.read_text(encoding="utf-8"), str(file)
-    except UnicodeDecodeError as error:
-        raise ValignError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+    return read_characters(file.read_bytes(), str(file)), str(file)

@@ -26,6 +26,7 @@ from valign.teachers.replies import Reply, decode_reply, parse_reply
 from valign.teachers.servers import Server, Servers, Stopped, backoff_seconds
 from valign.teachers.usage import Meter, estimate_prompt_tokens
 
+GZIP = b"\x1f\x8b"
 REMEDIES = {
     400: "check the settings that the server names",
     401: "check the key in ${key}",
@@ -235,6 +236,8 @@ async def _send(server: Server, attempt: Attempt, settings: CallSettings, secret
         return parse_reply(attempt.call, data, loop.time() - sent, settings.keeps_empty)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         beginning = redact(content[:LONGEST_ERROR].decode(errors="replace"), secrets, 60) or "nothing"
+        if content.startswith(GZIP):
+            beginning = "gzip, which no Content-Encoding says"
         raise Fault(f"answered without a completion ({beginning})", "malformed") from None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from valign.core.records import Message
 
-TURN_MARK = re.compile(r"^### (system|user|assistant)\n", re.MULTILINE)
+TURN_MARK = re.compile(r"^### (system|user|assistant)[ \t]*\n", re.MULTILINE)
 
 
 def parse_turns(text: str) -> tuple[Message, ...]:

@@ -65,7 +65,9 @@ def encode_stage(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference
     """
     tokenizer = load_tokenizer(stage.model, stage.trust_remote_code)
     trained, held_out = hold_out(cast(Sequence[Any], rows), stage.settings.validation, f"{stage.name}.validation")
-    encode: Any = encode_preferences if stage.name == "dpo" else encode_instructions
+    encode: Any = encode_instructions
+    if isinstance(stage.settings, DPOSettings):
+        encode = partial(encode_preferences, pivotal=stage.settings.tokens == "pivotal")
     options = (stage.system_prompt, stage.settings.max_length)
     examples, dropped = encode(tokenizer, trained, *options)
     held_out = encode(tokenizer, held_out, *options)[0] if held_out else []

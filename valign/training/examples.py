@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -13,6 +14,8 @@ from valign.core.errors import ValignError
 from valign.core.records import Instruction, Message, Preference
 from valign.models.chat_template import Rendered, render_conversation
 from valign.models.template_traits import control_tokens
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,25 @@ def encode_instructions(
 
 
 def encode_preferences(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Preference], system_prompt: str | None, max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Preference],
+    system_prompt: str | None,
+    max_length: int,
+    pivotal: bool = False,
 ) -> tuple[list[EncodedExample], int]:
     """Render D_pref; return the pairs, and how many were dropped because either answer makes them too long.
 
+    Args:
+        tokenizer: The model's.
+        rows: D_pref.
+        system_prompt: What begins each conversation; None for nothing.
+        max_length: In tokens, of the whole conversation.
+        pivotal: Compare each pair with a verdict at its pivotal token alone, and leave out the others.
+
     Raises:
-        ValignError: An id occurs twice, or no pair is short enough.
+        ValignError: An id occurs twice, or no pair is short enough or has a verdict.
     """
+    rows = _with_verdict(rows) if pivotal else rows
     _warn(tokenizer, ((r.example_id, text) for r in rows for text in (r.question, r.chosen, r.rejected)))
     found = []
     for row in rows:
@@ -75,7 +90,31 @@ def encode_preferences(
             _render(tokenizer, system_prompt, row.question, text) for text in (row.chosen, row.rejected)
         )
         found.append(EncodedExample(row.example_id, (chosen, rejected)))
-    return _short_enough(found, max_length)
+    examples, dropped = _short_enough(found, max_length)
+    return [_at_pivot(e) for e in examples] if pivotal else examples, dropped
+
+
+def _with_verdict(rows: Sequence[Preference]) -> list[Preference]:
+    kept = [row for row in rows if row.verdict is not None]
+    if not kept:
+        raise ValignError("dpo.tokens=pivotal: none of the pairs has a verdict, yes or no; set dpo.tokens=all.")
+    if len(kept) < len(rows):
+        log.info("dpo: %d of %d pairs are without a verdict and left out", len(rows) - len(kept), len(rows))
+    return kept
+
+
+def _at_pivot(pair: EncodedExample) -> EncodedExample:
+    """Cut a pair's conversations after the first token in which they differ, and supervise that token alone.
+
+    Where one answer ends within the other's beginning, and has no end token to differ in, the pair stays whole.
+    """
+    chosen, rejected = pair.conversations
+    both = enumerate(zip(chosen.ids, rejected.ids, strict=False))
+    place = next((i for i, (one, other) in both if one != other), None)
+    if place is None or not (chosen.mask[place] and rejected.mask[place]):
+        return pair
+    mask = (0,) * place + (1,)
+    return EncodedExample(pair.example_id, tuple(Rendered(c.ids[: place + 1], mask) for c in pair.conversations))
 
 
 def _warn(tokenizer: PreTrainedTokenizerBase, texts: Iterable[tuple[str, str]]) -> None:

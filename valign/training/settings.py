@@ -13,6 +13,7 @@ from typing import Any
 from valign.core.settings import setting
 
 LOSSES = ("sigmoid", "robust", "ipo", "hinge", "simpo")
+TOKENS = ("all", "pivotal")
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 
 
@@ -90,13 +91,17 @@ class DPOSettings(StageSettings):
     """Preference optimisation.
 
     Attributes:
+        tokens: What the loss compares: ``all`` tokens of both answers, or of pairs with a verdict the ``pivotal``
+            token, the first in which they differ, as in Phi-4's pairs of single tokens (Abdin et al., 2024,
+            arXiv:2412.08905).
         loss: Name of the loss: ``sigmoid`` (DPO, cDPO), ``robust`` (rDPO), ``ipo``, ``hinge`` or ``simpo``.
         beta: Strength of the pull to the reference policy; each loss has its own scale of it.
         label_smoothing: Assumed share of pairs whose preference is wrong, with ``sigmoid`` and ``robust``.
-        sft_weight: Weight of the chosen answers' SFT loss, which is added.
+        sft_weight: Weight of the SFT loss on the chosen answers' tokens, which is added.
         simpo_gamma: Margin of ``simpo``, which needs one; None with the other losses.
     """
 
+    tokens: str = setting("all", choices=TOKENS)
     loss: str = setting("sigmoid", choices=LOSSES)
     beta: float = setting(above=0)
     label_smoothing: float = setting(0.0, at_least=0, below=0.5)

@@ -7,6 +7,9 @@ import re
 
 from valign.documents.blocks import Source, clean_text, join_blocks
 from valign.documents.left_out import Omissions
+from valign.documents.readers.html_classes import apply_classes
+from valign.documents.readers.html_notes import place_linked_notes
+from valign.documents.readers.html_numbers import part_numbers
 from valign.documents.readers.html_page import PageReader
 from valign.documents.readers.html_parts import PageParts
 from valign.documents.readers.html_tree import Tag, parse_page
@@ -63,6 +66,9 @@ def read_page(text: str, omissions: Omissions, where: str = "The text") -> Sourc
         ValignError: The package is missing, or the page is cut off.
     """
     top = parse_page(text, where)
+    part_numbers(top, text)
+    apply_classes(top)
+    place_linked_notes(top, omissions)
     parts = PageParts(top)
     title = None if parts.title is None else _words(parts.title)
     if parts.main is not None and not any(tag.name == "h1" for tag in parts.main.walk()):

@@ -11,6 +11,7 @@ from valign.documents.blocks import GAP, Block, clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, is_mark, place_lowered, place_raised
 from valign.documents.readers.html_lists import ListMarkers
+from valign.documents.readers.html_notes import NOTE_CLASS, is_note_link
 from valign.documents.readers.html_parts import (
     BLOCKS,
     HEADING_TAGS,
@@ -25,8 +26,6 @@ from valign.documents.readers.html_tree import Tag
 
 BREAK = "\v"
 SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
-NOTE_CLASS = re.compile(r"foot-?note|note-?ref|fn-?ref|backref|sdfootnote|sdendnote|\breference\b", re.IGNORECASE)
-NOTE_TARGET = re.compile(r"[^#]*#_?(?:fn|ftn|edn|note|foot|end|cite_?note|sdfoot|sdend)\w*", re.IGNORECASE)
 RAISED_STYLE = re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)
 LOWERED_STYLE = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
 MOST_TITLE_WORDS = 25
@@ -224,11 +223,7 @@ def _raised_kind(tag: Tag, around: list[_Raised]) -> str:
     """Return ``sup``, ``sub``, ``exponent`` (in a formula) or ``note``; nothing for text on the line."""
     if is_exponent(tag):
         return "exponent"
-    if tag.name == "a" and (
-        tag.get("role") in ("doc-noteref", "doc-backlink")
-        or NOTE_CLASS.search(tag.get("class"))
-        or NOTE_TARGET.fullmatch(tag.get("href"))
-    ):
+    if is_note_link(tag):
         if not around:
             return "note"
         around[-1].is_note = True

@@ -15,6 +15,8 @@ from valign.documents.readers.markdown_tokens import clean_tokens, count_extra_c
 from valign.documents.readers.text import read_characters
 
 MOST_NESTED = 100
+LETTERED = re.compile(r"\(?(?:[a-zA-Z]|[ivx]{1,5})[.)]\s")
+LIST_MARK = re.compile(r"(?:[-*+]|\d{1,3}[.)])\s")
 COMMENT_LABELS = frozenset(("//", "#", "COMMENT"))
 
 
@@ -45,6 +47,7 @@ def read_markdown(raw: bytes, where: str, max_chars: int) -> Source:
         "commonmark", {"html": True, "breaks": True, "maxNesting": MOST_NESTED, "strikethrough_single_tilde": True}
     )
     parser.enable(["table", "strikethrough"]).use(footnote_plugin, move_to_end=False).use(superscript_plugin)
+    parser.block.ruler.at("code", _read_indented)
     parser.use(container_plugin, "box", validate=lambda *_: True, render=_render_box)
     parser.validateLink = lambda _: True  # type: ignore[method-assign,assignment]
     env: dict[str, Any] = {}
@@ -66,6 +69,31 @@ def read_markdown(raw: bytes, where: str, max_chars: int) -> Source:
         if not any(token.type == "heading_open" and token.tag == "h1" for token in tokens):
             page = f"<h1>{escape(front.title)}</h1>\n{page}"
     return read_page(f"<html><head>{head}</head><body>{page}</body></html>", omissions, where)
+
+
+def _read_indented(state: Any, start: int, end: int, silent: bool) -> bool:
+    """Read an indented block: code, but below ``(c) ...``, which CommonMark calls no list, the list within that item.
+
+    Such a list begins with a marker, and so does each of its lines that is indented no further.
+    """
+    from markdown_it.rules_block.code import code
+
+    before = state.tokens[-2:]
+    below_item = len(before) == 2 and before[1].type == "paragraph_close" and LETTERED.match(before[0].content)
+    if silent or not below_item or not state.is_code_block(start):
+        return code(state, start, end, silent)
+    line = start
+    while line < end and (state.isEmpty(line) or state.is_code_block(line)):
+        line += 1
+    lines = [k for k in range(start, line) if not state.isEmpty(k)]
+    outer = [k for k in lines if state.sCount[k] <= state.sCount[start]]
+    if not all(LIST_MARK.match(state.src, state.bMarks[k] + state.tShift[k]) for k in outer):
+        return code(state, start, end, silent)
+    state.blkIndent += 4
+    state.md.block.tokenize(state, start, lines[-1] + 1)
+    state.blkIndent -= 4
+    state.line = lines[-1] + 1
+    return True
 
 
 def _render_box(_: Any, tokens: Any, index: int, *__: Any) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from valign.core.errors import ValignError
-from valign.documents.blocks import Source, join_blocks, missing_package
+from valign.documents.blocks import Source, clean_text, join_blocks, missing_package
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.readers.pdf_annotations import count_annotations
 from valign.documents.readers.pdf_lines import PdfLine, page_lines
@@ -49,8 +50,10 @@ def read_pdf(raw: bytes, where: str, max_chars: int) -> Source:
     with document:
         omissions = Omissions()
         lines = _lines(document, where, max_chars, omissions)
-    lines = drop_running_lines(lines, omissions)
-    return join_blocks(to_blocks(lines) if lines else [], omissions=omissions)
+        title = clean_text(document.get_metadata_value("Title"))
+    lines = drop_running_lines(lines, omissions, title)
+    # What a PDF calls itself is often a file's name: it only confirms which heading is the title.
+    return replace(join_blocks(to_blocks(lines) if lines else [], title, omissions), title=None)
 
 
 def _lines(document: Any, where: str, max_chars: int, omissions: Omissions) -> list[PdfLine]:

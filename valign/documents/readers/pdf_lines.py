@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from statistics import median
 
 from valign.core.errors import ValignError
+from valign.documents.readers.pdf_cells import MARKER, WordRow, cell_starts
 from valign.documents.readers.pdf_words import Word
 
-CELL = 4.0
-MIN_GUTTER = 2
+CELL = 2.0
+MIN_GUTTER = 3
+WORD_END, NARROWEST_COLUMN = 5.0, 40.0
 MIN_LINES = 4
 MIN_SHARE = 0.12
 MIN_WORDS = 2.0
-MOST_WORK = 20_000_000
+MIN_FILL = 0.5  # of a column's width: that is how far half of its lines reach; cells of a table reach less far
+MOST_WORK = 40_000_000
 TABLE_GAP = 2.5
-MARKER = re.compile(
-    r"(?:[^\w\s]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivxIVX]{1,5})[.)]|\d{1,3}(?:\.\d{1,3})*|§+|\([a-z0-9]{1,4}\))"
-)
 
 
 @dataclass(slots=True)
@@ -40,6 +40,7 @@ class PdfLine:
         page: Page number.
         flow: Number of the column on its page, in reading order.
         columns: Number of columns side by side where it stands.
+        marks: Those of the notes that it cites.
     """
 
     text: str
@@ -53,9 +54,7 @@ class PdfLine:
     page: int
     flow: int = 0
     columns: int = 1
-
-
-WordRow = list[Word]
+    marks: str = ""
 
 
 def page_lines(words: list[Word], page: int) -> list[PdfLine]:
@@ -66,30 +65,26 @@ def page_lines(words: list[Word], page: int) -> list[PdfLine]:
     """
     gutters = _gutters(words)
     lines: list[PdfLine] = []
-    band: dict[int, list[PdfLine]] = defaultdict(list)
+    band: dict[int, list[WordRow]] = defaultdict(list)
     band_wide = False
     for row in _rows(words):
         pieces = list(_pieces(row, gutters))
         wide = any(_crosses(piece, gutters) for piece in pieces)
         if wide != band_wide:
-            _end_band(band, lines)
+            _end_band(band, lines, page, 1 if band_wide else len(gutters) + 1)
             band_wide = wide
         for piece in pieces:
-            column = 0 if wide else sum(piece[0].left > gutter[0] for gutter in gutters)
-            line = _line(piece, page)
-            line.columns = 1 if wide else len(gutters) + 1
-            band[column].append(line)
-    _end_band(band, lines)
+            band[0 if wide else sum(piece[0].left > gutter[0] for gutter in gutters)].append(piece)
+    _end_band(band, lines, page, 1 if band_wide else len(gutters) + 1)
     return lines
 
 
-def _end_band(band: dict[int, list[PdfLine]], lines: list[PdfLine]) -> None:
-    """Move the lines of a band to the page, column by column."""
+def _end_band(band: dict[int, list[WordRow]], lines: list[PdfLine], page: int, columns: int) -> None:
+    """Move the rows of a band to the lines of the page, column by column."""
     flow = lines[-1].flow + 1 if lines else 0
     for column in sorted(band):
-        for line in band[column]:
-            line.flow = flow
-        lines.extend(band[column])
+        for row, starts in zip(band[column], cell_starts(band[column]), strict=True):
+            lines.append(replace(_line(row, page, starts), flow=flow, columns=columns))
         flow += 1
     band.clear()
 
@@ -134,7 +129,10 @@ def _gutters(words: list[Word]) -> list[tuple[float, float]]:
         if free and start is None:
             start = cell
         elif not free and start is not None:
-            if cell - start >= MIN_GUTTER:
+            apart = start * CELL - found[-1][1] if found else NARROWEST_COLUMN
+            if apart < WORD_END:
+                start = int(found.pop()[0] // CELL)
+            if cell - start >= MIN_GUTTER and not WORD_END <= apart < NARROWEST_COLUMN:
                 found.append((start * CELL, cell * CELL))
             start = None
     return found
@@ -159,8 +157,14 @@ def _parts_columns(words: list[Word], left: float, crossed: list[float]) -> bool
 
 
 def _is_column(words: list[Word]) -> bool:
-    lines = len({round(word.base) for word in words})
-    return lines >= MIN_LINES and len(words) >= MIN_WORDS * lines
+    ends: dict[int, tuple[float, float]] = {}
+    for word in words:
+        left, right = ends.get(round(word.base), (word.left, word.right))
+        ends[round(word.base)] = (min(left, word.left), max(right, word.right))
+    if len(ends) < MIN_LINES or len(words) < MIN_WORDS * len(ends):
+        return False
+    width = max(right for _, right in ends.values()) - min(left for left, _ in ends.values())
+    return median(right - left for left, right in ends.values()) >= MIN_FILL * width
 
 
 def _pieces(row: WordRow, gutters: list[tuple[float, float]]) -> Iterator[WordRow]:
@@ -169,7 +173,9 @@ def _pieces(row: WordRow, gutters: list[tuple[float, float]]) -> Iterator[WordRo
     for word in row:
         if piece:
             before = piece[-1].right
-            if any(min(word.left, right) - max(before, left) >= MIN_GUTTER * CELL for left, right in gutters):
+            room = max(MIN_GUTTER * CELL, 0.5 * word.size)
+            marked = len(piece) == 1 and MARKER.fullmatch(piece[0].text) and word.left - before < 2 * word.size
+            if not marked and any(min(word.left, right) - max(before, left) >= room for left, right in gutters):
                 yield piece
                 piece = []
         piece.append(word)
@@ -180,11 +186,13 @@ def _crosses(piece: WordRow, gutters: list[tuple[float, float]]) -> bool:
     return any(piece[0].left < left and piece[-1].right > right for left, right in gutters)
 
 
-def _line(words: WordRow, page: int) -> PdfLine:
+def _line(words: WordRow, page: int, starts: Set[float]) -> PdfLine:
+    """Return the line of some words; ``starts`` are the left ends of words that begin a cell of a table."""
     parts = [words[0].text]
     table = False
     for index, (before, word) in enumerate(pairwise(words)):
         wide = word.left - before.right > TABLE_GAP * word.size and not (index == 0 and MARKER.fullmatch(before.text))
+        wide = wide or word.left in starts
         table = table or wide
         parts.append(" | " if wide else " ")
         parts.append(word.text)
@@ -202,4 +210,5 @@ def _line(words: WordRow, page: int) -> PdfLine:
         table,
         words[0].right - words[0].left,
         page,
+        marks=" ".join(word.marks for word in words if word.marks),
     )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from valign.core.text import WIDE_ENDS, count_words, join_lines
 from valign.documents.blocks import BULLET, Block, clean_text
 from valign.documents.labels import read_section_label
 from valign.documents.readers.pdf_lines import PdfLine
+from valign.documents.readers.pdf_notes import SMALLER, note_groups, note_lines, place_footnotes
 
 ITEM_LABEL = re.compile(r"(?:\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-z]|[ivx]{1,4})[.)]|\d{1,3}(?:\.\d{1,3})+|[-–—*]|§+)\s+\S")  # noqa: RUF001
 HEADING_DEPTH = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+\S")
-NOTE = re.compile(r"(?:\d{1,3}|[*†‡])[.)]?\s*\S")
 TERMINAL = re.compile(rf"[.:;!?{WIDE_ENDS}：][\"'”’」』）)\]]*$")  # noqa: RUF001
 LINE_HYPHEN = re.compile(r"(?<!\w)(\w+)[-‐]$")  # noqa: RUF001
 LONGEST_TAIL = 80
@@ -24,7 +24,7 @@ _UNIT_WORDS = frozenset(
     "one two three four five six seven eight nine first second third fourth fifth sixth seventh eighth ninth".split()
 )
 _WORD_PATTERN = re.compile(r"[\w'’]+(?:-[\w'’]+)*")  # noqa: RUF001
-LARGER, SMALLER = 1.08, 0.92
+LARGER = 1.08
 _HEADING_WORDS, HEADING_LINES = 25, 4
 LEVELS_PER_STYLE = 5
 _GAP, INDENT = 1.35, 0.8
@@ -48,24 +48,33 @@ def to_blocks(lines: list[PdfLine]) -> list[Block]:
     """Join lines to paragraphs, also over the ends of columns and pages, and find the headings by their look."""
     look = _look(lines)
     words = _vocabulary(lines)
-    groups = list(_groups(lines, look))
+    small = note_lines(lines, look.size)
+    found = list(_groups(lines, small, look))
+    citing = [group for group in found if not _is_heading(group, look)]
+    groups, notes = place_footnotes(found, citing, small, lambda group: _joined(group, words)[0])
     styles = {_style(group[0]) for group in groups if _is_heading(group, look)}
     ranks = {style: rank for rank, style in enumerate(sorted(styles, reverse=True))}
     blocks: list[Block] = []
-    for group in groups:
+    for index, group in enumerate(groups):
+        text, pages = _rows(group) if group[0].table else _joined(group, words)
+        text += "".join(f" [Note: {note}]" for note in notes[index])
         if group[0].table:
-            text, pages = _rows(group)
             blocks.append(Block(text, pages=pages))
             continue
-        text, pages = _joined(group, words)
         if _is_heading(group, look):
             number = HEADING_DEPTH.match(text)
             depth = min(number[1].count(".") if number else 0, LEVELS_PER_STYLE - 1)
             level = 1 + LEVELS_PER_STYLE * min(ranks[_style(group[0])], 5) + depth
             blocks.append(Block(text, level, pages=pages))
         else:
-            blocks.append(Block(text, 0, ITEM_LABEL.match(text) is not None, pages))
+            is_item = ITEM_LABEL.match(text) is not None or _goes_on(text, blocks)
+            blocks.append(Block(text, 0, is_item, pages))
     return blocks
+
+
+def _goes_on(text: str, blocks: list[Block]) -> bool:
+    """Tell whether text is a list within an item, whose bullets are drawn: it goes on with the item's sentence."""
+    return bool(blocks) and blocks[-1].item and text[:1].islower() and not TERMINAL.search(blocks[-1].text)
 
 
 def _look(lines: list[PdfLine]) -> Look:
@@ -124,11 +133,10 @@ def _is_heading(group: list[PdfLine], look: Look) -> bool:
     return text[-1] not in ".;," or len(text.split()) <= 3 or group[0].size > LARGER * look.size
 
 
-def _groups(lines: list[PdfLine], look: Look) -> Iterator[list[PdfLine]]:
+def _groups(lines: list[PdfLine], small: set[int], look: Look) -> Iterator[list[PdfLine]]:
     """Yield the lines of each heading, paragraph, list item and table; footnotes wait for the end of a paragraph."""
     group: list[PdfLine] = []
     notes: list[PdfLine] = []
-    small = _note_lines(lines, look)
     for line in lines:
         if id(line) in small:
             notes.append(line)
@@ -136,40 +144,12 @@ def _groups(lines: list[PdfLine], look: Look) -> Iterator[list[PdfLine]]:
         if group and _begins(group, line, look):
             yield group
             group = []
-            yield from _note_groups(notes)
+            yield from note_groups(notes)
             notes = []
         group.append(line)
     if group:
         yield group
-    yield from _note_groups(notes)
-
-
-def _note_lines(lines: list[PdfLine], look: Look) -> set[int]:
-    """Return the footnotes: the small lines that end a column, from the first that starts with a mark."""
-    found: set[int] = set()
-    pending: list[PdfLine] = []
-    is_end = False
-    for line, after in zip(reversed(lines), [None, *reversed(lines[1:])], strict=True):
-        is_last = after is None or (after.page, after.flow) != (line.page, line.flow)
-        is_end = line.size < SMALLER * look.size and (is_last or is_end)
-        pending = [] if is_last or not is_end else pending
-        if is_end:
-            pending.append(line)
-            if NOTE.match(line.text):
-                found.update(id(small) for small in pending)
-                pending = []
-    return found
-
-
-def _note_groups(notes: Iterable[PdfLine]) -> Iterator[list[PdfLine]]:
-    group: list[PdfLine] = []
-    for line in notes:
-        if group and NOTE.match(line.text):
-            yield group
-            group = []
-        group.append(line)
-    if group:
-        yield group
+    yield from note_groups(notes)
 
 
 def _begins(group: list[PdfLine], line: PdfLine, look: Look) -> bool:

@@ -21,17 +21,19 @@ PAGE_NUMBER = re.compile(
 LAST_NUMBER = re.compile(rf"(?:\d{{1,4}}|{ROMAN_NUMERAL})$")
 LEADER = re.compile(r"(?:\s?[.…·_]){4,}")
 LONGEST_RUNNING = 300
+CLOCK = re.compile(r"\b\d{1,2}:\d\d(?::\d\d)?(?: ?[ap]m)?\b")
 APART = 1.6
 
 LineRow = list[PdfLine]
 
 
-def drop_running_lines(lines: list[PdfLine], omissions: Omissions) -> list[PdfLine]:
+def drop_running_lines(lines: list[PdfLine], omissions: Omissions, title: str = "") -> list[PdfLine]:
     """Leave out running headers and footers, page numbers, and the lines of a table of contents (``Gifts .... 7``).
 
     A row at the top or bottom of a page is running where the same words stand at the same height on three pages (on
     all, where there are only two), with numbers that may count the pages. Of one page, only a number that stands
-    apart at its edge is left out. Where nothing else would be left, as in a stack of the same form, all lines stay.
+    apart at its edge is left out, and from the second page on a row that stands apart and names the document's title.
+    Where nothing else would be left, as in a stack of the same form, all lines stay.
     """
     pages = _rows_of_pages(lines)
     proven = _proven(pages)
@@ -40,7 +42,9 @@ def drop_running_lines(lines: list[PdfLine], omissions: Omissions) -> list[PdfLi
         for side in (rows, rows[::-1]):
             for index, row in enumerate(side[:OUTER_ROWS]):
                 inner = side[index + 1][0] if index + 1 < len(side) else None
-                if not (_keys(row, page) & proven or _is_number(row, inner)):
+                is_running = _keys(row, page) & proven or (_part_keys(row) & proven and _is_apart(row, inner))
+                is_running = is_running or (page > 1 and title.casefold() in _parts(row) and _is_apart(row, inner))
+                if not (is_running or _is_number(row, inner)):
                     break
                 dropped.update(id(line) for line in row)
     kept = [line for line in lines if id(line) not in dropped and not _is_contents_line(line.text)]
@@ -86,7 +90,7 @@ def _proven(pages: dict[int, list[LineRow]]) -> set[tuple[str, int, int]]:
     seen: dict[tuple[str, int, int], set[int]] = defaultdict(set)
     for page, rows in pages.items():
         for row in [*rows[:OUTER_ROWS], *rows[OUTER_ROWS:][-OUTER_ROWS:]]:
-            for key in _keys(row, page):
+            for key in _keys(row, page) | _part_keys(row):
                 seen[key].add(page)
     enough = min(PAGES_FOR_PROOF, max(2, len(pages)))
     return {key for key, where in seen.items() if len(where) >= enough}
@@ -96,9 +100,10 @@ def _keys(row: LineRow, page: int) -> set[tuple[str, int, int]]:
     """Return what a row has in common with its like on other pages: words, height, size.
 
     Once the words stand as they are; once a number at the edge stands as its distance from the page's own, so that
-    ``Page 7`` and ``Page 8`` are the same but ``Article 7`` and ``Article 9`` on neighbouring pages are not.
+    ``Page 7`` and ``Page 8`` are the same but ``Article 7`` and ``Article 9`` on neighbouring pages are not. The
+    time of day that a browser prints may pass.
     """
-    text = " ".join(" ".join(line.text for line in row).casefold().split())
+    text = " ".join(_parts(row))
     height, size = round(row[0].base / 3), round(row[0].size)
     keys = {(text, height, size)}
     if len(text) <= LONGEST_RUNNING and not re.match(r"(?:article|section|rule|clause|principle|chapter|§)\W*\d", text):
@@ -109,8 +114,26 @@ def _keys(row: LineRow, page: int) -> set[tuple[str, int, int]]:
     return keys
 
 
+def _part_keys(row: LineRow) -> set[tuple[str, int, int]]:
+    """Return the first and last part of a row that has several: beside the document's name may stand the chapter's."""
+    parts = _parts(row)
+    if len(parts) < 2:
+        return set()
+    ends = (("first", parts[0]), ("last", parts[-1]))
+    return {
+        (f"{end}: {part}", round(row[0].base / 3), round(row[0].size)) for end, part in ends if LETTERS.search(part)
+    }
+
+
+def _parts(row: LineRow) -> list[str]:
+    return [CLOCK.sub("#", " ".join(part.casefold().split())) for line in row for part in line.text.split(" | ")]
+
+
 def _is_number(row: LineRow, inner: PdfLine | None) -> bool:
     """Tell whether a row is a page number that stands apart from the text."""
-    if len(row) > 1 or not PAGE_NUMBER.fullmatch(row[0].text) or inner is None:
-        return False
-    return abs(row[0].base - inner.base) > APART * max(row[0].size, inner.size)
+    return len(row) == 1 and PAGE_NUMBER.fullmatch(row[0].text) is not None and _is_apart(row, inner)
+
+
+def _is_apart(row: LineRow, inner: PdfLine | None) -> bool:
+    """Tell whether a row at the edge of a page stands apart from the next one."""
+    return inner is not None and abs(row[0].base - inner.base) > APART * max(row[0].size, inner.size)
