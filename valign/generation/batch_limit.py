@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 CPU_TOKENS = 16384  # more are no quicker there
-FEWEST, MOST = 2048, 2**18
-USED = 0.8  # share of the free memory; the rest is for logits, masks and what the allocator cannot join
+LEAST_POSITIONS, MOST_POSITIONS = 2048, 2**18
+USED_MEMORY = 0.8  # share of the free memory; the rest is for logits, masks and what the allocator cannot join
 HIDDEN_STATES = 8  # of a token that are held at once while a prompt is computed, beside two of its feed-forward layer
 
 
@@ -49,5 +49,5 @@ def positions_in(free: int, config: Any, number_bytes: int) -> int:
     size = getattr(config, "head_dim", None) or hidden // heads
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
     numbers = 2 * config.num_hidden_layers * groups * size + HIDDEN_STATES * hidden + 2 * inner
-    fitting = int(USED * free / (numbers * number_bytes))
-    return min(max(1 << max(0, fitting.bit_length() - 1), FEWEST), MOST)
+    fitting = int(USED_MEMORY * free / (numbers * number_bytes))
+    return min(max(1 << max(0, fitting.bit_length() - 1), LEAST_POSITIONS), MOST_POSITIONS)

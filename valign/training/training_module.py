@@ -93,8 +93,7 @@ class TrainingModule(pl.LightningModule):
 
     def to_device(self, batch: Batch) -> Batch:
         """Return a batch on the device, with all that the loss needs."""
-        batch = self.on_before_batch_transfer(batch, 0)
-        return self.trainer.strategy.batch_to_device(batch)
+        return self.trainer.strategy.batch_to_device(self.on_before_batch_transfer(batch, 0))
 
     def configure_optimizers(self) -> Any:
         """Return AdamW over the trainable parameters, and the schedule of its learning rate by step."""
@@ -121,7 +120,7 @@ class TrainingModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Check the loss and the gradients, and report the step.
 
-        The first step's speed is not reported: libraries are loaded in it, and memory is asked for.
+        The first step's speed is not reported: it warms libraries and memory up.
 
         Raises:
             ValignError: The loss or a gradient is not finite.
