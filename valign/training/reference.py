@@ -69,7 +69,9 @@ def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tu
             new = unseen & {i for part in batches.plan[step] for i in part}
             unseen -= new
             for index in range(step * batches.gradient_accumulation, (step + 1) * batches.gradient_accumulation):
-                batch = module.to_device(batches[index])
+                if (planned := batches[index]).is_idle:
+                    continue
+                batch = module.to_device(planned)
                 with torch.no_grad():
                     sums.append(torch.stack(module.pair_logps(batch), 1))
                 names += batch.example_ids
