@@ -16,7 +16,7 @@ from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
 from valign.models.load import prepare_model
 from valign.models.policy import load_policy
-from valign.models.varlen import Sequences, find_sequences, varlen_attention
+from valign.models.varlen import find_sequences, varlen_attention
 from valign.training.supervised_logps import supervised_logps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -98,13 +98,13 @@ def test_attention_of_many_lengths_is_the_plain_one() -> None:
     sequences = find_sequences([20, 7, 0], [9, 0, 5], [13, 0, 0])
     source = torch.Generator().manual_seed(0)
     states = [torch.randn(1, heads, 54, 64, generator=source).cuda().bfloat16() for heads in (8, 2, 2)]
-    on_gpu = Sequences(*(x.cuda() if isinstance(x, torch.Tensor) else x for x in sequences))
+    on_gpu = sequences._make([x.cuda() if isinstance(x, torch.Tensor) else x for x in sequences])
     found = []
     for kernel in (varlen.varlen_attn, varlen_reference.varlen_attn):
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(varlen, "varlen_attn", kernel)
-            given = [x.detach().requires_grad_() for x in states]
-            output, _ = varlen_attention(torch.nn.Module(), *given, None, 0.125, sequences=on_gpu)  # type: ignore[arg-type]
+            q, k, v = given = [x.detach().requires_grad_() for x in states]
+            output, _ = varlen_attention(torch.nn.Module(), q, k, v, None, 0.125, sequences=on_gpu)
             (output.float() * torch.linspace(-1, 1, 64, device="cuda")).sum().backward()
             found.append([output, *(x.grad for x in given)])
     for one, other in zip(*found, strict=True):

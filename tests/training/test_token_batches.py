@@ -80,7 +80,7 @@ def module_of(kind: str, path: Path, batches: Any) -> TrainingModule:
     if kind == "sft":
         module = SFTModule(policy, batches, tiny.sft_settings(), **options)  # type: ignore[arg-type]
     else:
-        module = DPOModule(policy, batches, tiny.dpo_settings(sft_weight=0.5), lambda _: {}, **options)  # type: ignore[arg-type]
+        module = DPOModule(policy, batches, tiny.dpo_settings(sft_weight=0.5), lambda _: {}, **options)
         source = random.Random(0)
         module.reference = {f"pair-{i}": (-source.uniform(5, 9), -source.uniform(5, 9)) for i in range(99)}
     module.trainer = SimpleNamespace(global_step=1)  # type: ignore[assignment]
