@@ -95,7 +95,7 @@ class EvaluationSettings:
     Attributes:
         questions: File of other questions (``.jsonl``) than the document's.
         max_new_tokens: Longest answer, in tokens.
-        batch_tokens: Most padded tokens in a batch.
+        batch_tokens: Most padded tokens in a batch; None for as many as a GPU's free memory holds.
         bootstrap: Bootstrap samples behind each interval.
         judge: Who judges pairs of answers; None for nobody.
         judge_tie: Largest difference in cosine that the judge ``reference`` calls a tie.
@@ -110,7 +110,7 @@ class EvaluationSettings:
 
     questions: str | None = None
     max_new_tokens: int = setting(above=0)
-    batch_tokens: int = setting(above=0)
+    batch_tokens: int | None = setting(above=0)
     bootstrap: int = setting(at_least=100)
     judge: str | None = setting(None, choices=JUDGES)
     judge_tie: float = setting(0.02, at_least=0, at_most=2)

@@ -135,24 +135,25 @@ class Generator:
         """Return the new token ids of every row, the end token included where one was produced."""
         sampling, told = requests[0].sampling, 0
         batch = self._prefill(prompts, sampling)
-        uniform = _uniform(requests).to(self.model.device)
+        uniform, ends = _uniform(requests).to(self.model.device), set(self.ends)
         forced = [self._ids(opening) for r in requests for opening in (r.openings or ("",) * sampling.n)]
         rows: list[list[int]] = [[] for _ in range(len(uniform))]
-        alive = torch.arange(len(uniform), device=uniform.device)
-        ends = torch.tensor(self.ends, device=uniform.device)
+        alive = list(range(len(uniform)))
         for step in range(sampling.max_new_tokens):
-            token = sample_tokens(batch.logits, sampling.temperature, sampling.top_p, uniform[alive, step])
-            for place, row in enumerate(alive.tolist()):
-                if step < len(forced[row]):
-                    token[place] = forced[row][step]
-            for row, value in zip(alive.tolist(), token.tolist(), strict=True):
+            token = sample_tokens(batch.logits, sampling.temperature, sampling.top_p, uniform[:, step])
+            values = token.tolist()  # the one wait for a GPU in a step
+            if any(step < len(forced[row]) for row in alive):
+                values = [(*forced[row][step : step + 1], value)[0] for row, value in zip(alive, values, strict=True)]
+                token = token.new_tensor(values)
+            for row, value in zip(alive, values, strict=True):
                 rows[row].append(value)
-            going_on = torch.isin(token, ends, invert=True).nonzero().squeeze(1)
-            if step + 1 == sampling.max_new_tokens or not len(going_on):
+            going_on = [place for place, value in enumerate(values) if value not in ends]
+            if step + 1 == sampling.max_new_tokens or not going_on:
                 break
-            if len(going_on) < len(token):
-                alive, token = alive[going_on], token[going_on]
-                batch.select_rows(going_on)
+            if len(going_on) < len(alive):
+                alive, kept = [alive[place] for place in going_on], token.new_tensor(going_on)
+                token, uniform = token[kept], uniform[kept]
+                batch.select_rows(kept)
             # an ended row counts whole, the others by the share of their longest length
             done = len(rows) - len(alive) + len(alive) * (step + 1) // sampling.max_new_tokens
             tell(done - told)

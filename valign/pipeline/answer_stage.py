@@ -135,6 +135,7 @@ def answer_part(
         What all processes found, in the first; of the others, nothing that counts.
     """
     from valign.evaluation.likelihoods import measure_likelihoods
+    from valign.generation.batch_limit import batch_limit
     from valign.generation.generator import Generator
 
     evaluation = context.settings.evaluation
@@ -146,7 +147,9 @@ def answer_part(
     }
     with describe_out_of_memory(f"answering as {arm}", lambda: answering_remedies(context)):
         model, tokenizer = load_arm(context, [Path(path) for path in weights])
-        generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", evaluation.batch_tokens)
+        # all processes make the same batches, and deal them out
+        most = context.ranks.broadcast(lambda: batch_limit(model, evaluation.batch_tokens))
+        generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", most)
         answers = []
         if not measure_only:
             longest = evaluation.max_new_tokens

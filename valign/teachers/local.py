@@ -29,7 +29,7 @@ class LocalTeacher:
         self,
         model: str,
         precision: str = "auto",
-        batch_tokens: int = 8192,
+        batch_tokens: int | None = 8192,
         group: str = "teacher",
         accelerator: str = "auto",
     ) -> None:
@@ -38,7 +38,8 @@ class LocalTeacher:
         Args:
             model: What ``base_model.model`` can be: the embedded model, a folder, or a hub id.
             precision: ``auto``, ``float32`` or ``bfloat16``.
-            batch_tokens: The largest number of cache positions (rows times length) in one batch.
+            batch_tokens: The largest number of cache positions (rows times length) in one batch; None for as many as
+                a GPU's free memory holds.
             group: Where that is set in the config, for the error when memory runs out.
             accelerator: ``cpu`` computes on the CPU; ``gpu`` and ``auto`` on a GPU where there is one.
         """
@@ -159,8 +160,9 @@ class LocalTeacher:
 
     def _load(self) -> Generator:
         if self._generator is None:
+            from valign.generation.batch_limit import batch_limit
             from valign.generation.generator import Generator
 
             model, tokenizer = load_model(self.path, self.precision, device=self.device)
-            self._generator = Generator(model.eval(), tokenizer, self.id, self.batch_tokens)
+            self._generator = Generator(model.eval(), tokenizer, self.id, batch_limit(model, self.batch_tokens))
         return self._generator

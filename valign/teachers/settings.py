@@ -18,7 +18,7 @@ class TeacherSettings:
         kind: In this process, from a recording, behind an API, by files of requests and results, or none.
         model: ``embedded:``, hub id or folder of a local model; the model's name on a server; the id of a recording.
         precision: Of a local model's weights.
-        batch_tokens: Most padded tokens in a batch of a local model.
+        batch_tokens: Most padded tokens in a batch of a local model; None for as many as a GPU's free memory holds.
         recording: File of recorded completions (``.jsonl``).
         base_urls: Addresses up to and including ``/v1`` of servers that share the calls.
         api_key_env: Name of the environment variable with the key.
@@ -40,7 +40,7 @@ class TeacherSettings:
     kind: str = setting(choices=TEACHERS)
     model: str = setting()
     precision: str = setting("auto", choices=PRECISIONS)
-    batch_tokens: int = setting(8192, above=0)
+    batch_tokens: int | None = setting(8192, above=0)
     recording: str | None = None
     base_urls: tuple[str, ...] = ()
     api_key_env: str = "OPENAI_API_KEY"

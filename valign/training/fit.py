@@ -20,7 +20,15 @@ from valign.core.out_of_memory import describe_out_of_memory
 from valign.core.records import Instruction, Preference
 from valign.distributed import signals
 from valign.models.adapters import save_adapter, save_model
-from valign.training.build import StageData, build_module, build_trainer, encode_stage, load_trainable, plan_stage
+from valign.training.build import (
+    StageData,
+    build_module,
+    build_trainer,
+    encode_stage,
+    fill_stage,
+    load_trainable,
+    plan_stage,
+)
 from valign.training.callbacks import CURVES_FILE, read_curves
 from valign.training.kernels import require_packages
 from valign.training.memory_estimate import memory_remedies
@@ -97,7 +105,7 @@ def _plan(stage: Stage, data: StageData) -> tuple[Plan, int, str | None]:
     if begun != world:
         log.info("%s: its steps, begun on %d ranks, are redistributed over %d", stage.name, begun, world)
         plan = redistribute(plan, stage.settings.batch_size, world)
-    return plan, start, checkpoint
+    return fill_stage(stage, data.examples, plan), start, checkpoint
 
 
 def _announce(stage: Stage, data: StageData, plan: Plan, start: int) -> None:

@@ -74,15 +74,9 @@ def decoder_shape(config: Mapping[str, Any]) -> DecoderShape | None:
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     size = config.get("head_dim") or hidden // heads
     groups = config.get("num_key_value_heads") or heads
-    return DecoderShape(
-        hidden,
-        config["num_hidden_layers"],
-        config["intermediate_size"],
-        config["vocab_size"],
-        heads * size,
-        groups * size,
-        bool(config.get("tie_word_embeddings", False)),
-    )
+    layers, feed_forward, vocabulary = (config[key] for key in needed[1:4])
+    tied = bool(config.get("tie_word_embeddings", False))
+    return DecoderShape(hidden, layers, feed_forward, vocabulary, heads * size, groups * size, tied)
 
 
 @dataclass(frozen=True)
@@ -201,11 +195,12 @@ def estimate_stage(
     if shape is None:
         return None
     is_dpo = isinstance(settings, DPOSettings)
+    longest = settings.max_length * (2 if is_dpo else 1)
     found = estimate_memory(
         shape,
         rank=None if adapter.is_full else adapter.rank,
         stored_bytes=4 if adapter.is_full else stored_bytes,
-        tokens=settings.batch_size * settings.max_length * (2 if is_dpo else 1),
+        tokens=max(settings.batch_tokens, longest) if settings.batch_tokens else settings.batch_size * longest,
         world=trainer.world_size,
         stage=trainer.zero_stage,
         recomputed=trainer.activation_checkpointing,
@@ -246,8 +241,8 @@ def training_warning(
         return None
     return (
         f"this may not fit: an estimated {needed.describe()}; the device has {available / GIB:.1f} GiB. Lower "
-        "batch_size (and raise accumulate) or max_length, set trainer.activation_checkpointing=true, or choose "
-        "trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
+        "batch_tokens (or batch_size, and raise accumulate) or max_length, set trainer.activation_checkpointing=true, "
+        "or choose trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
     )
 
 
@@ -265,7 +260,9 @@ def memory_remedies(
     """
     found = []
     size, accumulation = settings.batch_size, settings.accumulate
-    if size > 1:
+    if settings.batch_tokens:
+        found.append(f"{suggest_half(f'{stage}.batch_tokens', settings.batch_tokens)}, which is the same step")
+    elif size > 1:
         smaller = size // 2 if size % 2 == 0 else 1
         found.append(
             f"lower {stage}.batch_size={size} to {smaller} and raise {stage}.accumulate={accumulation} to "

@@ -72,8 +72,9 @@ def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:
 
 
 def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tuple[float, float]]:
-    """Go through this device's batches until every example has been seen."""
-    found: dict[str, tuple[float, float]] = {}
+    """Go through this device's batches until every example has been seen; what is found is read once, at the end."""
+    names: list[str] = []
+    sums: list[torch.Tensor] = []
     unseen = {i for step in batches.plan for part in step for i in part}
     shown = progress(len(unseen), "reference", "pairs") if module.trainer.is_global_zero else nullcontext()
     with shown as bar:
@@ -83,13 +84,17 @@ def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tu
             new = unseen & {i for part in batches.plan[step] for i in part}
             unseen -= new
             for index in range(step * batches.gradient_accumulation, (step + 1) * batches.gradient_accumulation):
-                batch = module.trainer.strategy.batch_to_device(batches[index])
+                if (planned := batches[index]).is_idle:
+                    continue
+                batch = module.to_device(planned)
                 with torch.no_grad():
-                    chosen, rejected = (sums.tolist() for sums in module.pair_logps(batch))
-                for example, *pair in zip(batch.example_ids, chosen, rejected, strict=True):
-                    found.setdefault(example, (pair[0], pair[1]))
+                    sums.append(torch.stack(module.pair_logps(batch), 1))
+                names += batch.example_ids
             if bar is not None:
                 bar.update(len(new))
+    found: dict[str, tuple[float, float]] = {}
+    for name, (chosen, rejected) in zip(names, torch.cat(sums).tolist(), strict=True):
+        found.setdefault(name, (chosen, rejected))
     return found
 
 

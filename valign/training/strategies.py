@@ -214,6 +214,8 @@ def make_trainer(
     )
     # Lightning's own handler of SIGTERM broadcasts, which hangs where other ranks are elsewhere
     vars(made._signal_connector)["register_signal_handlers"] = lambda: None
+    # without that handler, nothing is to be told to other ranks, in each batch and waiting for the device
+    vars(made.fit_loop.epoch_loop)["_broadcast_sigterm_tensor"] = lambda: None
     return made
 
 
