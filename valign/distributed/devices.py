@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+
 from valign.core.errors import ValignError
 from valign.distributed.ranks import Ranks
 
@@ -36,3 +39,11 @@ def own_device(accelerator: str, ranks: Ranks) -> str:
     import torch
 
     return f"cuda:{ranks.place.local_rank % torch.cuda.device_count()}"
+
+
+def free_devices() -> None:
+    """Give back the GPU memory that PyTorch keeps in this process, and nothing uses."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()

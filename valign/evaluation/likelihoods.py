@@ -13,9 +13,10 @@ from valign.core.progress import progress
 from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
-from valign.evaluation.metric_info import Likelihoods
+from valign.evaluation.metric_info import VERDICT_WORDS, Likelihoods
 from valign.generation.decoding_batch import shared_prefix_length
 from valign.generation.generator import Generator
+from valign.generation.written_tokens import token_ids
 from valign.models.chat_template import Rendered, render_conversation
 from valign.models.logprobs import output_layer, token_logps
 
@@ -51,7 +52,7 @@ def measure_likelihoods(
         render_conversation(generator.tokenizer, (*prompt, {"role": "assistant", "content": q.reference}))
         for prompt, q in zip(prompts, questions, strict=True)
     ]
-    words = [int(generator.tokenizer(word, add_special_tokens=False)["input_ids"][0]) for word in ("Yes", "No")]
+    words = [token_ids(generator.tokenizer, word)[0] for word in VERDICT_WORDS]
     order = sorted(range(len(questions)), key=lambda i: (len(rendered[i].ids), i))
     ranks = ranks or Ranks()
     groups = _likelihood_groups(order, [len(r.ids) for r in rendered], rows, generator.batch_tokens)

@@ -16,6 +16,10 @@ EMBEDDER = "embedder"
 MODEL = "model"
 
 
+VERDICT_WORDS = ("Yes", "No")
+"""The first words of an answer of which the likelier one is what the model prefers."""
+
+
 @dataclass(frozen=True)
 class Likelihoods:
     """What an arm's model thinks of the right answers.

@@ -16,16 +16,21 @@ from valign.config.schema import RunSettings
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Question
 from valign.core.settings import make_settings
+from valign.distributed.devices import device_of
 from valign.distributed.ranks import Ranks
 from valign.documents.choice import chosen_document
 from valign.documents.shipped import shipped_questions
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.probes.items import read_probes
 from valign.evaluation.questions import check_questions
+from valign.evaluation.served_arms import ENGINE, BaseModel, ServedArms
 from valign.models.identity import model_id
 from valign.models.load import prepare_model
+from valign.models.precision import resolve_precision
 from valign.pipeline.recipes import Arm, recipe_arms
 from valign.retrieval.embedder import SentenceEmbedder
+from valign.runs.layout import SERVERS
+from valign.serving.settings import VllmSettings
 from valign.synthesis.candidates import Candidate
 from valign.synthesis.decisions import ReviewFile, read_review
 from valign.synthesis.given_rows import read_given_rows
@@ -45,10 +50,13 @@ class Context:
     Attributes:
         settings: The config as plain settings.
         ranks: The run's processes.
+        output: The folder of another evaluation of a finished run, which gets what the run's own folder would; None
+            for that one.
     """
 
     settings: RunSettings
     ranks: Ranks = field(default_factory=Ranks)
+    output: Path | None = None
 
     @classmethod
     def of(cls, config: DictConfig, ranks: Ranks | None = None) -> Context:
@@ -74,6 +82,11 @@ class Context:
     def run_folder(self) -> Path:
         """The run's own folder."""
         return Path(self.settings.run_dir).expanduser()
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs of servers that this run starts."""
+        return (self.output or self.run_folder) / SERVERS
 
     @property
     def arms(self) -> list[Arm]:
@@ -158,29 +171,44 @@ class Context:
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher."""
-        return make_teacher(self.settings.teacher, "teacher")
+        return make_teacher(self.settings.teacher, "teacher", self.logs)
 
     @cached_property
     def base_teacher(self) -> Teacher:
-        """The base model as a teacher, which is the teacher itself where both are one model in this process."""
-        base, evaluation = self.settings.base_model, self.settings.evaluation
+        """The base model as a teacher, which is the teacher itself where both are one model on this machine."""
+        base, evaluation, teacher = self.settings.base_model, self.settings.evaluation, self.settings.teacher
         if self.is_base_the_teacher:
             return self.teacher
+        if self.served_arms is not None:
+            return self.served_arms.model((), f"{self.model_id} (vllm)")
+        if teacher.kind == "vllm":  # which leaves no room for a model in this process
+            return self._serve_arms(teacher.vllm, "teacher.vllm", "base").model((), f"{self.model_id} (vllm)")
         return LocalTeacher(base.model, base.precision, evaluation.batch_tokens, "evaluation")
 
     @property
     def is_base_the_teacher(self) -> bool:
         """Whether the base model is its own teacher."""
         teacher = self.settings.teacher
-        return teacher.kind == "local" and teacher.model == self.settings.base_model.model
+        return teacher.kind in ("local", "vllm") and teacher.model == self.settings.base_model.model
 
     @cached_property
     def question_teacher(self) -> Teacher | None:
         """Who writes the evaluation questions, where that is another than the teacher."""
         settings = self.settings.synthesis.question_teacher
-        return make_teacher(settings, "synthesis.question_teacher") if settings else None
+        return make_teacher(settings, "synthesis.question_teacher", self.logs) if settings else None
 
     @cached_property
     def server(self) -> AnswerServer | None:
         """The server through which the arms answer; None where they answer in this process."""
         return AnswerServer.of(self.settings.evaluation.server)
+
+    @cached_property
+    def served_arms(self) -> ServedArms | None:
+        """The arms' models behind a vLLM that this run starts; None where this process, or another server, answers."""
+        evaluation = self.settings.evaluation
+        return self._serve_arms(evaluation.vllm, ENGINE, "answers") if evaluation.engine == "vllm" else None
+
+    def _serve_arms(self, settings: VllmSettings, group: str, name: str) -> ServedArms:
+        base, device = self.settings.base_model, device_of(self.settings.trainer.accelerator)
+        dtype = str(resolve_precision(base.precision, device)).removeprefix("torch.")
+        return ServedArms(settings, BaseModel(self.model_path, dtype, base.trust_remote_code), self.logs, name, group)

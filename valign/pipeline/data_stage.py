@@ -44,6 +44,7 @@ from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
+from valign.teachers.vllm import VllmTeacher
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,8 @@ def teacher_budget(context: Context) -> Budget:
     """Say what the teacher's calls for the data would take, without making one."""
     settings = context.settings
     store = CompletionStore(context.cache)
-    tokens = context.teacher.count_prompt_tokens if isinstance(context.teacher, LocalTeacher) else None
+    asked = context.teacher
+    tokens = asked.count_prompt_tokens if isinstance(asked, LocalTeacher | VllmTeacher) else None
     writer = DryTeacher(context.teacher.id, store, tokens)
     base = writer if context.is_base_the_teacher else DryTeacher("base model", None)
     dry_probes(context, writer)
@@ -195,7 +197,7 @@ def teacher_budget(context: Context) -> Budget:
         base,
         context.given_rows,
     )
-    at_once = settings.teacher.concurrency if settings.teacher.kind == "api" else 1
+    at_once = settings.teacher.calls_at_once
     rounds = settings.synthesis.coverage.top_up_rounds
     return Budget(tuple(steps), store.spent_by(writer.id), at_once, *settings.teacher.paid_prices, rounds)
 

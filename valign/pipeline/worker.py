@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from valign.core.files import from_dict
 from valign.core.records import Question
+from valign.distributed.devices import free_devices
 from valign.pipeline.answer_stage import answer_part
 from valign.pipeline.context import Context
 from valign.pipeline.tax_stage import tax_part
@@ -15,6 +16,8 @@ def follow(context: Context) -> None:
     for name, arguments in context.ranks.commands():
         if name == "train":
             train_part(context, **arguments)
+        elif name == "free":
+            free_devices()
         elif name == "tax":
             tax_part(context, **arguments)
         else:

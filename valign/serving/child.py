@@ -173,8 +173,8 @@ class ChildServer:
             self.require_running()
             now = time.monotonic()
             if now - begun > seconds:
-                said = f"vllm does not answer after {duration(now - begun)} ({self.last_words()})"
-                raise ValignError(f"{self.label}: {said}; {remedy}; {self._log}")
+                words = f"vllm does not answer after {duration(now - begun)} ({self.last_words()})"
+                raise ValignError(f"{self.label}: {words}; {remedy}; {self._log}")
             if now - said > SAY_SECONDS:
                 said = now
                 log.info("%s: vllm is still starting, %s", self.label, duration(now - begun))

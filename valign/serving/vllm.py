@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from valign.core.errors import ValignError
+from valign.distributed.devices import free_devices
 from valign.models.lora_folder import SERVED_RANKS
 from valign.serving.child import LOCAL, ChildServer, find_program
 from valign.serving.settings import VllmSettings
@@ -43,7 +42,8 @@ class Serving:
             ValignError: The rank is larger than any that vLLM takes.
         """
         found = [self.model, "--served-model-name", SERVED, "--host", LOCAL, "--port", str(port)]
-        found += ["--generation-config", "vllm", "--disable-uvicorn-access-log", *self.options]
+        found += ["--generation-config", "vllm", "--load-format", "safetensors", "--disable-uvicorn-access-log"]
+        found += self.options
         if not self.modules:
             return found
         most = next((rank for rank in SERVED_RANKS if rank >= self.rank), None)
@@ -100,6 +100,14 @@ class VllmServer:
         """
         find_program(f"{self.group}.command", self.settings.command)
 
+    def require_servable(self) -> None:
+        """Look whether vLLM is installed, and takes what is to be served.
+
+        Raises:
+            ValignError: It is not, or does not.
+        """
+        self._command(0)
+
     def start(self) -> None:
         """Start it where it does not run; any other server of this process is ended first, to make room.
 
@@ -111,7 +119,7 @@ class VllmServer:
             return
         if VllmServer._current is not None:
             VllmServer._current.end()
-        _free_device()
+        free_devices()
         VllmServer._current = self
         seconds = self.settings.start_seconds
         self.child.start(KEY_NAME, seconds, f"raise {self.group}.start_seconds={seconds:g}")
@@ -133,11 +141,3 @@ class VllmServer:
 
 def _module(name: str, path: Path) -> str:
     return json.dumps({"name": name, "path": str(path.absolute())})
-
-
-def _free_device() -> None:
-    """Give back the GPU memory that PyTorch keeps in this process."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        gc.collect()
-        torch.cuda.empty_cache()
