@@ -98,15 +98,11 @@ def test_servers_and_keys_come_from_the_command_line(
     with pytest.raises(ValignError, match=r"judge_model\.requests=/etc, which is written to"):
         require_known_servers(context_of_run(noted(config, judged, **by_file)), judged, is_engine_chosen=False)
     started = {"evaluation.judge_model": judge | {"kind": "vllm", "vllm": {"command": "/tmp/evil"}}}
-    with pytest.raises(
-        ValignError, match=r"judge_model\.vllm\.command=/tmp/evil, which is a program that would be star"
-    ):
+    with pytest.raises(ValignError, match=r"judge_model\.vllm\.command=/tmp/evil, which is a program that"):
         require_known_servers(context_of_run(noted(config, judged, **started)), judged, is_engine_chosen=True)
     engine = {"evaluation.engine": "vllm", "evaluation.vllm.command": "/tmp/evil"}
     strange = noted(config, tmp_path / "engine", **engine)
-    with pytest.raises(
-        ValignError, match=r"evaluation\.vllm\.command=/tmp/evil, which is a program that would be star"
-    ):
+    with pytest.raises(ValignError, match=r"evaluation\.vllm\.command=/tmp/evil, which is a program that"):
         require_known_servers(context_of_run(strange), strange, is_engine_chosen=False)
 
 

@@ -13,7 +13,7 @@ from valign.core.progress import progress
 from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
-from valign.evaluation.metric_info import VERDICT_WORDS, Likelihoods
+from valign.evaluation.metric_info import FIRST_WORDS, Likelihoods
 from valign.generation.decoding_batch import shared_prefix_length
 from valign.generation.generator import Generator
 from valign.generation.written_tokens import token_ids
@@ -52,7 +52,7 @@ def measure_likelihoods(
         render_conversation(generator.tokenizer, (*prompt, {"role": "assistant", "content": q.reference}))
         for prompt, q in zip(prompts, questions, strict=True)
     ]
-    words = [token_ids(generator.tokenizer, word)[0] for word in VERDICT_WORDS]
+    words = [token_ids(generator.tokenizer, word)[0] for word in FIRST_WORDS]
     order = sorted(range(len(questions)), key=lambda i: (len(rendered[i].ids), i))
     ranks = ranks or Ranks()
     groups = _likelihood_groups(order, [len(r.ids) for r in rendered], rows, generator.batch_tokens)

@@ -16,7 +16,7 @@ EMBEDDER = "embedder"
 MODEL = "model"
 
 
-VERDICT_WORDS = ("Yes", "No")
+FIRST_WORDS = ("Yes", "No")
 """The first words of an answer of which the likelier one is what the model prefers."""
 
 

@@ -23,7 +23,7 @@ ENGINE = "evaluation.vllm"
 
 
 @dataclass(frozen=True)
-class BaseModel:
+class ServedBase:
     """The model that is served, and how.
 
     Attributes:
@@ -65,7 +65,7 @@ class ServedArms:
     """
 
     settings: VllmSettings
-    base: BaseModel
+    base: ServedBase
     folder: Path
     name: str = "answers"
     group: str = ENGINE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from valign.core.progress import progress
 from valign.core.records import Passage, Question
 from valign.evaluation.answering import conversation
-from valign.evaluation.metric_info import VERDICT_WORDS, Likelihoods
+from valign.evaluation.metric_info import FIRST_WORDS, Likelihoods
 from valign.generation.written_tokens import token_ids
 from valign.models.chat_template import render_conversation
 from valign.serving.served_model import ServedModel
@@ -35,7 +35,7 @@ def served_likelihoods(
     Returns:
         N values each.
     """
-    words = [token_ids(model.tokenizer, word)[0] for word in VERDICT_WORDS]
+    words = [token_ids(model.tokenizer, word)[0] for word in FIRST_WORDS]
     rows: list[list[int]] = []
     supervised: list[int] = []
     for question, passages in zip(questions, retrieved, strict=True):

@@ -16,26 +16,23 @@ from valign.config.schema import RunSettings
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Question
 from valign.core.settings import make_settings
-from valign.distributed.devices import device_of
 from valign.distributed.ranks import Ranks
 from valign.documents.choice import chosen_document
 from valign.documents.shipped import shipped_questions
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.probes.items import read_probes
 from valign.evaluation.questions import check_questions
-from valign.evaluation.served_arms import ENGINE, BaseModel, ServedArms
+from valign.evaluation.served_arms import ServedArms
 from valign.models.identity import model_id
 from valign.models.load import prepare_model
-from valign.models.precision import resolve_precision
+from valign.pipeline.base_teacher import is_base_teacher, make_base_teacher, make_served_arms
 from valign.pipeline.recipes import Arm, recipe_arms
 from valign.retrieval.embedder import SentenceEmbedder
 from valign.runs.layout import SERVERS
-from valign.serving.settings import VllmSettings
 from valign.synthesis.candidates import Candidate
 from valign.synthesis.decisions import ReviewFile, read_review
 from valign.synthesis.given_rows import read_given_rows
 from valign.teachers.factory import make_teacher
-from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
 
 CACHE = "completions.sqlite"
@@ -50,8 +47,7 @@ class Context:
     Attributes:
         settings: The config as plain settings.
         ranks: The run's processes.
-        output: The folder of another evaluation of a finished run, which gets what the run's own folder would; None
-            for that one.
+        output: The folder of another evaluation of a finished run; None for the run's own folder.
     """
 
     settings: RunSettings
@@ -127,8 +123,7 @@ class Context:
         Raises:
             ValignError: The file cannot be read, or does not fit the document.
         """
-        where = self.settings.synthesis.rows
-        return read_given_rows(where, self.document) if where else []
+        return read_given_rows(where, self.document) if (where := self.settings.synthesis.rows) else []
 
     @cached_property
     def review(self) -> ReviewFile | None:
@@ -160,8 +155,7 @@ class Context:
     def stored_as(self) -> dict[str, str]:
         """How the base model's weights are kept, for hashes; full precision is not named in them."""
         base = self.settings.base_model
-        quantized = {"quantization": base.quantization} if base.quantization else {}
-        return {"precision": base.precision, **quantized}
+        return {"precision": base.precision, **({"quantization": base.quantization} if base.quantization else {})}
 
     @cached_property
     def embedder(self) -> SentenceEmbedder:
@@ -176,26 +170,15 @@ class Context:
     @cached_property
     def base_teacher(self) -> Teacher:
         """The base model as a teacher, which is the teacher itself where both are one model on this machine."""
-        base, evaluation, teacher = self.settings.base_model, self.settings.evaluation, self.settings.teacher
-        if self.is_base_the_teacher:
+        if is_base_teacher(self.settings):
             return self.teacher
-        if self.served_arms is not None:
-            return self.served_arms.model((), f"{self.model_id} (vllm)")
-        if teacher.kind == "vllm":  # which leaves no room for a model in this process
-            return self._serve_arms(teacher.vllm, "teacher.vllm", "base").model((), f"{self.model_id} (vllm)")
-        return LocalTeacher(base.model, base.precision, evaluation.batch_tokens, "evaluation")
-
-    @property
-    def is_base_the_teacher(self) -> bool:
-        """Whether the base model is its own teacher."""
-        teacher = self.settings.teacher
-        return teacher.kind in ("local", "vllm") and teacher.model == self.settings.base_model.model
+        return make_base_teacher(self.settings, self.model_path, self.model_id, self.logs, self.served_arms)
 
     @cached_property
     def question_teacher(self) -> Teacher | None:
         """Who writes the evaluation questions, where that is another than the teacher."""
-        settings = self.settings.synthesis.question_teacher
-        return make_teacher(settings, "synthesis.question_teacher", self.logs) if settings else None
+        chosen = self.settings.synthesis.question_teacher
+        return make_teacher(chosen, "synthesis.question_teacher", self.logs) if chosen else None
 
     @cached_property
     def server(self) -> AnswerServer | None:
@@ -205,10 +188,4 @@ class Context:
     @cached_property
     def served_arms(self) -> ServedArms | None:
         """The arms' models behind a vLLM that this run starts; None where this process, or another server, answers."""
-        evaluation = self.settings.evaluation
-        return self._serve_arms(evaluation.vllm, ENGINE, "answers") if evaluation.engine == "vllm" else None
-
-    def _serve_arms(self, settings: VllmSettings, group: str, name: str) -> ServedArms:
-        base, device = self.settings.base_model, device_of(self.settings.trainer.accelerator)
-        dtype = str(resolve_precision(base.precision, device)).removeprefix("torch.")
-        return ServedArms(settings, BaseModel(self.model_path, dtype, base.trust_remote_code), self.logs, name, group)
+        return make_served_arms(self.settings, lambda: self.model_path, self.logs)

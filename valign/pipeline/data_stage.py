@@ -19,6 +19,7 @@ from valign.evaluation.leakage import question_overlap
 from valign.evaluation.questions import without_original
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.authors import asked_of, author_line
+from valign.pipeline.base_teacher import is_base_teacher
 from valign.pipeline.context import Context
 from valign.pipeline.probe_stage import dry_probes, policy_probes
 from valign.synthesis.apply_review import fingerprint
@@ -146,7 +147,7 @@ class _Teachers:
 
         self.writer = checked(context.teacher)
         self.base = self.writer
-        if not context.is_base_the_teacher:
+        if not is_base_teacher(context.settings):
             self.base = CachedTeacher(context.base_teacher, context.cache, share=share)
         self.questions = checked(other) if other else None
         self.all = {self.writer, self.base, *([self.questions] if self.questions else [])}
@@ -185,7 +186,7 @@ def teacher_budget(context: Context) -> Budget:
     asked = context.teacher
     tokens = asked.count_prompt_tokens if isinstance(asked, LocalTeacher | VllmTeacher) else None
     writer = DryTeacher(context.teacher.id, store, tokens)
-    base = writer if context.is_base_the_teacher else DryTeacher("base model", None)
+    base = writer if is_base_teacher(context.settings) else DryTeacher("base model", None)
     dry_probes(context, writer)
     steps = dry_pass(
         context.document,

@@ -23,28 +23,28 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.progress import duration
 from valign.core.text import one_line
+from valign.distributed.place import LOCAL
 from valign.serving import watchdog
 
 log = logging.getLogger(__name__)
 
-LOCAL = "127.0.0.1"
-GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 10.0
 """How long a server has to end by itself before it is killed."""
-PORT_TRIES = 3
-LOOK_SECONDS, SAY_SECONDS = 0.2, 30.0
+_PORT_TRIES = 3
+_LOOK_SECONDS, _SAY_SECONDS = 0.2, 30.0
 DEATH_SECONDS = 3.0
 """How long a connection may be broken before the process behind it is known to have ended."""
-OF_RANKS = re.compile(
+_OF_RANKS = re.compile(
     r"(?:LOCAL_|GROUP_|ROLE_)?(?:RANK|WORLD_SIZE)|LOCAL_WORLD_SIZE|MASTER_(?:ADDR|PORT)|VALIGN_PORT|TORCHELASTIC_.*"
 )
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-LOG_PREFIX = re.compile(
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_PREFIX = re.compile(
     r"^(?:\((?:\w|\s|=)*\)\s*)?(?:(?:INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^]]*\]\s*)?"
 )
-ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception|error|Interrupt)\b: ?\S|\berror: \S")
-EFFECT = re.compile(r"Engine core initialization failed|See root cause|Engine core proc \S+ died")
-PORT_TAKEN = re.compile(r"address already in use", re.IGNORECASE)
-WORDS_READ, WORDS_SHOWN = 1 << 16, 300
+_ERROR = re.compile(r"^[\w.]*(?:Error|Exception|error|Interrupt)\b: ?\S|\berror: \S")
+_EFFECT = re.compile(r"Engine core initialization failed|See root cause|Engine core proc \S+ died")
+_PORT_TAKEN = re.compile(r"address already in use", re.IGNORECASE)
+_WORDS_READ, _WORDS_SHOWN = 1 << 16, 300
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens addresses of this machine without the proxy that the environment may name."""
 
@@ -97,14 +97,14 @@ class ChildServer:
         Raises:
             ValignError: It ends at once, or does not answer in time.
         """
-        for left in reversed(range(PORT_TRIES)):
+        for left in reversed(range(_PORT_TRIES)):
             port = _free_port()
             self._launch(port, key_name)
             try:
                 self._wait(port, seconds, remedy)
                 return
             except BaseException as error:
-                taken = isinstance(error, ValignError) and PORT_TAKEN.search(self._output())
+                taken = isinstance(error, ValignError) and _PORT_TAKEN.search(self._output())
                 self.end()
                 if not taken or not left:
                     raise
@@ -128,10 +128,7 @@ class ChildServer:
 
     def last_words(self) -> str:
         """Return the line of its log that says most likely why it has ended."""
-        lines = [LOG_PREFIX.sub("", COLOUR.sub("", line)).strip() for line in self._output().splitlines()]
-        errors = [line for line in lines if ERROR_LINE.search(line) and not EFFECT.search(line)]
-        said = (errors or [line for line in lines if line] or ["it said nothing"])[-1]
-        return one_line(said.replace(self.key, "..."))[:WORDS_SHOWN].rstrip(".;")
+        return last_words(self._output().replace(self.key, "..."))
 
     def end(self) -> None:
         """End it and all that it has started, and wait for that."""
@@ -149,8 +146,8 @@ class ChildServer:
 
     def _launch(self, port: int, key_name: str) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        inherited = {name: value for name, value in os.environ.items() if not OF_RANKS.fullmatch(name)}
-        watched = [sys.executable, "-I", "-S", watchdog.__file__, str(os.getpid()), str(GRACE_SECONDS)]
+        inherited = {name: value for name, value in os.environ.items() if not _OF_RANKS.fullmatch(name)}
+        watched = [sys.executable, "-I", "-S", watchdog.__file__, str(os.getpid()), str(_GRACE_SECONDS)]
         file = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             self._begin = os.fstat(file).st_size
@@ -175,10 +172,10 @@ class ChildServer:
             if now - begun > seconds:
                 words = f"vllm does not answer after {duration(now - begun)} ({self.last_words()})"
                 raise ValignError(f"{self.label}: {words}; {remedy}; {self._log}")
-            if now - said > SAY_SECONDS:
+            if now - said > _SAY_SECONDS:
                 said = now
                 log.info("%s: vllm is still starting, %s", self.label, duration(now - begun))
-            time.sleep(LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)
         self.url = f"http://{LOCAL}:{port}/v1"
         log.info("%s: vllm is ready after %s", self.label, duration(time.monotonic() - begun))
 
@@ -197,10 +194,22 @@ class ChildServer:
         try:
             with self.log.open("rb") as stream:
                 end = stream.seek(0, os.SEEK_END)
-                stream.seek(max(self._begin, end - WORDS_READ))
+                stream.seek(max(self._begin, end - _WORDS_READ))
                 return stream.read().decode(errors="replace")
         except OSError:
             return ""
+
+
+def last_words(output: str) -> str:
+    r"""Return the line that says most likely why a server has ended: its last error that does not follow from another.
+
+    >>> last_words("(Worker pid=5) ERROR 11-29 08:26:48 [core.py:1] ValueError: No room.\nRuntimeError: See root cause")
+    'ValueError: No room'
+    """
+    lines = [_PREFIX.sub("", _COLOUR.sub("", line)).strip() for line in output.splitlines()]
+    errors = [line for line in lines if _ERROR.search(line) and not _EFFECT.search(line)]
+    said = (errors or [line for line in lines if line] or ["it said nothing"])[-1]
+    return one_line(said)[:_WORDS_SHOWN].rstrip(".;")
 
 
 def find_program(setting: str, command: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from valign.core.errors import ValignError
 from valign.distributed.devices import free_devices
+from valign.distributed.place import LOCAL
 from valign.models.lora_folder import SERVED_RANKS
-from valign.serving.child import LOCAL, ChildServer, find_program
+from valign.serving.child import ChildServer, find_program
 from valign.serving.settings import VllmSettings
 
 SERVED = "base"

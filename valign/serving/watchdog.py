@@ -14,8 +14,8 @@ import subprocess
 import sys
 import time
 
-LOOK_SECONDS = 0.1
-BECOME_REAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux: what the command leaves behind becomes a child of this process
+_LOOK_SECONDS = 0.1
+_BECOME_REAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux: what the command leaves behind becomes a child of this process
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(BECOME_REAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_BECOME_REAPER, 1, 0, 0, 0)
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, restore_signals=True)
     except OSError as error:
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         return 127
     code: int | None = None
     while code is None and not asked and os.getppid() == parent:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)
         code = _reap(child.pid, code)
     return _end_group(child.pid, grace, code)
 
@@ -51,11 +51,11 @@ def _end_group(group: int, grace: float, code: int | None) -> int:
     stop = time.monotonic() + grace
     _send(group, signal.SIGTERM)
     while _send(group, 0) and time.monotonic() < stop:
-        time.sleep(LOOK_SECONDS / 2)
+        time.sleep(_LOOK_SECONDS / 2)
         code = _reap(group, code)
     _send(group, signal.SIGKILL)
     while code is None:
-        time.sleep(LOOK_SECONDS / 2)
+        time.sleep(_LOOK_SECONDS / 2)
         code = _reap(group, code)
     return code
 

@@ -113,7 +113,7 @@ class ApiTeacher:
             ValignError: The model is not there, says nothing, or has too short a context.
         """
         if not self._checked:
-            listed = asyncio.run(self._connected(_list, self._read_key()))
+            listed = asyncio.run(self._connected(_list, self._key or _read_key(self.settings, self.base_urls)))
             lacking = {url: found for url, found in listed.items() if not found.has(self.id)}
             for url, found in lacking.items():
                 if self.settings.keeps_empty or is_local(url):
@@ -137,7 +137,7 @@ class ApiTeacher:
         Raises:
             ValignError: The client or the key is missing, a call failed after all its retries, or a limit is reached.
         """
-        key = self._read_key()
+        key = self._key or _read_key(self.settings, self.base_urls)
         secrets = secrets_of("" if key == NO_KEY else key, self.base_urls)
 
         async def call(servers: Sequence[Server]) -> None:
@@ -145,17 +145,6 @@ class ApiTeacher:
             await CallRunner(self.settings, self.meter, shared, jobs, done, secrets, self.empties).run()
 
         asyncio.run(self._connected(call, key))
-
-    def _read_key(self) -> str:
-        """Return the key; servers of one's own, and those with a login in the URL, need none."""
-        name = self.settings.api_key_env
-        key = self._key or os.environ.get(name, "").strip()
-        if key:
-            return key
-        for url in self.base_urls:
-            if not is_local(url) and "@" not in urlsplit(url).netloc:
-                raise ValignError(f"{strip_login(url)} needs a key: set the environment variable {name}.")
-        return NO_KEY
 
     async def _connected(self, work: Callable[[Sequence[Server]], Awaitable[Result]], key: str) -> Result:
         """Do something with the servers, whose clients are closed after it; what was learned of them is kept.
@@ -179,6 +168,17 @@ class ApiTeacher:
                 self._known[url] = server.like(self._known.get(url))
                 servers.append(server)
             return await work(servers)
+
+
+def _read_key(settings: CallSettings, urls: Sequence[str]) -> str:
+    """Return the key from the environment; servers of one's own, and those with a login in the URL, need none."""
+    key = os.environ.get(settings.api_key_env, "").strip()
+    if key:
+        return key
+    for url in urls:
+        if not is_local(url) and "@" not in urlsplit(url).netloc:
+            raise ValignError(f"{strip_login(url)} needs a key: set the environment variable {settings.api_key_env}.")
+    return NO_KEY
 
 
 def _try_out(teacher: ApiTeacher, lacking: Mapping[str, ModelList]) -> None:
