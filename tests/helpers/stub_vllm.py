@@ -64,7 +64,8 @@ def main(words: list[str]) -> None:
         with open(folder, "a", encoding="utf-8") as notes:
             notes.write(json.dumps(noted) + "\n")
     if does == "dies":
-        print("INFO 11-29 08:26:48 [core.py:1] loading\nValueError: no room for the cache\nRuntimeError: See root cause.")
+        print("INFO 11-29 08:26:48 [core.py:1] loading\nValueError: no room for the cache")
+        print("RuntimeError: Engine core initialization failed. See root cause above.")
         sys.exit(3)
     if does == "ignores SIGTERM":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -95,12 +95,14 @@ def test_a_server_starts_and_ends(make: Callable[..., VllmServer], tmp_path: Pat
 def test_ranks_of_a_run_are_not_those_of_a_server(
     make: Callable[..., VllmServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "VALIGN_PORT", "TORCHELASTIC_RUN_ID"):
+    names = (
+        "RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT VALIGN_PORT TORCHELASTIC_RUN_ID".split()
+    )
+    for name in names:
         monkeypatch.setenv(name, "1")
     make().start()
     environment = notes(tmp_path)[0]["environment"]
-    assert not {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} & set(environment)
-    assert not {"VALIGN_PORT", "TORCHELASTIC_RUN_ID"} & set(environment)
+    assert not set(names) & set(environment)
     assert environment["VLLM_NO_USAGE_STATS"] == "1"
 
 
@@ -109,15 +111,13 @@ def test_one_that_dies_is_one_line(make: Callable[..., VllmServer], tmp_path: Pa
     with pytest.raises(ValignError) as error:
         make("dies").start()
     log = tmp_path / "servers" / "teacher.log"
-    assert str(error.value) == (
-        f"teacher: vllm has ended (code 3): ValueError: no room for the cache; its log: {log}"
-    )
+    assert str(error.value) == (f"teacher: vllm has ended (code 3): ValueError: no room for the cache; its log: {log}")
     assert gone(notes(tmp_path)[0]["pids"])
 
 
 def test_one_that_hangs_is_given_up(make: Callable[..., VllmServer], tmp_path: Path) -> None:
-    server = make("hangs", start_seconds=0.6)
-    with pytest.raises(ValignError, match=r"^teacher: vllm does not answer after 1 s \(loading weights\); raise teac"):
+    server = make("hangs", start_seconds=1.5)
+    with pytest.raises(ValignError, match=r"^teacher: vllm does not answer after \d+ s \(.+\); raise teacher\.vllm\.s"):
         server.start()
     assert gone(notes(tmp_path)[0]["pids"])
 
@@ -151,17 +151,17 @@ def test_there_is_room_for_one(make: Callable[..., VllmServer], tmp_path: Path) 
 
 def test_a_program_is_found_or_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValignError, match=r"^teacher\.vllm\.command=vllm-x is neither beside Python nor in the PATH; i"):
+    with pytest.raises(ValignError, match=r"^teacher\.vllm\.command=vllm-x is neither beside Python nor in the PA"):
         find_program("teacher.vllm.command", "vllm-x")
     (tmp_path / "vllm-x").write_text("")
-    with pytest.raises(ValignError, match=r"vllm-x is no program that can be run; install vLLM, best in an environment"):
+    with pytest.raises(ValignError, match=r"vllm-x is no program that can be run; install vLLM, best in"):
         find_program("evaluation.vllm.command", str(tmp_path / "vllm-x"))
     (tmp_path / "vllm-x").chmod(0o755)
     assert find_program("x", "vllm-x") == find_program("x", str(tmp_path / "vllm-x")) == str(tmp_path / "vllm-x")
 
 
 def test_a_rank_that_no_server_takes_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ValignError, match=r"of at most 512, and those of all stages together have 600; lower adapter\.r"):
+    with pytest.raises(ValignError, match=r"of at most 512, and those of all stages together have 600; lower adapter"):
         Serving("m", {"sft": tmp_path}, 600).arguments(1)
 
 
@@ -180,31 +180,34 @@ PARENT = """
 """
 
 
-@pytest.mark.parametrize(
-    ("rest", "number"),
-    [
-        ("time.sleep(60)", signal.SIGTERM),
-        ("time.sleep(60)", signal.SIGINT),
-        ("time.sleep(60)", signal.SIGKILL),
-        ("time.sleep(60)", signal.SIGHUP),
-        ("raise ValueError", None),
-        ("import os; os._exit(1)", None),
-    ],
+ENDS: tuple[tuple[str, signal.Signals | None], ...] = (
+    ("time.sleep(60)", signal.SIGTERM),
+    ("time.sleep(60)", signal.SIGINT),
+    ("time.sleep(60)", signal.SIGKILL),
+    ("time.sleep(60)", signal.SIGHUP),
+    ("raise ValueError", None),
+    ("import os; os._exit(1)", None),
 )
+
+
 def test_a_server_ends_with_its_run(
-    make: Callable[..., VllmServer], tmp_path: Path, rest: str, number: signal.Signals | None
+    make: Callable[..., VllmServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However the run ends, nothing of the server is left."""
+    """However the run ends, by any signal, an error or at once, nothing of the server is left."""
     make()
-    script = textwrap.dedent(PARENT).format(rest=rest)
-    words = [sys.executable, "-c", script, str(STUB), str(tmp_path / "log")]
-    root = Path(__file__).parents[2]
-    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=root, text=True)
-    assert run.stdout is not None
-    with run, run.stdout:
-        assert run.stdout.readline() == "ready\n"
-        pids = notes(tmp_path)[0]["pids"]
-        if number is not None:
-            os.kill(run.pid, number)
-        run.wait(30)
-    assert gone(pids, 15)
+    root, runs = Path(__file__).parents[2], []
+    for i, (rest, _) in enumerate(ENDS):
+        (tmp_path / str(i)).mkdir()
+        monkeypatch.setenv("STUB_NOTES", str(tmp_path / str(i) / "notes"))
+        script = textwrap.dedent(PARENT).format(rest=rest)
+        words = [sys.executable, "-c", script, str(STUB), str(tmp_path / str(i) / "log")]
+        runs.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=root, text=True))
+    for i, (run, (rest, number)) in enumerate(zip(runs, ENDS, strict=True)):
+        assert run.stdout is not None
+        with run, run.stdout:
+            assert run.stdout.readline() == "ready\n"
+            pids = notes(tmp_path / str(i))[0]["pids"]
+            if number is not None:
+                os.kill(run.pid, number)
+            run.wait(60)
+        assert gone(pids, 30), (rest, number)
