@@ -95,9 +95,7 @@ def test_a_server_starts_and_ends(make: Callable[..., VllmServer], tmp_path: Pat
 def test_ranks_of_a_run_are_not_those_of_a_server(
     make: Callable[..., VllmServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = (
-        "RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT VALIGN_PORT TORCHELASTIC_RUN_ID".split()
-    )
+    names = "RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT VALIGN_PORT TORCHELASTIC_ID".split()
     for name in names:
         monkeypatch.setenv(name, "1")
     make().start()
