@@ -24,7 +24,7 @@ URL = "evaluation.server.base_urls=[http://localhost:8000/v1]"
         (["evaluation.engine=vllm", "evaluation.vllm.command=/no/vllm"], r"^evaluation\.vllm\.command=/no/vllm is no"),
         (["teacher=vllm", "teacher.vllm.command=/no/vllm"], r"^teacher\.vllm\.command=/no/vllm is no"),
         ([*ENGINE, URL], r"^evaluation\.engine=vllm starts a server, and evaluation\.server\.base_urls names another;"),
-        ([*ENGINE, "base_model.quantization=nf4", "recipe=base"], r"^evaluation\.engine=vllm does not serve adapters on w"),
+        ([*ENGINE, "base_model.quantization=nf4", "recipe=base"], r"^evaluation\.engine=vllm does not serve adapters"),
         (["evaluation.engine=sglang"], r"^evaluation\.engine=sglang is unknown; choose from: local, vllm"),
     ],
 )  # fmt: skip

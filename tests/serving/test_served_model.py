@@ -121,6 +121,7 @@ def test_an_arm_answers_and_is_measured_through_its_server(
 ) -> None:
     """Answers, reference NLL and verdict preference of the stage are the stub's; the stage is another than local's."""
     monkeypatch.setenv("STUB_CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("STUB_END", str(load_tokenizer(prepare_model("tiny"), False).eos_token_id))
     (tmp_path / "harbour.md").write_text(HARBOUR)
     common = ["document=file", f"document.path={tmp_path / 'harbour.md'}", "base_model=tiny", "trainer.threads=1"]
     common += [f"artifacts={tmp_path / 'artifacts'}", "evaluation.max_new_tokens=5", f"run_dir={tmp_path / 'run'}"]
