@@ -15,6 +15,7 @@ from valign.models.load import load_tokenizer, prepare_model
 from valign.serving.child import DEATH_SECONDS
 from valign.serving.vllm import SERVED, Serving, VllmServer
 from valign.teachers.api import ApiTeacher
+from valign.teachers.clients import require_client
 from valign.teachers.protocol import CallResult, Job
 from valign.teachers.settings import TeacherSettings
 from valign.teachers.usage import Meter
@@ -90,6 +91,7 @@ class VllmTeacher:
         Raises:
             ValignError: It will not do.
         """
+        require_client(self.group)
         self.server.require_program()
         _ = self._tokenizer
         if requests:
