@@ -67,7 +67,7 @@ def gone(pids: list[int], seconds: float = 5.0) -> bool:
 
 def test_a_server_starts_and_ends(make: Callable[..., VllmServer], tmp_path: Path) -> None:
     """On this machine alone, with its key in the environment; with all that it has started it is gone at the end."""
-    module = Serving("some/model", {"sft": tmp_path / "a b=c"}, 24, ("--dtype", "bfloat16"))
+    module = Serving("some/model", {"sft": tmp_path / "a b=c"}, 24, ("q_proj", "v_proj"), ("--dtype", "bfloat16"))
     server = make(serving=module, arguments=("--max-model-len", "99"))
     server.start()
     url = server.url
@@ -78,6 +78,7 @@ def test_a_server_starts_and_ends(make: Callable[..., VllmServer], tmp_path: Pat
     assert words[:2] == ["serve", "some/model"]
     assert words[words.index("--host") + 1] == "127.0.0.1"
     assert words[words.index("--max-lora-rank") + 1] == "32"
+    assert words[words.index("--lora-target-modules") + 1 :][:3] == ["q_proj", "v_proj", "--lora-modules"]
     assert json.loads(words[words.index("--lora-modules") + 1]) == {"name": "sft", "path": str(tmp_path / "a b=c")}
     assert words[-2:] == ["--max-model-len", "99"]
     assert "--trust-remote-code" not in words

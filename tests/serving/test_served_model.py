@@ -98,6 +98,8 @@ def test_what_was_trained_is_served_as_one_module_each(arms: ServedArms, tmp_pat
     assert model.token_logps([[5, 8]]) == [[-0.4]]
     words = json.loads((tmp_path / "notes").read_text())["argv"]
     assert words[words.index("--max-lora-rank") + 1] == "8"
+    targets = words[words.index("--lora-target-modules") + 1 : words.index("--lora-modules")]
+    assert {"q_proj", "down_proj"} <= set(targets) and "lm_head" not in targets
     modules = [json.loads(word) for word in words[words.index("--lora-modules") + 1 :] if word.startswith("{")]
     assert [module["name"] for module in modules] == ["base-first", "base-first-second"]
     assert model.name == "base-first-second"

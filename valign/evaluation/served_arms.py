@@ -11,7 +11,7 @@ from typing import Any
 
 from valign.core.errors import ValignError
 from valign.models.load import load_tokenizer
-from valign.models.lora_folder import write_lora
+from valign.models.lora_folder import adapted_modules, write_lora
 from valign.models.policy import find_start
 from valign.models.stacked_adapters import is_stackable
 from valign.models.template_traits import end_tokens
@@ -87,14 +87,15 @@ class ServedArms:
             start, adapters = find_start(self.base.path, weights)
             by_model.setdefault(str(start), {})[tuple(weights)] = adapters
         for number, (model, served) in enumerate(by_model.items()):
-            names, modules, rank = dict.fromkeys(served, SERVED), {}, 0
+            names, modules, rank = dict.fromkeys(served, SERVED), dict[str, Path](), 0
             for weights, adapters in served.items():
                 if adapters:
                     name = names[weights] = "-".join([SERVED, *(folder.parent.name for folder in adapters)])
                     modules[name], own = self._write(adapters, name)
                     rank = max(rank, own)
             log = self.folder / (f"{self.name}-{number}.log" if number else f"{self.name}.log")
-            serving = Serving(model, modules, rank, self.base.options())
+            targets = sorted({name for folder in modules.values() for name in adapted_modules(folder)})
+            serving = Serving(model, modules, rank, targets, self.base.options())
             server = VllmServer(self.settings, serving, self.group, log)
             server.require_servable()
             self._planned |= {weights: (server, name) for weights, name in names.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from valign.core.files import read_json, write_json
 from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from valign.models.stacked_adapters import StackedAdapter
+from valign.models.stacked_adapters import MATRIX, StackedAdapter
 
 SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vllm serve --max-lora-rank takes
 
@@ -40,3 +40,12 @@ def write_lora(folder: Path, weights: Sequence[Path], changes: Mapping[str, Any]
         changed = {"r": rank, "lora_alpha": rank, **layers}
     write_json(folder / ADAPTER_CONFIG, configs[0] | changed | dict(changes))
     return rank
+
+
+def adapted_modules(folder: Path) -> list[str]:
+    """Return the names of the layers that a written adapter changes, without what they lie in, such as ``q_proj``."""
+    from safetensors import safe_open
+
+    with safe_open(folder / ADAPTER_WEIGHTS, "pt") as file:
+        found = [MATRIX.fullmatch(key) for key in file.keys()]  # noqa: SIM118  (no mapping)
+    return sorted({match["layer"].rpartition(".")[2] for match in found if match})

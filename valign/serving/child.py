@@ -42,7 +42,7 @@ _PREFIX = re.compile(
     r"^(?:\((?:\w|\s|=)*\)\s*)?(?:(?:INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^]]*\]\s*)?"
 )
 _ERROR = re.compile(r"^[\w.]*(?:Error|Exception|error|Interrupt)\b: ?\S|\berror: \S")
-_EFFECT = re.compile(r"Engine core initialization failed|See root cause|Engine core proc \S+ died")
+_EFFECT = re.compile(r"(?:Engine core|EngineCore) (?:init|proc|enc)|root cause")
 _PORT_TAKEN = re.compile(r"address already in use", re.IGNORECASE)
 _WORDS_READ, _WORDS_SHOWN = 1 << 16, 300
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -28,12 +28,14 @@ class Serving:
         model: Folder or hub id of the model.
         modules: LoRA adapters by their names, each a folder.
         rank: The largest rank among them; 0 where there are none.
+        targets: The layers that they change, by the last part of their names.
         options: Other arguments that follow from the run's settings, such as the dtype.
     """
 
     model: str
     modules: Mapping[str, Path] = field(default_factory=dict)
     rank: int = 0
+    targets: Sequence[str] = ()
     options: Sequence[str] = ()
 
     def arguments(self, port: int) -> list[str]:
@@ -54,6 +56,8 @@ class Serving:
                 f"have {self.rank}; lower adapter.rank, or set evaluation.engine=local."
             )
         found += ["--enable-lora", "--max-lora-rank", str(most), "--max-loras", str(len(self.modules))]
+        # without these vLLM adapts the output layer too, whose metadata do not fit the log-probabilities of prompts
+        found += ["--lora-target-modules", *self.targets]
         return [*found, "--lora-modules", *(_module(name, path) for name, path in self.modules.items())]
 
 
