@@ -56,7 +56,8 @@ class Limits:
     answers: float
 
 
-LIMITS = {"float32": Limits(1e-3, 2e-4, 0, 0.95), "bfloat16": Limits(0.06, 0.02, 2, 0.5)}
+# a logit of 20 has a last digit of 1/8 in bfloat16
+LIMITS = {"float32": Limits(1e-3, 2e-4, 0, 0.95), "bfloat16": Limits(0.15, 0.03, 2, 0.4)}
 
 
 @pytest.fixture(scope="module", autouse=True)
