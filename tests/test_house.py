@@ -28,6 +28,7 @@ ROOMS = (
     "evaluation",
     "teachers",
     "training",
+    "serving",
     "generation",
     "retrieval",
     "models",

@@ -16,11 +16,10 @@ import pytest
 from completion_server import Server, reply
 
 from valign.core.errors import ValignError
-from valign.generation.requests import Completion, Request, Sampling
+from valign.generation.requests import Completion, Request, Sampling, call_seed
 from valign.teachers import servers
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.calls import call_seed
 from valign.teachers.urls import is_local, strip_login
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import sys
 
 from valign.core.errors import ValignError
 from valign.distributed.ranks import Ranks
@@ -87,3 +89,11 @@ def claim_devices(accelerator: str, ranks: Ranks) -> None:
                 "give each process one (srun --gpus-per-node, without --gpu-bind), or lower trainer.devices."
             )
         taken[device] = rank
+
+
+def free_devices() -> None:
+    """Give back the GPU memory that PyTorch keeps in this process, and nothing uses."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()

@@ -13,6 +13,7 @@ from valign.models.load import context_length, load_config, load_tokenizer
 from valign.models.precision import resolve_precision
 from valign.pipeline.context import Context
 from valign.pipeline.recipes import Arm
+from valign.pipeline.tax_stage import measures_tax
 from valign.retrieval.search import WHOLE_DOCUMENT
 from valign.training.memory_estimate import GIB, answering_warning, estimate_stage, training_warning
 
@@ -40,8 +41,8 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
     available = free if whole - free > OTHERS_BYTES else whole
     if available < whole:
         log.warning(
-            "other programs hold %.1f of this GPU's %.1f GiB; if one is the teacher's server, make the data first "
-            "(valign.synthesize), stop it, then train",
+            "other programs hold %.1f of this GPU's %.1f GiB; if one is the teacher's server, choose teacher=vllm, "
+            "which the run ends before it trains, or make the data first (valign.synthesize), stop it, then train",
             (whole - free) / GIB,
             whole / GIB,
         )
@@ -58,8 +59,10 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
         line = needed and training_warning(needed, available, host, settings.trainer.devices)
         if line:
             log.warning("%s: %s", stage, line)
-    elsewhere = context.server is not None and not context.server.measures_likelihoods
-    line = None if elsewhere else answering_warning(shape, stored, available)
+    answers_here = context.server is None or context.server.measures_likelihoods
+    if settings.evaluation.engine == "vllm":  # the alignment tax alone takes the model in this process
+        answers_here = measures_tax(context)
+    line = answering_warning(shape, stored, available) if answers_here else None
     if line:
         log.warning(line)
 

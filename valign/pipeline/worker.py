@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from valign.core.files import from_dict
 from valign.core.records import Question
-from valign.distributed.devices import claim_devices
+from valign.distributed.devices import claim_devices, free_devices
 from valign.pipeline.answer_stage import answer_part
 from valign.pipeline.context import Context
 from valign.pipeline.tax_stage import tax_part
@@ -28,6 +28,8 @@ def follow(context: Context) -> None:
             claim_devices(context.settings.trainer.accelerator, context.ranks)
         elif name == "train":
             train_part(context, **arguments)
+        elif name == "free":
+            free_devices()
         elif name == "tax":
             tax_part(context, **arguments)
         else:

@@ -51,6 +51,7 @@ class ApiTeacher:
         group: str = "teacher",
         thinking_tokens: int = 4096,
         is_measured: bool = False,
+        key: str | None = None,
     ) -> None:
         """Choose the model and its servers.
 
@@ -65,6 +66,7 @@ class ApiTeacher:
             group: Where these settings stand in the config, for messages.
             thinking_tokens: The most tokens that a call gets on top for a model that thinks before it answers.
             is_measured: Whether what it says is measured, as it is: an empty answer is one, and nothing is tried first.
+            key: The key, of servers that this process has started; None for that in the environment.
 
         Raises:
             ValignError: There is no URL, or ``api_key_env`` is not the name of a variable.
@@ -79,6 +81,7 @@ class ApiTeacher:
         )
         self.meter = meter or Meter()
         self.empties = EmptyReplies(group)
+        self._key = key
         self._known: dict[str, Server] = {}
         self._checked = False
         self._context: int | None = None
@@ -110,7 +113,7 @@ class ApiTeacher:
             ValignError: The model is not there, says nothing, or has too short a context.
         """
         if not self._checked:
-            listed = asyncio.run(self._connected(_list, _read_key(self.settings, self.base_urls)))
+            listed = asyncio.run(self._connected(_list, self._key or _read_key(self.settings, self.base_urls)))
             lacking = {url: found for url, found in listed.items() if not found.has(self.id)}
             for url, found in lacking.items():
                 if self.settings.keeps_empty or is_local(url):
@@ -134,7 +137,7 @@ class ApiTeacher:
         Raises:
             ValignError: The client or the key is missing, a call failed after all its retries, or a limit is reached.
         """
-        key = _read_key(self.settings, self.base_urls)
+        key = self._key or _read_key(self.settings, self.base_urls)
         secrets = secrets_of("" if key == NO_KEY else key, self.base_urls)
 
         async def call(servers: Sequence[Server]) -> None:

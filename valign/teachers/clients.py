@@ -6,6 +6,7 @@ import base64
 import os
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,6 +18,19 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEY_BEGINS = re.compile(r"(?:sk|hf|gsk|xai|pplx|r8|nvapi|ghp|gho)_\w{10}|AIza|AKIA|eyJ")
 MIXED_FROM, LONGEST_NAME, MANY_DIGITS = 16, 64, 4
 SHORTEST_IN_QUERY = 8
+
+
+def require_client(group: str) -> None:
+    """Look whether the client's packages are installed; nothing is imported.
+
+    Args:
+        group: Where the settings stand in the config, for the message.
+
+    Raises:
+        ValignError: One is not.
+    """
+    if not all(find_spec(name) for name in ("aiohttp", "openai")):
+        raise ValignError(f"{group} is asked through the OpenAI client: pip install 'valign[api]'.")
 
 
 def make_client(openai: Any, url: str, key: str, concurrency: int, timeout: float) -> Any:
