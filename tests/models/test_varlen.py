@@ -21,7 +21,14 @@ from transformers import modeling_flash_attention_utils as flash
 from valign.core.errors import ValignError
 from valign.models import packing
 from valign.models.load import load_model, prepare_model
-from valign.models.varlen import VARLEN, find_sequences, register_varlen, training_implementation, varlen_attention
+from valign.models.varlen import (
+    VARLEN,
+    Sequences,
+    find_sequences,
+    register_varlen,
+    training_implementation,
+    varlen_attention,
+)
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
 from valign.training.supervised_logps import supervised_logps
@@ -85,26 +92,27 @@ def test_layers_get_a_packed_row_and_no_mask_by_default(model: Any, monkeypatch:
 def test_pytorchs_kernel_takes_what_it_is_given() -> None:
     """On the meta device: shapes, dtypes, grouped heads and gathered keys, forward and backward."""
     sequences = find_sequences([2, 4], [1, 0], [3, 0])
-    tensors = [None if x is None else x.to("meta") if isinstance(x, torch.Tensor) else x for x in sequences]
-    moved = sequences._make(tensors)
+    tensors: Any = [x.to("meta") if isinstance(x, torch.Tensor) else x for x in sequences]
+    moved = Sequences(*tensors)
     states = [torch.empty(1, heads, 10, 8, dtype=BFLOAT16, device="meta", requires_grad=True) for heads in (4, 2, 2)]
     with pytest.MonkeyPatch.context() as patched:  # there is no autocast for meta
         patched.setattr(torch, "is_autocast_enabled", lambda device: False)
-        output, _ = varlen_attention(torch.nn.Module(), *states, None, 0.35, sequences=moved)  # type: ignore[arg-type]
+        query, key, value = states
+        output, _ = varlen_attention(torch.nn.Module(), query, key, value, None, 0.35, sequences=moved)
     assert output.shape == (1, 10, 4, 8) and output.dtype == BFLOAT16
     output.sum().backward()
     assert [x.grad.shape for x in states if x.grad is not None] == [x.shape for x in states]
 
 
 def test_a_model_that_does_not_pass_the_sequences_on_is_refused() -> None:
-    states = [torch.ones(1, 2, 3, 8) for _ in range(3)]
+    states = torch.ones(1, 2, 3, 8)
     with pytest.raises(ValignError, match=r"Module does not pass on .* set trainer.padding_free=false"):
-        varlen_attention(torch.nn.Module(), *states, torch.zeros(1, 1, 1, 1), 1.0)
+        varlen_attention(torch.nn.Module(), states, states, states, torch.zeros(1, 1, 1, 1), 1.0)
 
 
 def test_when_it_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """In bfloat16 on a GPU since Ampere, for models without windows, capped scores or large heads."""
-    shape = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    shape: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
     llama, windowed = LlamaConfig(**shape), MistralConfig(**shape, sliding_window=64)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     assert training_implementation(llama, "cuda", BFLOAT16, None) == VARLEN

@@ -16,7 +16,7 @@ from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
 from valign.models.load import prepare_model
 from valign.models.policy import load_policy
-from valign.models.varlen import find_sequences, varlen_attention
+from valign.models.varlen import Sequences, find_sequences, varlen_attention
 from valign.training.supervised_logps import supervised_logps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -98,7 +98,8 @@ def test_attention_of_many_lengths_is_the_plain_one() -> None:
     sequences = find_sequences([20, 7, 0], [9, 0, 5], [13, 0, 0])
     source = torch.Generator().manual_seed(0)
     states = [torch.randn(1, heads, 54, 64, generator=source).cuda().bfloat16() for heads in (8, 2, 2)]
-    on_gpu = sequences._make([x.cuda() if isinstance(x, torch.Tensor) else x for x in sequences])
+    tensors: Any = [x.cuda() if isinstance(x, torch.Tensor) else x for x in sequences]
+    on_gpu = Sequences(*tensors)
     found = []
     for kernel in (varlen.varlen_attn, varlen_reference.varlen_attn):
         with pytest.MonkeyPatch.context() as patched:
