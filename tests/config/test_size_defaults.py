@@ -30,9 +30,9 @@ def taken(cfg: DictConfig) -> tuple[float, ...]:
         (["+experiment=udhr_embedded"], SMALL),
         (["+experiment=lanternfield"], SMALL),
         (["+experiment=sweep_dpo"], SMALL),
-        (["+experiment=udhr"], (3e-3, 8, 1, 5e-4, 8, 1, 0.3, 1.0)),
-        (["+experiment=udhr_ablation"], (3e-3, 8, 1, 5e-4, 8, 1, 0.3, 1.0)),
-        (["+experiment=udhr_long"], (1.5e-3, 8, 2, 5e-4, 8, 2, 0.3, 0.2)),
+        (["+experiment=udhr"], (3e-3, 8, 1, 5e-4, 8, 2, 3.0, 0.0)),
+        (["+experiment=udhr_ablation"], (3e-3, 8, 1, 5e-4, 8, 2, 3.0, 0.0)),
+        (["+experiment=udhr_long"], (1.5e-3, 8, 2, 5e-4, 8, 2, 3.0, 0.0)),
     ],
 )
 def test_the_embedded_models_settings_are_what_they_were(
@@ -50,7 +50,7 @@ def test_the_embedded_models_settings_are_what_they_were(
         (["base_model=smollm2_1b7"], (3e-4, 8, 4, 2e-5, 8, 4, 0.1, 0.5)),
         (["base_model=llama_70b_instruct"], (1e-4, 1, 32, 5e-6, 1, 32, 0.1, 0.5)),
         (["base_model=mistral_7b_instruct", "sft.learning_rate=2e-4", "dpo.beta=0.3"], (2e-4, *LARGE[1:6], 0.3, 0.5)),
-        (["+experiment=udhr", "base_model=mistral_7b_instruct"], (3e-3, 4, 1, 5e-6, 4, 1, 0.3, 1.0)),
+        (["+experiment=udhr", "base_model=mistral_7b_instruct"], (3e-3, 4, 1, 5e-6, 4, 8, 3.0, 0.0)),
         (["+experiment=udhr_mistral"], (1e-4, 2, 4, 5e-6, 1, 8, 0.1, 0.5)),
         (["+experiment=paper"], (1e-4, 2, 4, 5e-6, 1, 8, 0.1, 0.0)),
     ],
