@@ -140,4 +140,5 @@ def test_flash_attention_needs_a_gpu_and_its_package(monkeypatch: pytest.MonkeyP
         kernels.require_packages(tiny.trainer_settings(attention="flash_attention_2"), "cuda")
     kernels.require_packages(tiny.trainer_settings(attention="sdpa"), "cpu")
     monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     kernels.require_packages(tiny.trainer_settings(attention="flash_attention_2"), "cuda")

@@ -48,7 +48,8 @@ def test_lightning_is_asked_for_the_gpus_that_a_process_sees(
 
     def trainer(**given: Any) -> Any:
         asked.update(given)
-        return SimpleNamespace(_signal_connector=SimpleNamespace())
+        loop = SimpleNamespace(epoch_loop=SimpleNamespace())
+        return SimpleNamespace(_signal_connector=SimpleNamespace(), fit_loop=loop)
 
     show_gpus(monkeypatch, seen)
     monkeypatch.setattr(strategies.pl, "Trainer", trainer)

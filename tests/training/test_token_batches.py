@@ -104,7 +104,7 @@ def step_of(kind: str, path: Path, examples: list[EncodedExample], plan: Plan, w
             part, shares = module.objective(batch)
             (part * batch.weight).backward()
             loss += float(part.detach()) * batch.weight
-            watched = {k: watched.get(k, 0.0) + float(v) * batch.weight for k, v in shares.items()}
+            watched = {k: watched.get(k, 0.0) + float(v.detach()) * batch.weight for k, v in shares.items()}
     return loss, watched, {n: p.grad for n, p in module.model.named_parameters() if p.grad is not None}
 
 
