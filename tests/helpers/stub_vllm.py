@@ -12,8 +12,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+DYING = threading.Lock()  # calls come at once, and one of them has the last words
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,8 +37,11 @@ class Handler(BaseHTTPRequestHandler):
         with open(os.environ["STUB_CALLS"], "a", encoding="utf-8") as calls:
             calls.write(json.dumps(body) + "\n")
         if os.environ.get("STUB_VLLM") == "dies on a call":
-            print("(EngineCore pid=1) ERROR 11-29 08:26:48 [core.py:1] RuntimeError: the device is lost", flush=True)
-            os._exit(9)
+            with DYING:
+                print(
+                    "(EngineCore pid=1) ERROR 11-29 08:26:48 [core.py:1] RuntimeError: the device is lost", flush=True
+                )
+                os._exit(9)
         if "messages" in body:
             message = {"role": "assistant", "content": f"re: {body['messages'][-1]['content']}"}
             return self._reply({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
