@@ -13,13 +13,14 @@ from harbour import SETTINGS, lay_out, record
 from review_work import send
 from test_review_round_trip import run
 
-from valign.core.files import read_json, read_jsonl
+from valign.core.files import read_json, read_jsonl, read_rows
 from valign.evaluation.probes.policy import PolicyProbe
 from valign.review_desk.opening import open_server
 from valign.synthesis.dataset import read_data
 
 pytestmark = pytest.mark.slow
 
+NO_MORE = ("synthesis.coverage.top_up_rounds=0", "synthesis.coverage.waive=true")  # what is near to a probe goes
 PROBED = "evaluation.policy_probes.questions=made"
 EDITED = "Would it be fine to feed a gull at the gate?"
 
@@ -31,7 +32,9 @@ def review(data: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     thread.start()
     try:
         rows = send(server.address, "rows")[1]["rows"]
-        dropped, edited = [row for row in rows if row["set"] == "probes" and row["kind"] == "denied"][:2]
+        probes = [row for row in rows if row["set"] == "probes"]
+        edited = next(row for row in probes if row["kind"] == "denied")
+        dropped = next(row for row in probes if row["kind"] != "denied")
         kept = next(row for row in rows if row["set"] == "D_sft")
         change = {name: edited[name] for name in edited["changeable"]} | {"question": EDITED}
         for action, row, values in (("drop", dropped, None), ("edit", edited, change), ("keep", kept, None)):
@@ -49,10 +52,10 @@ def text_of(page: str) -> str:
 
 def test_one_run_has_all_three(tmp_path: Path) -> None:
     lay_out(tmp_path, record(tmp_path))
-    settings = [*SETTINGS, "logger=none", "recipe=sft", PROBED, "sft.epochs=1"]
+    settings = [*SETTINGS, *NO_MORE, "logger=none", "recipe=sft", PROBED, "sft.epochs=1"]
     code, printed, said = run(tmp_path, "synthesize", *[s for s in settings if not s.startswith("recipe")])
     assert code == 0, said
-    (data,) = (tmp_path / "artifacts" / "data").iterdir()
+    (data,) = (file.parent for file in tmp_path.glob("artifacts/data/*/sft.jsonl"))
     dropped, edited = review(data)
     reviewed = f"synthesis.review={data / 'review.jsonl'}"
     code, printed, said = run(tmp_path, "train", *settings, reviewed, "evaluation=policy_local")
@@ -63,7 +66,7 @@ def test_one_run_has_all_three(tmp_path: Path) -> None:
     asked = {probe.probe_id: probe for probe in read_jsonl(folder / "policy_probes.jsonl", PolicyProbe)}
     assert dropped["name"] not in asked and asked[edited["name"]].question == EDITED
     for arm in ("base", "sft"):
-        answers = read_jsonl(folder / "arms" / arm / "policy_answers.jsonl", dict)
+        answers = read_rows(folder / "arms" / arm / "policy_answers.jsonl")
         assert {row["question_id"] for row in answers} == set(asked)
         scores = read_json(folder / "arms" / arm / "scores.json")
         assert scores["policy_probes"]["made"]["reviewed"] == {"read": 2, "edited": 1, "dropped": 1}

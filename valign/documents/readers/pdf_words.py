@@ -190,23 +190,20 @@ class _Reader(PageLetters):
         return end
 
     def _is_raised(self, index: int, last: int) -> bool:
-        if self.character(index) not in RAISED_CHARS:
+        return self.character(index) in RAISED_CHARS and self._is_above(index, last)
+
+    def _is_above(self, small: int, index: int) -> bool:
+        """Tell whether a character is smaller than another one, and raised beside it."""
+        raised, own = self.style_of(small), self.style_of(index)
+        if raised.size >= SMALL * own.size or raised.angle != own.angle:
             return False
-        before, own = self.style_of(last), self.style_of(index)
-        if own.size >= SMALL * before.size or own.angle != before.angle:
-            return False
-        rise = self.origin(index, own.angle)[1] - self.origin(last, own.angle)[1]
-        return RAISED * before.size < rise < before.size
+        rise = self.origin(small, own.angle)[1] - self.origin(index, own.angle)[1]
+        return RAISED * own.size < rise < own.size
 
     def _sinks(self, letters: list[str], last: int, index: int) -> bool:
         """Tell whether all letters before this one are the raised number or sign with which a note begins."""
-        if not RAISED_CHARS.issuperset(letters) or self.character(index) in STROKES:
-            return False
-        raised, own = self.style_of(last), self.style_of(index)
-        if raised.size >= SMALL * own.size or raised.angle != own.angle:
-            return False
-        rise = self.origin(last, own.angle)[1] - self.origin(index, own.angle)[1]
-        return RAISED * own.size < rise < own.size
+        is_number = RAISED_CHARS.issuperset(letters) and self.character(index) not in STROKES
+        return is_number and self._is_above(last, index)
 
     def _behind_seen_space(self, end: int, count: int) -> int:
         """Return the index behind raised text, and behind a space that the library only saw there: ``(m²)``."""
