@@ -18,8 +18,7 @@ import pytest
 
 from valign.core.errors import ValignError
 from valign.serving import child as child_module
-from valign.serving.child import find_program
-from valign.serving.settings import VllmSettings
+from valign.serving.settings import VllmSettings, find_program
 from valign.serving.vllm import Serving, VllmServer
 
 STUB = Path(__file__).parents[1] / "helpers" / "stub_vllm.py"

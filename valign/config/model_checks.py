@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from valign.config.file_checks import check_file
 from valign.config.messages import did_you_mean, missing
 from valign.core.errors import ValignError
-from valign.serving.child import find_program
+from valign.serving.settings import find_program
 from valign.teachers.clients import check_key_name
 from valign.teachers.urls import strip_login
 

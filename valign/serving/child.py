@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -210,29 +209,6 @@ def last_words(output: str) -> str:
     errors = [line for line in lines if _ERROR.search(line) and not _EFFECT.search(line)]
     said = (errors or [line for line in lines if line] or ["it said nothing"])[-1]
     return one_line(said)[:_WORDS_SHOWN].rstrip(".;")
-
-
-def find_program(setting: str, command: str) -> str:
-    """Return the path of a program: beside Python, in the ``PATH``, or as it is given.
-
-    Args:
-        setting: The key that names it, for the error.
-        command: Its name or path.
-
-    Raises:
-        ValignError: There is none, or it cannot be run.
-    """
-    beside = Path(sys.executable).parent / command
-    named = Path(command).expanduser()
-    is_path = len(named.parts) > 1
-    found = shutil.which(named) if is_path else shutil.which(beside) or shutil.which(command)
-    if found is None:
-        where = "is no program that can be run" if is_path else "is neither beside Python nor in the PATH"
-        raise ValignError(
-            f"{setting}={command} {where}; install vLLM, best in an environment of its own (python -m venv ~/vllm; "
-            f"~/vllm/bin/pip install vllm), and set {setting}=~/vllm/bin/vllm."
-        )
-    return str(Path(found).absolute())
 
 
 def _free_port() -> int:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+from valign.core.errors import ValignError
 from valign.core.settings import setting
 
 
@@ -21,3 +25,26 @@ class VllmSettings:
     command: str = "vllm"
     arguments: tuple[str, ...] = ()
     start_seconds: float = setting(1800.0, above=0)
+
+
+def find_program(setting: str, command: str) -> str:
+    """Return the path of a program: beside Python, in the ``PATH``, or as it is given.
+
+    Args:
+        setting: The key that names it, for the error.
+        command: Its name or path.
+
+    Raises:
+        ValignError: There is none, or it cannot be run.
+    """
+    beside = Path(sys.executable).parent / command
+    named = Path(command).expanduser()
+    is_path = len(named.parts) > 1
+    found = shutil.which(named) if is_path else shutil.which(beside) or shutil.which(command)
+    if found is None:
+        where = "is no program that can be run" if is_path else "is neither beside Python nor in the PATH"
+        raise ValignError(
+            f"{setting}={command} {where}; install vLLM, best in an environment of its own (python -m venv ~/vllm; "
+            f"~/vllm/bin/pip install vllm), and set {setting}=~/vllm/bin/vllm."
+        )
+    return str(Path(found).absolute())

@@ -11,8 +11,8 @@ from valign.core.errors import ValignError
 from valign.distributed.devices import free_devices
 from valign.distributed.place import LOCAL
 from valign.models.lora_folder import SERVED_RANKS
-from valign.serving.child import ChildServer, find_program
-from valign.serving.settings import VllmSettings
+from valign.serving.child import ChildServer
+from valign.serving.settings import VllmSettings, find_program
 
 SERVED = "base"
 """The name under which a server of ours has its model; its LoRA modules have names of their own."""
