@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from valign.core.records import Message
@@ -53,10 +53,12 @@ class Request:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, which is also what the cache's key is made from; no schema, no such entry."""
-        data = asdict(self)
-        if self.schema is None:
-            del data["schema"]
-        return data
+        data = {
+            "messages": [dict(message) for message in self.messages],
+            "sampling": vars(self.sampling),
+            "openings": list(self.openings),
+        }
+        return data if self.schema is None else {**data, "schema": self.schema}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from valign.core.errors import LimitReached, ValignError
 from valign.generation.requests import Completion, Request
 from valign.teachers.call_runner import CallRunner, CallSettings
-from valign.teachers.clients import check_key_name, make_client, secrets_of
+from valign.teachers.clients import Client, check_key_name, require_client, secrets_of
 from valign.teachers.empty_replies import EmptyReplies
 from valign.teachers.preflight import TRIAL, ModelList, check_fit, list_models
 from valign.teachers.protocol import NO_COMPLETION, CallResult, Job
@@ -152,18 +152,13 @@ class ApiTeacher:
         Raises:
             ValignError: The client is missing.
         """
-        try:
-            import aiohttp  # noqa: F401
-            import openai
-        except ImportError:
-            raise ValignError("teacher=api needs the OpenAI client: pip install 'valign[api]'.") from None
-        for name in ("httpx", "httpx2", "openai", "aiohttp"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        require_client(self.settings.group)
+        logging.getLogger("aiohttp").setLevel(logging.WARNING)
         s = self.settings
         async with AsyncExitStack() as stack:
             servers = []
             for url in self.base_urls:
-                client = await stack.enter_async_context(make_client(openai, url, key, s.concurrency, s.timeout))
+                client = await stack.enter_async_context(Client(url, key, s.concurrency, s.timeout))
                 server = Server(strip_login(url), client, float(s.concurrency), most_thinking_tokens=s.thinking_tokens)
                 self._known[url] = server.like(self._known.get(url))
                 servers.append(server)
