@@ -83,7 +83,7 @@ test-unit: setup-dev  ## the fast tests, with models of random weights
 	$(IN_TWO) worksteal -m "not ($(NOT_UNIT))"
 
 test-all: setup-dev  ## what make test leaves out: runs killed and resumed, model servers, losses beside TRL's, seeds
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "slow and not ($(ELSEWHERE))"
+	$(IN_TWO) worksteal -m "slow and not ($(ELSEWHERE))"
 
 test-cluster: setup-dev  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
 	@if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi
