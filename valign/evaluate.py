@@ -12,13 +12,13 @@ from valign.cli.main import main_with
 def main(config: DictConfig) -> None:
     """Let the arms answer, score the answers, and print and write the comparison."""
     from valign.config.arguments import plain
+    from valign.config.schema import ScoringSettings
     from valign.core.settings import make_settings
-    from valign.evaluation.settings import ServerSettings
     from valign.pipeline.evaluation_run import evaluate
 
     questions, output = (Path(value).expanduser() if value else None for value in (config.questions, config.output))
-    server = make_settings(ServerSettings, plain(config.evaluation.server))
-    evaluate(Path(config.run).expanduser(), questions, output, server, config.trust, config.policy_probes)
+    scoring = make_settings(ScoringSettings, plain(config.evaluation))
+    evaluate(Path(config.run).expanduser(), questions, output, scoring, config.trust, config.policy_probes)
 
 
 if __name__ == "__main__":

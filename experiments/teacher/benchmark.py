@@ -1,7 +1,7 @@
 """What the API teacher costs beside a bare load generator: ``python experiments/teacher/benchmark.py``.
 
-A server in a process of its own answers every call after a fixed time. The same calls, 64 in flight, are sent by bare
-aiohttp and by the teacher with its cache, each in a process of its own, in turn; the table shows the medians.
+A server in a process of its own answers every call after a fixed time. The same calls, so many in flight, are sent by
+bare aiohttp and by the teacher with its cache, each in a process of its own, in turn; the table shows the medians.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-IN_FLIGHT = 64
+LOADS = [(0.1, 256), (0.05, 64), (0.2, 64), (0.5, 64), (1.0, 64), (2.0, 64)]  # the server's seconds, calls in flight
 SECONDS = 20  # that a run takes where nothing but the server does
 PROMPT = "Lost things are kept at the ferry office for nine days. " * 20
 CONTENT = "How long are lost things kept at the ferry office before they are given to the school?"
@@ -73,7 +73,7 @@ async def serve(latency: float) -> None:
     await server.serve_forever()
 
 
-async def bare(url: str, count: int) -> float:
+async def bare(url: str, count: int, in_flight: int) -> float:
     """Send calls with aiohttp alone; returns calls a second."""
     import aiohttp
 
@@ -88,7 +88,7 @@ async def bare(url: str, count: int) -> float:
                     assert (await response.json())["choices"]
 
         began = time.perf_counter()
-        await asyncio.gather(*[work() for _ in range(IN_FLIGHT)])
+        await asyncio.gather(*[work() for _ in range(in_flight)])
         return count / (time.perf_counter() - began)
 
 
@@ -100,22 +100,22 @@ def requests(count: int) -> Iterator[Any]:
         yield Request(({"role": "user", "content": f"{i} {PROMPT}"},), Sampling(temperature=0.6, top_p=0.9, seed=i))
 
 
-def cached(url: str, count: int, cache: Path) -> float:
+def cached(url: str, count: int, in_flight: int, cache: Path) -> float:
     """Send calls with the teacher behind its cache; returns calls a second."""
-    import openai  # noqa: F401  (loaded before the clock starts, as aiohttp is)
+    import aiohttp  # noqa: F401  (loaded before the clock starts, as for the bare generator)
 
     from valign.teachers.api import ApiTeacher
     from valign.teachers.cache import CachedTeacher
 
     asked = list(requests(count))
-    teacher = CachedTeacher(ApiTeacher("m", [url], concurrency=IN_FLIGHT), cache)
+    teacher = CachedTeacher(ApiTeacher("m", [url], concurrency=in_flight), cache)
     began = time.perf_counter()
     rows = teacher.complete_all(asked, "benchmark")
     assert len(rows) == count
     return count / (time.perf_counter() - began)
 
 
-def stream(url: str, count: int) -> float:
+def stream(url: str, count: int, in_flight: int) -> float:
     """Send calls with the teacher, drawn one by one and not kept; returns the process's largest memory in MiB."""
     from valign.teachers.api import ApiTeacher
     from valign.teachers.protocol import Job
@@ -126,7 +126,7 @@ def stream(url: str, count: int) -> float:
         seen[0] += len(part.completions)
 
     jobs = (Job(str(i), request, (0,)) for i, request in enumerate(requests(count)))
-    ApiTeacher("m", [url], concurrency=IN_FLIGHT).complete_each(jobs, done)
+    ApiTeacher("m", [url], concurrency=in_flight).complete_each(jobs, done)
     assert seen[0] == count
     return peak()
 
@@ -162,52 +162,56 @@ class Server:
         self.process.wait()
 
 
-def measure(rounds: int, latencies: list[float], folder: Path) -> None:
+def measure(rounds: int, loads: list[tuple[float, int]], folder: Path) -> None:
     """Print the tables."""
-    print("| Server's time | bare aiohttp, calls/s | teacher with cache, calls/s | ratio | runs |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
-    for latency in latencies:
-        count = int(SECONDS * IN_FLIGHT / latency)
+    print("| Server's time | calls in flight | bare aiohttp, calls/s | teacher with cache, calls/s | ratio | runs |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    for latency, in_flight in loads:
+        count = int(SECONDS * in_flight / latency)
         pairs = []
         with Server(latency) as url:
             for i in range(rounds):
-                one = [child("bare", url, count), child("cached", url, count, folder / f"{latency}-{i}.sqlite")]
-                pairs.append(one)
+                cache = folder / f"{latency}-{i}.sqlite"
+                pairs.append([child("bare", url, count, in_flight), child("cached", url, count, in_flight, cache)])
         ratios = [mine / plain for plain, mine in pairs]
         a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
         spread = f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-        print(f"| {1000 * latency:.0f} ms | {a:.0f} | {b:.0f} | {spread} | {rounds} of {count} calls |", flush=True)
+        runs = f"{rounds} of {count} calls"
+        print(f"| {1000 * latency:.0f} ms | {in_flight} | {a:.0f} | {b:.0f} | {spread} | {runs} |", flush=True)
     with Server(0.0) as url:
-        child("cached", url, 10_000, folder / "many.sqlite")
-        again = [10_000 / child("cached", url, 10_000, folder / "many.sqlite") for _ in range(rounds)]
+        child("cached", url, 10_000, 64, folder / "many.sqlite")
+        again = [10_000 / child("cached", url, 10_000, 64, folder / "many.sqlite") for _ in range(rounds)]
         print(f"\n10,000 cached calls again: {statistics.median(again):.2f} s (median of {rounds})")
         for kind in ("stream", "keep"):
-            sizes = [child(kind, url, count, folder / f"{kind}-{count}.sqlite") for count in (1_000, 5_000, 20_000)]
+            counts = (1_000, 5_000, 20_000)
+            sizes = [child(kind, url, count, 64, folder / f"{kind}-{count}.sqlite") for count in counts]
             print(f"largest memory, {kind}, 1,000 / 5,000 / 20,000 calls: " + " / ".join(f"{s:.0f} MiB" for s in sizes))
 
 
 def main() -> None:
     """Measure, or do one part of it where the first argument names one."""
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        kind, url, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-        if kind == "serve":
-            asyncio.run(serve(float(sys.argv[4])))
-        elif kind == "bare":
-            print(asyncio.run(bare(url, count)))
-        elif kind == "cached":
-            print(cached(url, count, Path(sys.argv[4])))
-        elif kind == "keep":
-            cached(url, count, Path(sys.argv[4]))
-            print(peak())
-        else:
-            print(stream(url, count))
+        part(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--latencies", type=float, nargs="+", default=[0.05, 0.2, 0.5, 1.0, 2.0])
+    parser.add_argument("--loads", type=int, default=len(LOADS), help="how many of the loads, the busiest first")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measure(options.rounds, options.latencies, Path(folder))
+        measure(options.rounds, LOADS[: options.loads], Path(folder))
+
+
+def part(kind: str, url: str, count: int, load: str, *more: str) -> None:
+    """Serve, or send calls, and print the one number that is measured."""
+    if kind == "serve":
+        asyncio.run(serve(float(load)))
+    elif kind == "bare":
+        print(asyncio.run(bare(url, count, int(load))))
+    elif kind == "stream":
+        print(stream(url, count, int(load)))
+    else:
+        rate = cached(url, count, int(load), Path(more[0]))
+        print(rate if kind == "cached" else peak())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ HEAVY = (
     "datasets",
     "matplotlib",
     "numpy",
-    "openai",
     "pytorch_lightning",
     "scipy",
     "sklearn",

@@ -64,7 +64,7 @@ def fit(
     composed = compose("config", ["base_model=tiny", "dpo.beta=0.1", *settings])
     trainer = plain(composed.trainer) | {"threads": 1, "checkpoint_every": 100, "devices": ranks.world_size}
     Path(folder).mkdir(exist_ok=True)
-    size = {"batch_size": composed.sft.batch_size, "accumulate": composed.sft.accumulate, "max_grad_norm": NORM}
+    size = {key: composed.sft[key] for key in ("batch_size", "accumulate", "batch_tokens")} | {"max_grad_norm": NORM}
     shared: dict[str, Any] = {
         "adapter": {"kind": composed.adapter.kind},
         "settings": size,

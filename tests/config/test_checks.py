@@ -115,7 +115,7 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
         (["trainer.kernels=liger"], r"trainer\.kernels=liger needs a GPU: choose trainer=gpu"),
         (["base_model.quantization=nf4"], r"quantization=nf4 needs a GPU to train on: choose trainer=gpu"),
         (["base_model.quantization=nf4", "trainer=gpu", "adapter.kind=none"], r"nf4 trains an adapter.*kind=lora"),
-        (["base_model.quantization=nf4", "trainer=deepspeed_zero3"], r"does not go with DeepSpeed.*strategy=ddp"),
+        (["base_model.quantization=nf4", "trainer=deepspeed_zero3"], r"does not go with DeepSpeed.*trainer=ddp"),
         (["base_model.quantization=int4", "trainer=gpu"], r"base_model\.quantization=int4 is unknown"),
         (["+sft.epoch=3"], r"unknown key 'sft\.epoch' \(did you mean 'sft\.epochs'\?\)"),
         (["~dpo"], r"dpo was removed"),

@@ -63,7 +63,7 @@ def test_other_errors_pass_as_they_are() -> None:
 def test_training_that_runs_out_of_memory(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a step of SFT, and in DPO's pass for the reference; the key is the stage's own."""
     path = prepare_model("tiny", tmp_path / "cache")
-    monkeypatch.setattr("valign.training.training_module.supervised_logps", failing(error))
+    monkeypatch.setattr("valign.training.training_module.layout_logps", failing(error))
     with pytest.raises(ValignError) as found:
         tiny.train_sft(tmp_path, path, tiny.instructions(8))
     assert str(found.value) == (

@@ -17,11 +17,12 @@ from tiny import instructions, preferences, train_dpo, train_sft
 
 from valign.config import checks, run_identity
 from valign.config.arguments import plain
+from valign.config.schema import ScoringSettings
 from valign.core.errors import ValignError
 from valign.core.files import read_jsonl, write_json
 from valign.core.records import Answer
 from valign.evaluation.scores import score_arm
-from valign.evaluation.settings import ServerSettings
+from valign.evaluation.settings import EvaluationSettings, ServerSettings
 from valign.models.adapters import load_adapter
 from valign.models.export import write_adapter, write_model
 from valign.models.load import load_model, prepare_model
@@ -29,11 +30,12 @@ from valign.models.policy import load_policy
 from valign.pipeline.answer_stage import answer_stage
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
-from valign.pipeline.evaluation_run import choose_server
+from valign.pipeline.evaluation_run import choose_engine
 from valign.pipeline.finished_run import trained_run
 from valign.pipeline.recipes import Arm
 from valign.reporting.score_table import footnote
 from valign.runs import layout
+from valign.serving.settings import VllmSettings
 
 BASE, ORACLE = Arm("base", (), False), Arm("rag_oracle", (), True, "oracle")
 
@@ -228,5 +230,22 @@ def test_an_adapter_that_is_not_there_is_a_message(trained: list[Path], tmp_path
     [({}, "run", "none"), ({"likelihoods": "local"}, "run", "local"), ({"base_urls": ("other",)}, "other", "none")],
 )
 def test_which_server_an_evaluation_asks(asked: dict[str, Any], url: str, likelihoods: str) -> None:
-    own = ServerSettings(base_urls=("run",))
-    assert choose_server(own, ServerSettings(**asked)) == ServerSettings(base_urls=(url,), likelihoods=likelihoods)
+    own = EvaluationSettings(max_new_tokens=1, batch_tokens=1, bootstrap=100, server=ServerSettings(base_urls=("run",)))
+    found = choose_engine(own, ScoringSettings(vllm=VllmSettings(), server=ServerSettings(**asked)))
+    assert found["server"] == ServerSettings(base_urls=(url,), likelihoods=likelihoods)
+    assert found["engine"] == "local"
+
+
+def test_which_engine_an_evaluation_has() -> None:
+    """That of the command line, with its own vLLM; a server named there takes the place of the run's vLLM."""
+    theirs, ours = VllmSettings(command="/evil"), VllmSettings(command="vllm")
+    own = EvaluationSettings(max_new_tokens=1, batch_tokens=1, bootstrap=100, engine="vllm", vllm=theirs)
+    for asked, engine, vllm in (
+        ({}, "vllm", theirs),
+        ({"engine": "vllm"}, "vllm", ours),
+        ({"engine": "local"}, "local", ours),
+        ({"server": ServerSettings(base_urls=("other",))}, "local", ours),
+    ):
+        values: dict[str, Any] = {"vllm": ours, "server": ServerSettings(), **asked}
+        found = choose_engine(own, ScoringSettings(**values))
+        assert (found["engine"], found["vllm"]) == (engine, vllm)

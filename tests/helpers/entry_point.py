@@ -22,6 +22,7 @@ from valign.cli import main
 Compose = Callable[..., DictConfig]
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parents[2]
+STUB_VLLM = Path(__file__).with_name("stub_vllm.py")
 SECONDS = 20  # two are promised; a test machine may be busy
 
 
@@ -74,6 +75,9 @@ def own_files(tmp_path: Path) -> dict[str, list[str]]:
         "evaluation/policy_api": ["evaluation.policy_judge.model=owner/name"],
         "evaluation/policy_batch": ["evaluation.policy_judge.model=owner/name"],
         "evaluation/judge_batch": ["evaluation.judge_model.model=owner/name"],
+        "teacher/vllm": [f"teacher.vllm.command={STUB_VLLM}"],
+        "evaluation/judge_vllm": [f"evaluation.judge_model.vllm.command={STUB_VLLM}"],
+        "evaluation/policy_vllm": [f"evaluation.policy_judge.vllm.command={STUB_VLLM}"],
     }
 
 

@@ -65,12 +65,12 @@ def test_positions_alone_keep_conversations_apart(
     model.get_base_model().set_attn_implementation(implementation)
     monkeypatch.setattr(packing, "uses_flash", lambda model: True)
     inputs = collate(SFT, 0)
-    packed, _ = packing.pack(
-        model.get_base_model(), *inputs[:2], torch.arange(inputs[0].shape[1]).expand(4, -1), inputs[0]
-    )
+    packed = packing.decoder_inputs(model.get_base_model(), packing.lay_out(model, *inputs, padding_free=True))
     lengths = [e.length for e in SFT]
     assert packed["position_ids"].tolist() == [[i for length in lengths for i in range(length)]]
     assert packed["attention_mask"] is None
+    assert packed["cu_seq_lens_q"].tolist() == packed["cu_seq_lens_k"].tolist() == [0, 24, 47, 69, 90]
+    assert packed["max_length_q"] == packed["max_length_k"] == 24
     require_equal(both(model, inputs))
     require_equal(both(model, collate(DPO, 0, share=False)))
 
@@ -78,11 +78,10 @@ def test_positions_alone_keep_conversations_apart(
 def test_what_the_layers_get(path: Path) -> None:
     """Rows of 24, 23, 22 and 21 tokens: 90, of which the 12 in common stand once, 54 in all; with dropout, 90."""
     model: Any = load_model(path, "float32")[0]
-    ids, segments, _ = collate(SFT, 0)
-    positions, before = torch.arange(ids.shape[1]).expand_as(ids), torch.tensor([12, 13])
-    assert packing.pack(model, ids, segments, positions, before)[0]["input_ids"].shape == (1, 54)
+    inputs = collate(SFT, 0)
+    assert packing.lay_out(model, *inputs).ids.shape == (1, 54)
     model.model.extra = torch.nn.Dropout(0.1)
-    assert packing.pack(model.train(), ids, segments, positions, before)[0]["input_ids"].shape == (1, 90)
+    assert packing.lay_out(model.train(), *inputs).ids.shape == (1, 90)
 
 
 def test_what_is_common_to_all_rows() -> None:
@@ -106,7 +105,7 @@ def test_a_cpu_packs_by_itself(model: Any, monkeypatch: pytest.MonkeyPatch) -> N
         calls.append(1)
         return inner(*given)
 
-    monkeypatch.setattr("valign.training.supervised_logps.pack", counted)
+    monkeypatch.setattr(packing, "pack", counted)
     for implementation, packed in (("sdpa", 0), ("valign_grouped", 1)):
         base.set_attn_implementation(implementation)
         supervised_logps(model, *collate(SFT, 0))
@@ -141,4 +140,5 @@ def test_flash_attention_needs_a_gpu_and_its_package(monkeypatch: pytest.MonkeyP
         kernels.require_packages(tiny.trainer_settings(attention="flash_attention_2"), "cuda")
     kernels.require_packages(tiny.trainer_settings(attention="sdpa"), "cpu")
     monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     kernels.require_packages(tiny.trainer_settings(attention="flash_attention_2"), "cuda")

@@ -29,8 +29,9 @@ def test_judgements_come_with_the_results_of_a_batch(tmp_path: Path) -> None:
         write_jsonl(folders[-1] / "answers.jsonl", answers)
     model = TeacherSettings(kind="batch", model="j", requests=str(tmp_path / "batch"))
     evaluation = EvaluationSettings(max_new_tokens=8, batch_tokens=9, bootstrap=100, judge="batch", judge_model=model)
-    settings = SimpleNamespace(evaluation=evaluation, teacher=SimpleNamespace(model="other"))
-    context: Any = SimpleNamespace(settings=settings, document=HARBOUR, cache=tmp_path / "c.sqlite")
+    trainer = SimpleNamespace(accelerator="cpu")
+    settings = SimpleNamespace(evaluation=evaluation, teacher=SimpleNamespace(model="other"), trainer=trainer)
+    context: Any = SimpleNamespace(settings=settings, document=HARBOUR, cache=tmp_path / "c.sqlite", logs=tmp_path)
     with pytest.raises(Pending, match="4 completions of j"):
         judge_stage(context, Artifacts(tmp_path / "store"), ["base", "sft"], folders)
     (requests,) = (tmp_path / "batch").glob("requests-j-*.jsonl")

@@ -64,9 +64,16 @@ def answers_of(arm: str) -> list[Answer]:
 
 def context_with(judge: TeacherSettings | None, folder: Path) -> Any:
     evaluation = EvaluationSettings(max_new_tokens=8, batch_tokens=9, bootstrap=100, policy_judge=judge)
-    settings = SimpleNamespace(evaluation=evaluation, teacher=SimpleNamespace(model="other"))
+    trainer = SimpleNamespace(accelerator="cpu")
+    settings = SimpleNamespace(evaluation=evaluation, teacher=SimpleNamespace(model="other"), trainer=trainer)
     return SimpleNamespace(
-        settings=settings, document=HARBOUR, cache=folder / "c.sqlite", server=None, probe_questions=[]
+        logs=folder / "logs",
+        settings=settings,
+        document=HARBOUR,
+        cache=folder / "c.sqlite",
+        server=None,
+        served_arms=None,
+        probe_questions=[],
     )
 
 

@@ -261,7 +261,7 @@ def test_entry_point_prints_the_budget_without_torch_and_train_refuses_it(tmp_pa
     code = (
         "import sys; from valign.synthesize import main, main_with\n"
         "main_with(main)\n"
-        "assert not {'torch', 'transformers', 'sklearn', 'openai', 'aiohttp'} & set(sys.modules)\n"
+        "assert not {'torch', 'transformers', 'sklearn', 'aiohttp'} & set(sys.modules)\n"
     )
     settings = ["document=saltmarsh", "teacher=api", "teacher.model=m", "dry_run=true"]
     settings += [f"artifacts={tmp_path}", f"runs={tmp_path}"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +15,10 @@ import pytest
 from completion_server import Server, reply
 
 from valign.core.errors import ValignError
-from valign.generation.requests import Completion, Request, Sampling
+from valign.generation.requests import Completion, Request, Sampling, call_seed
 from valign.teachers import servers
 from valign.teachers.api import ApiTeacher
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.calls import call_seed
 from valign.teachers.urls import is_local, strip_login
 
 
@@ -267,7 +265,7 @@ def test_key_in_place_of_its_variable_is_not_repeated() -> None:
 
 
 def test_missing_client_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openai", None)
+    monkeypatch.setattr("valign.teachers.clients.find_spec", lambda name: None if name == "truststore" else name)
     with pytest.raises(ValignError, match=r"pip install 'valign\[api\]'"):
         ApiTeacher("m", ["http://localhost/v1"]).complete([ask("a")])
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -170,7 +170,7 @@ def test_refused_calls_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
             shared.release(server)
 
     async def all_at_once() -> None:
-        shared = Servers([Server("http://localhost/v1", None, 1.0)], 4)
+        shared = Servers([Server("http://localhost/v1", cast(Any, None), 1.0)], 4)
         await asyncio.gather(*(call(number, shared) for number in range(4)))
 
     asyncio.run(all_at_once())

@@ -15,11 +15,10 @@ from omegaconf import DictConfig
 
 from valign.config.checks import check_config
 from valign.core.errors import LimitReached, Pending, ValignError
-from valign.generation.requests import Completion, Request, Sampling
+from valign.generation.requests import Completion, Request, Sampling, call_seed
 from valign.teachers.batch import BatchTeacher, custom_id
 from valign.teachers.batch_round import split_lines, stop_if_pending
 from valign.teachers.cache import CachedTeacher, request_key
-from valign.teachers.calls import call_seed
 from valign.teachers.completion_store import CompletionStore
 from valign.teachers.factory import make_teacher
 from valign.teachers.pending import is_pending

@@ -250,7 +250,7 @@ cached = CachedTeacher(teacher, Path(sys.argv[1]))
 assert cached.complete_all(asked(4), "test")[3][0].text == "p3.0 in p3"
 assert not teacher.loaded
 cached.close()
-assert not {"torch", "transformers", "openai"} & set(sys.modules)
+assert not {"torch", "transformers", "aiohttp"} & set(sys.modules)
 """
     CachedTeacher(FakeTeacher(), tmp_path / "cache.sqlite").complete_all(asked(4), "test")
     command = [sys.executable, "-c", code, str(tmp_path / "cache.sqlite")]

@@ -73,7 +73,7 @@ def test_factory_checks_what_it_is_given(tmp_path: Path) -> None:
         make_teacher(TeacherSettings(kind="replay", model="replay", recording=str(tmp_path)))
     with pytest.raises(ValignError, match=r"nowhere\.jsonl does not exist"):
         make_teacher(TeacherSettings(kind="replay", model="replay", recording=str(tmp_path / "nowhere.jsonl")))
-    with pytest.raises(ValignError, match="choose from: local, replay, api"):
+    with pytest.raises(ValignError, match="choose from: local, vllm, replay, api"):
         make_teacher(TeacherSettings(kind="oracle", model="x"))
     local = make_teacher(TeacherSettings(kind="local", model="some/model", precision="float32", batch_tokens=128))
     assert isinstance(local, LocalTeacher)

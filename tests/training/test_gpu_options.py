@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from fake_gpus import show_gpus
+from transformers.models.llama import modeling_llama
 
 from valign.core.errors import ValignError
 from valign.models import quantization
@@ -77,11 +80,78 @@ def test_what_liger_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "liger_kernel", package)
     monkeypatch.setitem(sys.modules, "liger_kernel.transformers", module)
     model: Any = load_model(path, "float32")[0]
-    kernels.apply_kernels(model)
+    kernels.apply_kernels(model, ExitStack())
     assert asked == [{"rope": True, "losses": (False, False), "model": model}]
     model.config.model_type = "mamba"
     with pytest.raises(ValignError, match=r"trainer.kernels=liger has no kernels for models of type mamba"):
-        kernels.apply_kernels(model)
+        kernels.apply_kernels(model, ExitStack())
+
+
+def test_what_liger_replaces_is_put_back_after_the_training(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It replaces names of transformers' module: while SFT runs, and not for the arms that answer afterwards."""
+    own, during = modeling_llama.apply_rotary_pos_emb, list[Any]()
+
+    def rotate(*given: Any, **named: Any) -> Any:
+        during.append(given[0].shape)
+        return own(*given, **named)
+
+    def patch(rope: bool = True, model: Any = None) -> None:
+        vars(modeling_llama)["apply_rotary_pos_emb"] = rotate
+
+    package, module = ModuleType("liger_kernel"), ModuleType("liger_kernel.transformers")
+    module.apply_liger_kernel_to_llama = patch  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "liger_kernel", package)
+    monkeypatch.setitem(sys.modules, "liger_kernel.transformers", module)
+    monkeypatch.setattr(fit, "require_packages", lambda *given: None)
+    monkeypatch.setattr("valign.training.build.fuse_layers", lambda model: None)
+    settings = {"epochs": 1}
+    tiny.train_sft(tmp_path, path, tiny.instructions(4), settings=settings, trainer={"kernels": "liger"})
+    assert during and modeling_llama.apply_rotary_pos_emb is own
+
+
+@pytest.mark.parametrize(
+    ("trainer", "quantization", "capability", "message"),
+    [
+        ({"attention": "flash_attention_2"}, None, (7, 5), r"flash_attention_2 needs a GPU of compute capability 8\.0"),
+        (
+            {"kernels": "liger"},
+            None,
+            (6, 1),
+            r"kernels=liger needs a GPU of compute capability 7\.0; this one has 6\.1",
+        ),
+        (
+            {},
+            "nf4",
+            (5, 2),
+            r"quantization=nf4 needs a GPU of compute capability 6\.0; this one has 5\.2: leave it out",
+        ),
+    ],
+)
+def test_a_gpu_may_be_too_old(
+    trainer: dict[str, Any], quantization: str | None, capability: tuple[int, int], message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name)
+    settings = tiny.trainer_settings(**trainer)
+    show_gpus(monkeypatch, "a", (9, 0))
+    kernels.require_packages(settings, "cuda", quantization)
+    show_gpus(monkeypatch, "a", capability)
+    with pytest.raises(ValignError, match=message):
+        kernels.require_packages(settings, "cuda", quantization)
+
+
+def test_what_does_not_compute_in_a_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    flash, plain = tiny.trainer_settings(attention="flash_attention_2"), tiny.trainer_settings()
+    show_gpus(monkeypatch, "a", (8, 0))
+    kernels.require_precision(torch.bfloat16, flash)
+    kernels.require_precision(torch.float32, plain)
+    with pytest.raises(ValignError, match=r"flash_attention_2 does not compute in float32: set base_model.precision"):
+        kernels.require_precision(torch.float32, flash)
+    show_gpus(monkeypatch, "a", (7, 5))
+    with pytest.raises(ValignError, match=r"base_model.precision=bfloat16: a GPU has no bfloat16; set it to float32"):
+        kernels.require_precision(torch.bfloat16, plain)
 
 
 def test_what_transformers_is_asked_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import tiny
-import torch
+from fake_gpus import show_gpus
 from omegaconf import DictConfig
 
 from valign.cli import main
@@ -109,16 +108,17 @@ def test_what_each_stage_shards() -> None:
 
 
 def test_recomputed_layers_keep_their_input() -> None:
-    """Of 34 bytes a number in each of two layers of width 8, 2 stay; one layer at a time has its 34: 8 (34 + 2 * 2)."""
-    common = {"rank": None, "stored_bytes": 2, "tokens": 10}
+    """Of 48 bytes a number in each of two layers of width 8, 2 stay; one layer at a time has its 48: 8 (48 + 2 * 2)."""
+    common = {"rank": 2, "stored_bytes": 2, "tokens": 10}
     kept, again = (estimate_memory(SMALL, **common, recomputed=r).activations for r in (False, True))  # type: ignore[arg-type]
-    assert (kept, again) == (10 * 8 * 34 * 2, 10 * 8 * (34 + 2 * 2))
+    assert (kept, again) == (10 * 8 * 48 * 2, 10 * 8 * (48 + 2 * 2))
 
 
 @pytest.mark.parametrize(
     ("name", "config", "limit"),
     [
         ("scale_7b_24gb", MISTRAL_7B, 24),
+        ("scale_7b_80gb", MISTRAL_7B, 80),
         ("scale_7b_8x80gb", MISTRAL_7B, 80),
         ("scale_70b_4x8x80gb", LLAMA_70B, 80),
     ],
@@ -140,6 +140,37 @@ def test_the_scale_configs_fit_as_their_comments_say(
         said = re.search(rf"# {stage}: ([\d.]+) GiB", text)
         assert said is not None
         assert f"{found.device / GIB:.1f}" == said[1]
+
+
+@pytest.mark.parametrize(
+    ("zero", "buffered"),
+    [
+        ({"stage": 2, "overlap_comm": True}, 2 * 500_000_000),
+        ({"stage": 2, "overlap_comm": True, "reduce_bucket_size": 50_000_000}, 2 * 50_000_000),
+        ({"stage": 1, "reduce_bucket_size": 7}, 7),
+        ({"stage": 3, "overlap_comm": True, "reduce_bucket_size": 50_000_000}, 50_000_000),
+        (None, 0),
+    ],
+)
+def test_deepspeeds_buffers_of_gradients_count(zero: dict[str, Any] | None, buffered: int) -> None:
+    """ZeRO-2's two of 500 million numbers, as DeepSpeed has them by default, are 1.9 GiB in bfloat16."""
+    given: dict[str, Any] = {"strategy": "deepspeed", "deepspeed": {"zero_optimization": zero}} if zero else {}
+    settings, adapter = tiny.sft_settings(), tiny.adapter_settings()
+    found = estimate_stage(MISTRAL_7B, adapter, settings, tiny.trainer_settings(**given), stored_bytes=2)
+    assert found is not None
+    assert found.context == 1.5 * GIB + 2 * buffered
+
+
+def test_dropout_counts_in_sft_alone() -> None:
+    """The 48 bytes of a number become 66; DPO trains without, on two answers a row."""
+    adapter, trainer = tiny.adapter_settings(dropout=0.05), tiny.trainer_settings()
+    size = {"batch_size": 1, "max_length": 10}
+    sft, dpo = (
+        estimate_stage(MISTRAL_7B, adapter, settings, trainer, stored_bytes=2)
+        for settings in (tiny.sft_settings(**size), tiny.dpo_settings(**size))
+    )
+    assert sft is not None and dpo is not None
+    assert (sft.activations, dpo.activations) == (10 * 4096 * 32 * 66, 2 * 10 * 4096 * 32 * 48)
 
 
 def test_a_warning_names_the_sum_and_the_remedy() -> None:
@@ -189,9 +220,8 @@ def test_the_warning_comes_before_the_data(
     tmp_path: Path,
 ) -> None:
     """On a GPU of 1 MiB neither stage fits; where a finished run is evaluated, nothing is trained."""
-    monkeypatch.setattr("valign.pipeline.size_checks.device_of", lambda accelerator: "cuda")
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=2**20))
-    composed = compose_config("base_model=tiny", "base_model.precision=float32", f"artifacts={tmp_path}")
+    show_gpus(monkeypatch, "a", free=2**20, whole=2**20)
+    composed = compose_config("base_model=tiny", "trainer=gpu", f"artifacts={tmp_path}")
     warn_of_size(Context.of(composed), ("sft", "dpo"))
     said = [record.getMessage() for record in caplog.records]
     assert [text.split(" ")[0] for text in said][:2] == ["sft:", "dpo:"]
@@ -200,3 +230,17 @@ def test_the_warning_comes_before_the_data(
     caplog.clear()
     warn_of_size(Context.of(composed), ())
     assert not [record for record in caplog.records if record.getMessage().startswith(("sft:", "dpo:"))]
+
+
+def test_what_other_programs_hold_of_the_gpu_is_not_there(
+    compose_config: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A teacher's server leaves too little of 80 GiB; 1 GiB of this process's own libraries is no news."""
+    context = Context.of(compose_config("base_model=tiny", "trainer=gpu"))
+    show_gpus(monkeypatch, "a", free=79 * GIB, whole=80 * GIB)
+    warn_of_size(context, ("sft",))
+    assert not caplog.messages
+    show_gpus(monkeypatch, "a", free=GIB, whole=80 * GIB)
+    warn_of_size(context, ("sft",))
+    assert caplog.messages[0].startswith("other programs hold 79.0 of this GPU's 80.0 GiB; if one is the teacher's")
+    assert "the device has 1.0 GiB" in caplog.messages[1]

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import tiny
 import torch
+import varlen_reference
+from torch.nn.attention import varlen
 
 from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
 from valign.models.load import prepare_model
 from valign.models.policy import load_policy
+from valign.models.varlen import Sequences, find_sequences, varlen_attention
 from valign.training.supervised_logps import supervised_logps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -88,3 +91,36 @@ def test_bfloat16_trains_too(path: Path, tmp_path: Path, kernels: str | None, tr
     tiny.train_sft(tmp_path, path, tiny.instructions(12), trainer=trainer, precision="bfloat16")
     losses = tiny.curve(tmp_path)
     assert losses == pytest.approx(tiny.curve(trained["cpu"][0]), abs=0.05) and losses[-1] < losses[0]
+
+
+def test_attention_of_many_lengths_is_the_plain_one() -> None:
+    """PyTorch's kernel against plain arithmetic in bfloat16: pairs whose second answer sees what both begin with."""
+    sequences = find_sequences([20, 7, 0], [9, 0, 5], [13, 0, 0])
+    source = torch.Generator().manual_seed(0)
+    states = [torch.randn(1, heads, 54, 64, generator=source).cuda().bfloat16() for heads in (8, 2, 2)]
+    tensors: Any = [x.cuda() if isinstance(x, torch.Tensor) else x for x in sequences]
+    on_gpu = Sequences(*tensors)
+    found = []
+    for kernel in (varlen.varlen_attn, varlen_reference.varlen_attn):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(varlen, "varlen_attn", kernel)
+            q, k, v = given = [x.detach().requires_grad_() for x in states]
+            output, _ = varlen_attention(torch.nn.Module(), q, k, v, None, 0.125, sequences=on_gpu)
+            (output.float() * torch.linspace(-1, 1, 64, device="cuda")).sum().backward()
+            found.append([output, *(x.grad for x in given)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_batches_by_tokens_train_as_rows_do(path: Path, tmp_path: Path, stage: str) -> None:
+    """In bfloat16 with PyTorch's attention for many lengths, against padded rows."""
+    train: Any = tiny.train_sft if stage == "sft" else tiny.train_dpo
+    rows: Any = tiny.instructions(12) if stage == "sft" else tiny.preferences(12)
+    curves = []
+    for name, tokens, trainer in (("rows", None, {"padding_free": False}), ("tokens", 150, {})):
+        (tmp_path / name).mkdir()
+        settings, given = {"batch_tokens": tokens}, ON_GPU | trainer
+        train(tmp_path / name, path, rows, settings=settings, trainer=given, precision="bfloat16")
+        curves.append(tiny.curve(tmp_path / name))
+    assert curves[1] == pytest.approx(curves[0], abs=0.05) and len(set(curves[1])) > 1

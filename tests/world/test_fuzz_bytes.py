@@ -125,7 +125,6 @@ def test_damaged_files_are_read_or_refused(suffix: str) -> None:
         answers.append(attack(suffix, **chosen))
 
     check()
-    assert any(isinstance(answer, Document) for answer in answers)
     assert any(isinstance(answer, str) for answer in answers)
 
 

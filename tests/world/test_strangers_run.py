@@ -15,6 +15,7 @@ from seeded_runs import BASE, run
 
 from valign.config import checks, run_identity
 from valign.config.arguments import plain
+from valign.config.schema import ScoringSettings
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, write_json
 from valign.core.records import Message, Passage, Question
@@ -28,6 +29,7 @@ from valign.pipeline.finished_run import arms_of_run, context_of_run, require_kn
 from valign.pipeline.run import run as run_pipeline
 from valign.reporting.study import compare_runs
 from valign.runs.layout import ARTIFACTS, CONFIG, PAGE, RUN, run_folders, run_is_current
+from valign.serving.settings import VllmSettings
 
 SECRET = "s3cr3t-of-this-machine"
 
@@ -84,17 +86,24 @@ def test_servers_and_keys_come_from_the_command_line(
     said = r"has evaluation\.server\.base_urls=\[http://evil\], which is sent the questions and the key in AWS_SECRET"
     monkeypatch.setattr(evaluation_run, "connect", lambda *_: pytest.fail("went on"))
     with pytest.raises(ValignError, match=said):
-        evaluation_run.evaluate(folder, None, None, ServerSettings())
-    require_known_servers(context_of_run(folder), folder, has_own_server=True)
+        evaluation_run.evaluate(folder, None, None, ScoringSettings(vllm=VllmSettings(), server=ServerSettings()))
+    require_known_servers(context_of_run(folder), folder, is_engine_chosen=True)
     judged = noted(config, tmp_path / "judged", **{"evaluation.judge_model": judge})
     with pytest.raises(ValignError, match=r"judge_model\.base_urls=\[http://evil\], which is sent the answers"):
-        require_known_servers(context_of_run(judged), judged, has_own_server=True)
+        require_known_servers(context_of_run(judged), judged, is_engine_chosen=True)
     judged = noted(config, tmp_path / "judged", **{"evaluation.policy_judge": judge})
     with pytest.raises(ValignError, match=r"policy_judge\.base_urls=\[http://evil\], which is sent the answers"):
-        require_known_servers(context_of_run(judged), judged, has_own_server=True)
+        require_known_servers(context_of_run(judged), judged, is_engine_chosen=True)
     by_file = {"evaluation.judge_model": judge | {"kind": "batch", "requests": "/etc"}}
     with pytest.raises(ValignError, match=r"judge_model\.requests=/etc, which is written to"):
-        require_known_servers(context_of_run(noted(config, judged, **by_file)), judged, has_own_server=False)
+        require_known_servers(context_of_run(noted(config, judged, **by_file)), judged, is_engine_chosen=False)
+    started = {"evaluation.judge_model": judge | {"kind": "vllm", "vllm": {"command": "/tmp/evil"}}}
+    with pytest.raises(ValignError, match=r"judge_model\.vllm\.command=/tmp/evil, which is a program that"):
+        require_known_servers(context_of_run(noted(config, judged, **started)), judged, is_engine_chosen=True)
+    engine = {"evaluation.engine": "vllm", "evaluation.vllm.command": "/tmp/evil"}
+    strange = noted(config, tmp_path / "engine", **engine)
+    with pytest.raises(ValignError, match=r"evaluation\.vllm\.command=/tmp/evil, which is a program that"):
+        require_known_servers(context_of_run(strange), strange, is_engine_chosen=False)
 
 
 def test_a_run_is_not_trained_again_by_what_only_reads_it(tmp_path: Path) -> None:

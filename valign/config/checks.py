@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from valign.config.file_checks import check_file
 from valign.config.messages import NEEDS, did_you_mean, missing, unknown_key
-from valign.config.model_checks import check_models, check_server
+from valign.config.model_checks import check_engine, check_models, check_server
 from valign.config.schema import (
     SCHEMAS,
     STAGES,
@@ -218,7 +218,7 @@ def _check_quantization(cfg: DictConfig, setting: str) -> None:
     if cfg.trainer.strategy == "deepspeed":
         raise ValignError(
             f"{setting} does not go with DeepSpeed, which cannot shard weights in 4 bits: choose trainer=gpu, for "
-            "several GPUs with trainer.strategy=ddp."
+            "several GPUs trainer=ddp."
         )
 
 
@@ -242,3 +242,4 @@ def _check_folders(cfg: DictConfig) -> None:
         check_file("policy_probes", cfg.policy_probes, (".jsonl",))
     if cfg.get("evaluation") is not None:
         check_server(cfg.evaluation.server)
+        check_engine(cfg.evaluation)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from valign.config.file_checks import check_file
 from valign.config.messages import did_you_mean, missing
 from valign.core.errors import ValignError
+from valign.serving.settings import find_program
 from valign.teachers.clients import check_key_name
 from valign.teachers.urls import strip_login
 
@@ -31,12 +32,18 @@ def check_models(cfg: DictConfig) -> None:
     if cfg.evaluation.policy_judge is not None:
         _check_policy_judge(cfg.evaluation.policy_judge)
     check_server(cfg.evaluation.server)
+    check_engine(cfg.evaluation)
+    if cfg.evaluation.engine == "vllm" and cfg.base_model.quantization:
+        raise ValignError(
+            f"evaluation.engine=vllm does not serve adapters on weights in {cfg.base_model.quantization}: set "
+            "evaluation.engine=local."
+        )
 
 
 def _check_judge(evaluation: DictConfig) -> None:
     """Check that a judge which is a model has one, of its own kind."""
     kind, model = evaluation.judge, evaluation.judge_model
-    if kind in ("local", "api", "batch"):
+    if kind in ("local", "vllm", "api", "batch"):
         if model is None or model.kind != kind:
             raise ValignError(
                 f"evaluation.judge={kind} needs its model: choose evaluation=judge_{kind} and add "
@@ -50,7 +57,7 @@ def _check_policy_judge(judge: DictConfig) -> None:
     key = "evaluation.policy_judge"
     if judge.kind == "none":
         raise ValignError(
-            f"{key}.kind=none judges nothing: leave {key} out, or choose evaluation=policy_api or _local."
+            f"{key}.kind=none judges nothing: leave {key} out, or choose evaluation=policy_api, _vllm or _local."
         )
     _check_teacher(key, judge)
 
@@ -61,6 +68,9 @@ def _check_teacher(key: str, teacher: DictConfig) -> None:
         raise ValignError(f"{key}.share={teacher.share}: write k/n, with k from 0 to n - 1, as in {key}.share=0/8.")
     if teacher.kind == "local":
         _check_model(f"{key}.model", teacher.model)
+    elif teacher.kind == "vllm":
+        _check_model(f"{key}.model", teacher.model)
+        find_program(f"{key}.vllm.command", teacher.vllm.command)
     elif teacher.kind == "replay":
         if teacher.recording is None:
             raise missing(f"{key}.recording")
@@ -121,6 +131,17 @@ def check_server(server: DictConfig) -> None:
         raise ValignError(
             f"{key}.models.{named} needs the server's address: add {key}.base_urls=[http://localhost:8000/v1]."
         )
+
+
+def check_engine(evaluation: DictConfig) -> None:
+    """Check what computes the answers: vLLM is installed where it is to be started, and no server is asked besides."""
+    if evaluation.engine != "vllm":
+        return
+    if evaluation.server.base_urls:
+        raise ValignError(
+            "evaluation.engine=vllm starts a server, and evaluation.server.base_urls names another; give one of both."
+        )
+    find_program("evaluation.vllm.command", evaluation.vllm.command)
 
 
 def _check_model(key: str, model: str) -> None:

@@ -51,6 +51,8 @@ CALL_KEYS = (
     "max_cost",
     "max_tokens",
     "share",
+    "vllm.command",
+    "vllm.start_seconds",
 )
 # The groups that have such keys.
 CALLED = (
@@ -60,6 +62,7 @@ CALLED = (
     "evaluation.policy_judge",
     "evaluation.server",
 )
+VLLM_CALL_KEYS = ("evaluation.vllm.command", "evaluation.vllm.start_seconds")
 SERVED_MODELS = "evaluation.server.models"
 
 
@@ -94,7 +97,9 @@ def run_name(recipe: str, experiment: str, document: str) -> str:
         group = key.partition(".")[0]
         unnamed = group in NOT_IN_RUN_NAME or (key == "document" and experiment == document)
         unnamed = unnamed or key.startswith((SERVED_MODELS, REQUIRED))
-        unnamed = unnamed or any(key == f"{node}.{name}" for node in CALLED for name in CALL_KEYS)
+        unnamed = (
+            unnamed or key in VLLM_CALL_KEYS or any(key == f"{node}.{name}" for node in CALLED for name in CALL_KEYS)
+        )
         if not unnamed:
             parts.append(f"{'no-' if override.is_delete() else ''}{key}-{_slug(override.get_value_element_as_str())}")
     name = "+".join([recipe, *sorted(parts)])
@@ -132,6 +137,14 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
+def _drop(settings: dict[str, Any], key: str) -> None:
+    """Delete a dotted key, where it is there."""
+    *groups, name = key.split(".")
+    for group in groups:
+        settings = settings.get(group) or {}
+    settings.pop(name, None)
+
+
 def result_settings(noted: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that decide a run's result: not where it lies, how it is logged or how servers are asked.
 
@@ -140,11 +153,12 @@ def result_settings(noted: Mapping[str, Any]) -> dict[str, Any]:
     """
     decides: dict[str, Any] = copy.deepcopy({key: value for key, value in noted.items() if key not in NOT_RESULTS})
     decides["synthesis"].pop(REQUIRED.partition(".")[2], None)
+    decides["base_model"].pop("recommended", None)  # what is taken of it stands in sft and dpo
     evaluation = decides["evaluation"]
     is_served = bool(evaluation["server"]["base_urls"])
     judges = (evaluation["judge_model"] or {}, evaluation["policy_judge"] or {})
-    for settings in (decides["teacher"], *judges, evaluation["server"]):
+    for settings in (decides["teacher"], *judges, evaluation["server"], evaluation):
         for key in CALL_KEYS:
-            settings.pop(key, None)
+            _drop(settings, key)
     evaluation["server"]["is_asked"] = is_served
     return decides

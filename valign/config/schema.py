@@ -17,10 +17,11 @@ from omegaconf import MISSING
 
 from valign.core.settings import setting, type_hints, without_none
 from valign.documents.settings import DocumentSettings
-from valign.evaluation.settings import EvaluationSettings, ServerSettings
+from valign.evaluation.settings import ENGINES, EvaluationSettings, ServerSettings
 from valign.models.settings import BaseModelSettings
 from valign.retrieval.settings import RETRIEVERS, RetrievalSettings
 from valign.runs.settings import LoggerSettings
+from valign.serving.settings import VllmSettings
 from valign.synthesis.settings import SynthesisSettings
 from valign.teachers.settings import TeacherSettings
 from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings
@@ -71,8 +72,10 @@ class RunSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringSettings:
-    """What ``valign.evaluate`` changes of a run's evaluation."""
+    """What ``valign.evaluate`` changes of a run's evaluation; ``engine`` null leaves it as it was."""
 
+    engine: str | None = setting(None, choices=ENGINES)
+    vllm: VllmSettings
     server: ServerSettings
 
 

@@ -47,6 +47,8 @@ def describe_out_of_memory(what: str, remedies: Callable[[], Sequence[str]]) -> 
         raise ValignError(f"{what} ran out of {memory}: {'; or '.join(remedies())}.") from error
 
 
-def suggest_half(key: str, value: int) -> str:
-    """Suggest half of a setting's value, and 1 at least."""
+def suggest_half(key: str, value: int | None) -> str:
+    """Suggest half of a setting's value, and 1 at least; a number where it was to fit by itself."""
+    if value is None:
+        return f"set {key}, which fitted itself to the free memory, for example to 8192"
     return f"lower {key}={value}, for example to {max(1, value // 2)}"

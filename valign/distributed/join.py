@@ -75,8 +75,17 @@ def connect(processes: int | None, wait_seconds: float, sweeping: bool = False) 
 
 
 def _start_others(place: Place) -> list[subprocess.Popen[bytes]]:
-    """Start the other processes of a run on this machine: this command again, with their ranks."""
-    children = []
+    """Start the other processes of a run on this machine: this command again, with their ranks.
+
+    Each, this one too, computes on its share of the cores, where the environment does not say otherwise.
+    """
+    children, threads = [], {}
+    if "OMP_NUM_THREADS" not in os.environ:
+        import torch
+
+        share = _share_of_cores(place.world_size)
+        torch.set_num_threads(share)
+        threads["OMP_NUM_THREADS"] = str(share)
     for rank in range(1, place.world_size):
         own = {
             "RANK": str(rank),
@@ -86,10 +95,17 @@ def _start_others(place: Place) -> list[subprocess.Popen[bytes]]:
             "MASTER_ADDR": LOCAL,
             "MASTER_PORT": str(place.port),
             "VALIGN_PORT": str(place.port),
+            **threads,
         }
         command = [sys.executable, *sys.orig_argv[1:]]
         children.append(subprocess.Popen(command, env={**os.environ, **own}))
     return children
+
+
+def _share_of_cores(processes: int) -> int:
+    """Return how many of the machine's cores each of several processes is to use."""
+    own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return max(1, len(own) // processes)
 
 
 def _meet(place: Place, wait_seconds: float, children: list[subprocess.Popen[bytes]]) -> Ranks:

@@ -23,7 +23,7 @@ from valign.distributed.key_store import BEAT_SECONDS
 from valign.distributed.place import Place
 
 LOST_EXIT_CODE = Interrupted.exit_code
-SILENT_SECONDS = 90.0
+SILENT_SECONDS = 600.0  # native code that holds the interpreter, on a slow disk, can be silent for minutes
 
 
 class Watch:

@@ -13,9 +13,10 @@ from valign.core.progress import progress
 from valign.core.records import Passage, Question
 from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import conversation
-from valign.evaluation.metric_info import Likelihoods
+from valign.evaluation.metric_info import FIRST_WORDS, Likelihoods, verdict_rightness
 from valign.generation.decoding_batch import shared_prefix_length
 from valign.generation.generator import Generator
+from valign.generation.written_tokens import token_ids
 from valign.models.chat_template import Rendered, render_conversation
 from valign.models.logprobs import logits_of, output_layer, token_logps
 
@@ -51,7 +52,7 @@ def measure_likelihoods(
         render_conversation(generator.tokenizer, (*prompt, {"role": "assistant", "content": q.reference}))
         for prompt, q in zip(prompts, questions, strict=True)
     ]
-    words = [int(generator.tokenizer(word, add_special_tokens=False)["input_ids"][0]) for word in ("Yes", "No")]
+    words = [token_ids(generator.tokenizer, word)[0] for word in FIRST_WORDS]
     order = sorted(range(len(questions)), key=lambda i: (len(rendered[i].ids), i))
     ranks = ranks or Ranks()
     groups = _likelihood_groups(order, [len(r.ids) for r in rendered], rows, generator.batch_tokens)
@@ -66,22 +67,12 @@ def measure_likelihoods(
                 verdict = None
                 if questions[i].verdict is not None:
                     yes, no = first[place].tolist()
-                    verdict = _rightness(yes, no, questions[i].verdict)
+                    verdict = verdict_rightness(yes, no, questions[i].verdict)
                 own.append((i, -float(logps[place]), verdict))
             bar.update(len(group))
     found = {i: (nll, verdict) for part in ranks.gather(own) for i, nll, verdict in part}
     pairs = [found.get(i, (math.nan, None)) for i in range(len(questions))]
     return Likelihoods([nll for nll, _ in pairs], [verdict for _, verdict in pairs])
-
-
-def _rightness(yes: float, no: float, verdict: str | None) -> float:
-    """Return 1.0 where the right word has the larger logit, 0.0 where the other one has, and 0.5 where both have it.
-
-    >>> _rightness(2.0, 1.5, "no"), _rightness(2.0, 2.0, "no")
-    (0.0, 0.5)
-    """
-    right, wrong = (yes, no) if verdict == "yes" else (no, yes)
-    return 0.5 if right == wrong else float(right > wrong)
 
 
 def _likelihood_groups(order: Sequence[int], lengths: Sequence[int], rows: int, tokens: int) -> list[list[int]]:

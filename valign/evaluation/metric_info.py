@@ -16,6 +16,10 @@ EMBEDDER = "embedder"
 MODEL = "model"
 
 
+FIRST_WORDS = ("Yes", "No")
+"""The first words of an answer of which the likelier one is what the model prefers."""
+
+
 @dataclass(frozen=True)
 class Likelihoods:
     """What an arm's model thinks of the right answers.
@@ -28,6 +32,21 @@ class Likelihoods:
 
     reference_nll: Sequence[float | None]
     verdict_preference: Sequence[float | None]
+
+
+def verdict_rightness(yes: float, no: float, verdict: str | None) -> float:
+    """Return 1.0 where the right word is the likelier one, 0.0 where the other one is, 0.5 where both are as likely.
+
+    >>> verdict_rightness(2.0, 1.5, "no"), verdict_rightness(2.0, 2.0, "no")
+    (0.0, 0.5)
+
+    Args:
+        yes: Logit or log-probability of Yes.
+        no: The same of No.
+        verdict: The right one, ``yes`` or ``no``.
+    """
+    right, wrong = (yes, no) if verdict == "yes" else (no, yes)
+    return 0.5 if right == wrong else float(right > wrong)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What evaluation can be told: questions, metrics, judges, probes, alignment tax, and the server that answers."""
+"""What evaluation can be told: questions, metrics, judges, probes, alignment tax, and what computes the answers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from valign.core.settings import group, setting
 from valign.evaluation.metrics import METRICS
 from valign.evaluation.probes.kinds import POLICY_KINDS
+from valign.serving.settings import VllmSettings
 from valign.teachers.settings import TeacherSettings
 
 REFERENCE_JUDGE = "reference"
-JUDGES = (REFERENCE_JUDGE, "local", "api", "batch")
+JUDGES = (REFERENCE_JUDGE, "local", "vllm", "api", "batch")
+ENGINES = ("local", "vllm")
 LIKELIHOODS = ("none", "local")
 
 
@@ -95,22 +97,24 @@ class EvaluationSettings:
     Attributes:
         questions: File of other questions (``.jsonl``) than the document's.
         max_new_tokens: Longest answer, in tokens.
-        batch_tokens: Most padded tokens in a batch.
+        batch_tokens: Most padded tokens in a batch; None for as many as a GPU's free memory holds.
         bootstrap: Bootstrap samples behind each interval.
         judge: Who judges pairs of answers; None for nobody.
         judge_tie: Largest difference in cosine that the judge ``reference`` calls a tie.
-        judge_model: The model of the judges ``local``, ``api`` and ``batch``.
+        judge_model: The model of the judges ``local``, ``vllm``, ``api`` and ``batch``.
         policy_judge: The model that says of each answer whether it follows its clause; None for nobody.
         probes: ``shipped``, or a file of probes (``.jsonl``); None for none.
         policy_probes: Probes of the document's own rules.
         tax: The check of general ability.
         metrics: Names of the metrics that are scored and shown.
-        server: Through which the arms answer.
+        engine: What computes the arms' answers and likelihoods: this process, or a vLLM that it starts.
+        vllm: How vLLM is started.
+        server: Through which the arms answer, where that is one of the user's.
     """
 
     questions: str | None = None
     max_new_tokens: int = setting(above=0)
-    batch_tokens: int = setting(above=0)
+    batch_tokens: int | None = setting(above=0)
     bootstrap: int = setting(at_least=100)
     judge: str | None = setting(None, choices=JUDGES)
     judge_tie: float = setting(0.02, at_least=0, at_most=2)
@@ -120,4 +124,6 @@ class EvaluationSettings:
     policy_probes: PolicyProbeSettings = group(PolicyProbeSettings)
     tax: TaxSettings = group(TaxSettings)
     metrics: tuple[str, ...] = setting(tuple(METRICS), choices=tuple(METRICS))
+    engine: str = setting("local", choices=ENGINES)
+    vllm: VllmSettings = group(VllmSettings)
     server: ServerSettings = group(ServerSettings)

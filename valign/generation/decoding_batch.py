@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from valign.generation.kv_cache import SharedPrefixCache
+from valign.generation.kv_cache import BLOCK, SharedPrefixCache
 from valign.generation.prefix_attention import KeysAndValues
 from valign.models import attention
-from valign.models.packing import supports_custom_masks
+from valign.models.packing import supports_custom_masks, to_attention_mask
 
 
 class DecodingBatch(Protocol):
@@ -70,8 +70,9 @@ class PerRowBatch:
         if samples > 1:
             self.cache.batch_repeat_interleave(samples)
         self.logits = out.logits[:, -1].repeat_interleave(samples, 0)
-        self.mask = mask.repeat_interleave(samples, 0)
+        self.mask, self.length = mask.repeat_interleave(samples, 0).bool(), mask.shape[1]
         self.position = positions[:, -1:].repeat_interleave(samples, 0)
+        self.keeps_masks = supports_custom_masks(model)
 
     def select_rows(self, rows: torch.Tensor) -> None:
         """Drop all rows but those whose numbers are given."""
@@ -81,8 +82,13 @@ class PerRowBatch:
     def append(self, token: torch.Tensor) -> None:
         """Add a token to each row, (rows,), and compute the logits of the next."""
         self.position = self.position + 1
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
-        state = {"attention_mask": self.mask, "position_ids": self.position, "past_key_values": self.cache}
+        self.length += 1
+        if self.length > self.mask.shape[1]:
+            self.mask = torch.nn.functional.pad(self.mask, (0, BLOCK), value=True)
+        seen = self.mask[:, : self.length]
+        if self.keeps_masks:  # as it is; of a mask with two dimensions transformers makes such a one, and waits for it
+            seen = to_attention_mask(self.model, seen[:, None, None])
+        state = {"attention_mask": seen, "position_ids": self.position, "past_key_values": self.cache}
         out: Any = self.model(token[:, None], **state, use_cache=True)
         self.logits = out.logits[:, -1]
 

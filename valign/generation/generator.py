@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +12,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from valign.generation.decoder import FastDecoder, can_decode
 from valign.generation.decoding_batch import DecodingBatch, PerRowBatch, SharedPrefixBatch, can_share_prefix
-from valign.generation.requests import Completion, Request, Sampling
-from valign.generation.thoughts import visible_completion
+from valign.generation.requests import TOP_K, Completion, Request, Sampling
+from valign.generation.written_tokens import read_completion, token_ids
 from valign.models.chat_template import render_conversation
 from valign.models.template_traits import end_tokens
-
-TOP_K = 64
 
 
 class Generator:
@@ -104,30 +102,10 @@ class Generator:
         n = requests[0].sampling.n
         with torch.inference_mode():
             tokens = self._decode(prompts, requests, tell)
-        rows = [self._completion(row) for row in tokens]
+        found = [read_completion(self.tokenizer, self.ends, row) for row in tokens]
+        self.thoughts_alone += sum(is_alone for _, is_alone in found)
+        rows = [completion for completion, _ in found]
         return [rows[i * n : (i + 1) * n] for i in range(len(requests))]
-
-    def _completion(self, row: list[int]) -> Completion:
-        finished = bool(row) and row[-1] in self.ends
-        words = row[:-1] if finished else row
-        text = str(self.tokenizer.decode(words, skip_special_tokens=True)).strip()
-        marked = Completion(
-            str(self.tokenizer.decode(words)).strip(), len(row), finished
-        )  # marks may be special tokens
-        visible = visible_completion(marked, lambda text: len(self._ids(text)))
-        if visible is marked:
-            return Completion(text, len(row), finished)
-        self.thoughts_alone += not visible.text
-        return replace(visible, text=self._plain(visible.text))
-
-    def _plain(self, text: str) -> str:
-        """Return a text without special tokens."""
-        for token in self.tokenizer.all_special_tokens:
-            text = text.replace(token, "")
-        return text.strip()
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _decode(
         self, prompts: Sequence[Sequence[int]], requests: Sequence[Request], tell: Callable[[int], object]
@@ -135,24 +113,26 @@ class Generator:
         """Return the new token ids of every row, the end token included where one was produced."""
         sampling, told = requests[0].sampling, 0
         batch = self._prefill(prompts, sampling)
-        uniform = _uniform(requests).to(self.model.device)
-        forced = [self._ids(opening) for r in requests for opening in (r.openings or ("",) * sampling.n)]
+        uniform, ends = _uniform(requests).to(self.model.device), set(self.ends)
+        openings = [opening for r in requests for opening in (r.openings or ("",) * sampling.n)]
+        forced = [token_ids(self.tokenizer, opening) for opening in openings]
         rows: list[list[int]] = [[] for _ in range(len(uniform))]
-        alive = torch.arange(len(uniform), device=uniform.device)
-        ends = torch.tensor(self.ends, device=uniform.device)
+        alive = list(range(len(uniform)))
         for step in range(sampling.max_new_tokens):
-            token = sample_tokens(batch.logits, sampling.temperature, sampling.top_p, uniform[alive, step])
-            for place, row in enumerate(alive.tolist()):
-                if step < len(forced[row]):
-                    token[place] = forced[row][step]
-            for row, value in zip(alive.tolist(), token.tolist(), strict=True):
+            token = sample_tokens(batch.logits, sampling.temperature, sampling.top_p, uniform[:, step])
+            values = token.tolist()  # the one wait for a GPU in a step
+            if any(step < len(forced[row]) for row in alive):
+                values = [(*forced[row][step : step + 1], value)[0] for row, value in zip(alive, values, strict=True)]
+                token = token.new_tensor(values)
+            for row, value in zip(alive, values, strict=True):
                 rows[row].append(value)
-            going_on = torch.isin(token, ends, invert=True).nonzero().squeeze(1)
-            if step + 1 == sampling.max_new_tokens or not len(going_on):
+            going_on = [place for place, value in enumerate(values) if value not in ends]
+            if step + 1 == sampling.max_new_tokens or not going_on:
                 break
-            if len(going_on) < len(token):
-                alive, token = alive[going_on], token[going_on]
-                batch.select_rows(going_on)
+            if len(going_on) < len(alive):
+                alive, kept = [alive[place] for place in going_on], token.new_tensor(going_on)
+                token, uniform = token[kept], uniform[kept]
+                batch.select_rows(kept)
             # an ended row counts whole, the others by the share of their longest length
             done = len(rows) - len(alive) + len(alive) * (step + 1) // sampling.max_new_tokens
             tell(done - told)

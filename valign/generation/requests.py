@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 from valign.core.records import Message
+
+TOP_K = 64
+"""Of how many of the most likely tokens a token is drawn."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,12 @@ class Request:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, which is also what the cache's key is made from; no schema, no such entry."""
-        data = asdict(self)
-        if self.schema is None:
-            del data["schema"]
-        return data
+        data = {
+            "messages": [dict(message) for message in self.messages],
+            "sampling": vars(self.sampling),
+            "openings": list(self.openings),
+        }
+        return data if self.schema is None else {**data, "schema": self.schema}
 
 
 @dataclass(frozen=True)
@@ -62,3 +68,9 @@ class Completion:
     text: str
     tokens: int
     finished: bool
+
+
+def call_seed(seed: int, k: int, tries: int = 0) -> int:
+    """Return the seed of a request's k-th completion: 31 bits that differ for neighbouring seeds, numbers and tries."""
+    what = f"{seed}/{k}/{tries}" if tries else f"{seed}/{k}"
+    return int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big") >> 1

@@ -85,6 +85,18 @@ def suitable_implementation(config: Any, device: str) -> str:
     return "eager" if changed else default_implementation(device)
 
 
+def has_full_attention(config: Any) -> bool:
+    """Tell whether every token sees all that stands before it, in every layer: no layer has a window.
+
+    Args:
+        config: The model's config.
+    """
+    text = config.get_text_config()
+    full = set(getattr(text, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+    windowed = getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True)
+    return bool(full and not windowed)
+
+
 def grouped_attention(
     module: torch.nn.Module,
     query: torch.Tensor,

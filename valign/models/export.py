@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.core.files import read_json, write_json, write_text
+from valign.core.files import read_json, write_text
 from valign.core.folders import new_folder
-from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, save_model
+from valign.models.adapters import ADAPTER_CONFIG, save_model
+from valign.models.lora_folder import write_lora
 from valign.models.policy import load_merged
-from valign.models.stacked_adapters import StackedAdapter
 from valign.models.template_traits import end_tokens
 from valign.models.terms import TERMS, terms_files
 
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 MODEL_CARD = "README.md"
 SENTENCEPIECE = re.compile(r"tokenizer\.model(?:\.v\d+)?")
-SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vllm serve --max-lora-rank takes
 
 
 def write_model(
@@ -98,21 +97,9 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path], card: str = 
             "the adapters of several stages of a mixture of experts do not become one; use what=model, or export the "
             "adapter of the first stage alone."
         )
-    rank = sum(int(config["r"]) for config in configs)
+    noted = Path(base).resolve().name if Path(base).expanduser().is_dir() else base
     with new_folder(output) as folder:
-        if len(weights) == 1:
-            shutil.copyfile(weights[0] / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
-            changed: dict[str, Any] = {}
-        else:
-            from safetensors.torch import save_file
-
-            stacked = StackedAdapter.read(weights)
-            save_file(stacked.tensors(), folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-            same = all(config["target_modules"] == configs[0]["target_modules"] for config in configs)
-            layers = {} if same else {"target_modules": list(stacked.layers)}
-            changed = {"r": rank, "lora_alpha": rank, **layers}
-        noted = Path(base).resolve().name if Path(base).expanduser().is_dir() else base
-        write_json(folder / ADAPTER_CONFIG, configs[0] | changed | {"base_model_name_or_path": noted})
+        rank = write_lora(folder, weights, {"base_model_name_or_path": noted})
         _copy_files(base, folder, [TERMS])
         if card:
             write_text(folder / MODEL_CARD, card)

@@ -104,7 +104,7 @@ def load_frozen(
     Raises:
         ValignError: The model cannot be loaded.
     """
-    model = _from_pretrained(path, dtype, trust_remote_code, device, attention, quantization)
+    model = _from_pretrained(path, dtype, trust_remote_code, device, attention, quantization, move)
     if quantization is not None:
         with quiet_transformers():
             model = model.dequantize(dtype)
@@ -119,10 +119,13 @@ def _from_pretrained(
     device: str,
     attention: str | None,
     quantization: str | None,
+    move: bool = True,
 ) -> Any:
     from transformers import AutoModelForCausalLM
 
     options = quantized_loading(quantization, dtype, device)
+    if move and device.startswith("cuda"):  # read straight into the GPU: no copy for each process in main memory
+        options["device_map"] = {"": device}
     attention = attention or suitable_implementation(load_config(path, trust_remote_code), device)
     with loading_errors(path), quiet_transformers():
         return AutoModelForCausalLM.from_pretrained(
@@ -166,7 +169,7 @@ def load_tokenizer(path: Path | str, trust_remote_code: bool) -> Any:
     from transformers import AutoTokenizer
 
     with loading_errors(path), quiet_transformers():
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, mistral_format=False)
     if not tokenizer.is_fast or not tokenizer.chat_template:
         raise ValignError(f"model {path} has no fast tokenizer with a chat template; choose an instruction-tuned one.")
     template_traits(tokenizer)

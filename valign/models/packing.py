@@ -3,18 +3,22 @@
 Layers that work on each token by itself are nearly all of the arithmetic. So they compute no padding, and what all
 conversations begin with only once. Attention keeps conversations apart in one of three ways: the grouped attention puts
 the tokens back in padded rows; eager and sdpa get a mask of the whole row, whose cost grows with its length squared;
-FlashAttention finds the conversations by their positions, each of which begins at 0.
+kernels for sequences of many lengths, on a GPU, are told where each begins.
+
+All indices are made on the CPU, where the ids come from, and move to the device together with them: an index that is
+looked for on a GPU makes the CPU wait for it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel
 
 from valign.core.errors import ValignError
 from valign.models import attention
+from valign.models.varlen import VARLEN, Sequences, find_sequences
 
 FLASH = "flash_attention_2"
 PADDING, COMMON, CHOSEN, REJECTED = 0, 1, 2, 3  # segments of a row: what both answers begin with, and the rest of each
@@ -35,8 +39,9 @@ def require_padding_free(model: Any) -> None:
 
 
 def packs_by_default(model: PreTrainedModel) -> bool:
-    """Tell whether a model is computed without padding where no setting says so: on a CPU, where it is quicker."""
-    return bool(model.config.get_text_config()._attn_implementation == attention.GROUPED and _can_pack(model))
+    """Tell whether a model is computed without padding where no setting says so: where its attention needs no mask."""
+    quick = (attention.GROUPED, VARLEN, FLASH)
+    return model.config.get_text_config()._attn_implementation in quick and _can_pack(model)
 
 
 def _can_pack(model: Any) -> bool:
@@ -52,10 +57,9 @@ def supports_custom_masks(model: Any) -> bool:
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = base.config.get_text_config()
-    full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    keeps_masks = config._attn_implementation in ("eager", "sdpa", attention.GROUPED)
-    return bool(full and not windowed and keeps_masks and type(base).__module__.startswith("transformers.models."))
+    keeps_masks = config._attn_implementation in ("eager", "sdpa", attention.GROUPED, VARLEN)
+    own_code = not type(base).__module__.startswith("transformers.models.")
+    return attention.has_full_attention(config) and keeps_masks and not own_code
 
 
 def uses_flash(model: PreTrainedModel) -> bool:
@@ -63,47 +67,137 @@ def uses_flash(model: PreTrainedModel) -> bool:
     return bool(model.config.get_text_config()._attn_implementation == FLASH)
 
 
+class Layout(NamedTuple):
+    """A batch as a model's layers get it: what they compute, and what keeps its conversations apart.
+
+    Attributes:
+        ids: Token ids, (rows, positions), or (1, tokens) where it is packed.
+        at: Where the hidden states that predict a supervised token stand, as indices into all of them, (supervised,).
+        targets: The ids of the supervised tokens, row after row, (supervised,).
+        positions: Position ids, as ``ids``; None for those that the model gives by itself.
+        padding: 1 for tokens and 0 for padding, (rows, positions), for models that make a mask of it; None for others.
+        segments: Segments of the padded rows, (rows, positions), which a mask is made of; None where none is.
+        rows: For the grouped attention, the padded rows that the tokens of a packed row belong to.
+        sequences: For kernels that take them, the sequences of a packed row.
+        row: For a mask of a whole packed row, the padded row that each token belongs to, (tokens,).
+        place: Each token's place in that row, (tokens,).
+        opening: Tokens that all rows begin with, computed once.
+    """
+
+    ids: torch.Tensor
+    at: torch.Tensor
+    targets: torch.Tensor
+    positions: torch.Tensor | None = None
+    padding: torch.Tensor | None = None
+    segments: torch.Tensor | None = None
+    rows: attention.RowLayout | None = None
+    sequences: Sequences | None = None
+    row: torch.Tensor | None = None
+    place: torch.Tensor | None = None
+    opening: int = 0
+
+
+def lay_out(
+    model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor, padding_free: bool | None = None
+) -> Layout:
+    """Return how a model's layers get a batch; all of it is on the CPU.
+
+    Args:
+        model: A causal language model, with or without an adapter.
+        ids: Token ids, padded on the right, (rows, positions).
+        segments: (rows, positions): 0 for padding; in a row with two answers, 1 for what they have in common, 2 and 3
+            for the rest of each; 1 elsewhere.
+        mask: 1 where a token is supervised, (rows, positions); never at position 0, which nothing predicts.
+        padding_free: Whether the layers get all rows as one, without padding; None where it is quicker for sure.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    row, target = mask.bool().nonzero(as_tuple=True)
+    before = target - 1
+    skipped = (segments == CHOSEN).sum(1)
+    paired = bool(((segments == CHOSEN).any(1) & (segments == REJECTED).any(1)).any())
+    positions = torch.arange(ids.shape[1]).expand_as(ids)
+    if paired:
+        positions = positions - (segments == REJECTED) * skipped[:, None]
+        first = (segments[row, target] == REJECTED) & (segments[row, before] != REJECTED)
+        before = before - first * skipped[row]
+    targets = ids[row, target]
+    if packs_by_default(base) if padding_free is None else padding_free:
+        return pack(base, ids, segments, positions, (row, before), targets)
+    found = Layout(ids, row * ids.shape[1] + before, targets)
+    if paired:
+        return found._replace(positions=positions, segments=segments)
+    # no token sees the padding, which is behind all; without a mask PyTorch's quicker kernels attend
+    return found if supports_custom_masks(base) else found._replace(padding=(segments > PADDING).long())
+
+
 def pack(
     model: PreTrainedModel,
     ids: torch.Tensor,
     segments: torch.Tensor,
     positions: torch.Tensor,
-    before: torch.Tensor,
-) -> tuple[dict[str, Any], torch.Tensor]:
+    predicting: tuple[torch.Tensor, torch.Tensor],
+    targets: torch.Tensor,
+) -> Layout:
     """Lay a padded batch out as one row.
 
-    The rows ``1 2 3`` and ``1 2 4 5`` (``before`` is 2 and more) become ``1 2 3 4 5`` at the positions ``0 1 2 2 3``;
-    by FlashAttention, ``1 2 3 1 2 4 5`` at ``0 1 2 0 1 2 3``.
+    The rows ``1 2 3`` and ``1 2 4 5`` become ``1 2 3 4 5`` at the positions ``0 1 2 2 3``, where what they begin with
+    predicts nothing that is supervised; for a kernel that takes sequences, ``1 2 3 1 2 4 5`` at ``0 1 2 0 1 2 3``.
 
     Args:
         model: The model that computes it.
         ids: Token ids, (rows, positions).
-        segments: Segment of each token, (rows, positions): 0 for padding; in a row with two answers, 1 for what they
-            have in common, 2 and 3 for the rest of each; 1 elsewhere.
+        segments: Segment of each token, (rows, positions), as in ``lay_out``.
         positions: Position ids, (rows, positions).
-        before: Positions from which a supervised token is predicted, (supervised,).
-
-    Returns:
-        What the decoder takes: ids and positions, each (1, tokens), and what keeps conversations separate. And, of each
-        place of the padded batch, the index in the row, (rows, positions); that of padding means nothing.
+        predicting: Row and position from which each supervised token is predicted, (supervised,) each.
+        targets: The ids of the supervised tokens, (supervised,).
     """
-    flash = uses_flash(model)
-    prefix = 0 if flash or not _is_deterministic(model) else common_prefix_length(ids, segments, before)
+    implementation = model.config.get_text_config()._attn_implementation
+    by_sequences = implementation == VARLEN or uses_flash(model)
+    opening = 0 if by_sequences or not _is_deterministic(model) else common_prefix_length(ids, segments, predicting[1])
     kept = segments > PADDING
-    kept[1:, :prefix] = False
+    kept[1:, :opening] = False
     index = (kept.flatten().cumsum(0) - 1).view_as(ids)
-    index[:, :prefix] = index[:1, :prefix]
-    inputs: dict[str, Any] = {"input_ids": ids[kept][None], "position_ids": positions[kept][None], "use_cache": False}
-    if flash:
-        return inputs | {"attention_mask": None}, index
-    if model.config._attn_implementation == attention.GROUPED:
-        layout = attention.RowLayout(index, kept.flatten().nonzero().squeeze(1), bool((segments < CHOSEN).all()))
-        mask = to_attention_mask(model, visible_positions(segments)) if layout.needs_mask else ids.new_zeros(1, 1, 1, 1)
-        return inputs | {"attention_mask": mask, "layout": layout}, index
-    seen = visible_positions(segments)
+    index[:, :opening] = index[:1, :opening]
+    found = Layout(ids[kept][None], index[predicting], targets, positions[kept][None], opening=opening)
+    if by_sequences:
+        counts = [(segments == part).sum(1).tolist() for part in (COMMON, CHOSEN, REJECTED)]
+        return found._replace(sequences=find_sequences(*counts))
+    if implementation == attention.GROUPED:
+        rows = attention.RowLayout(index, kept.flatten().nonzero().squeeze(1), bool((segments < CHOSEN).all()))
+        return found._replace(rows=rows, segments=segments)
     row, place = kept.nonzero(as_tuple=True)
-    within = seen[row, 0, place][:, place] & ((row[:, None] == row) | (place < prefix))
-    return inputs | {"attention_mask": to_attention_mask(model, within[None, None])}, index
+    return found._replace(segments=segments, row=row, place=place)
+
+
+def decoder_inputs(model: PreTrainedModel, layout: Layout) -> dict[str, Any]:
+    """Return what a model's decoder is called with, on the device that the layout is on; nothing waits for a GPU.
+
+    Args:
+        model: The model that computes it, without its adapter's wrapping.
+        layout: What ``lay_out`` returned for it.
+    """
+    inputs: dict[str, Any] = {"input_ids": layout.ids, "attention_mask": layout.padding, "use_cache": False}
+    if layout.positions is not None:
+        inputs["position_ids"] = layout.positions
+    none = layout.ids.new_zeros(1, 1, 1, 1)  # in the place of a mask that models would make otherwise
+    if layout.sequences is not None:
+        if not uses_flash(model):
+            return inputs | {"attention_mask": none, "sequences": layout.sequences}
+        queries, keys, longest_query, longest_key, _ = layout.sequences
+        lengths = {"cu_seq_lens_q": queries, "cu_seq_lens_k": keys}
+        return inputs | lengths | {"max_length_q": longest_query, "max_length_k": longest_key}
+    if layout.rows is not None and not layout.rows.needs_mask:
+        return inputs | {"attention_mask": none, "layout": layout.rows}
+    if layout.segments is None:
+        return inputs
+    seen = visible_positions(layout.segments)
+    if layout.rows is not None:
+        inputs["layout"] = layout.rows
+    elif layout.row is not None and layout.place is not None:
+        row, place = layout.row, layout.place
+        within = seen[row, 0, place][:, place] & ((row[:, None] == row) | (place < layout.opening))
+        seen = within[None, None]
+    return inputs | {"attention_mask": to_attention_mask(model, seen)}
 
 
 def common_prefix_length(ids: torch.Tensor, segments: torch.Tensor, before: torch.Tensor) -> int:
@@ -139,6 +233,6 @@ def visible_positions(segments: torch.Tensor) -> torch.Tensor:
 
 def to_attention_mask(model: PreTrainedModel, seen: torch.Tensor) -> torch.Tensor:
     """Return a mask as a model's attention takes it: as it is, or as numbers that are added to the scores."""
-    if model.config._attn_implementation == "sdpa":
+    if model.config._attn_implementation in ("sdpa", VARLEN):
         return seen
     return torch.zeros_like(seen, dtype=model.dtype).masked_fill(~seen, torch.finfo(model.dtype).min)

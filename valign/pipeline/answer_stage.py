@@ -16,6 +16,7 @@ from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.answering import answer_questions
 from valign.evaluation.metric_info import Likelihoods
 from valign.evaluation.scores import question_values
+from valign.evaluation.served_likelihoods import served_likelihoods
 from valign.models.chat_template import adapt_to_template
 from valign.models.load import load_tokenizer
 from valign.pipeline.arm_model import answering_remedies, load_arm
@@ -56,6 +57,7 @@ def answer_stage(
         "system_prompt": settings.base_model.system_prompt,
         "retrieval": retrieval_of(context, arm),
         **({"server": server.describe(arm.stages)} if server else {}),
+        **engine_of(context),
     }
     inputs = {
         "base_model": context.model_id,
@@ -66,6 +68,14 @@ def answer_stage(
     }
     fill = partial(answer, context, arm, weights, questions)
     return artifacts.build("answers", config, inputs, fill, f"{noted_as}/{arm.name}")
+
+
+def engine_of(context: Context) -> dict[str, Any]:
+    """Return what computes the answers, for hashes; nothing where that is this process."""
+    evaluation = context.settings.evaluation
+    if evaluation.engine == "local":
+        return {}
+    return {"engine": {"name": evaluation.engine, "arguments": list(evaluation.vllm.arguments)}}
 
 
 def retrieval_of(context: Context, arm: Arm) -> dict[str, Any] | None:
@@ -97,10 +107,17 @@ def answer(
         "retrieved": [[place[passage.clause, passage.start] for passage in shown] for shown in retrieved],
     }
     answers, likely = [], None
-    if context.server is not None:
+    if context.served_arms is not None:
+        served = context.served_arms.model(weights, f"{arm.name}@{folder.name}")
+        common: dict[str, Any] = {"arm": arm.name, "system": context.settings.base_model.system_prompt}
+        longest = context.settings.evaluation.max_new_tokens
+        asked = questions, retrieved
+        answers = answer_questions(served, *asked, cache=folder / CACHE, max_new_tokens=longest, **common)
+        likely = served_likelihoods(served, *asked, **common)
+    elif context.server is not None:
         answers = _ask_server(context, context.server, folder, arm, questions, retrieved)
         part["measure_only"] = True
-    if context.server is None or context.server.measures_likelihoods:
+    if likely is None and (context.server is None or context.server.measures_likelihoods):
         context.ranks.command("answer", **part, questions=[to_dict(q) for q in questions])
         own, likely = answer_part(context, **part, questions=questions)
         answers = answers or own
@@ -135,6 +152,7 @@ def answer_part(
         What all processes found, in the first; of the others, nothing that counts.
     """
     from valign.evaluation.likelihoods import measure_likelihoods
+    from valign.generation.batch_limit import batch_limit
     from valign.generation.generator import Generator
 
     evaluation = context.settings.evaluation
@@ -146,7 +164,9 @@ def answer_part(
     }
     with describe_out_of_memory(f"answering as {arm}", lambda: answering_remedies(context)):
         model, tokenizer = load_arm(context, [Path(path) for path in weights])
-        generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", evaluation.batch_tokens)
+        # all processes make the same batches, and deal them out
+        most = context.ranks.broadcast(lambda: batch_limit(model, evaluation.batch_tokens))
+        generator = Generator(model, tokenizer, f"{arm}@{Path(folder).name}", most)
         answers = []
         if not measure_only:
             longest = evaluation.max_new_tokens

@@ -64,6 +64,7 @@ STAGE_CODE = {
         (
             *("pipeline/answer_stage.py", "pipeline/arm_model.py", "pipeline/recipes.py", "distributed/devices.py"),
             *("evaluation", "generation", "retrieval", *RENDERING, *TEXTS),
+            *("serving/served_model.py", "serving/vllm.py"),
         ),
         without=(
             *("evaluation/judging", "evaluation/tax", "evaluation/questions.py"),
@@ -109,6 +110,7 @@ NOT_DECIDING = {
     "generation/requests.py": "what is asked, by which replies are kept",
     "pipeline/context.py": "what it reads is in the hash",
     "runs": "names and loggers",
+    "serving": "starts and ends servers (served_model.py and vllm.py are named apart)",
     "teachers": "replies are kept by teacher and request, the id is in the hash (json_replies.py is named apart)",
 }
 """What a stage may reach without its hash covering it, and why."""

@@ -16,7 +16,7 @@ def author_line(teacher: TeacherSettings, settings: SynthesisSettings, document:
     if settings.rows == "shipped":
         other = "+experiment=udhr_embedded" if document == "udhr" else "teacher=local synthesis.rows=null"
         return f"data: by a large teacher, recorded (synthesis.rows=shipped); {SAME_BY_EMBEDDED}: {other}"
-    if teacher.kind == "local" and teacher.model.startswith("embedded:") and settings.rows is None:
+    if teacher.kind in ("local", "vllm") and teacher.model.startswith("embedded:") and settings.rows is None:
         return f"data: by the embedded teacher, a small model; {LARGE_TEACHERS}"
     return None
 

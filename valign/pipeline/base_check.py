@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from valign.core.errors import ValignError, first_line
 from valign.core.records import Message
+from valign.distributed.devices import device_of
 from valign.models.chat_template import render_conversation
 from valign.models.export import TERMS
 from valign.models.load import load_config, load_tokenizer
+from valign.models.precision import resolve_precision
 from valign.pipeline.context import Context
-from valign.training.memory_estimate import GIB
+from valign.training.memory_estimate import GIB, decoder_shape
+from valign.training.usual_rates import rate_warning
 
 log = logging.getLogger(__name__)
 
 
 def check_base_model(context: Context, is_trained: bool = True) -> None:
-    """Look whether the base model is there, and whether a conversation can be rendered for it; no weights are loaded.
+    """Look whether the base model is there, can render a conversation, and can be trained here; no weights are loaded.
 
-    A line says where its folder has no licence, or where it is larger than this machine's memory.
+    A line says where its folder has no licence, where it is larger than this machine's memory, where a learning rate is
+    far from what is usual for its size, and where a GPU is left idle.
 
     Args:
         context: What is known of the run.
@@ -28,11 +33,12 @@ def check_base_model(context: Context, is_trained: bool = True) -> None:
 
     Raises:
         ValignError: Its folder, config or tokenizer cannot be read, its template does not render a conversation with
-            the answer behind an unchanged prompt, or it has no end token.
+            the answer behind an unchanged prompt, or it has no end token; or what is to train it lacks a package, a GPU
+            that can do it, or a strategy that runs here.
     """
     base = context.settings.base_model
     try:
-        load_config(context.model_path, base.trust_remote_code)
+        config = load_config(context.model_path, base.trust_remote_code)
     except ValignError as error:
         if is_trained or isinstance(context.model_path, Path):
             raise
@@ -57,6 +63,38 @@ def check_base_model(context: Context, is_trained: bool = True) -> None:
             f"base_model.model={base.model}: its chat template does not render a question and an answer "
             f"({first_line(error)}); choose another model."
         ) from None
+    if is_trained and context.settings.recipe.stages:
+        _check_training(context, config.get_text_config())
+
+
+def _check_training(context: Context, config: Any) -> None:
+    """Refuse a training that could not start, and say what it would be sorry for.
+
+    Args:
+        context: What is known of the run.
+        config: Of the base model, as transformers reads it.
+    """
+    from valign.training.kernels import liger_function, require_packages, require_precision
+    from valign.training.strategies import require_strategy
+
+    settings = context.settings
+    base, trainer = settings.base_model, settings.trainer
+    device = device_of(trainer.accelerator)
+    require_strategy(trainer, device)
+    require_packages(trainer, device, base.quantization)
+    if trainer.kernels:
+        liger_function(config.model_type)
+    if device == "cuda":
+        require_precision(resolve_precision(base.precision, device), trainer)
+    elif device_of("auto") == "cuda":
+        log.info("trainer.accelerator=cpu: a GPU is there and stays idle; trainer=gpu trains and answers on it")
+    shape = decoder_shape(config.to_dict())
+    for stage in settings.recipe.stages:
+        if shape is None:
+            break
+        rate = (settings.sft if stage == "sft" else settings.dpo).learning_rate
+        if line := rate_warning(stage, rate, shape.parameters, settings.adapter.is_full):
+            log.warning("%s", line)
 
 
 def _look_at_folder(folder: Path) -> None:

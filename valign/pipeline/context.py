@@ -22,15 +22,17 @@ from valign.documents.shipped import shipped_questions
 from valign.evaluation.answer_server import AnswerServer
 from valign.evaluation.probes.items import read_probes
 from valign.evaluation.questions import check_questions
+from valign.evaluation.served_arms import ServedArms
 from valign.models.identity import model_id
 from valign.models.load import prepare_model
+from valign.pipeline.base_teacher import is_base_teacher, make_base_teacher, make_served_arms
 from valign.pipeline.recipes import Arm, recipe_arms
 from valign.retrieval.embedder import SentenceEmbedder
+from valign.runs.layout import SERVERS
 from valign.synthesis.candidates import Candidate
 from valign.synthesis.decisions import ReviewFile, read_review
 from valign.synthesis.given_rows import read_given_rows
 from valign.teachers.factory import make_teacher
-from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
 
 CACHE = "completions.sqlite"
@@ -45,10 +47,12 @@ class Context:
     Attributes:
         settings: The config as plain settings.
         ranks: The run's processes.
+        output: The folder of another evaluation of a finished run; None for the run's own folder.
     """
 
     settings: RunSettings
     ranks: Ranks = field(default_factory=Ranks)
+    output: Path | None = None
 
     @classmethod
     def of(cls, config: DictConfig, ranks: Ranks | None = None) -> Context:
@@ -74,6 +78,11 @@ class Context:
     def run_folder(self) -> Path:
         """The run's own folder."""
         return Path(self.settings.run_dir).expanduser()
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs of servers that this run starts."""
+        return (self.output or self.run_folder) / SERVERS
 
     @property
     def arms(self) -> list[Arm]:
@@ -114,8 +123,7 @@ class Context:
         Raises:
             ValignError: The file cannot be read, or does not fit the document.
         """
-        where = self.settings.synthesis.rows
-        return read_given_rows(where, self.document) if where else []
+        return read_given_rows(where, self.document) if (where := self.settings.synthesis.rows) else []
 
     @cached_property
     def review(self) -> ReviewFile | None:
@@ -147,8 +155,7 @@ class Context:
     def stored_as(self) -> dict[str, str]:
         """How the base model's weights are kept, for hashes; full precision is not named in them."""
         base = self.settings.base_model
-        quantized = {"quantization": base.quantization} if base.quantization else {}
-        return {"precision": base.precision, **quantized}
+        return {"precision": base.precision, **({"quantization": base.quantization} if base.quantization else {})}
 
     @cached_property
     def embedder(self) -> SentenceEmbedder:
@@ -158,29 +165,27 @@ class Context:
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher."""
-        return make_teacher(self.settings.teacher, "teacher")
+        return make_teacher(self.settings.teacher, "teacher", self.settings.trainer.accelerator, self.logs)
 
     @cached_property
     def base_teacher(self) -> Teacher:
-        """The base model as a teacher, which is the teacher itself where both are one model in this process."""
-        base, evaluation = self.settings.base_model, self.settings.evaluation
-        if self.is_base_the_teacher:
+        """The base model as a teacher, which is the teacher itself where both are one model on this machine."""
+        if is_base_teacher(self.settings):
             return self.teacher
-        return LocalTeacher(base.model, base.precision, evaluation.batch_tokens, "evaluation")
-
-    @property
-    def is_base_the_teacher(self) -> bool:
-        """Whether the base model is its own teacher."""
-        teacher = self.settings.teacher
-        return teacher.kind == "local" and teacher.model == self.settings.base_model.model
+        return make_base_teacher(self.settings, self.model_path, self.model_id, self.logs, self.served_arms)
 
     @cached_property
     def question_teacher(self) -> Teacher | None:
         """Who writes the evaluation questions, where that is another than the teacher."""
-        settings = self.settings.synthesis.question_teacher
-        return make_teacher(settings, "synthesis.question_teacher") if settings else None
+        chosen, accelerator = self.settings.synthesis.question_teacher, self.settings.trainer.accelerator
+        return make_teacher(chosen, "synthesis.question_teacher", accelerator, self.logs) if chosen else None
 
     @cached_property
     def server(self) -> AnswerServer | None:
         """The server through which the arms answer; None where they answer in this process."""
         return AnswerServer.of(self.settings.evaluation.server)
+
+    @cached_property
+    def served_arms(self) -> ServedArms | None:
+        """The arms' models behind a vLLM that this run starts; None where this process, or another server, answers."""
+        return make_served_arms(self.settings, lambda: self.model_path, self.logs)

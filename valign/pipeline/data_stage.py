@@ -20,6 +20,7 @@ from valign.evaluation.probes.policy import PolicyProbe
 from valign.evaluation.questions import without_original
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.authors import asked_of, author_line
+from valign.pipeline.base_teacher import is_base_teacher
 from valign.pipeline.context import Context
 from valign.pipeline.probe_stage import dry_probes, policy_probes
 from valign.synthesis.apply_review import fingerprint
@@ -45,6 +46,7 @@ from valign.teachers.cache import CachedTeacher
 from valign.teachers.completion_store import CompletionStore
 from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
+from valign.teachers.vllm import VllmTeacher
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +148,7 @@ class _Teachers:
 
         self.writer = checked(context.teacher)
         self.base = self.writer
-        if not context.is_base_the_teacher:
+        if not is_base_teacher(context.settings):
             self.base = CachedTeacher(context.base_teacher, context.cache, share=share)
         self.questions = checked(other) if other else None
         self.all = {self.writer, self.base, *([self.questions] if self.questions else [])}
@@ -182,9 +184,10 @@ def teacher_budget(context: Context) -> Budget:
     """Say what the teacher's calls for the data would take, without making one."""
     settings = context.settings
     store = CompletionStore(context.cache)
-    tokens = context.teacher.count_prompt_tokens if isinstance(context.teacher, LocalTeacher) else None
+    asked = context.teacher
+    tokens = asked.count_prompt_tokens if isinstance(asked, LocalTeacher | VllmTeacher) else None
     writer = DryTeacher(context.teacher.id, store, tokens)
-    base = writer if context.is_base_the_teacher else DryTeacher("base model", None)
+    base = writer if is_base_teacher(context.settings) else DryTeacher("base model", None)
     dry_probes(context, writer)
     steps = dry_pass(
         context.document,
@@ -196,7 +199,7 @@ def teacher_budget(context: Context) -> Budget:
         base,
         context.given_rows,
     )
-    at_once = settings.teacher.concurrency if settings.teacher.kind == "api" else 1
+    at_once = settings.teacher.calls_at_once
     rounds = settings.synthesis.coverage.top_up_rounds
     return Budget(tuple(steps), store.spent_by(writer.id), at_once, *settings.teacher.paid_prices, rounds)
 

@@ -16,6 +16,7 @@ from valign.teachers.completion_store import CompletionStore
 from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
 from valign.teachers.settings import TeacherSettings
+from valign.teachers.vllm import VllmTeacher
 
 NO_TEACHER = "teacher=none: nobody is asked, so the data cost no call; leave out dry_run=true to make them."
 
@@ -43,13 +44,12 @@ def dry_run_lines(context: Context) -> list[str]:
 
 def policy_budget(context: Context, judge: TeacherSettings) -> Budget:
     """Say what the policy judge's calls would take if every answer were as long as it may be and unlike the others."""
-    asked = make_teacher(judge, POLICY_JUDGE)
+    asked = make_teacher(judge, POLICY_JUDGE, context.settings.trainer.accelerator, context.logs)
     store = CompletionStore(context.cache)
-    tokens = asked.count_prompt_tokens if isinstance(asked, LocalTeacher) else None
+    tokens = asked.count_prompt_tokens if isinstance(asked, LocalTeacher | VllmTeacher) else None
     counting = DryTeacher(asked.id, store, tokens)
     counting.complete_all(list(_requests(context)), "policy judgements")
-    at_once = judge.concurrency if judge.kind == "api" else 1
-    return Budget(tuple(counting.steps), store.spent_by(asked.id), at_once, *judge.paid_prices)
+    return Budget(tuple(counting.steps), store.spent_by(asked.id), judge.calls_at_once, *judge.paid_prices)
 
 
 def _requests(context: Context) -> Iterator[Request]:
@@ -69,7 +69,7 @@ def _requests(context: Context) -> Iterator[Request]:
 
 
 def _notes(settings: TeacherSettings) -> list[str]:
-    kind = "its own tokenizer" if settings.kind == "local" else "an estimate: one for four characters"
+    kind = "its own tokenizer" if settings.kind in ("local", "vllm") else "an estimate: one for four characters"
     notes = [f"prompt tokens: {kind}"]
     if settings.kind == "batch":
         notes.append(f"prices: of a batch, {settings.batch_discount:g} of those of single calls")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from valign.config.schema import ScoringSettings
 from valign.core.disk import locked
 from valign.core.files import read_jsonl, write_json, write_text
 from valign.core.records import Question
@@ -15,7 +16,7 @@ from valign.core.store import digest
 from valign.distributed import signals
 from valign.distributed.join import connect
 from valign.evaluation.questions import check_questions
-from valign.evaluation.settings import ServerSettings
+from valign.evaluation.settings import EvaluationSettings
 from valign.pipeline.artifacts import Artifacts, pinned_by
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions
@@ -24,7 +25,7 @@ from valign.pipeline.recipes import Arm
 from valign.pipeline.run import describe_run, print_leak
 from valign.pipeline.scoring import score_arms
 from valign.pipeline.size_checks import require_context_length, warn_of_size
-from valign.pipeline.worker import follow
+from valign.pipeline.worker import follow, take_devices
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
 from valign.runs.layout import EVALUATIONS, PAGE, RUN, RUN_LOCK, run_folder
@@ -39,7 +40,7 @@ def evaluate(
     run: Path,
     questions: Path | None,
     output: Path | None,
-    server: ServerSettings,
+    scoring: ScoringSettings,
     is_trusted: bool = False,
     policy_probes: str | None = None,
 ) -> None:
@@ -51,7 +52,7 @@ def evaluate(
         run: A run's folder, or one that holds a single run.
         questions: File of other questions; None for the run's own.
         output: Folder of the results; None for one inside the run's folder.
-        server: The server through which the arms answer, in place of the run's own where it has an address.
+        scoring: What computes the arms' answers, in place of what the run's own settings say.
         is_trusted: Whether the run's config may run code, and may name servers and keys.
         policy_probes: Probes of the policy that are asked besides: a file, or ``shipped``; None for the run's own.
     """
@@ -59,12 +60,12 @@ def evaluate(
     details, arms = arms_of_run(folder)
     known = context_of_run(folder, is_trusted)
     if not is_trusted:
-        require_known_servers(known, folder, bool(server.base_urls))
+        require_known_servers(known, folder, chooses_engine(scoring))
     with signals.stop_on_signal(), connect(None, known.settings.trainer.wait_seconds) as ranks:
-        chosen = choose_server(known.settings.evaluation.server, server)
-        own = known.settings.evaluation.policy_probes
-        probes = replace(own, questions=policy_probes) if policy_probes else own
-        context = replace(with_evaluation(known, server=chosen, policy_probes=probes), ranks=ranks)
+        own = known.settings.evaluation
+        probes = replace(own.policy_probes, questions=policy_probes) if policy_probes else own.policy_probes
+        chosen = choose_engine(own, scoring)
+        context = replace(with_evaluation(known, **chosen, policy_probes=probes), ranks=ranks)
         if ranks.is_first:
             place = folder / EVALUATIONS
             lock = (output or place) / RUN_LOCK
@@ -97,11 +98,24 @@ def evaluation_name(place: Path, questions: Path | None) -> str:
     return f"{name.strip('.') or 'questions'}-{digest(path)[:8]}"
 
 
-def choose_server(own: ServerSettings, asked: ServerSettings) -> ServerSettings:
-    """Return the server that is asked for in place of the run's own; likelihoods alone go with the run's own."""
-    if asked.base_urls:
-        return asked
-    return replace(own, likelihoods="local") if asked.likelihoods == "local" else own
+def chooses_engine(asked: ScoringSettings) -> bool:
+    """Tell whether the command line says what computes the answers."""
+    return asked.engine is not None or bool(asked.server.base_urls)
+
+
+def choose_engine(own: EvaluationSettings, asked: ScoringSettings) -> dict[str, Any]:
+    """Return what computes the answers: ``engine``, ``vllm`` and ``server``.
+
+    Likelihoods alone go with the run's own server.
+
+    Args:
+        own: The run's own settings.
+        asked: The command line's, in place of these where it says what computes the answers.
+    """
+    if chooses_engine(asked):
+        return {"engine": asked.engine or "local", "vllm": asked.vllm, "server": asked.server}
+    likelihoods = "local" if asked.server.likelihoods == "local" else own.server.likelihoods
+    return {"engine": own.engine, "vllm": own.vllm, "server": replace(own.server, likelihoods=likelihoods)}
 
 
 def with_evaluation(context: Context, **settings: Any) -> Context:
@@ -114,6 +128,7 @@ def _score(
     context: Context, artifacts: Artifacts, arms: list[Arm], questions: Path | None, output: Path, state: str
 ) -> None:
     """Evaluate the run's arms and show them."""
+    take_devices(context)
     data = data_stage(context, artifacts)
     if questions is None:
         asked = evaluation_questions(context, data)
@@ -121,6 +136,7 @@ def _score(
         asked = read_jsonl(questions, Question)
         check_questions(asked, str(questions), context.document)
         context = with_evaluation(context, questions=str(questions))
+    context = replace(context, output=output)
     warn_of_size(context, ())
     require_context_length(context, arms, asked)
     if questions is not None:

@@ -21,6 +21,7 @@ from valign.pipeline.artifacts import Artifacts, pinned_by
 from valign.pipeline.context import Context
 from valign.pipeline.recipes import Arm
 from valign.runs.layout import ARTIFACTS, CONFIG, RUN
+from valign.teachers.settings import TeacherSettings
 
 _NO_CONFIG = (
     *(TypeError, AttributeError, ValueError, OSError, RecursionError, AssertionError),
@@ -28,7 +29,8 @@ _NO_CONFIG = (
 )
 LARGEST_CONFIG = 1 << 20  # bytes
 DEEPEST_CONFIG = 100  # lists and mappings in each other
-ASKED_ELSEWHERE = ("api", "batch")
+ASKED_ELSEWHERE = ("api", "batch", "vllm")
+STARTED = "is a program that would be started"
 
 
 def trained_run(folder: Path, is_trusted: bool = False) -> tuple[Context, Artifacts]:
@@ -112,27 +114,37 @@ def _lookups(value: Any) -> Iterator[str]:
         yield value
 
 
-def require_known_servers(context: Context, folder: Path, has_own_server: bool) -> None:
-    """Refuse an evaluation that would ask servers, with keys, that only the run's own config names.
+def require_known_servers(context: Context, folder: Path, is_engine_chosen: bool) -> None:
+    """Refuse an evaluation that would ask servers, with keys, or start programs, that only the run's own config names.
 
     Args:
         context: What is known of the run.
         folder: Its folder.
-        has_own_server: Whether the command line names the server through which the arms answer.
+        is_engine_chosen: Whether the command line says what computes the answers.
 
     Raises:
         ValignError: It would.
     """
     evaluation = context.settings.evaluation
     server = evaluation.server
-    if server.base_urls and not has_own_server:
+    if server.base_urls and not is_engine_chosen:
         said = f"evaluation.server.base_urls=[{','.join(server.base_urls)}]"
         raise untrusted(folder / CONFIG, said, f"is sent the questions and the key in {server.api_key_env}")
+    if evaluation.engine == "vllm" and not is_engine_chosen:
+        raise untrusted(folder / CONFIG, f"evaluation.vllm.command={evaluation.vllm.command}", STARTED)
     for key, judge in (("judge_model", evaluation.judge_model), ("policy_judge", evaluation.policy_judge)):
         if judge is not None and judge.kind in ASKED_ELSEWHERE:
-            where = f"base_urls=[{','.join(judge.base_urls)}]" if judge.kind == "api" else f"requests={judge.requests}"
-            does = f"is sent the answers and the key in {judge.api_key_env}" if judge.kind == "api" else "is written to"
-            raise untrusted(folder / CONFIG, f"evaluation.{key}.{where}", does)
+            raise untrusted(folder / CONFIG, *_asked(f"evaluation.{key}", judge))
+
+
+def _asked(key: str, judge: TeacherSettings) -> tuple[str, str]:
+    """Return the setting of a judge that must not be a stranger's, and what it does."""
+    if judge.kind == "api":
+        does = f"is sent the answers and the key in {judge.api_key_env}"
+        return f"{key}.base_urls=[{','.join(judge.base_urls)}]", does
+    if judge.kind == "vllm":
+        return f"{key}.vllm.command={judge.vllm.command}", STARTED
+    return f"{key}.requests={judge.requests}", "is written to"
 
 
 def untrusted(file: Path, what: str, does: str) -> ValignError:

@@ -34,7 +34,8 @@ def judging_teacher(context: Context) -> Teacher | None:
     judge, settings = run_judge(context), context.settings.evaluation.judge_model
     if judge is None or settings is None or not judge.model:
         return None
-    return make_teacher(settings, "evaluation.judge_model")
+    accelerator = context.settings.trainer.accelerator
+    return make_teacher(settings, "evaluation.judge_model", accelerator, context.logs)
 
 
 def judge_stage(context: Context, artifacts: Artifacts, arms: Sequence[str], answers: Sequence[Path]) -> Path | None:

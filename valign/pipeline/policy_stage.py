@@ -55,7 +55,7 @@ def policy_stage(
         return {}
     if judge.warning:
         log.warning("%s", judge.warning)
-    asked = make_teacher(settings, POLICY_JUDGE)
+    asked = make_teacher(settings, POLICY_JUDGE, context.settings.trainer.accelerator, context.logs)
     inputs = {
         "judge": asked.id,
         "prompt": policy_template(),

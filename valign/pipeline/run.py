@@ -18,7 +18,6 @@ from valign.core.records import Question
 from valign.core.store import MANIFEST, code_digest, digest, file_digest
 from valign.core.text import one_line
 from valign.distributed import signals
-from valign.distributed.devices import device_of
 from valign.distributed.join import connect
 from valign.distributed.shared_folder import check_shared_folder
 from valign.models.terms import describe_base
@@ -33,7 +32,7 @@ from valign.pipeline.review_check import require_review
 from valign.pipeline.scoring import copy_text, score_arms
 from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.training_stage import curves_by_step, train_stages
-from valign.pipeline.worker import follow
+from valign.pipeline.worker import follow, take_devices
 from valign.reporting.comparison import Comparison
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
@@ -93,7 +92,7 @@ def run(context: Context) -> float | None:
     if run_is_current(folder, state):
         log.info("%s is complete; nothing to do", folder)
         return _show(folder)
-    device_of(context.settings.trainer.accelerator)  # a GPU that is not there is noticed before the teacher is paid
+    take_devices(context)
     with locked(folder / RUN_LOCK, partial(log.info, "another process writes %s; waiting for it", folder)):
         if not run_is_current(folder, state):
             _make(context, folder, state)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,29 +62,55 @@ def score_arms(
     measured: list[tuple[str, list[dict[str, Any]]]] = []
     folders: list[Path] = []
     scored: list[dict[str, Any]] = []
-    for arm in arms:
-        weights = train_stages(context, artifacts, data, arm.stages, logger)
-        answers = answer_stage(context, artifacts, arm, weights, questions)
-        values = choose_metrics(read_rows(answers / "values.jsonl"), context.settings.evaluation.metrics)
-        base = measured[0][1] if measured else None
-        scores = score_arm(arm.name, values, base, samples, exposure)
-        if len(measured) > 1:
-            other, theirs = measured[-1]
-            scores["versus"][other] = difference_by_metric(arm.name, values, theirs, samples)
-        if context.server:
-            scores["server"] = context.server.describe(arm.stages)
-        scores |= _probe(context, artifacts, arm, weights, policy, folder / "arms" / arm.name)
-        if not arm.retrieval and measures_tax(context):
-            scores["tax"] = _tax(context, artifacts, arm, weights)
-        write_scores(folder / "arms" / arm.name, scores, answers)
-        measured.append((arm.name, values))
-        folders.append(answers)
-        scored.append(scores)
+    with _served(context, artifacts, data, arms, logger):
+        for arm in arms:
+            weights = train_stages(context, artifacts, data, arm.stages, logger)
+            answers = answer_stage(context, artifacts, arm, weights, questions)
+            values = choose_metrics(read_rows(answers / "values.jsonl"), context.settings.evaluation.metrics)
+            base = measured[0][1] if measured else None
+            scores = score_arm(arm.name, values, base, samples, exposure)
+            if len(measured) > 1:
+                other, theirs = measured[-1]
+                scores["versus"][other] = difference_by_metric(arm.name, values, theirs, samples)
+            if context.server:
+                scores["server"] = context.server.describe(arm.stages)
+            scores |= _probe(context, artifacts, arm, weights, policy, folder / "arms" / arm.name)
+            if not arm.retrieval and measures_tax(context):
+                scores["tax"] = _tax(context, artifacts, arm, weights)
+            write_scores(folder / "arms" / arm.name, scores, answers)
+            measured.append((arm.name, values))
+            folders.append(answers)
+            scored.append(scores)
     _judge(context, artifacts, scored, folders, folder)
     (folder / JUDGEMENTS).unlink(missing_ok=True)
     judged = judge_stage(context, artifacts, [arm.name for arm in arms], folders)
     if judged is not None:
         copy_text(judged / JUDGEMENTS, folder / JUDGEMENTS)
+
+
+@contextmanager
+def _served(
+    context: Context, artifacts: Artifacts, data: Path, arms: Sequence[Arm], logger: RunLogger | None
+) -> Iterator[None]:
+    """Have the arms served in the block, where vLLM computes the answers.
+
+    What takes the device for itself comes before: all trainings, and the alignment tax, which needs hidden states.
+    """
+    served = context.served_arms
+    if served is None:
+        yield
+        return
+    weights = [train_stages(context, artifacts, data, arm.stages, logger) for arm in arms]
+    if measures_tax(context):
+        for arm, trained in zip(arms, weights, strict=True):
+            if not arm.retrieval:
+                tax_stage(context, artifacts, arm.stages, trained)
+    context.ranks.command("free")
+    served.plan(weights)
+    try:
+        yield
+    finally:
+        served.close()
 
 
 def _judge(

@@ -13,10 +13,13 @@ from valign.models.load import context_length, load_config, load_tokenizer
 from valign.models.precision import resolve_precision
 from valign.pipeline.context import Context
 from valign.pipeline.recipes import Arm
+from valign.pipeline.tax_stage import measures_tax
 from valign.retrieval.search import WHOLE_DOCUMENT
-from valign.training.memory_estimate import answering_warning, estimate_stage, training_warning
+from valign.training.memory_estimate import GIB, answering_warning, estimate_stage, training_warning
 
 log = logging.getLogger(__name__)
+
+OTHERS_BYTES = 2 * GIB  # more than this process's own libraries take of a GPU
 
 
 def warn_of_size(context: Context, stages: Sequence[str]) -> None:
@@ -34,7 +37,15 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
     base = settings.base_model
     shape = load_config(context.model_path, base.trust_remote_code).to_dict()
     stored = resolve_precision(base.precision, "cuda").itemsize
-    available = torch.cuda.get_device_properties(0).total_memory
+    free, whole = torch.cuda.mem_get_info()
+    available = free if whole - free > OTHERS_BYTES else whole
+    if available < whole:
+        log.warning(
+            "other programs hold %.1f of this GPU's %.1f GiB; if one is the teacher's server, choose teacher=vllm, "
+            "which the run ends before it trains, or make the data first (valign.synthesize), stop it, then train",
+            (whole - free) / GIB,
+            whole / GIB,
+        )
     host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for stage in stages:
         needed = estimate_stage(
@@ -48,8 +59,10 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
         line = needed and training_warning(needed, available, host, settings.trainer.devices)
         if line:
             log.warning("%s: %s", stage, line)
-    elsewhere = context.server is not None and not context.server.measures_likelihoods
-    line = None if elsewhere else answering_warning(shape, stored, available)
+    answers_here = context.server is None or context.server.measures_likelihoods
+    if settings.evaluation.engine == "vllm":  # the alignment tax alone takes the model in this process
+        answers_here = measures_tax(context)
+    line = answering_warning(shape, stored, available) if answers_here else None
     if line:
         log.warning(line)
 

@@ -17,6 +17,9 @@ from valign.runs.tracking import RunLogger, ignore_lost_logger
 from valign.synthesis.dataset import PREFERENCES, SFT
 from valign.training.stage import Stage
 
+# of a stage's settings: replayed rows are an input, and how a step is cut into batches changes its rounding alone
+NOT_IN_HASH = ("replay", "replay_file", "batch_tokens")
+
 
 def train_stages(
     context: Context, artifacts: Artifacts, data: Path, stages: Sequence[str], logger: RunLogger | None = None
@@ -63,7 +66,7 @@ def _train(
     chosen = asdict(settings.sft if name == "sft" else settings.dpo)
     config = {
         "stage": name,
-        "settings": {key: value for key, value in chosen.items() if not key.startswith("replay")},
+        "settings": {key: value for key, value in chosen.items() if key not in NOT_IN_HASH},
         "adapter": asdict(settings.adapter),
         "seed": settings.seed,
         **context.stored_as,

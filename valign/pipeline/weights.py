@@ -12,6 +12,7 @@ from valign.core.files import read_json
 from valign.distributed.devices import device_of
 from valign.models import export
 from valign.models.load import load_tokenizer
+from valign.models.lora_folder import SERVED_RANKS
 from valign.models.precision import resolve_precision
 from valign.models.terms import describe_base
 from valign.pipeline.artifacts import Artifacts
@@ -75,7 +76,7 @@ def export_weights(run: Path, arm: str | None, what: str, output: Path, is_trust
     if base.quantization:
         raise ValignError(f"an adapter trained on {base.quantization} is right on those weights alone; use what=model.")
     rank = export.write_adapter(output, str(path), weights, card)
-    most = next((r for r in export.SERVED_RANKS if r >= rank), rank)
+    most = next((r for r in SERVED_RANKS if r >= rank), rank)
     served = f"vllm serve {shlex.quote(str(path))}{thoughtless} --generation-config vllm --enable-lora"
     return name, f"{served} --max-lora-rank {most} --lora-modules {shlex.quote(f'{name}={output}')}"
 

@@ -23,6 +23,7 @@ PROBED = "probes.jsonl"
 POLICY_PROBES, POLICY_ANSWERS = "policy_probes.jsonl", "policy_answers.jsonl"
 COMPARISON = "comparison.json"
 RUN_LOCK = ".lock"
+SERVERS = "servers"  # logs of the servers that a run starts
 
 
 def run_is_current(folder: Path, state: str) -> bool:

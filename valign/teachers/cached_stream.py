@@ -8,12 +8,12 @@ from functools import partial
 
 from valign.core.progress import ProgressBar
 from valign.generation.requests import Completion, Request
-from valign.teachers.completion_store import BackgroundWriter, Completions, CompletionStore, StoredRow
+from valign.teachers.completion_store import BackgroundWriter, Completions, CompletionStore, StoredRow, as_kept
 from valign.teachers.protocol import NO_COMPLETION, CallResult, Job, StreamingTeacher
 
 log = logging.getLogger(__name__)
 
-CHUNK_SIZE = 256
+CHUNK_SIZE = 1024  # each look into the file may wait for the writer
 
 
 class CachedStream:
@@ -57,9 +57,8 @@ class CachedStream:
             bar: Shows how many completions are done.
         """
         with BackgroundWriter(self.store) as writer:
-            self.teacher.complete_each(self._jobs(writer, bar), partial(self._keep, writer, bar))
-        for start in range(0, len(self._missing), CHUNK_SIZE):
-            known.update(self.store.read(self._missing[start : start + CHUNK_SIZE]))
+            self.teacher.complete_each(self._jobs(known, writer, bar), partial(self._keep, known, writer, bar))
+        known.update(self.store.read(list(writer.contested)))
         for key, numbers in self._given_up.items():
             if len(numbers) + len(self._found.get(key, ())) == self.requests[key].sampling.n:
                 known.setdefault(
@@ -71,7 +70,9 @@ class CachedStream:
                 "%s left %d completions empty; they are not kept, and nothing is made of them", self.teacher.id, count
             )
 
-    def _keep(self, writer: BackgroundWriter, bar: ProgressBar, result: CallResult) -> None:
+    def _keep(
+        self, known: dict[str, Completions], writer: BackgroundWriter, bar: ProgressBar, result: CallResult
+    ) -> None:
         """Hand a finished call to the writer, and the whole request with its last one."""
         found = self._found[result.key]
         found.update(result.completions)
@@ -82,10 +83,11 @@ class CachedStream:
         writer.put(StoredRow(result.key, whole, parts, self.teacher.id, result.usage, len(result.completions)))
         bar.update(len(result.completions) + len(result.given_up))
         if whole:
+            known[result.key] = as_kept(whole)
             del self._found[result.key]
             self.completed += 1
 
-    def _jobs(self, writer: BackgroundWriter, bar: ProgressBar) -> Iterator[Job]:
+    def _jobs(self, known: dict[str, Completions], writer: BackgroundWriter, bar: ProgressBar) -> Iterator[Job]:
         """Yield what is to be done, and look, a chunk at a time, whether another process has done it meanwhile."""
         for start in range(0, len(self._missing), CHUNK_SIZE):
             keys = self._missing[start : start + CHUNK_SIZE]
@@ -94,9 +96,11 @@ class CachedStream:
                 request, found = self.requests[key], parts.get(key, {})
                 bar.update(request.sampling.n if key in there else len(found))
                 if key in there:
+                    known[key] = there[key]
                     continue
                 if whole := _whole(found, request):
                     writer.put(StoredRow(key, whole))
+                    known[key] = whole
                     continue
                 self._found[key] = found
                 yield Job(key, request, tuple(k for k in range(request.sampling.n) if k not in found))

@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from valign.core.errors import ValignError
 from valign.teachers.attempts import Attempt, Trial
@@ -224,7 +223,7 @@ async def _send(server: Server, attempt: Attempt, settings: CallSettings, secret
     sent = loop.time()
     try:
         async with asyncio.timeout(settings.timeout):
-            content = await _post(server.client, attempt.body(settings.model))
+            content = await server.client.post("/chat/completions", attempt.body(settings.model))
     except Exception as error:
         if not is_connection_error(error):
             raise
@@ -257,13 +256,3 @@ def _failure(fault: Fault, server: Server, settings: CallSettings) -> ValignErro
     remedy = REMEDIES.get(402 if CREDIT.search(fault.said) else fault.status, "see the server's log")
     remedy = remedy.format(key=settings.api_key_env, group=settings.group)
     return ValignError(f"{where} {fault.text}; {remedy}; {KEPT}")
-
-
-async def _post(client: Any, body: dict[str, Any]) -> bytes:
-    """Send one chat completion and return the reply's bytes; the client's models of it would cost time."""
-    import httpx2
-
-    unsent = {"idempotency_key": "none"}  # no header carries it, and without one the client draws a UUID for each call
-    response = await client.post("/chat/completions", body=body, cast_to=httpx2.Response, options=unsent)
-    content: bytes = response.content
-    return content

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from valign.core.control_tokens import break_up_control_tokens
 from valign.core.records import Message
-from valign.generation.requests import Request
+from valign.generation.requests import Request, call_seed
 from valign.teachers.protocol import Job
 
 INSIDE = 0.01
@@ -101,9 +100,3 @@ def request_body(model: str, call: Call, form: RequestForm, thinking_tokens: int
     if len(call.numbers) > 1:
         body["n"] = len(call.numbers)
     return {name: value for name, value in body.items() if name not in form.left_out}
-
-
-def call_seed(seed: int, k: int, tries: int = 0) -> int:
-    """Return the seed of a request's k-th completion: 31 bits that differ for neighbouring seeds, numbers and tries."""
-    what = f"{seed}/{k}/{tries}" if tries else f"{seed}/{k}"
-    return int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big") >> 1

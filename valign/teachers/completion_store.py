@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -36,6 +36,9 @@ SUMS = "SELECT count(*), total(completions), total(prompt_tokens), total(complet
 WAIT = 60.0
 KEYS_PER_QUERY = 500
 MOST_WAITING = 4096
+MANY_ROWS, REST, LONGEST_REST = 16, 4, 0.1
+"""Where a transaction has many rows, the writer rests for a multiple of its time, at most so many seconds: calls come
+first. At fewer calls a second each is on disk at once."""
 
 
 @dataclass(frozen=True)
@@ -129,28 +132,34 @@ class CompletionStore:
         """
         self.write_rows([StoredRow(key, row) for key, row in rows.items()])
 
-    def write_rows(self, rows: Iterable[StoredRow]) -> None:
+    def write_rows(self, rows: Iterable[StoredRow]) -> set[str]:
         """Add rows in one transaction; a whole request takes the place of its parts.
+
+        Returns:
+            Keys, among which are all those of whole requests that were there already, and kept their values.
 
         Raises:
             ValignError: The file is damaged, locked for too long, not a cache, or not writable.
         """
         now = time.time()
+        whole, parts, usage = [], [], []
+        for row in rows:
+            if row.whole is not None:
+                whole.append((row.key, _encode(row.whole), now))
+            for number, part in (row.parts or {}).items():
+                parts.append((row.key, number, _encode([part])))
+            if row.usage is not None:
+                used = (row.usage.prompt_tokens, row.usage.completion_tokens, row.usage.seconds)
+                usage.append((row.key, row.teacher, row.count, *used, now))
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            for row in rows:
-                if row.whole is not None:
-                    value = _encode(row.whole)
-                    connection.execute("INSERT OR IGNORE INTO completions VALUES (?, ?, ?)", (row.key, value, now))
-                    connection.execute("DELETE FROM parts WHERE key = ?", (row.key,))
-                for number, part in (row.parts or {}).items():
-                    value = _encode([part])
-                    connection.execute("INSERT OR IGNORE INTO parts VALUES (?, ?, ?)", (row.key, number, value))
-                if row.usage is not None:
-                    used = (row.usage.prompt_tokens, row.usage.completion_tokens, row.usage.seconds)
-                    values = (row.key, row.teacher, row.count, *used, now)
-                    connection.execute("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            connection.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?, ?)", parts)
+            added = connection.executemany("INSERT OR IGNORE INTO completions VALUES (?, ?, ?)", whole).rowcount
+            if connection.execute("SELECT EXISTS (SELECT 1 FROM parts)").fetchone()[0]:
+                connection.executemany("DELETE FROM parts WHERE key = ?", ((key,) for key, _, _ in whole))
+            connection.executemany("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", usage)
             connection.execute("COMMIT")
+        return {key for key, _, _ in whole} if added < len(whole) else set()
 
     def note_empty(self, keys: Sequence[str], is_empty: bool) -> None:
         """Note that completions of requests stayed empty, or that this is not known any more.
@@ -206,7 +215,7 @@ class CompletionStore:
 
     def _decode(self, value: str) -> Completions:
         try:
-            return [visible_completion(Completion(**item), estimate_tokens) for item in json.loads(value)]
+            return as_kept([Completion(**item) for item in json.loads(value)])
         except (TypeError, ValueError):
             raise sqlite3.DatabaseError("a row is not a list of completions") from None
 
@@ -215,12 +224,16 @@ class BackgroundWriter:
     """Keeps rows from a thread of its own, all that wait in one transaction, so that calls go on meanwhile.
 
     Leaving the ``with`` block waits until everything is on disk, whatever ended the block.
+
+    Attributes:
+        contested: Keys, among which are all those that another process had written first; its values were kept.
     """
 
     def __init__(self, store: CompletionStore) -> None:
         """Choose where the rows go."""
         self.store = store
         self.queue: SimpleQueue[StoredRow | None] = SimpleQueue()
+        self.contested: set[str] = set()
         self.error: BaseException | None = None
         self.thread = Thread(target=self._work, name="valign-cache", daemon=True)
 
@@ -241,11 +254,14 @@ class BackgroundWriter:
             while not self.queue.empty() and len(rows) < MOST_WAITING:
                 rows.append(self.queue.get())
             end = rows[-1] is None
+            began = time.monotonic()
             try:
                 if self.error is None:
-                    self.store.write_rows(row for row in rows if row is not None)
+                    self.contested |= self.store.write_rows(row for row in rows if row is not None)
             except BaseException as error:
                 self.error = error
+            if len(rows) > MANY_ROWS and not end:
+                time.sleep(min(LONGEST_REST, REST * (time.monotonic() - began)))
 
     def __enter__(self) -> Self:
         """Start the thread."""
@@ -262,8 +278,13 @@ class BackgroundWriter:
             raise self.error
 
 
+def as_kept(row: Completions) -> Completions:
+    """Return completions as they are read again: without thoughts."""
+    return [visible_completion(completion, estimate_tokens) for completion in row]
+
+
 def _encode(row: Completions) -> str:
-    text = json.dumps([asdict(completion) for completion in row], ensure_ascii=False)
+    text = json.dumps([vars(completion) for completion in row], ensure_ascii=False)
     return text.encode("utf-8", "replace").decode()  # a half of a character, which a recording may hold, is not stored
 
 

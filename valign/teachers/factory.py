@@ -13,22 +13,29 @@ from valign.teachers.protocol import Teacher
 from valign.teachers.replay import ReplayTeacher
 from valign.teachers.settings import TEACHERS, TeacherSettings
 from valign.teachers.usage import Meter
+from valign.teachers.vllm import VllmTeacher
 
 
-def make_teacher(settings: TeacherSettings, group: str = "teacher") -> Teacher:
+def make_teacher(
+    settings: TeacherSettings, group: str = "teacher", accelerator: str = "auto", logs: Path | None = None
+) -> Teacher:
     """Make a teacher; nothing is loaded or called yet.
 
     Args:
         settings: Which one, and how it is asked.
         group: Where the settings stand in the config, for messages.
+        accelerator: Where a teacher in this process computes: ``cpu``, ``gpu`` or ``auto``.
+        logs: The folder of the log of a vLLM that the teacher starts; None for that of this process.
 
     Raises:
         ValignError: The kind is unknown, or a setting that it needs is missing or wrong.
     """
     s = settings
     if s.kind == "local":
-        return LocalTeacher(s.model, s.precision, s.batch_tokens, group)
+        return LocalTeacher(s.model, s.precision, s.batch_tokens, group, accelerator)
     meter = Meter(*s.paid_prices, s.max_cost, s.max_tokens)
+    if s.kind == "vllm":
+        return VllmTeacher(s, group, meter, logs or Path.cwd())
     if s.kind == "api":
         asking = (s.api_key_env, s.concurrency, s.timeout, s.max_retries)
         return ApiTeacher(s.model, s.base_urls, *asking, meter, group, s.thinking_tokens)

@@ -26,12 +26,28 @@ TRIED_AGAIN = (408, 409, 425)
 BUSY = (429, 529)
 DOWN = (502, 503, 504, 521, 522, 523)
 CREDIT = re.compile(r"insufficient[ _](?:quota|credits?|balance|funds)|billing", re.I)
-CLIENT_LIBRARIES = ("aiohttp", "anyio", "httpcore2", "httpx2", "openai", "ssl")
+CLIENT_LIBRARIES = ("aiohttp", "ssl")
 UNTRUSTED = (
     "has a certificate that this machine does not trust (set SSL_CERT_FILE to the file of the authority that signed it)"
 )
 NO_HTTPS = re.compile(r"wrong.version.number|record.layer.failure", re.I)
-CONNECTING = ("ConnectError", "ConnectionTimeoutError", "ClientConnectorError", "ClientConnectorDNSError")
+CONNECTING = ("ConnectionTimeoutError", "ClientConnectorError", "ClientConnectorDNSError")
+
+
+class StatusError(Exception):
+    """A reply whose status is not one of success.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Without regard to the case of their names.
+        text: The beginning of the body.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], text: str) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.headers = headers
+        self.text = text
 
 
 class Fault(Exception):
@@ -72,14 +88,12 @@ def classify_error(error: BaseException, secrets: Sequence[str]) -> Fault:
         error: What the client raised.
         secrets: The key and logins, which are left out even where the server repeats them.
     """
-    status = getattr(error, "status_code", None)
-    if status is not None:
-        response = getattr(error, "response", None)
-        if 300 <= status < 400:
-            place = getattr(response, "headers", {}).get("location", "nowhere")
-            return Fault(f"sends calls on to {redact(strip_login(place), secrets)}", "fatal", status)
-        said, fields = _words(error, response)
-        return _refusal(status, redact(said, secrets, WORDS_READ), fields, _retry_after(response))
+    if isinstance(error, StatusError):
+        if error.status < 400:
+            place = error.headers.get("location", "nowhere")
+            return Fault(f"sends calls on to {redact(strip_login(place), secrets)}", "fatal", error.status)
+        said, fields = _words(error.text)
+        return _refusal(error.status, redact(said, secrets, WORDS_READ), fields, _retry_after(error.headers))
     if isinstance(error, TimeoutError):
         return Fault("did not answer in time", "call")
     return _connection_fault(_causes(error))
@@ -98,24 +112,20 @@ def _connection_fault(causes: Sequence[BaseException]) -> Fault:
         return Fault("does not speak https; its address may begin with http://", "fatal")
     if any("Proxy" in name for name in names):
         return Fault(f"is not reached through the proxy that the environment names ({names[-1]})", "down")
-    if "DecodingError" in names:
+    if "ContentEncodingError" in names:
         return Fault("sends a reply that is not compressed as its Content-Encoding says", "call")
     if any(name in CONNECTING for name in names):
         return Fault(f"cannot be reached ({names[-1]})", "down")
     return Fault(f"broke off the call ({names[-1]})", "call")
 
 
-def _words(error: BaseException, response: Any) -> tuple[str, tuple[str, ...]]:
-    """Return what a server says in a reply with an error status, and the parameters that it names as data."""
+def _words(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return what a server says in the body of an error, and the parameters that it names as data."""
     try:
-        text = str(response.text)
-    except Exception:  # the client may not have read it
-        text = str(getattr(error, "body", "") or error)
-    try:
-        data = json.loads(text[:LONGEST_ERROR])
+        data = json.loads(text)
         return server_words(data), server_fields(data)
     except (ValueError, RecursionError):
-        return _without_markup(text[:LONGEST_ERROR]), ()
+        return _without_markup(text), ()
 
 
 def _without_markup(text: str) -> str:
@@ -161,7 +171,7 @@ def _refusal(status: int, said: str, fields: tuple[str, ...], after: float | Non
 
 def is_connection_error(error: BaseException) -> bool:
     """Tell whether an exception comes from the client or the network, and not from a mistake in this program."""
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in CLIENT_LIBRARIES
+    return isinstance(error, (OSError, StatusError)) or type(error).__module__.partition(".")[0] in CLIENT_LIBRARIES
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -172,9 +182,8 @@ def _causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _retry_after(response: Any) -> float | None:
-    """Return the seconds that a response asks to wait (``retry-after-ms``, or ``Retry-After`` as seconds or a date)."""
-    headers = getattr(response, "headers", {})
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a reply asks to wait (``retry-after-ms``, or ``Retry-After`` as seconds or a date)."""
     try:
         if "retry-after-ms" in headers:
             return max(0.0, float(headers["retry-after-ms"]) / 1000)

@@ -15,6 +15,7 @@ from valign.generation.requests import Completion, Request
 from valign.models.chat_template import render_conversation
 from valign.models.identity import model_id
 from valign.models.load import load_model, load_tokenizer, prepare_model
+from valign.models.precision import resolve_precision
 from valign.teachers.empty_replies import KEPT, MOST_EMPTY
 
 if TYPE_CHECKING:
@@ -22,21 +23,31 @@ if TYPE_CHECKING:
 
 
 class LocalTeacher:
-    """A causal language model that writes, computed here, on the first GPU where there is one."""
+    """A causal language model that writes, computed here: on a GPU where there is one and the settings say so."""
 
-    def __init__(self, model: str, precision: str = "auto", batch_tokens: int = 8192, group: str = "teacher") -> None:
+    def __init__(
+        self,
+        model: str,
+        precision: str = "auto",
+        batch_tokens: int | None = 8192,
+        group: str = "teacher",
+        accelerator: str = "auto",
+    ) -> None:
         """Choose the model.
 
         Args:
             model: What ``base_model.model`` can be: the embedded model, a folder, or a hub id.
             precision: ``auto``, ``float32`` or ``bfloat16``.
-            batch_tokens: The largest number of cache positions (rows times length) in one batch.
+            batch_tokens: The largest number of cache positions (rows times length) in one batch; None for as many as
+                a GPU's free memory holds.
             group: Where that is set in the config, for the error when memory runs out.
+            accelerator: ``cpu`` computes on the CPU; ``gpu`` and ``auto`` on a GPU where there is one.
         """
         self.model = model
         self.precision = precision
         self.batch_tokens = batch_tokens
         self.group = group
+        self.accelerator = accelerator
         self._generator: Generator | None = None
         self._completed = self._thoughts = 0
 
@@ -47,8 +58,23 @@ class LocalTeacher:
 
     @cached_property
     def id(self) -> str:
-        """The model's name with its weights' version; the weights are not loaded for it."""
-        return model_id(self.model, self.path)
+        """The model's name with its weights' version; the weights are not loaded for it.
+
+        On a GPU also with the precision there: it writes other texts than a CPU, and each keeps its own.
+        """
+        name = model_id(self.model, self.path)
+        if self.device == "cpu":
+            return name
+        return f"{name} ({str(resolve_precision(self.precision, self.device)).removeprefix('torch.')} on a GPU)"
+
+    @cached_property
+    def device(self) -> str:
+        """Where it computes: ``cpu`` or ``cuda``."""
+        if self.accelerator == "cpu":
+            return "cpu"
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
 
     @property
     def loaded(self) -> bool:
@@ -134,11 +160,9 @@ class LocalTeacher:
 
     def _load(self) -> Generator:
         if self._generator is None:
-            import torch
-
+            from valign.generation.batch_limit import batch_limit
             from valign.generation.generator import Generator
 
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            model, tokenizer = load_model(self.path, self.precision, device=device)
-            self._generator = Generator(model.eval(), tokenizer, self.id, self.batch_tokens)
+            model, tokenizer = load_model(self.path, self.precision, device=self.device)
+            self._generator = Generator(model.eval(), tokenizer, self.id, batch_limit(model, self.batch_tokens))
         return self._generator

@@ -13,7 +13,8 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.text import one_line
 from valign.generation.requests import Request, Sampling
-from valign.teachers.faults import is_connection_error
+from valign.teachers.clients import Client
+from valign.teachers.faults import Fault, is_connection_error
 from valign.teachers.usage import estimate_prompt_tokens, plausible_count
 
 TRIAL = Request(
@@ -74,15 +75,13 @@ def _spelt(model: str) -> tuple[str, str, str]:
     return model, f"{model}:latest", f"models/{model}"
 
 
-async def list_models(client: Any) -> ModelList:
+async def list_models(client: Client) -> ModelList:
     """Ask a server for its models (``GET /models``); one that has no such list, or does not answer, names none."""
-    import httpx2
-
     try:
         async with asyncio.timeout(LIST_SECONDS):
-            response = await client.get("/models", cast_to=httpx2.Response)
-        return read_models(json.loads(response.content))
-    except (ValueError, RecursionError):
+            content = await client.get("/models")
+        return read_models(json.loads(content))
+    except (Fault, ValueError, RecursionError):
         return ModelList()
     except Exception as error:
         if not is_connection_error(error):

@@ -7,9 +7,9 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from valign.teachers.calls import RequestForm
+from valign.teachers.clients import Client
 from valign.teachers.faults import Fault, first_words
 from valign.teachers.refusals import describe_change
 
@@ -43,7 +43,7 @@ class Server:
     """
 
     url: str
-    client: Any
+    client: Client
     window: float
     form: RequestForm = field(default_factory=RequestForm)
     thinking_tokens: int = 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from valign.core.settings import setting
+from valign.core.settings import group, setting
 from valign.models.settings import PRECISIONS
+from valign.serving.settings import VllmSettings
 
-TEACHERS = ("local", "replay", "api", "batch", "none")
+TEACHERS = ("local", "vllm", "replay", "api", "batch", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,10 +16,11 @@ class TeacherSettings:
     """Which model writes or judges, and how it is asked.
 
     Attributes:
-        kind: In this process, from a recording, behind an API, by files of requests and results, or none.
+        kind: In this process, by a vLLM of this run, from a recording, behind an API, by files of requests and
+            results, or none.
         model: ``embedded:``, hub id or folder of a local model; the model's name on a server; the id of a recording.
         precision: Of a local model's weights.
-        batch_tokens: Most padded tokens in a batch of a local model.
+        batch_tokens: Most padded tokens in a batch of a local model; None for as many as a GPU's free memory holds.
         recording: File of recorded completions (``.jsonl``).
         base_urls: Addresses up to and including ``/v1`` of servers that share the calls.
         api_key_env: Name of the environment variable with the key.
@@ -34,13 +36,14 @@ class TeacherSettings:
         price_out: Cost of a million completion tokens.
         max_cost: Stop before the calls cost more; needs both prices.
         max_tokens: Stop before the calls take more tokens, prompts included.
+        vllm: How vLLM is started, for the kind ``vllm``.
         share: ``k/n`` for one of n processes that divide the calls and have one cache; None for all calls.
     """
 
     kind: str = setting(choices=TEACHERS)
     model: str = setting()
     precision: str = setting("auto", choices=PRECISIONS)
-    batch_tokens: int = setting(8192, above=0)
+    batch_tokens: int | None = setting(8192, above=0)
     recording: str | None = None
     base_urls: tuple[str, ...] = ()
     api_key_env: str = "OPENAI_API_KEY"
@@ -56,7 +59,13 @@ class TeacherSettings:
     price_out: float | None = setting(None, at_least=0)
     max_cost: float | None = setting(None, above=0)
     max_tokens: int | None = setting(None, above=0)
+    vllm: VllmSettings = group(VllmSettings)
     share: str | None = None
+
+    @property
+    def calls_at_once(self) -> int:
+        """Calls under way at once; those of a model in this process are counted as one."""
+        return self.concurrency if self.kind in ("api", "vllm") else 1
 
     @property
     def paid_prices(self) -> tuple[float | None, float | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -10,9 +10,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from valign.models.chat_template import Rendered
-from valign.models.packing import CHOSEN, COMMON, REJECTED
+from valign.models.packing import CHOSEN, COMMON, REJECTED, Layout
 from valign.training.examples import EncodedExample
 from valign.training.plan import Plan
+
+LayOut = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Layout]
 
 
 class Batch(NamedTuple):
@@ -29,6 +31,10 @@ class Batch(NamedTuple):
         batches_in_step: Batches of the whole optimizer step, over all devices.
         weight: 1, or 0 for a batch that only fills a device's place.
         is_last: Whether the optimizer steps after it.
+        tokens: Its tokens, without padding.
+        is_idle: Whether no device has examples in its batch.
+        layout: How the model's layers get it; None where that is found out when it is computed.
+        reference: In DPO, what the reference says of both answers, (examples, 2); None before that is known.
     """
 
     ids: torch.Tensor
@@ -40,6 +46,10 @@ class Batch(NamedTuple):
     batches_in_step: int
     weight: float
     is_last: bool
+    tokens: int
+    is_idle: bool = False
+    layout: Layout | None = None
+    reference: torch.Tensor | None = None
 
 
 def collate(
@@ -108,6 +118,7 @@ class PlannedBatches(Dataset[Batch]):
         rank: This device.
         world: Number of devices.
         share: Whether a pair is one row, in which the tokens that both answers begin with stand once.
+        lay_out: Called with ids, segments and mask of a batch, returns how the model's layers get it; None for nothing.
     """
 
     def __init__(
@@ -118,9 +129,10 @@ class PlannedBatches(Dataset[Batch]):
         rank: int = 0,
         world: int = 1,
         share: bool = True,
+        lay_out: LayOut | None = None,
     ) -> None:
         self.examples, self.plan, self.pad, self.rank, self.world = examples, plan, pad, rank, world
-        self.share = share
+        self.share, self.lay_out = share, lay_out
         self.gradient_accumulation = len(plan[0]) // world
 
     def __len__(self) -> int:
@@ -131,21 +143,34 @@ class PlannedBatches(Dataset[Batch]):
         """Return a batch by its place in the training."""
         step = self.plan[index // self.gradient_accumulation]
         everyone = [self.examples[i] for part in step for i in part]
-        mine = step[index % self.gradient_accumulation * self.world + self.rank]
-        examples = [self.examples[i] for i in mine] or everyone[:1]
+        first = index % self.gradient_accumulation * self.world
+        mine = step[first + self.rank]
+        examples = [self.examples[i] for i in mine] or [min(everyone, key=lambda e: e.length)]
+        ids, segments, mask = collate(examples, self.pad, self.share)
         return Batch(
-            *collate(examples, self.pad, self.share),
+            ids,
+            segments,
+            mask,
             example_ids=tuple(e.example_id for e in examples),
             examples_in_step=len(everyone),
             tokens_in_step=sum(e.supervised for e in everyone),
             batches_in_step=len(step),
             weight=float(bool(mine)),
             is_last=(index + 1) % self.gradient_accumulation == 0,
+            tokens=int((segments > 0).sum()),
+            is_idle=not any(step[first : first + self.world]),
+            layout=self.lay_out and self.lay_out(ids, segments, mask),
         )
 
-    def loader(self, start: int = 0) -> DataLoader[Batch]:
-        """Return a loader that begins at a batch; its length is that of the whole training."""
-        return DataLoader(self, batch_size=None, sampler=_StepSampler(start, len(self)), collate_fn=_identity)
+    def loader(self, start: int = 0, pin_memory: bool = False) -> DataLoader[Batch]:
+        """Return a loader that begins at a batch; its length is that of the whole training.
+
+        Args:
+            start: Number of the batch.
+            pin_memory: Whether batches lie where a GPU can fetch them while the CPU goes on.
+        """
+        order = _StepSampler(start, len(self))
+        return DataLoader(self, batch_size=None, sampler=order, collate_fn=_identity, pin_memory=pin_memory)
 
 
 def _identity(batch: Any) -> Any:

@@ -25,6 +25,7 @@ from deepspeed.utils import (
 from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
 
+from valign.core.errors import ValignError
 from valign.models.layers import is_sharded
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -59,6 +60,23 @@ class ShardedStrategy(DeepSpeedStrategy):
         DeepSpeed would divide by it again. AdamW hides that, but clipping sees gradients that are too short.
         """
         return super().backward(closure_loss, optimizer, *args, scale_wrt_gas=False, **kwargs)
+
+    def optimizer_step(self, optimizer: Any, closure: Any, model: Any = None, **kwargs: Any) -> Any:
+        """Make a step, which DeepSpeed would silently leave out where a gradient is not finite.
+
+        ZeRO-2 and 3 leave no gradient to be looked at before.
+
+        Raises:
+            ValignError: A gradient is not finite.
+        """
+        made = super().optimizer_step(optimizer, closure, model, **kwargs)
+        engine: Any = self.deepspeed_engine
+        if getattr(engine.optimizer, "overflow", False):
+            raise ValignError(
+                f"a gradient of optimizer step {engine.global_steps} is not finite; lower the learning rate, or set "
+                "base_model.precision=float32."
+            )
+        return made
 
 
 class ConsolidatedStrategy(ShardedStrategy):

@@ -53,10 +53,15 @@ class DPOModule(TrainingModule):
         return self
 
     def on_train_start(self) -> None:
-        """Find the reference log-probabilities, where the loss needs them, then start the clock."""
+        """Find the reference log-probabilities, where the loss needs them."""
         if self.loss.needs_reference:
             self.reference = self.find_reference(self)
-        super().on_train_start()
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Put what the reference says into a batch, which then moves to the device as a whole."""
+        if not self.reference:
+            return batch
+        return batch._replace(reference=torch.tensor([self.reference[e] for e in batch.example_ids]))
 
     def pair_logps(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the summed log-probabilities of the batch's chosen and rejected answers, each (pairs,)."""
@@ -68,8 +73,8 @@ class DPOModule(TrainingModule):
         lengths = pair_lengths(batch.segments, batch.mask, len(batch.example_ids))
         reference = None
         if self.loss.needs_reference:
-            known = chosen.new_tensor([self.reference[e] for e in batch.example_ids])
-            reference = known[:, 0], known[:, 1]
+            assert batch.reference is not None
+            reference = batch.reference[:, 0], batch.reference[:, 1]
         losses, chosen_rewards, rejected_rewards = self.loss((chosen, rejected), reference, lengths)
         if self.trainer.global_step == 0:
             self.loss.require_start_at_reference(losses, batch.example_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from transformers import PreTrainedTokenizerBase
 
@@ -28,6 +29,20 @@ class EncodedExample:
     def length(self) -> int:
         """Tokens of the longest conversation."""
         return max(len(c.ids) for c in self.conversations)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all conversations, where what both of a pair begin with stands once."""
+        common = 0
+        if len(self.conversations) == 2:
+            both = zip(*(c.ids for c in self.conversations), strict=False)
+            common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
+        return self.tokens_apart - common
+
+    @property
+    def tokens_apart(self) -> int:
+        """Tokens of all conversations."""
+        return sum(len(c.ids) for c in self.conversations)
 
     @property
     def supervised(self) -> int:

@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,15 @@ from valign.core.out_of_memory import describe_out_of_memory
 from valign.core.records import Instruction, Preference
 from valign.distributed import signals
 from valign.models.adapters import save_adapter, save_model
-from valign.training.build import StageData, build_module, build_trainer, encode_stage, load_trainable, plan_stage
+from valign.training.build import (
+    StageData,
+    build_module,
+    build_trainer,
+    encode_stage,
+    fill_stage,
+    load_trainable,
+    plan_stage,
+)
 from valign.training.callbacks import CURVES_FILE, read_curves
 from valign.training.kernels import require_packages
 from valign.training.memory_estimate import memory_remedies
@@ -69,15 +78,16 @@ def fit(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> dic
         torch.set_num_threads(stage.trainer.threads)
     on_gpu = stage.device == "cuda"
     remedies = partial(memory_remedies, stage.name, stage.adapter, stage.settings, stage.trainer, on_gpu)
-    with quiet_lightning(), describe_out_of_memory(stage.name, remedies):
+    with ExitStack() as undo, quiet_lightning(), describe_out_of_memory(stage.name, remedies):
         data = encode_stage(stage, rows)
         plan, start, checkpoint = _plan(stage, data)
         trainer = build_trainer(stage, plan, start)
-        module = build_module(stage, load_trainable(stage, trainer), data, plan, start)
+        module = build_module(stage, load_trainable(stage, trainer, undo), data, plan, start)
         _announce(stage, data, plan, start)
         _train(stage, module, trainer, checkpoint)
         held = stage.ranks.gather(_held(module, trainer))
         _save(stage, module, trainer)
+        _free(module)
     counts = _count(stage, data, plan) | {"seconds": round(time.monotonic() - began, 1)}
     if trainer.is_global_zero:
         counts |= _results(stage, module, data, held)
@@ -95,7 +105,7 @@ def _plan(stage: Stage, data: StageData) -> tuple[Plan, int, str | None]:
     if begun != world:
         log.info("%s: its steps, begun on %d ranks, are redistributed over %d", stage.name, begun, world)
         plan = redistribute(plan, stage.settings.batch_size, world)
-    return plan, start, checkpoint
+    return fill_stage(stage, data.examples, plan), start, checkpoint
 
 
 def _announce(stage: Stage, data: StageData, plan: Plan, start: int) -> None:
@@ -128,6 +138,13 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
             with write_folder(target) as partial:
                 (save_model if stage.adapter.is_full else save_adapter)(module.model, partial, state)
     trainer.strategy.barrier()
+
+
+def _free(module: TrainingModule) -> None:
+    """Let go of the model now: the trainer and its module hold each other, and what answers next needs the memory."""
+    module.model = None
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _held(module: TrainingModule, trainer: pl.Trainer) -> dict[str, int]:

@@ -12,8 +12,12 @@ from valign.training.settings import AdapterSettings, DPOSettings, StageSettings
 GIB = 2**30
 MASTER_BYTES = 4
 MOMENT_BYTES = 8  # AdamW's two, in float32
-ACTIVATION_BYTES = 34  # of a token in a layer, for each number of its hidden state (Korthikanti et al., 2022, table 2)
+# of a token in a layer, for each number of its hidden state: counted, see tests/training/test_activation_bytes.py
+ACTIVATION_BYTES = 48  # with an adapter, in bfloat16
+FULL_BYTES = 60  # where every weight is trained, in float32 with products in bfloat16
+DROPOUT_BYTES = 18  # more, where dropout gives each matrix its own input and a mask of a byte
 INPUT_BYTES = 2  # of which so many are the layer's input
+BUCKET = 500_000_000  # numbers that DeepSpeed reduces at once, where nothing else is set
 CONTEXT_BYTES = 1.5 * GIB  # CUDA, NCCL and cuBLAS keep that much for themselves
 NF4_BYTES = 0.516  # of a number in 4 bits, with its part of the doubly quantised scales (QLoRA, section 3)
 WORKING_LAYERS = 2  # ZeRO-3 gathers the layer that is computed, and the next one
@@ -70,15 +74,9 @@ def decoder_shape(config: Mapping[str, Any]) -> DecoderShape | None:
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     size = config.get("head_dim") or hidden // heads
     groups = config.get("num_key_value_heads") or heads
-    return DecoderShape(
-        hidden,
-        config["num_hidden_layers"],
-        config["intermediate_size"],
-        config["vocab_size"],
-        heads * size,
-        groups * size,
-        bool(config.get("tie_word_embeddings", False)),
-    )
+    layers, feed_forward, vocabulary = (config[key] for key in needed[1:4])
+    tied = bool(config.get("tie_word_embeddings", False))
+    return DecoderShape(hidden, layers, feed_forward, vocabulary, heads * size, groups * size, tied)
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class MemoryEstimate:
         weights: The base model's share, and the layers that ZeRO-3 has gathered.
         trained: Trained weights, their gradients and AdamW's moments.
         activations: What the backward pass needs of the forward pass.
-        context: What the libraries keep.
+        context: What the libraries keep, and DeepSpeed's buffers of gradients.
         host: Bytes of main memory, for what is offloaded there.
     """
 
@@ -127,6 +125,9 @@ def estimate_memory(
     offload_optimizer: bool = False,
     offload_parameters: bool = False,
     quantized: bool = False,
+    has_dropout: bool = False,
+    buffered: int = 0,
+    computed_bytes: int = 2,
 ) -> MemoryEstimate:
     """Estimate the memory of a training step.
 
@@ -144,6 +145,9 @@ def estimate_memory(
         offload_optimizer: Whether moments and master weights are kept in main memory or on NVMe.
         offload_parameters: Whether the shards of parameters do (ZeRO-3).
         quantized: Whether the layers' matrices are kept in 4 bits, under an adapter.
+        has_dropout: Whether dropout is on an adapter's inputs.
+        buffered: Numbers in DeepSpeed's buffers of gradients.
+        computed_bytes: Of a number in matrix products.
     """
     trained = shape.parameters if rank is None else shape.adapter(rank)
     frozen = 0 if rank is None else shape.parameters * stored_bytes
@@ -154,13 +158,14 @@ def estimate_memory(
     gradients = trained * MASTER_BYTES / divide[1]
     held = (frozen + trained * MASTER_BYTES) / divide[2]
     working = WORKING_LAYERS * shape.layer * stored_bytes if stage == 3 else 0
-    layers = ACTIVATION_BYTES * (1 if recomputed else shape.layers) + (INPUT_BYTES * shape.layers if recomputed else 0)
+    each = FULL_BYTES if rank is None else ACTIVATION_BYTES + (DROPOUT_BYTES if has_dropout else 0)
+    layers = each * (1 if recomputed else shape.layers) + (INPUT_BYTES * shape.layers if recomputed else 0)
     host = (optimizer if offload_optimizer else 0) + (held if offload_parameters else 0)
     return MemoryEstimate(
         weights=(0 if offload_parameters else held) + working,
         trained=gradients + (0 if offload_optimizer else optimizer),
-        activations=layers * (stored_bytes / 2) * shape.hidden * tokens,
-        context=CONTEXT_BYTES,
+        activations=layers * (computed_bytes / 2) * shape.hidden * tokens,
+        context=CONTEXT_BYTES + buffered * computed_bytes,
         host=host,
     )
 
@@ -176,7 +181,7 @@ def estimate_stage(
 ) -> MemoryEstimate | None:
     """Estimate a stage's training from its settings; None where the model's shape is not known.
 
-    A row of DPO holds two answers, which makes it up to twice as long.
+    A row of DPO holds two answers, which makes it up to twice as long; it is computed without dropout.
 
     Args:
         config: The model's ``config.json``.
@@ -189,19 +194,30 @@ def estimate_stage(
     shape = decoder_shape(config)
     if shape is None:
         return None
+    is_dpo = isinstance(settings, DPOSettings)
+    longest = settings.max_length * (2 if is_dpo else 1)
     found = estimate_memory(
         shape,
         rank=None if adapter.is_full else adapter.rank,
         stored_bytes=4 if adapter.is_full else stored_bytes,
-        tokens=settings.batch_size * settings.max_length * (2 if isinstance(settings, DPOSettings) else 1),
+        tokens=max(settings.batch_tokens, longest) if settings.batch_tokens else settings.batch_size * longest,
         world=trainer.world_size,
         stage=trainer.zero_stage,
         recomputed=trainer.activation_checkpointing,
         offload_optimizer=trainer.optimizer_offload != "none",
         offload_parameters=trainer.parameter_offload != "none",
         quantized=quantized,
+        has_dropout=not (is_dpo or adapter.is_full) and adapter.dropout > 0,
+        buffered=_buffered(trainer),
+        computed_bytes=stored_bytes,
     )
     return replace(found, host=0) if trainer.is_on_nvme else found
+
+
+def _buffered(trainer: TrainerSettings) -> int:
+    """Return how many numbers DeepSpeed's buffers of gradients hold: ZeRO-1 and 2 fill one while another is reduced."""
+    size = int(trainer.zero.get("reduce_bucket_size", BUCKET)) if trainer.zero_stage else 0
+    return size * (2 if trainer.zero_stage < 3 and trainer.zero.get("overlap_comm") else 1)
 
 
 def training_warning(
@@ -225,8 +241,8 @@ def training_warning(
         return None
     return (
         f"this may not fit: an estimated {needed.describe()}; the device has {available / GIB:.1f} GiB. Lower "
-        "batch_size (and raise accumulate) or max_length, set trainer.activation_checkpointing=true, or choose "
-        "trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
+        "batch_tokens (or batch_size, and raise accumulate) or max_length, set trainer.activation_checkpointing=true, "
+        "or choose trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
     )
 
 
@@ -244,7 +260,9 @@ def memory_remedies(
     """
     found = []
     size, accumulation = settings.batch_size, settings.accumulate
-    if size > 1:
+    if settings.batch_tokens:
+        found.append(f"{suggest_half(f'{stage}.batch_tokens', settings.batch_tokens)}, which is the same step")
+    elif size > 1:
         smaller = size // 2 if size % 2 == 0 else 1
         found.append(
             f"lower {stage}.batch_size={size} to {smaller} and raise {stage}.accumulate={accumulation} to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Sequence
 from itertools import pairwise
@@ -78,3 +79,42 @@ def redistribute(plan: Plan, batch_size: int, world: int) -> Plan:
     largest = max(sum(len(part) for part in step) for step in plan)
     parts = -(-largest // (batch_size * world)) * world
     return [_distribute([i for part in step for i in part], parts) for step in plan]
+
+
+def fill_batches(plan: Plan, tokens: Sequence[int], batch_tokens: int, world: int) -> Plan:
+    """Fill batches by tokens instead of examples; each step keeps its examples, and so its loss.
+
+    A step has the fewest batches, a multiple of ``world``, into which its examples go, the longest first and each into
+    the batch with the fewest tokens so far, so that devices have nearly the same to do. An example of more than
+    ``batch_tokens`` is a batch by itself. Lightning wants the same number of batches in every step: those that a step
+    does not need are empty on all devices, and come first, because the last one sums the gradients up.
+
+    Args:
+        plan: What ``make_plan`` returned, for any number of devices.
+        tokens: Tokens that each example adds to a batch.
+        batch_tokens: Most tokens in a batch.
+        world: Number of devices.
+    """
+    filled = [_fill([i for part in step for i in part], tokens, batch_tokens, world) for step in plan]
+    most = max(map(len, filled))
+    return [[()] * (most - len(step)) + step for step in filled]
+
+
+def _fill(step: Sequence[int], tokens: Sequence[int], batch_tokens: int, world: int) -> list[tuple[int, ...]]:
+    """Fill one step's batches, those with the most tokens first.
+
+    >>> _fill([0, 1, 2, 3], [5, 4, 3, 9], batch_tokens=9, world=1)
+    [(3,), (1, 2), (0,)]
+    """
+    order = sorted(step, key=lambda i: -tokens[i])
+    parts = -(-sum(min(tokens[i], batch_tokens) for i in step) // (batch_tokens * world)) * world
+    while True:
+        batches: list[list[int]] = [[] for _ in range(parts)]
+        filled = [(0, place) for place in range(parts)]  # a heap: the tokens of each batch
+        for i in order:
+            held, place = heapq.heappop(filled)
+            batches[place].append(i)
+            heapq.heappush(filled, (held + tokens[i], place))
+        if all(held <= batch_tokens or len(batches[place]) == 1 for held, place in filled):
+            return [tuple(batches[place]) for _, place in sorted(filled, key=lambda pair: (-pair[0], pair[1]))]
+        parts += world

@@ -23,6 +23,9 @@ def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[st
     They are computed with the model as it is now, in the batches and by the code path of training, so that the first
     margins are exactly zero, under the strategy of the training. The first process keeps every device's part.
 
+    Those of an attempt that was stopped before its first checkpoint count only where the same devices go on: with
+    others, batches and rounding would be others too.
+
     Args:
         module: The DPO module on its device, inside a fit.
         folder: Where ``reference-<rank>.npz`` are kept.
@@ -39,14 +42,26 @@ def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[st
         for part in step
         for i in part
     }
-    found = ranks.broadcast(lambda: _read(folder))
+    by = _computed_by(module)
+    found = ranks.broadcast(lambda: _read(folder, None if module.start else by))
     if needed <= set(found):
         return found
     if module.start > 0:
         raise ValignError(f"{folder}/reference-*.npz is missing or incomplete; delete {folder} to begin again.")
-    for rank, part in enumerate(ranks.gather(_compute(module))):
-        _write(folder / f"reference-{rank}.npz", part)
-    return ranks.broadcast(lambda: _read(folder))
+    parts = ranks.gather(_compute(module))
+    if ranks.is_first:
+        for other in folder.glob("reference-*.npz"):  # of more devices, perhaps
+            other.unlink()
+    for rank, part in enumerate(parts):
+        _write(folder / f"reference-{rank}.npz", part, by)
+    return ranks.broadcast(lambda: _read(folder, by))
+
+
+def _computed_by(module: DPOModule) -> str:
+    """Say what computes: how many devices of which kind, and in which precision."""
+    device = torch.device(module.device)
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{module.trainer.world_size} x {kind}, {module.compute_dtype}"
 
 
 def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:
@@ -57,8 +72,9 @@ def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:
 
 
 def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tuple[float, float]]:
-    """Go through this device's batches until every example has been seen."""
-    found: dict[str, tuple[float, float]] = {}
+    """Go through this device's batches until every example has been seen; what is found is read once, at the end."""
+    names: list[str] = []
+    sums: list[torch.Tensor] = []
     unseen = {i for step in batches.plan for part in step for i in part}
     shown = progress(len(unseen), "reference", "pairs") if module.trainer.is_global_zero else nullcontext()
     with shown as bar:
@@ -68,25 +84,33 @@ def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tu
             new = unseen & {i for part in batches.plan[step] for i in part}
             unseen -= new
             for index in range(step * batches.gradient_accumulation, (step + 1) * batches.gradient_accumulation):
-                batch = module.trainer.strategy.batch_to_device(batches[index])
+                if (planned := batches[index]).is_idle:
+                    continue
+                batch = module.to_device(planned)
                 with torch.no_grad():
-                    chosen, rejected = (sums.tolist() for sums in module.pair_logps(batch))
-                for example, *pair in zip(batch.example_ids, chosen, rejected, strict=True):
-                    found.setdefault(example, (pair[0], pair[1]))
+                    sums.append(torch.stack(module.pair_logps(batch), 1))
+                names += batch.example_ids
             if bar is not None:
                 bar.update(len(new))
+    found: dict[str, tuple[float, float]] = {}
+    for name, (chosen, rejected) in zip(names, torch.cat(sums).tolist(), strict=True):
+        found.setdefault(name, (chosen, rejected))
     return found
 
 
-def _write(path: Path, logps: Mapping[str, tuple[float, float]]) -> None:
+def _write(path: Path, logps: Mapping[str, tuple[float, float]], by: str) -> None:
+    values = np.array(list(logps.values()), dtype=np.float64)
     with write_atomically(path) as partial, partial.open("wb") as file:
-        np.savez(file, ids=np.array(list(logps)), logps=np.array(list(logps.values()), dtype=np.float64))
+        np.savez(file, ids=np.array(list(logps)), logps=values, by=np.array(by))
 
 
-def _read(folder: Path) -> dict[str, tuple[float, float]]:
+def _read(folder: Path, by: str | None) -> dict[str, tuple[float, float]]:
+    """Read what was kept, of one kind of devices or of any."""
     found: dict[str, tuple[float, float]] = {}
     for path in sorted(folder.glob("reference-*.npz")):
         with np.load(path, allow_pickle=False) as file:
+            if by is not None and str(file["by"]) != by:
+                continue
             pairs = zip(file["ids"].tolist(), file["logps"].tolist(), strict=True)
             found.update({example: (chosen, rejected) for example, (chosen, rejected) in pairs})
     return found

@@ -56,6 +56,8 @@ class StageSettings:
         max_length: Tokens of a conversation; examples with a longer one are dropped and counted.
         schedule: How the learning rate falls after the warm-up: ``linear``, ``cosine``, ``constant``.
         validation: Share of each clause's examples held out of training.
+        batch_tokens: Tokens that a device holds at once, in place of ``batch_size`` examples; an optimizer step keeps
+            its ``batch_size * accumulate`` examples a device. None for batches of ``batch_size`` examples.
     """
 
     epochs: float = setting(above=0)
@@ -68,6 +70,7 @@ class StageSettings:
     max_length: int = setting(above=0)
     schedule: str = setting(choices=("linear", "cosine", "constant"))
     validation: float = setting(0.0, at_least=0, below=1)
+    batch_tokens: int | None = setting(None, above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +121,7 @@ class TrainerSettings:
         deepspeed: DeepSpeed's own settings, handed to it as they are.
         checkpoint_every: Optimizer steps between two checkpoints.
         activation_checkpointing: Whether the backward pass computes each layer again: less memory, more time.
-        padding_free: Whether a batch is one row without padding; None for on a CPU only.
+        padding_free: Whether a batch is one row without padding; None for where its attention needs no mask.
         attention: Name of the attention in transformers, in training; None for what suits the device.
         kernels: ``liger`` for fused layers on a GPU; None for the model's own.
         threads: CPU threads; None for as many as there are cores.

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment
 
 from valign.core.errors import ValignError
-from valign.distributed.devices import device_of
+from valign.distributed.devices import device_of, own_index
 from valign.distributed.place import Place
 from valign.distributed.ranks import Ranks
 from valign.training.settings import TrainerSettings
@@ -53,6 +53,33 @@ def sharded_checkpoint_stage(trainer: TrainerSettings, weights: int) -> int:
     return trainer.zero_stage if weights > MAX_GATHERED_WEIGHTS else 0
 
 
+def require_strategy(trainer: TrainerSettings, device: str) -> None:
+    """Refuse a strategy that cannot run here.
+
+    Args:
+        trainer: Where the training runs.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        ValignError: DeepSpeed is asked for without being installed, without a GPU, or for NVMe without libaio.
+    """
+    if trainer.strategy != "deepspeed":
+        return
+    if importlib.util.find_spec("deepspeed") is None:
+        raise ValignError("trainer.strategy=deepspeed needs DeepSpeed: pip install 'valign[deepspeed]'.")
+    if device != "cuda" and not on_cpu_ranks():
+        raise ValignError("trainer.strategy=deepspeed needs a GPU; choose trainer=cpu.")
+    if not trainer.is_on_nvme:
+        return
+    from valign.training.deepspeed_strategy import can_use_nvme
+
+    if not can_use_nvme():
+        raise ValignError(
+            "DeepSpeed cannot reach NVMe without libaio's headers and a C++ compiler: install them (Debian, Ubuntu: "
+            "apt install libaio-dev g++), or choose trainer=deepspeed_zero3_offload."
+        )
+
+
 def make_strategy(trainer: TrainerSettings, device: str, weights: int = 0) -> Any:
     """Return what Lightning's Trainer takes as its strategy.
 
@@ -62,23 +89,18 @@ def make_strategy(trainer: TrainerSettings, device: str, weights: int = 0) -> An
         weights: How many weights of the base model are trained; 0 where an adapter is.
 
     Raises:
-        ValignError: DeepSpeed is asked for without being installed, without a GPU, or for NVMe without libaio.
+        ValignError: DeepSpeed cannot run here.
     """
+    require_strategy(trainer, device)
     if trainer.strategy != "deepspeed":
-        return "ddp" if trainer.strategy == "auto" and trainer.world_size > 1 else trainer.strategy
-    if importlib.util.find_spec("deepspeed") is None:
-        raise ValignError("trainer.strategy=deepspeed needs DeepSpeed: pip install 'valign[deepspeed]'.")
-    if device != "cuda" and not on_cpu_ranks():
-        raise ValignError("trainer.strategy=deepspeed needs a GPU; choose trainer=cpu.")
-    from valign.training.deepspeed_strategy import ConsolidatedStrategy, ShardedStrategy, can_use_nvme
+        return "auto" if trainer.world_size == 1 else "ddp"
+    from valign.training.deepspeed_strategy import ConsolidatedStrategy, ShardedStrategy
 
-    if trainer.is_on_nvme and not can_use_nvme():
-        raise ValignError(
-            "DeepSpeed cannot reach NVMe without libaio's headers and a C++ compiler: install them (Debian, Ubuntu: "
-            "apt install libaio-dev g++), or choose trainer=deepspeed_zero3_offload."
-        )
     # one example a batch is for DeepSpeed's own statistics; the plan has the batches
-    config = {"train_micro_batch_size_per_gpu": 1, **(trainer.deepspeed or {})}
+    config: dict[str, Any] = {"train_micro_batch_size_per_gpu": 1}
+    if trainer.zero_stage > 1:  # add gradients in float32; ZeRO-1 would take another optimizer for it
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
+    config |= trainer.deepspeed or {}
     kind = ShardedStrategy if sharded_checkpoint_stage(trainer, weights) else ConsolidatedStrategy
     return kind(config=config, exclude_frozen_parameters=True)
 
@@ -90,13 +112,15 @@ class PlaceEnvironment(ClusterEnvironment):
 
     Args:
         place: Where this process stands.
+        device: Number of its GPU among those that it sees; None for its number on its machine.
     """
 
     creates_processes_externally = True
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, device: int | None = None) -> None:
         super().__init__()
         self.place = place
+        self.device = place.local_rank if device is None else device
 
     @property
     def main_address(self) -> str:
@@ -128,8 +152,8 @@ class PlaceEnvironment(ClusterEnvironment):
         """Leave this process's number as it is."""
 
     def local_rank(self) -> int:
-        """Return this process's number on its machine."""
-        return self.place.local_rank
+        """Return this process's number on its machine, which Lightning takes for its device's."""
+        return self.device
 
     def node_rank(self) -> int:
         """Return this machine's number."""
@@ -167,13 +191,16 @@ def make_trainer(
         )
     device = device_of(trainer.accelerator)
     strategy = make_strategy(trainer, device, weights)
+    index = own_index(ranks) if device == "cuda" and world > 1 else None
+    # where a launcher shows each process its own GPU alone, Lightning is to look for no others
+    devices = 1 if index == 0 and torch.cuda.device_count() == 1 else trainer.devices
     sharded_bfloat16 = trainer.strategy == "deepspeed" and compute == torch.bfloat16
     made = pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
-        devices=trainer.devices,
+        devices=devices,
         num_nodes=trainer.num_nodes,
         strategy=strategy,
-        plugins=[LightningEnvironment() if world == 1 else PlaceEnvironment(ranks.place)],
+        plugins=[LightningEnvironment() if world == 1 else PlaceEnvironment(ranks.place, index)],
         precision="bf16-mixed" if sharded_bfloat16 else "32-true",
         max_epochs=1,
         accumulate_grad_batches=gradient_accumulation,
@@ -187,6 +214,8 @@ def make_trainer(
     )
     # Lightning's own handler of SIGTERM broadcasts, which hangs where other ranks are elsewhere
     vars(made._signal_connector)["register_signal_handlers"] = lambda: None
+    # without that handler, nothing is to be told to other ranks, in each batch and waiting for the device
+    vars(made.fit_loop.epoch_loop)["_broadcast_sigterm_tensor"] = lambda: None
     return made
 
 

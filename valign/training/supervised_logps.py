@@ -6,26 +6,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from lightning_fabric.utilities import move_data_to_device
 
 from valign.models.logprobs import has_plain_head, token_logps
-from valign.models.packing import (
-    CHOSEN,
-    REJECTED,
-    pack,
-    packs_by_default,
-    supports_custom_masks,
-    to_attention_mask,
-    visible_positions,
-)
+from valign.models.packing import CHOSEN, REJECTED, Layout, decoder_inputs, lay_out
 
 
 def supervised_logps(
     model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor, padding_free: bool | None = None
 ) -> torch.Tensor:
     """Return the log-probability of each supervised token, given those before it in its conversation.
-
-    The output layer runs only at the positions that predict a supervised token, in chunks (``token_logps``), so that
-    logits of the whole batch never exist. A model that changes its logits after the output layer computes all of them.
 
     Args:
         model: A causal language model, with or without an adapter.
@@ -34,40 +24,35 @@ def supervised_logps(
             answers of a pair after what they have in common.
         mask: 1 where a token is supervised, (rows, positions); never at position 0, which nothing predicts.
         padding_free: Whether the layers get all rows as one, without padding (``valign.models.packing``); None
-            where it is quicker for sure: with the grouped attention of a CPU.
+            where it is quicker for sure.
+
+    Returns:
+        (supervised,) in float32, row after row.
+    """
+    layout = lay_out(model, ids.cpu(), segments.cpu(), mask.cpu(), padding_free)
+    return layout_logps(model, move_data_to_device(layout, ids.device))
+
+
+def layout_logps(model: Any, layout: Layout) -> torch.Tensor:
+    """Return the log-probability of each supervised token of a batch that is laid out; nothing waits for a GPU.
+
+    The output layer runs only at the positions that predict a supervised token, in chunks (``token_logps``), so that
+    logits of the whole batch never exist. A model that changes its logits after the output layer computes all of them.
+
+    Args:
+        model: A causal language model, with or without an adapter.
+        layout: What ``lay_out`` returned for it, on its device.
 
     Returns:
         (supervised,) in float32, row after row.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    row, target = mask.bool().nonzero(as_tuple=True)
-    before = target - 1
-    skipped = (segments == CHOSEN).sum(1)
-    paired = bool(((segments == CHOSEN).any(1) & (segments == REJECTED).any(1)).any())
-    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-    if paired:
-        positions = positions - (segments == REJECTED) * skipped[:, None]
-        first = (segments[row, target] == REJECTED) & (segments[row, before] != REJECTED)
-        before = before - first * skipped[row]
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": (segments > 0).long(), "use_cache": False}
-    if packs_by_default(base) if padding_free is None else padding_free:
-        inputs, index = pack(base, ids, segments, positions, before)
-        at = torch.zeros_like(row), index[row, before]
-    else:
-        at = row, before
-        if paired:
-            inputs |= {
-                "attention_mask": to_attention_mask(base, visible_positions(segments)),
-                "position_ids": positions,
-            }
-        elif supports_custom_masks(base):
-            # no token sees the padding, which is behind all; without a mask PyTorch's quicker kernels attend
-            inputs["attention_mask"] = None
+    inputs = decoder_inputs(base, layout)
     if not has_plain_head(base):
-        logits = model(**inputs).logits[at]
-        return -F.cross_entropy(logits.float(), ids[row, target], reduction="none")
-    hidden = base.get_decoder()(**inputs).last_hidden_state[at]
-    return token_logps(base.get_output_embeddings(), hidden, ids[row, target])
+        logits = model(**inputs).logits.flatten(0, 1).index_select(0, layout.at)
+        return -F.cross_entropy(logits.float(), layout.targets, reduction="none")
+    hidden = base.get_decoder()(**inputs).last_hidden_state.flatten(0, 1).index_select(0, layout.at)
+    return token_logps(base.get_output_embeddings(), hidden, layout.targets)
 
 
 def pair_logps(
@@ -84,7 +69,9 @@ def pair_logps(
     Returns:
         Sums of the chosen and of the rejected answers, each (pairs,) in nats.
     """
-    rows = token_logps.new_zeros(mask.shape).masked_scatter(mask.bool(), token_logps)
+    # each place's log-probability by the count of supervised tokens up to it, which no CPU has to know
+    place = (mask.flatten().cumsum(0) - 1).clamp(min=0)
+    rows = token_logps.index_select(0, place).view(mask.shape).where(mask.bool(), 0.0)
     chosen = (rows * (segments != REJECTED)).sum(-1)
     rejected = (rows * (segments != CHOSEN)).sum(-1)
     return chosen.view(-1, pairs).sum(0), rejected.view(-1, pairs).sum(0)
@@ -98,4 +85,5 @@ def pair_lengths(segments: torch.Tensor, mask: torch.Tensor, pairs: int) -> tupl
         mask: 1 where a token is supervised, (rows, positions).
         pairs: Number of pairs.
     """
-    return pair_logps(mask[mask.bool()], segments, mask, pairs)
+    chosen, rejected = (((segments != other) * mask).sum(-1) for other in (REJECTED, CHOSEN))
+    return chosen.view(-1, pairs).sum(0), rejected.view(-1, pairs).sum(0)

@@ -12,9 +12,12 @@ import torch.distributed as dist
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.initialization import no_init_weights
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from valign.core.errors import ValignError
+from valign.core.files import read_json
 from valign.models.attention import suitable_implementation
+from valign.models.huggingface import loading_errors
 from valign.models.layers import is_sharded
 
 
@@ -57,7 +60,7 @@ def load_sharded(
         )
     model.tie_weights()
     first = dist.get_rank() == 0
-    read = _reader(Path(_local(path))) if first else None
+    read = _reader(Path(fetch_weights(path))) if first else None
     for name, parameter in model.named_parameters():
         with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
             if read is not None:
@@ -72,19 +75,34 @@ def _on_gpu() -> bool:
     return str(get_accelerator().device_name()).startswith("cuda")
 
 
-def _local(source: Path | str) -> str:
-    """Return the folder of a model, which for a hub id is that of its download."""
+def fetch_weights(source: Path | str) -> str:
+    """Return the folder of a model's weights, which for a hub id are downloaded: the files that transformers reads.
+
+    Args:
+        source: The model's folder or hub id.
+
+    Raises:
+        ValignError: They cannot be downloaded.
+    """
     if isinstance(source, Path):
         return str(source)
     from huggingface_hub import snapshot_download
 
-    return str(snapshot_download(source, allow_patterns=["*.safetensors", "*.json"]))
+    with loading_errors(source):
+        folder = snapshot_download(source, allow_patterns=["*.json"])
+        return str(snapshot_download(source, allow_patterns=["*.json", *(_weight_files(Path(folder)))]))
+
+
+def _weight_files(folder: Path) -> list[str]:
+    """Return the names of the files of weights that transformers reads; others may hold the same by other names."""
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    return sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else [SAFE_WEIGHTS_NAME]
 
 
 def _reader(folder: Path) -> Callable[[str, tuple[int, ...]], torch.Tensor]:
     """Return a function that reads one parameter of a model from its files."""
     files = {}
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in (folder / name for name in _weight_files(folder)):
         with safe_open(file, "pt") as opened:
             files.update(dict.fromkeys(opened.keys(), file))
 

@@ -15,6 +15,7 @@ from valign.distributed.ranks import Ranks
 from valign.evaluation.answering import complete_requests
 from valign.evaluation.tax.drift import Drift, HiddenStates, measure_drift, read_hidden_states
 from valign.evaluation.tax.items import GeneralText, everyday_tasks, general_texts
+from valign.generation.batch_limit import batch_limit
 from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
 
@@ -32,7 +33,7 @@ def measure_tax(
     *,
     label: str,
     max_new_tokens: int,
-    batch_tokens: int,
+    batch_tokens: int | None,
     system: str | None = None,
     ranks: Ranks | None = None,
 ) -> dict[str, int]:
@@ -47,7 +48,7 @@ def measure_tax(
         load: Loads the model of some stages, ready to answer.
         label: Name of the model, for the progress bar.
         max_new_tokens: Longest answer to an instruction.
-        batch_tokens: Most positions in one batch of answers.
+        batch_tokens: Most positions in one batch of answers; None for as many as a GPU's free memory holds.
         system: System prompt.
         ranks: The run's processes, all of which call this, each for a part; the first writes what all have measured.
 
@@ -69,7 +70,8 @@ def measure_tax(
     lead: list[Message] = [{"role": "system", "content": system}] if system else []
     sampling = Sampling(max_new_tokens=max_new_tokens)
     requests = [Request((*lead, {"role": "user", "content": task.instruction}), sampling) for task in tasks]
-    generator = Generator(model, tokenizer, f"{label}@{folder.name}", batch_tokens)
+    most = ranks.broadcast(lambda: batch_limit(model, batch_tokens))  # all processes make the same batches
+    generator = Generator(model, tokenizer, f"{label}@{folder.name}", most)
     answers = [row[0].text for row in complete_requests(generator, requests, folder / _CACHE, f"{label} tax", ranks)]
     if not ranks.is_first:
         return {}

@@ -1,0 +1,1 @@
+"""Model servers that valign starts as child processes, and the models behind them."""
