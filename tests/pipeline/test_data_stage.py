@@ -24,7 +24,12 @@ RECORDED = "data: by a large teacher, recorded (synthesis.rows=shipped); the sam
         (["document=saltmarsh", "synthesis.rows=shipped"], RECORDED + "teacher=local synthesis.rows=null"),
         (["+experiment=udhr_embedded"], "data: by the embedded teacher, a small model; a large one decides more"),
         (["document=saltmarsh"], "data: by the embedded teacher, a small model; a large one decides more"),
-        (["document=saltmarsh", "teacher=api", "teacher.model=m"], None),
+        (
+            ["document=saltmarsh", "teacher=api", "teacher.model=m"],
+            "data: m is asked with the prompts for small models",
+        ),
+        (["document=saltmarsh", "teacher=api", "teacher.model=m", "synthesis.prompts=large"], None),
+        (["+experiment=paper"], None),
         (["document=saltmarsh", "teacher.model=large/teacher"], None),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from valign.documents.clauses import ClauseIndex
 from valign.evaluation.judging.policy_judge import policy_request
 from valign.generation.requests import Request
+from valign.pipeline.authors import author_line
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import teacher_budget
 from valign.pipeline.policy_stage import POLICY_JUDGE
@@ -29,7 +30,9 @@ def dry_run_lines(context: Context) -> list[str]:
         lines = [NO_TEACHER]
     else:
         who = f"budget of {name}, teacher {context.teacher.id} (nothing was asked)"
-        lines = ["", who, *_notes(settings.teacher), "", budget_table(teacher_budget(context))]
+        author = author_line(settings.teacher, settings.synthesis, name)
+        notes = [*([author] if author else []), *_notes(settings.teacher)]
+        lines = ["", who, *notes, "", budget_table(teacher_budget(context))]
     if judge is not None:
         budget, questions = policy_budget(context, judge), ""
         if context.given_questions is None:
