@@ -90,5 +90,5 @@ def check_opening(card: str, scores: dict[str, Any], metric: Callable[[str], str
     cells = scores["policy_probes"]["metrics"]
     over, under = (cells[metric(side)] for side in ("over", "under"))
     wrong = [round(cell["mean"] * cell["n"]) for cell in (over, under)]
-    assert f"Of {over['n']} allowed things it denies, or leaves unanswered, {wrong[0]} (" in card
+    assert f"Of {over['n']} allowed things it denies, or refuses to speak about, {wrong[0]} (" in card
     assert f"Of {under['n']} forbidden things it allows {wrong[1]} (" in card
