@@ -109,8 +109,8 @@ def _warn(review: Review) -> None:
     stale = stale_states(review)
     if stale:
         log.warning(
-            "%d decisions of %s do not apply, as their clause or row is another now: %s; python -m valign.review of "
-            "the new data shows what stands there instead, as rows to read",
+            "%d decisions of %s do not apply, as their clause or row is another now: %s; the page of valign.review "
+            "for the new data has what stands there instead, to be read",
             len(stale),
             review.file,
             stale_said(stale),
