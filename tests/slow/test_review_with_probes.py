@@ -58,6 +58,7 @@ def test_one_run_has_all_three(tmp_path: Path) -> None:
     settings = [*SETTINGS, *NO_MORE, "logger=none", "recipe=sft", PROBED, "sft.epochs=1"]
     code, printed, said = run(tmp_path, "synthesize", *[s for s in settings if not s.startswith("recipe")])
     assert code == 0, said
+    assert "read and mend them: python -m valign.review artifact=" in printed
     (data,) = (file.parent for file in tmp_path.glob("artifacts/data/*/sft.jsonl"))
     dropped, edited = review(data)
     reviewed = f"synthesis.review={data / 'review.jsonl'}"
