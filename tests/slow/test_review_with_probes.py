@@ -84,7 +84,7 @@ def test_one_run_has_all_three(tmp_path: Path) -> None:
     read = f"rules made them from the document; 2 of {total} were read by a person, 1 edited, 1 dropped, 1 added."
     assert f"The probes of the policy: {read}" in page
     assert "2 read by people, who edited 1 and dropped 1; 1 of their own" in page
-    assert "The clause forbids (must not)" in page and "A model as judge (tiny)" in page
+    assert "Probes: the clause forbids (must not)" in page and "A model as judge (tiny)" in page
     assert "1 person" in page and "ann" in page
     card = (folder / "card.md").read_text().replace("\\", "")
     assert read in card and "A model as judge (tiny)" in card
