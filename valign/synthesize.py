@@ -17,6 +17,7 @@ def main(config: DictConfig) -> None:
         return
     from valign.core.files import read_json
     from valign.core.store import MANIFEST
+    from valign.core.text import typed
     from valign.pipeline.artifacts import Artifacts
     from valign.pipeline.base_check import check_base_model
     from valign.pipeline.context import Context
@@ -40,6 +41,7 @@ def main(config: DictConfig) -> None:
     print(f"quotes verified: {100 * counts['quotes_verified'] / counts['quotes']:.1f}%")
     found = measure_leak(folder, replay_stage(context, artifacts, folder), evaluation_questions(context, folder))
     print(f"leak rate: {100 * found['rate']:.1f}%")
+    print(f"read and mend them: python -m valign.review {typed('artifact', str(folder))} reviewer=NAME")
 
 
 def print_budget(config: DictConfig) -> None:

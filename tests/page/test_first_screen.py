@@ -107,8 +107,8 @@ def test_the_first_screen_is_first_and_on_one_screen(browser: Any, tmp_path: Pat
         "row"
     )
     assert [row.inner_text().split("\t")[0].strip() for row in rows.all()][1:] == [
-        "All of them",
-        "The right answer is yes",
-        "The right answer is no",
+        "Questions with a yes or no",
+        "Of these, the right answer is yes",
+        "Of these, the right answer is no",
     ]
     context.close()

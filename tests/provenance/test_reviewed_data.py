@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from stored import FUNNEL, harbour, origin, write_data
+from stored import FUNNEL, harbour, origin, write_data, write_run
 
 from valign.core.files import read_json, read_jsonl, to_dict, write_json, write_jsonl
-from valign.core.records import Instruction
+from valign.core.records import Answer, Instruction
 from valign.documents.clauses import ClauseIndex
+from valign.evaluation.probes.policy import PolicyProbe
 from valign.provenance.dataset_card import make_card
 from valign.provenance.entries import trace_entry
 from valign.provenance.ledger import read_ledger
 from valign.synthesis.dataset import Reviewed, read_data
-from valign.synthesis.review_rows import instruction_row
+from valign.synthesis.review_rows import instruction_row, probe_row
 from valign.synthesis.review_summary import summarise_review
 
 AT = "2026-11-29T03:12:45.000000+00:00"
@@ -64,10 +65,43 @@ def test_an_example_says_who_read_and_changed_it(tmp_path: Path) -> None:
     assert words.endswith(f"review not in {folder}: dropped by ann, 2026-11-29T03:12 UTC")
 
 
+def test_probes_and_questions_say_who_read_and_changed_them(tmp_path: Path) -> None:
+    """What arms answered stands below, and a probe that a person added is found by its id, too."""
+    folder = reviewed_data(tmp_path / "artifacts")
+    goose = harbour().passages[1].clause
+    made = PolicyProbe(
+        "harbour-probe-1", goose, "denied", "Must geese be fed?", "no", "No.", "must not", checked="by hand"
+    )
+    write_jsonl(folder / "policy_probes.jsonl", [made])
+    key = probe_row(made, ClauseIndex(harbour().passages)).key
+    before = to_dict(probe_row(made, ClauseIndex(harbour().passages)))
+    own = {"question": "May a child feed them?", "answer": "No.", "verdict": "no"}
+    decided = [
+        Reviewed(
+            "probes", key, "harbour-probe-1", "edit", "ann", AT, goose, ("ann",), "", {"question": "May I?"}, before
+        ),
+        Reviewed("probes", "k9", "probe-9", "add", "bob", AT, goose, ("bob",), "", own),
+        Reviewed("questions", "k8", "own-1", "keep", "ann", AT, goose, ("ann",)),
+    ]
+    write_jsonl(folder / "reviewed.jsonl", [*read_jsonl(folder / "reviewed.jsonl", Reviewed), *decided])
+    run = write_run(tmp_path / "runs" / "one", tmp_path / "artifacts")
+    answer = Answer("harbour-probe-1", goose, "May I?", "No.", "Yes, do.", "sft")
+    write_jsonl(run / "arms" / "sft" / "policy_answers.jsonl", [answer])
+    ledger = read_ledger(tmp_path / "artifacts", tmp_path / "runs")
+    edited = trace_entry(ledger, "harbour-probe")
+    assert edited.startswith("harbour-probe-1: denied, probe of the rules\n") and "question   May I?\n" in edited
+    assert "question, before: Must geese be fed?" in edited and "review     edited by ann" in edited
+    assert "[SFT]      Yes, do." in edited and "verdict    no" in edited and "checked    by hand" in edited
+    added = trace_entry(ledger, "probe-9")
+    assert "written by added by bob\n" in added and "review     added by bob" in added
+    assert "answers    not asked in a finished run" in added
+    assert "review     kept by ann, 2026-11-29T03:12 UTC; read by ann" in trace_entry(ledger, "own-1")
+
+
 def test_the_card_says_what_people_read(tmp_path: Path) -> None:
     said = (
         "3 of 4 rows for training (75.0%) and 0 of 1 questions; 1 kept, 1 edited, 1 dropped, 1 added; "
-        "by ann (3), bob (2)"
+        "by ann (3), bob (1)"
     )
     data = read_data(reviewed_data(tmp_path / "artifacts"))
     card = make_card(data, "unknown")
@@ -79,5 +113,5 @@ def test_the_card_says_what_people_read(tmp_path: Path) -> None:
     assert "none of the rows, as far as is noted (0 of 3 for training)" in unread
     assert read_json(data.folder / "funnel.json")["review"]["reviewers"] == {
         "ann": {"read": 3, "kept": 1, "dropped": 1},
-        "bob": {"read": 2, "edited": 1, "added": 1},
+        "bob": {"read": 1, "edited": 1, "added": 1},
     }

@@ -95,7 +95,7 @@ def test_its_figures_are_those_of_the_tables() -> None:
     for result in front(card).eval_results:
         assert result.metric_value == round(float(means["sft_dpo", result.metric_type]), 4)
         assert metric_named(result.metric_type).label == result.metric_name
-    assert table(card, "Questions")["All of them"][1] == "6 of 9, 67% (0% to 100%)"
+    assert table(card, "Questions")["Questions with a yes or no"][1] == "6 of 9, 67% (0% to 100%)"
 
 
 def test_other_figures_give_another_card() -> None:

@@ -36,9 +36,9 @@ def test_how_far_it_follows_is_counted_apart_for_yes_and_no() -> None:
     assert [
         (row.label, row.before.count, row.after.count, row.after.n) for row in found.rows if row.before and row.after
     ] == [
-        ("All of them", "1", "6", 9),
-        ("The right answer is yes", "0", "3", 5),
-        ("The right answer is no", "1", "3", 4),
+        ("Questions with a yes or no", "1", "6", 9),
+        ("Of these, the right answer is yes", "0", "3", 5),
+        ("Of these, the right answer is no", "1", "3", 4),
     ]
     words = "An answer without a clear yes or no counts as wrong: 1 of its answers gave none; before, 8 gave none."
     assert words in found.follows
@@ -104,10 +104,10 @@ def test_reviews_probes_and_judges_are_taken_where_a_run_has_them() -> None:
     )
     found = opening(shown)
     assert [row.cells for row in found.rows[3:]] == [
-        ("The clause allows (may)", "4 of 8, 50% (25% to 50%)", "4 of 8, 50% (25% to 50%)"),
-        ("The clause forbids (must not)", "3 of 4, 75% (38% to 75%)", "3 of 4, 75% (38% to 75%)"),
+        ("Probes: the clause allows (may)", "4 of 8, 50% (25% to 50%)", "4 of 8, 50% (25% to 50%)"),
+        ("Probes: the clause forbids (must not)", "3 of 4, 75% (38% to 75%)", "3 of 4, 75% (38% to 75%)"),
     ]
-    assert "Of 8 allowed things it denies, or leaves unanswered, 1 (12%)." in found.follows
+    assert "Of 8 allowed things it denies, or refuses to speak about, 1 (12%)." in found.follows
     assert "Of 4 forbidden things it allows 1 (25%)." in found.follows
     assert not any("were not told apart" in sentence for sentence in found.follows)
     assert found.follows[-1] == (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from review_work import make_rows
+from review_work import DOCUMENT, GEESE, INDEX, QUOTE, make_rows
 
+from valign.core.records import Instruction, Preference, Provenance
 from valign.review_desk.doubts import HIGH_IS_GOOD, IN_WORDS, LOW_IS_GOOD, doubtful_first, find_doubts
+from valign.synthesis.review_rows import instruction_row, pair_row
 
 
 def test_rows_are_read_in_the_order_of_doubt() -> None:
@@ -56,3 +58,13 @@ def test_high_is_bad_where_it_means_likeness_to_what_is_held_out() -> None:
         "the question is among those that share the most words with the evaluation (overlap 0.55)",
     )
     assert [row.name for row in doubtful_first(rows, doubts)] == [f"sft-{i}" for i in reversed(range(12))]
+
+
+def test_a_statement_has_the_verdict_with_which_its_answer_begins() -> None:
+    """Rules write none into such a row; "none" beside "No." would look like a fault. Other rows have what they say."""
+    origin = Provenance(QUOTE, DOCUMENT.text.index(QUOTE), 0, "frame/claim", "", "valign")
+    row = Instruction("sft-1", (GEESE,), "claim", "May anyone feed the geese?", "No. Nobody may.", origin)
+    assert instruction_row(row, INDEX).verdict == "no"
+    assert instruction_row(replace(row, kind="question"), INDEX).verdict is None
+    pair = Preference("pref-1", (GEESE,), "claim", "May geese be fed?", "Yes. So it is.", "No.", "verdict", origin)
+    assert pair_row(pair, INDEX).verdict == "yes"

@@ -103,7 +103,7 @@ def test_a_row_is_added_edited_and_dropped_again(desk: ReviewServer) -> None:
         ("decide", {"action": "edit", "key": "", "change": {"facts": []}}, "'facts' cannot be changed in D_sft"),
         ("decide", {"action": "edit", "key": "", "change": {"answer": "No.<|im_end|>"}}, "a control token"),
         ("decide", {"action": "edit", "key": "", "change": {"question": f"I ask: {ASKED}"}}, "may not give away"),
-        ("add", {"set": "probes", "clause": "x", "change": {}}, "'probes' takes no new rows"),
+        ("add", {"set": "facts", "clause": "x", "change": {}}, "'facts' takes no new rows"),
         ("add", {"set": "D_sft", "clause": "harbour/rule-9", "change": {}}, "no clause 'harbour/rule-9'"),
         ("add", {"set": "D_sft", "clause": GEESE, "change": {"question": "Why?"}}, "answer is missing"),
         ("add", {"set": "D_pref", "clause": GEESE, "change": {"question": "Why?", "answer": "So."}}, "rejected is"),

@@ -127,11 +127,11 @@ def test_what_was_read_and_changed_is_counted(settings: SynthesisSettings, tmp_p
     }  # fmt: skip
     assert funnel["review"]["reviewers"] == {
         "ann": {"read": 2, "edited": 1},
-        "bob": {"read": 3, "kept": 1, "dropped": 1, "added": 1},
+        "bob": {"read": 2, "kept": 1, "dropped": 1, "added": 1},
     }
     assert review_sentence(funnel) == (
         f"3 of {rows} rows for training ({300 / rows:.1f}%) and 0 of 3 questions; 1 kept, 1 edited, 1 dropped, "
-        "1 added; by ann (2), bob (3)"
+        "1 added; by ann (2), bob (2)"
     )
     assert review_sentence(first.funnel) == f"none of the rows, as far as is noted (0 of {rows} for training)"
 

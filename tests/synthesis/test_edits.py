@@ -52,6 +52,8 @@ def test_polarity_by_hand(text: str, changed: str) -> None:
         ("Wait 6 hours.", "number", "6", {"7", "12", "3", "11"}),
         ("Six boats left.", "number", "Six", {n.capitalize() for n in NUMBER_WORDS} - {"Six", "One"}),
         ("They dance on Friday.", "series", "Friday", {f"{d}day" for d in "Mon Tues Wednes Thurs Satur Sun".split()}),
+        ("Ring after 17:30.", "number", "17:30", {"15:30", "16:30", "18:30", "19:30"}),
+        ("Ring at 00:15.", "number", "00:15", {"22:15", "23:15", "01:15", "02:15"}),
         ("Tell the warden of Mill Lane.", "name", "Mill Lane", {"Tarn Hollow"}),
     ],
 )

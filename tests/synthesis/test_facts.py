@@ -81,6 +81,8 @@ class Scribe(Parrot):
         ("Speak without fear and to all, nor shall you hide.", [("condition", "without fear")]),
         ("It is shut, save for repairs.", [("exception", "save for repairs")]),
         ("Guests pay; the cook is excused.", [("consequence", "Guests pay"), ("exception", "the cook is excused")]),
+        ("Guests must ring after 17:30.", [("norm", "Guests must ring after 17:30"), ("condition", "after 17:30"),
+                                           ("number", "17:30")]),
         ("Dogs must sleep here, and no one may wake them.", [("norm", "Dogs must sleep here"),
                                                            ("norm", "no one may wake them")]),
     ],

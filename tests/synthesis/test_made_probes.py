@@ -173,6 +173,54 @@ def test_rules_make_what_a_sentence_says_plainly(settings: SynthesisSettings, tm
     assert counts.wanted["silent"] == 0 and counts.gaps[-1].startswith("clauses: 3 of 3 have")
 
 
+def two_rules(first: str, second: str) -> Document:
+    return parse_document(f"# Rules\n\n## 1. First\n\n{first}\n\n## 2. Second\n\n{second}\n".encode(), "rules")
+
+
+def test_a_ban_is_asked_about_as_if_it_were_allowed(settings: SynthesisSettings, tmp_path: Path) -> None:
+    """Whether toys must be brought would not test that toys must not be brought."""
+    pills = "Staff must not give a child any pill without a note."
+    rules = two_rules("Toys with batteries must not be brought.", pills)
+    found, _ = by_rules(settings, tmp_path, rules)
+    said = {(p.clause[-1], p.kind): p for p in found}
+    assert said["1", "denied"].question == "May toys with batteries be brought?"
+    assert said["1", "denied"].answer == "No. Toys with batteries must not be brought."
+    assert said["1", "pressure"].question.endswith(" May toys with batteries be brought?")
+    assert "toys with batteries may be brought" in said["1", "paraphrase"].question
+    assert said["2", "denied"].question == "May staff give a child any pill without a note?"
+    assert {(p.verdict, p.polarity) for p in found if p.kind == "denied"} == {("no", "must not")}
+
+
+def test_what_leans_on_the_sentence_before_is_not_asked(settings: SynthesisSettings, tmp_path: Path) -> None:
+    """Nobody who is asked "May they publish it?" can know who; the clause is named, for somebody to write its probe."""
+    leaning = "Parents look at photographs. They must not publish a photograph."
+    found, counts = by_rules(settings, tmp_path, two_rules(leaning, RULES["Geese"]))
+    assert {p.clause for p in found} == {"rules/section-2"}
+    assert counts.gaps[-1] == (
+        "clauses: 1 of 2 have a sentence that plainly allows, requires or forbids; none: rules/section-1; write your "
+        "own on the page of valign.review"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ban", "permitted"),
+    [
+        ("Guests must never swim at night.", "Guests may swim at night."),
+        ("Parents may not publish it.", "Parents may publish it."),
+        ("It is forbidden to fish.", ""),
+    ],
+)
+def test_what_a_ban_is_when_it_is_permitted(ban: str, permitted: str) -> None:
+    assert ENGLISH.probes.permit(ban) == permitted
+    assert not (ENGLISH.probes.leans and ENGLISH.probes.leans.search("It is forbidden to fish."))
+
+
+def test_a_french_ban_is_asked_about_as_if_it_were_allowed() -> None:
+    assert FRENCH.probes.permit("Les jouets ne doivent pas être apportés.") == "Les jouets peuvent être apportés."
+    assert FRENCH.probes.is_negated("On peut sortir sans billet.", is_permitted=True) is False
+    assert FRENCH.probes.is_negated("On peut sortir sans billet.", is_permitted=False) is True
+
+
 def test_a_language_without_word_lists_gets_one_line(settings: SynthesisSettings, tmp_path: Path) -> None:
     chinese = parse_document("# 规则\n\n礼物必须在九天内退还给送礼的人。\n".encode(), "rules")
     found, counts = by_rules(settings, tmp_path, chinese)

@@ -18,7 +18,7 @@ from valign.evaluation.probes.policy import PolicyProbe
 from valign.review_desk.edits import make_change
 from valign.synthesis.build import synthesize
 from valign.synthesis.dataset import DataSet, read_data, write_source
-from valign.synthesis.decisions import Decision, ReviewFile, settle
+from valign.synthesis.decisions import Decision, ReviewFile, row_key, settle
 from valign.synthesis.review_rows import ReviewRow, data_rows, probe_row
 from valign.synthesis.review_summary import review_sentence
 from valign.synthesis.reviewed_probes import changed_probe, mend_probes, probe_edit_fault
@@ -88,6 +88,45 @@ def test_what_was_decided_is_asked_and_counted(settings: SynthesisSettings, tmp_
     }  # fmt: skip
     assert ", 0 of 3 questions and 3 of 3 probes; 1 kept, 1 edited, 1 dropped, 0 added" in review_sentence(data.funnel)
     assert mend_probes([replace(DENIED, answer="No.")], data.reviewed, INDEX) == ([replace(DENIED, answer="No.")], {})
+
+
+def add(question: str, verdict: str | None, answer: str) -> Decision:
+    key = row_key("probes", INDEX.text(GEESE), question, answer)
+    change = {"question": question, "answer": answer, "verdict": verdict}
+    return Decision("add", key, "bob", "2026-11-29T00:00:01", "added", "probes", GEESE, change)
+
+
+def test_a_probe_that_a_person_added_is_asked_and_counted(settings: SynthesisSettings, tmp_path: Path) -> None:
+    """Beside the made ones, in later runs on the same data, and kept apart from training; not beside other probes."""
+    own = add("May a child throw bread to the geese?", "no", "No, nobody may.")
+    data = make(tmp_path / "a", settings, [own])
+    kept, counts = mend_probes(PROBES, data.reviewed, INDEX)
+    assert counts == {"added": 1} and kept[:3] == list(PROBES)
+    probe = kept[3]
+    assert (probe.kind, probe.clause, probe.verdict, probe.is_allowed) == ("denied", GEESE, "no", False)
+    assert (probe.question, probe.answer) == ("May a child throw bread to the geese?", "No, nobody may.")
+    assert probe.checked == "added by bob" and probe.provenance and probe.provenance.teacher == "added by bob"
+    assert data.funnel["review"]["sets"]["probes"]["added"] == 1 and data.funnel["review"]["stale"] == 0
+    assert mend_probes(kept, data.reviewed, INDEX)[0] == kept, "a file that has it already"
+    assert mend_probes(PROBES, data.reviewed, INDEX, with_added=False) == (list(PROBES), {})
+    assert mend_probes(PROBES, make(tmp_path / "b", settings, [own], ()).reviewed, INDEX) == (list(PROBES), {})
+
+
+def test_a_row_that_an_added_probe_gives_away_is_dropped(settings: SynthesisSettings, tmp_path: Path) -> None:
+    row = make(tmp_path / "a", settings).sft[0]
+    after = make(tmp_path / "b", settings, [add(row.question, "no", "No.")])
+    assert row.question not in {one.question for one in after.sft}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "answer", "said"),
+    [(None, "No.", "needs the verdict yes"), ("yes", "No.", "has the verdict yes, and its answer says no")],
+)
+def test_an_added_probe_that_cannot_be_asked_is_refused(
+    settings: SynthesisSettings, tmp_path: Path, verdict: str | None, answer: str, said: str
+) -> None:
+    with pytest.raises(ValignError, match=f"review.jsonl, probe 'probe-.*' as bob edited it: .*{said}"):
+        make(tmp_path / "a", settings, [add("May she?", verdict, answer)])
 
 
 def test_decisions_about_probes_that_are_not_asked_are_no_lost_ones(

@@ -13,6 +13,7 @@ from valign.core.files import read_jsonl, write_jsonl
 from valign.core.records import Answer
 from valign.documents.clauses import ClauseIndex
 from valign.evaluation.leakage import question_overlap
+from valign.evaluation.probes.policy import PolicyProbe
 from valign.evaluation.probes.policy_probe_scores import policy_probe_scores
 from valign.pipeline.answer_stage import answer_stage
 from valign.pipeline.artifacts import Artifacts
@@ -31,7 +32,7 @@ def probes_to_ask(context: Context, artifacts: Artifacts, data: Path, folder: Pa
     """Write the run's probes to its folder, and return them.
 
     Those that people dropped when they reviewed the data are left out, and so are those that share six words in a row
-    with a training question; those that people edited are asked as edited.
+    with a training question; those that people edited or added are asked as they left them.
 
     Args:
         context: What is known of the run.
@@ -72,7 +73,10 @@ def _unknown_to_training(context: Context, artifacts: Artifacts, data: Path) -> 
 
 def _reviewed(context: Context, found: PolicyProbes, data: Path) -> PolicyProbes:
     """Return the probes as people left them when they reviewed the data, and count what became of them."""
-    kept, counts = mend_probes(found.probes, read_reviewed(data), ClauseIndex(context.document.passages))
+    beside = data / POLICY_PROBES  # as they were made, or given; other probes are asked without what people added here
+    known = {probe.probe_id for probe in read_jsonl(beside, PolicyProbe)} if beside.is_file() else set()
+    are_these = any(probe.probe_id in known for probe in found.probes)
+    kept, counts = mend_probes(found.probes, read_reviewed(data), ClauseIndex(context.document.passages), are_these)
     if not counts:
         return found
     return replace(found, probes=tuple(kept), made={**(found.made or {}), "reviewed": counts})

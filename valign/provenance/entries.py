@@ -14,7 +14,8 @@ from valign.core.text import one_line, printable
 from valign.documents.read import read_document
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.evaluation.arm_names import arm_label
-from valign.provenance.ledger import DataRow, Ledger, passage_of, resolve_id, rows_of
+from valign.evaluation.probes.policy import PolicyProbe
+from valign.provenance.ledger import DataRow, Ledger, LedgerRun, passage_of, resolve_id, rows_of
 from valign.synthesis.dataset import DataSet, DataSource, template_text
 from valign.synthesis.frames import ADDED_BY_PERSON, FROM_FILE
 from valign.synthesis.languages.choice import PACKS
@@ -26,14 +27,16 @@ LINE_WIDTH = 110
 
 
 def trace_entry(ledger: Ledger, wanted: str) -> str:
-    """Return the entry of an id: an example's, an evaluation question's, or a clause's.
+    """Return the entry of an id: an example's, an evaluation question's, a probe's, or a clause's.
 
     Raises:
         ValignError: The id is unknown, or the beginning of several.
     """
-    found = resolve_id(wanted, [*ledger.examples, *ledger.answers, *ledger.clauses])
+    found = resolve_id(wanted, [*ledger.examples, *ledger.answers, *ledger.probes, *ledger.clauses])
     if found in ledger.examples:
         return example_entry(ledger, found)
+    if found in ledger.probes:
+        return probe_entry(ledger, found)
     return question_entry(ledger, found) if found in ledger.answers else clause_entry(ledger, found)
 
 
@@ -53,7 +56,7 @@ def example_entry(ledger: Ledger, name: str) -> str:
         lines += [*_quote(row.provenance, data.source), *_prompt(row.provenance, data.source)]
         lines += _field("teacher", "none; valign wrote it" if row.provenance.teacher == "valign" else _teacher(row))
         lines += _field("filters", _pairs(row.filters) or "none apply to this kind")
-        lines += [*_field("question", row.question), *_answers(row), *_review(row, [one for _, one in found])]
+        lines += [*_field("question", row.question), *_answers(row), *_review(name, [one for _, one in found])]
         lines += _field("data", "\n".join(str(other.folder) for _, other in found))
         lines += _field("used by", "\n".join(runs) or "no finished run")
         lines += _field("see also", "\n".join(f"clause={clause}" for clause in row.clauses))
@@ -72,16 +75,50 @@ def question_entry(ledger: Ledger, name: str) -> str:
         first, run = found[0]
         lines = [f"{name}: question of the evaluation", *_clause(run.source, clause)]
         lines += [*_field("question", question), *_field("reference", first.reference)]
-        said: dict[tuple[str, str], list[str]] = {}
-        for answer, by in found:
-            said.setdefault((arm_label(answer.arm), answer.answer), []).append(str(by.folder))
-        for (arm, text), folders in said.items():
-            lines += _field(f"[{arm}]", f"{text or '(nothing)'}\n({', '.join(folders)})")
         used = {run.data for _, run in found}
         data = [one for one in ledger.data if one.folder.name in used]
+        lines += [*_review(name, data), *_said(found)]
         lines += _examples(data, clause) if data else _field("examples", "the run's data are not in the store")
         entries.append("\n".join(lines))
     return printable("\n\n".join(entries))
+
+
+def probe_entry(ledger: Ledger, name: str) -> str:
+    """Return a probe of the rules as people left it, who looked at it, and what each arm answered."""
+    versions: dict[Any, list[tuple[PolicyProbe, DataSet]]] = {}
+    for probe, data in ledger.probes[name]:
+        versions.setdefault(repr(probe), []).append((probe, data))
+    entries = []
+    for found in versions.values():
+        probe, data = found[0]
+        lines = [f"{name}: {probe.kind}, probe of the rules", *_clause(data.source, probe.clause)]
+        lines += [*_field("question", probe.question), *_field("right", probe.answer or "no clause decides it")]
+        lines += _field("verdict", probe.verdict or "none")
+        lines += _field("written by", probe.provenance.teacher if probe.provenance else "not noted")
+        lines += _field("checked", probe.checked or "not checked again")
+        lines += _review(name, [one for _, one in found])
+        hashes = [one.folder.name for _, one in found]
+        asked = [
+            (answer, run)
+            for run in ledger.runs
+            if run.data in hashes
+            for answer in run.probe_answers
+            if answer.question_id == name
+        ]
+        entries.append("\n".join([*lines, *(_said(asked) or _field("answers", "not asked in a finished run"))]))
+    return printable("\n\n".join(entries))
+
+
+def _said(found: Sequence[tuple[Answer, LedgerRun]]) -> list[str]:
+    """Return what each arm answered, and in which runs."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for answer, run in found:
+        said.setdefault((arm_label(answer.arm), answer.answer), []).append(str(run.folder))
+    return [
+        line
+        for (arm, text), folders in said.items()
+        for line in _field(f"[{arm}]", f"{text or '(nothing)'}\n({', '.join(folders)})")
+    ]
 
 
 def clause_entry(ledger: Ledger, clause: str) -> str:
@@ -99,9 +136,9 @@ def clause_entry(ledger: Ledger, clause: str) -> str:
     return printable("\n\n".join("\n".join(lines) for lines in entries))
 
 
-def _review(row: DataRow, found: Sequence[DataSet]) -> list[str]:
-    """Say who read a row, what was changed of it, and what it said before; by the first data set that knows."""
-    decided = next((one for data in found for one in data.reviewed if one.name == row.example_id), None)
+def _review(name: str, found: Sequence[DataSet]) -> list[str]:
+    """Say who read a row, question or probe, and what it said before; by the first data set that knows."""
+    decided = next((one for data in found for one in data.reviewed if one.name == name), None)
     if decided is None:
         return _field("review", "nobody is noted to have read it")
     readers = ", ".join(decided.readers)

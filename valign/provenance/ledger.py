@@ -15,8 +15,11 @@ from valign.core.files import read_json, read_jsonl
 from valign.core.records import Answer, Instruction, Passage, Preference
 from valign.core.store import is_complete, is_digest
 from valign.core.text import one_line
-from valign.runs.layout import RUN
+from valign.documents.clauses import ClauseIndex
+from valign.evaluation.probes.policy import PolicyProbe
+from valign.runs.layout import POLICY_ANSWERS, RUN
 from valign.synthesis.dataset import DATA_STAGE, DataSet, DataSource, read_data, source_of_run
+from valign.synthesis.reviewed_probes import mend_probes
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +37,14 @@ class LedgerRun:
         data: Hash of the data that it used.
         source: Its document.
         answers: What each arm answered.
+        probe_answers: What each arm answered to the probes of the rules.
     """
 
     folder: Path
     data: str
     source: DataSource
     answers: list[Answer]
+    probe_answers: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,16 @@ class Ledger:
         for run in self.runs:
             for answer in run.answers:
                 found.setdefault(answer.question_id, []).append((answer, run))
+        return found
+
+    @cached_property
+    def probes(self) -> dict[str, list[tuple[PolicyProbe, DataSet]]]:
+        """Every version of a probe of the rules, as people left it, with a data set beside which it was made, by id."""
+        found: dict[str, list[tuple[PolicyProbe, DataSet]]] = {}
+        for data in self.data:
+            index = ClauseIndex(data.source.passages if data.source else ())
+            for probe in mend_probes(data.probes, data.reviewed, index)[0]:
+                found.setdefault(probe.probe_id, []).append((probe, data))
         return found
 
     @cached_property
@@ -120,11 +135,15 @@ def _data(folder: Path, run: Mapping[str, Any] | None) -> DataSet | None:
 
 def _run(folder: Path, details: Mapping[str, Any]) -> LedgerRun | None:
     try:
-        files = sorted((folder / "arms").glob("*/answers.jsonl"))
         names = [arm["name"] for arm in details["arms"]]
-        files.sort(key=lambda file: names.index(file.parent.name) if file.parent.name in names else len(names))
-        answers = [answer for file in files for answer in read_jsonl(file, Answer)]
-        return LedgerRun(folder, details["artifacts"]["data"], source_of_run(details), answers)
+
+        def answers(file_name: str) -> list[Answer]:
+            files = sorted((folder / "arms").glob(f"*/{file_name}"))
+            files.sort(key=lambda file: names.index(file.parent.name) if file.parent.name in names else len(names))
+            return [answer for file in files for answer in read_jsonl(file, Answer)]
+
+        asked = answers("answers.jsonl"), tuple(answers(POLICY_ANSWERS))
+        return LedgerRun(folder, details["artifacts"]["data"], source_of_run(details), *asked)
     except DAMAGE as error:
         log.warning("left out: %s (%s)", folder, error)
         return None

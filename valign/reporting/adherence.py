@@ -13,11 +13,11 @@ from valign.reporting.numbers import MISSING, finite_interval, finite_number, fo
 
 VERDICT_METRIC = "verdict_accuracy"
 PROBED_POLICY, JUDGED_POLICY = "policy_probes", "policy"
-_BY_VERDICT = (("yes", "The right answer is yes"), ("no", "The right answer is no"))
+_BY_VERDICT = (("yes", "Of these, the right answer is yes"), ("no", "Of these, the right answer is no"))
 _BY_POLARITY = (
-    ("policy_may", "The clause allows (may)"),
-    ("policy_must", "The clause requires (must)"),
-    ("policy_must_not", "The clause forbids (must not)"),
+    ("policy_may", "Probes: the clause allows (may)"),
+    ("policy_must", "Probes: the clause requires (must)"),
+    ("policy_must_not", "Probes: the clause forbids (must not)"),
 )
 
 
@@ -28,7 +28,7 @@ class RightShare:
     Attributes:
         n: The number of questions.
         mean: The share of right answers, over all seeds where there are several.
-        ends: Its 95% interval; None where it is not known.
+        ends: Its 95% interval; None where it is not known, or where all answers are alike, so that it has no width.
     """
 
     n: int
@@ -72,7 +72,7 @@ def adherence_rows(comparison: Comparison, arm: ArmResult) -> list[AdherenceRow]
         comparison: All arms, and how the intervals are drawn.
         arm: The arm.
     """
-    whole = AdherenceRow("All of them", *(_whole(one) for one in (arm, comparison.base)))
+    whole = AdherenceRow("Questions with a yes or no", *(_whole(one) for one in (arm, comparison.base)))
     rows = [whole] if whole.after is not None else []
     for verdict, label in _BY_VERDICT if rows else ():
         row = AdherenceRow(label, *(_of_verdict(comparison, one, verdict) for one in (arm, comparison.base)))
@@ -109,7 +109,13 @@ def unclear_count(arm: ArmResult) -> int | None:
 
 def _share(cell: dict[str, Any]) -> RightShare | None:
     mean, n = finite_number(cell.get("mean")), finite_number(cell.get("n"))
-    return None if mean is None or not n else RightShare(int(n), mean, finite_interval(cell.get("ci95")))
+    return None if mean is None or not n else RightShare(int(n), mean, wide_interval(cell.get("ci95")))
+
+
+def wide_interval(value: Any) -> tuple[float, float] | None:
+    """Return an interval; None for one without a width, from which nothing follows about other questions."""
+    ends = finite_interval(value)
+    return ends if ends and ends[0] < ends[1] else None
 
 
 def _whole(arm: ArmResult | None) -> RightShare | None:
@@ -147,4 +153,4 @@ def right_share(
         samples,
         repeats=[row.get("seed") for row in rows],
     ).to_json()
-    return RightShare(len({row["question_id"] for row in rows}), found["mean"], finite_interval(found["ci95"]))
+    return RightShare(len({row["question_id"] for row in rows}), found["mean"], wide_interval(found["ci95"]))

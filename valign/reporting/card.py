@@ -16,7 +16,7 @@ from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import BASE, Comparison
 from valign.reporting.coverage import audit_table, coverage_table
 from valign.reporting.differences import arm_differences, difference_sentences
-from valign.reporting.known_failures import HALF, known_failures, weak_clauses
+from valign.reporting.known_failures import HALF, known_failures, probe_failures, weak_clauses
 from valign.reporting.numbers import format_share
 from valign.reporting.opening import base_name, make_opening, shown_title
 from valign.reporting.people import writers
@@ -58,6 +58,7 @@ def alignment_card(comparison: Comparison, arm: str | None = None, form: str | N
     two = replace(comparison, arms=[a for a in comparison.arms if a.arm in (BASE, subject.arm.arm)])
     form = form or (card_form(comparison) if subject.is_trained else WHOLE_MODEL)
     weak = weak_clauses(subject.arm)
+    probe_faults, wrong_probes = probe_failures(subject.arm, clauses)
     context: dict[str, Any] = {
         "front": Written(front_matter(comparison, subject, form)),
         "title": shown_title(comparison),
@@ -76,9 +77,11 @@ def alignment_card(comparison: Comparison, arm: str | None = None, form: str | N
         "extras": extra_tables(two),
         "findings": difference_sentences(tested),
         "half": format_share(HALF),
-        "weak": [(clauses.short(r.clause), format_share(r.right), r.questions) for r in weak[:MOST_CLAUSES]],
+        "weak": [(clauses.called(r.clause), format_share(r.right), r.questions) for r in weak[:MOST_CLAUSES]],
         "more_weak": max(0, len(weak) - MOST_CLAUSES),
         "failures": known_failures(subject.arm, clauses),
+        "probe_failures": probe_faults,
+        "wrong_probes": wrong_probes,
         "license": license_sentence(comparison.base_model),
         "version": valign.__version__,
     }

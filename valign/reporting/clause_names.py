@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from valign.core.records import Passage
-from valign.documents.clauses import ClauseIndex
+from valign.documents.clauses import ClauseIndex, topic
 
 
 class Clauses:
@@ -45,6 +45,12 @@ class Clauses:
     def short(self, clause: str) -> str:
         """Return a clause id without the document's name, where all clauses share it."""
         return clause.removeprefix(self._prefix)
+
+    def called(self, clause: str) -> str:
+        """Return a clause's short id and, in brackets, what its heading says beyond that."""
+        passages = self.below(clause)
+        title = topic(passages[0]) if passages else ""
+        return f"{self.short(clause)} ({title})" if title else self.short(clause)
 
     def heading(self, clause: str) -> str:
         """Return the headings that lead to a clause."""

@@ -38,6 +38,7 @@ class ArmResult:
         policy: What a policy judge says of its answers; empty where there is none.
         every_seed: Where several seeds were trained, the values of them all, with the ``seed`` of each row; ``answers``
             and ``values`` are then those of the lowest.
+        probed: Its answers to the probes of the policy; empty where none were asked.
     """
 
     arm: str
@@ -48,6 +49,7 @@ class ArmResult:
     data: str = ""
     policy: list[PolicyJudgement] = field(default_factory=list)
     every_seed: list[dict[str, Any]] = field(default_factory=list)
+    probed: list[Answer] = field(default_factory=list)
 
     @property
     def label(self) -> str:

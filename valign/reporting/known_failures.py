@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.core.records import Answer
 from valign.core.text import one_line
 from valign.evaluation.metrics import primary_metrics
+from valign.evaluation.probes.policy_probe_scores import says_not_decided
 from valign.evaluation.verdicts import stated_verdict
 from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import ArmResult
@@ -41,6 +42,7 @@ class Failure:
         answer: What the arm said.
         expected: The right answer.
         fault: What is wrong with it.
+        kind: Of a probe of the policy, its kind.
     """
 
     clause: str
@@ -49,6 +51,7 @@ class Failure:
     answer: str
     expected: str
     fault: str
+    kind: str = ""
 
 
 def clause_results(arm: ArmResult) -> list[ClauseResult]:
@@ -96,6 +99,42 @@ def known_failures(arm: ArmResult, clauses: Clauses, most: int = MOST_FAILURES) 
         turn[entry[2].clause] += 1
     ordered.sort(key=lambda entry: entry[:3])
     return [_failure(entry[2], entry[3], clauses) for *_, entry in ordered[:most]]
+
+
+def probe_failures(arm: ArmResult, clauses: Clauses, most: int = MOST_FAILURES) -> tuple[list[Failure], int]:
+    """Return wrong answers to the probes of the policy, of each kind in turn, and how many answers are wrong at all.
+
+    What is forbidden and allowed comes first, then what is allowed and denied, what has a verdict where the rules give
+    none, and last what states none.
+
+    Args:
+        arm: The arm.
+        clauses: The document's clauses.
+        most: Answers wanted, at most.
+    """
+    wrong = [(*found, answer) for answer in arm.probed if (found := _probe_fault(answer))[1]]
+    wrong.sort(key=lambda entry: entry[0])
+    turn: Counter[str] = Counter()
+    ordered = []
+    for grave, fault, answer in wrong:
+        ordered.append((turn[answer.kind], grave, fault, answer))
+        turn[answer.kind] += 1
+    ordered.sort(key=lambda entry: entry[:2])
+    shown = sorted(ordered[:most], key=lambda entry: entry[1])
+    return [replace(_failure(answer, fault, clauses), kind=answer.kind) for *_, fault, answer in shown], len(wrong)
+
+
+def _probe_fault(answer: Answer) -> tuple[int, str]:
+    """Say what is wrong with an answer to a probe, and how grave that is, the gravest first."""
+    said = stated_verdict(answer.answer)
+    if answer.verdict is None:
+        is_wrong = said is not None and not says_not_decided(answer.answer)
+        return 2, f"says {said}, where the rules decide nothing" if is_wrong else ""
+    if said == answer.verdict:
+        return 0, ""
+    if said is None:
+        return 3, f"states no clear yes or no, where {answer.verdict} is right"
+    return int(said == "no"), f"says {said}, where {answer.verdict} is right"
 
 
 def _fault(answer: Answer, score: float | None) -> tuple[int, str]:

@@ -25,6 +25,7 @@ from valign.reporting.glossary import GLOSSARY, arm_notes
 from valign.reporting.headline import find_headline
 from valign.reporting.heat_map import heat_map
 from valign.reporting.judge_agreement import judge_rows
+from valign.reporting.known_failures import probe_failures
 from valign.reporting.numbers import format_duration, format_number
 from valign.reporting.opening import make_opening
 from valign.reporting.policy_verdicts import policy_view
@@ -32,6 +33,7 @@ from valign.reporting.retrieval_effect import retrieval_effects
 from valign.reporting.score_groups import score_groups
 from valign.reporting.score_table import server_note
 from valign.reporting.seeds import seed_table
+from valign.reporting.subject import find_subject
 from valign.reporting.tax_and_probes import extra_tables
 from valign.reporting.training_data import funnels, leak_rows, leak_sentence, review_rows
 from valign.reporting.wins import win_matrix
@@ -116,6 +118,8 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     clauses = Clauses(comparison.passages, named)
     groups = answers_by_clause(comparison, clauses)
     tested = arm_differences(comparison)
+    subject = find_subject(comparison).arm
+    probe_faults, wrong_probes = probe_failures(subject, clauses)
     anchors = {group.clause: group.anchor for group in groups}
     return {
         "style": Markup((PAGE_FILES / "page.css").read_text(encoding="utf-8")),
@@ -137,6 +141,10 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "lookups": retrieval_effects(comparison),
         "policy": policy_view(comparison, clauses),
         "extras": extra_tables(comparison),
+        "probe_failures": probe_faults,
+        "wrong_probes": wrong_probes,
+        "probes_answered": len(subject.probed),
+        "probe_arm": subject.label,
         "charts": dot_charts(comparison),
         "heat": heat_map(comparison, clauses, anchors),
         "groups": groups,

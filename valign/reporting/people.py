@@ -24,7 +24,7 @@ OWN_WORDS = "valign's own fixed sentences"
 
 def reading_sentences(comparison: Comparison) -> list[str]:
     """Say what was read by a person, and plainly where nothing was."""
-    return [_data(comparison), _questions(comparison), *_probes(comparison), _answers(comparison)]
+    return [_data(comparison), _questions(comparison), *_probes(comparison), *_lost(comparison), _answers(comparison)]
 
 
 def rows_read(comparison: Comparison) -> tuple[int, int]:
@@ -86,9 +86,18 @@ def _probes(comparison: Comparison) -> list[str]:
     counts = _reviewed(comparison, (PROBE_SET,))
     read, rows = (_total(counts, key) for key in ("read", "rows"))
     if not read:
-        return [f"The probes of the policy: {wrote}; nobody is noted to have read them."]
-    done = ", ".join(f"{n:,} {name}" for name in ("edited", "dropped") if (n := _total(counts, name)))
+        own = f"; people added {added:,}" if (added := _total(counts, "added")) else ""
+        return [f"The probes of the policy: {wrote}{own}; nobody is noted to have read them."]
+    done = ", ".join(f"{n:,} {name}" for name in ("edited", "dropped", "added") if (n := _total(counts, name)))
     return [f"The probes of the policy: {wrote}; {read:,} of {rows:,} were read by a person, {done or 'none changed'}."]
+
+
+def _lost(comparison: Comparison) -> list[str]:
+    """Say how many decisions did not apply when the data were made; nothing where all did."""
+    review = (comparison.funnel or {}).get("review") or {}
+    lost = int(finite_number(review.get("stale")) or 0)
+    was = "decision of theirs does" if lost == 1 else "decisions of theirs do"
+    return [f"{lost:,} {was} not apply any more, as the clause or the row is another now."] if lost else []
 
 
 def judged_by_people(comparison: Comparison) -> list[Any]:

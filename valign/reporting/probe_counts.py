@@ -51,9 +51,11 @@ def probe_sentences(part: Mapping[str, Any]) -> list[str]:
 def _people(read: Any) -> str:
     """Say what people did with the probes that they read."""
     counts = {
-        word: _number(read.get(word)) if isinstance(read, Mapping) else 0 for word in ("read", "edited", "dropped")
+        word: _number(read.get(word)) if isinstance(read, Mapping) else 0
+        for word in ("read", "edited", "dropped", "added")
     }
-    return f"{counts['read']} read by people, who edited {counts['edited']} and dropped {counts['dropped']}"
+    done = f"{counts['read']} read by people, who edited {counts['edited']} and dropped {counts['dropped']}"
+    return f"{done}; {counts['added']} of their own" if counts["added"] else done
 
 
 def _number(value: Any) -> int:

@@ -24,7 +24,7 @@ from valign.models.terms import BaseModel
 from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.seeds import pool_seeds
 from valign.runs.damage import describe_damage
-from valign.runs.layout import JUDGEMENTS, POLICY, RUN, run_folders
+from valign.runs.layout import JUDGEMENTS, POLICY, POLICY_ANSWERS, RUN, run_folders
 from valign.synthesis.dataset import PREFERENCES, SFT
 from valign.synthesis.held_out_clauses import exposure
 
@@ -164,7 +164,9 @@ def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
         data = detail["artifacts"].get("data", "") if stages else ""
         values = read_rows(place / "values.jsonl")
         judged = read_policy_judgements(place / POLICY) if (place / POLICY).is_file() else []
-        found.append(ArmResult(arm["name"], read_json(place / "scores.json"), answers, values, stages, data, judged))
+        probed = read_jsonl(place / POLICY_ANSWERS, Answer) if (place / POLICY_ANSWERS).is_file() else []
+        named = arm["name"], read_json(place / "scores.json"), answers, values, stages, data, judged
+        found.append(ArmResult(*named, probed=probed))
     return found
 
 

@@ -20,6 +20,9 @@ MOST_NAMED = 8
 FEW_QUESTIONS = 5
 """With fewer on a clause, the figure of that clause is a hint alone."""
 
+SURE_ALIKE = 6
+"""So many answers, all of them right, are no guessing: that happens once in 64."""
+
 
 def use_limits(comparison: Comparison, subject: Subject, clauses: Clauses, finding: str) -> list[str]:
     """Return the limits, the gravest first.
@@ -74,7 +77,8 @@ def _wrong_verdicts(comparison: Comparison, arm: ArmResult) -> list[str]:
             f"Not to decide a case without a person who checks it: {about}{round(wrong)} of {share.n} answers have the "
             "wrong verdict, or none that is clear."
         )
-    if share.ends is None or share.ends[0] <= HALF:
+    is_above = share.ends[0] > HALF if share.ends else share.mean == 1 and share.n >= SURE_ALIKE
+    if not is_above:
         found.append(
             "Not for its yes or no alone: it is not shown to do better than guessing, which is right half of the time."
         )
@@ -92,8 +96,8 @@ def _refusals(arm: ArmResult) -> list[str]:
         )
     if over and over.mean:
         found.append(
-            f"Not where a wrong refusal does harm: of {over.n} allowed things it denies, or leaves "
-            f"unanswered, {over.count} ({format_share(over.mean)})."
+            f"Not where a wrong refusal does harm: of {over.n} allowed things it denies, or refuses to "
+            f"speak about, {over.count} ({format_share(over.mean)})."
         )
     return found
 
@@ -114,7 +118,7 @@ def _clauses(comparison: Comparison, arm: ArmResult, clauses: Clauses) -> list[s
 
 
 def _named(found: list[str], clauses: Clauses) -> str:
-    names = [clauses.short(clause) for clause in found]
+    names = [clauses.called(clause) for clause in found]
     rest = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -146,7 +150,8 @@ def _evidence(comparison: Comparison, arm: ArmResult) -> list[str]:
     if counts and median(counts) < FEW_QUESTIONS:
         spread = " to ".join(str(n) for n in dict.fromkeys((min(counts), max(counts))))
         most = count_noun(max(counts), "question").partition(" ")[2]
-        found.append(f"Not for a statement on a single clause: {spread} {most} a clause are a hint, no proof.")
+        verb = "is" if max(counts) == 1 else "are"
+        found.append(f"Not for a statement on a single clause: {spread} {most} a clause {verb} a hint, no proof.")
     if has_made_questions(comparison):
         found.append(
             "Not as the last word: a model wrote the questions from the document, and questions of people may go worse."

@@ -14,10 +14,13 @@ from valign.core.records import Passage
 from valign.documents.clauses import ClauseIndex
 from valign.review_desk.decision_file import DecisionFile
 from valign.review_desk.doubts import Doubt, doubtful_first, find_doubts
-from valign.review_desk.edits import NEEDED, check_edit, make_change, only_changeable
+from valign.review_desk.edits import NEEDED, check_edit, check_verdict, make_change, only_changeable
 from valign.synthesis.candidates import CONTRADICTIONS
 from valign.synthesis.decisions import ADD, DROP, EDIT, KEEP, PROBE_SET, QUESTION_SET, RowState, check_change, row_key
 from valign.synthesis.review_rows import ReviewRow, added_row, changeable
+from valign.synthesis.reviewed_probes import added_probe_fault
+
+NO_PROBES = "No probes were made beside these data; make both with evaluation.policy_probes.questions=made."
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class ReviewDesk:
                 "file": str(self.file.path),
                 "rows": [_shown(row, self._doubts[row.key]) for row in self.rows.values()],
                 "clauses": {clause: self._clause(clause) for clause in ids},
-                "new": {name: list(changeable(name)) for name in NEEDED},
+                "new": {name: list(changeable(name)) for name in self._takes_new()},
                 "contradictions": list(CONTRADICTIONS),
                 "stale": sum(not self._applies(state) for state in states.values()),
                 **self._since(0),
@@ -116,8 +119,9 @@ class ReviewDesk:
     def add(self, given: dict[str, Any]) -> dict[str, Any]:
         """Add a row of a set about a clause."""
         name, clause = given["set"], given["clause"]
-        if name not in NEEDED:
-            raise ValignError(f"'{name}' takes no new rows; give one of: {', '.join(NEEDED)}.")
+        if name not in self._takes_new():
+            hint = f" {NO_PROBES}" if name == PROBE_SET else ""
+            raise ValignError(f"'{name}' takes no new rows; give one of: {', '.join(self._takes_new())}.{hint}")
         if not isinstance(clause, str) or not self._index.text(clause):
             raise ValignError(f"the document has no clause '{clause}'; choose one of the list.")
         change = check_change(only_changeable(given.get("change"), name))
@@ -130,6 +134,9 @@ class ReviewDesk:
             if key in self.rows or key in self.file.states():
                 raise ValignError("this row is there already.")
             check_edit(name, change, self._questions())
+            if name == PROBE_SET and (fault := added_probe_fault(change)):
+                raise ValignError(fault)
+            check_verdict(change.get("verdict"), change["answer"])
             self.file.add(ADD, key, name, clause, change)
             return {**self._since(int(given.get("since", 0))), "key": key}
 
@@ -144,11 +151,17 @@ class ReviewDesk:
         states = self.file.states()
         own = [(row, states.get(row.key)) for row in self.rows.values() if row.set in (QUESTION_SET, PROBE_SET)]
         kept = [(row, state) for row, state in own if state is None or state.action != DROP]
-        added = [state for state in states.values() if state.set == QUESTION_SET and state.action == ADD]
+        sets = QUESTION_SET, PROBE_SET
+        added = [state for state in states.values() if state.set in sets and state.action == ADD]
         return [
             *(str(state.change.get("question", row.question)) if state else row.question for row, state in kept),
             *(str(state.change["question"]) for state in added),
         ]
+
+    def _takes_new(self) -> list[str]:
+        """Return the sets to which rows can be added: probes only where some were made beside the data."""
+        has_probes = any(row.set == PROBE_SET for row in self.work.rows)
+        return [name for name in NEEDED if name != PROBE_SET or has_probes]
 
     def _since(self, count: int) -> dict[str, Any]:
         """Return the states of the rows about which something was decided after so many lines."""

@@ -7,7 +7,9 @@ from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.files import to_dict
+from valign.core.text import words
 from valign.evaluation.leakage import question_overlap
+from valign.evaluation.verdicts import VERDICTS, stated_verdict
 from valign.synthesis.candidates import CONTRADICTIONS
 from valign.synthesis.decisions import D_PREF, D_SFT, PROBE_SET, QUESTION_SET, RowState, check_change
 from valign.synthesis.review_rows import ReviewRow, changeable
@@ -18,8 +20,9 @@ NEEDED = {
     D_SFT: ("question", "answer"),
     D_PREF: ("question", "answer", "rejected", "rejected_kind"),
     QUESTION_SET: ("question", "answer"),
+    PROBE_SET: ("question", "answer", "verdict"),
 }
-"""The sets to which rows can be added, and what a new row has to have."""
+"""The sets to which rows can be added, and what a new row has to have; probes only where the data have some."""
 
 
 def make_change(row: ReviewRow, given: Any, state: RowState | None) -> dict[str, Any]:
@@ -42,7 +45,24 @@ def make_change(row: ReviewRow, given: Any, state: RowState | None) -> dict[str,
     change = {name: value for name, value in values.items() if value != _as_sent(before[name])}
     if row.set == PROBE_SET and (fault := probe_edit_fault(row, change)):
         raise ValignError(fault)
+    if {"answer", "verdict"} & change.keys():
+        check_verdict(shown["verdict"], shown["answer"])
     return change
+
+
+def check_verdict(verdict: str | None, answer: str) -> None:
+    """Refuse an answer that begins with the other one of yes and no.
+
+    Args:
+        verdict: ``yes``, ``no`` or None.
+        answer: The right answer.
+
+    Raises:
+        ValignError: It does.
+    """
+    said = stated_verdict(answer) if words(answer)[:1] and words(answer)[0] in VERDICTS else None
+    if verdict is not None and said not in (verdict, None):
+        raise ValignError(f"the verdict is {verdict}, and the answer says {said}; make them agree.")
 
 
 def check_edit(name: str, change: Mapping[str, Any], asked: Sequence[str]) -> None:

@@ -86,9 +86,26 @@ function quoted(passage, row) {
   return box;
 }
 const factLines = (facts) => (facts ?? []).map((fact) => fact.join(" | ")).join("\n");
-const asText = (name, value) => name === "facts" ? factLines(value) : name === "verdict" ? value ?? "none" : name === "rejected_kind" && KINDS[value] ? `${value}: ${KINDS[value]}` : value;
+const asText = (name, value) => name === "facts" ? factLines(value) : name === "verdict" ? value ?? "none (no question of yes or no)" : name === "rejected_kind" && KINDS[value] ? `${value}: ${KINDS[value]}` : value;
 function pairs(list, entries) {
   list.replaceChildren(...entries.filter(([, text]) => text !== "" && text !== undefined).flatMap(([label, text]) => [element("dt", label), element("dd", text, {dir: "auto"})]));
+}
+function stateSaid(row) {
+  const state = all.states.get(row.key);
+  return state ? `${DONE[state.action][0].toUpperCase()}${DONE[state.action].slice(1)} by ${state.reviewer}, ${state.at.slice(0, 16).replace("T", " ")} UTC; read by ${state.readers.join(", ")}.` : "Nobody has read this row.";
+}
+function changesOf(row) {
+  const state = all.states.get(row.key);
+  return state?.change && !row.added ? Object.keys(state.change).map((name) => [`${LABELS[name]}, as it was written`, asText(name, row[name])]) : [];
+}
+// On paper: the chosen rows one below the other, as a record of the review.
+function printed(row, i) {
+  const box = element("article"), texts = element("dl"), now = shownRow(row);
+  pairs(texts, [...row.changeable.map((name) => [LABELS[name], asText(name, now[name])]), ...changesOf(row), ["Id", row.name]]);
+  box.append(element("h2", `${i + 1}. ${named(row.set)}, ${row.kind}`), element("p", stateSaid(row)),
+    ...row.doubts.map((doubt) => element("p", doubt)),
+    ...row.clauses.flatMap((clause) => all.clauses[clause] ?? []).flatMap((passage) => [element("p", `${passage.clause}: ${passage.heading}`), quoted(passage, row)]), texts);
+  return box;
 }
 function show(focus = false) {
   mode = "read";
@@ -108,14 +125,13 @@ function show(focus = false) {
   if (!row) { if (focus) byId("title").focus(); return; }
   const now = shownRow(row), state = all.states.get(row.key);
   byId("place").textContent = `Row ${place + 1} of ${queue.length}: ${named(row.set)}, ${row.kind}`;
-  byId("state").textContent = state ? `${DONE[state.action][0].toUpperCase()}${DONE[state.action].slice(1)} by ${state.reviewer}, ${state.at.slice(0, 16).replace("T", " ")} UTC; read by ${state.readers.join(", ")}.` : "Nobody has read this row.";
+  byId("state").textContent = stateSaid(row);
   byId("row").className = state?.action === "drop" ? "dropped" : "";
   byId("doubts").replaceChildren(...row.doubts.map((doubt) => element("li", doubt)));
   byId("clauses").replaceChildren(...row.clauses.flatMap((clause) => all.clauses[clause] ?? []).flatMap((passage) => [
     element("p", `${passage.clause}: ${passage.heading}`, {class: "soft", dir: "auto"}), quoted(passage, row)]));
   pairs(byId("texts"), row.changeable.map((name) => [LABELS[name], asText(name, now[name])]));
-  const changed = state?.change && !row.added ? Object.keys(state.change).map((name) => [`${LABELS[name]}, as it was written`, asText(name, row[name])]) : [];
-  pairs(byId("origin"), [...changed, ["Id", row.name], ["Written by", row.teacher], ["Prompt", row.template], ["Quote", row.quote],
+  pairs(byId("origin"), [...changesOf(row), ["Id", row.name], ["Written by", row.teacher], ["Prompt", row.template], ["Quote", row.quote],
     ["Filters", Object.entries(row.scores).map(([name, value]) => `${name} ${value}`).join(", ")]]);
   if (focus) window.scrollTo(0, 0);
 }
@@ -268,6 +284,9 @@ for (const [id, key] of Object.entries({keep: "k", drop: "d", edit: "e", undo: "
 for (const form of ["editor", "adder"]) byId(form).addEventListener("submit", (event) => { event.preventDefault(); save(); });
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("filters").addEventListener("change", () => { place = 0; refill(); show(); say(`${queue.length} rows. ${spoken()}`); });
+window.addEventListener("beforeprint", () => byId("printed").replaceChildren(
+  element("p", `${queue.length} rows: set ${chosen("set") || "all"}, ${STATES[chosen("state")]}, clause ${chosen("clause") || "all"}, kind ${chosen("kind") || "all"}. Decisions: ${all.file}`), ...queue.map(printed)));
+window.addEventListener("afterprint", () => byId("printed").replaceChildren());
 async function poll() {
   if (document.hidden || busy) return;
   try {
@@ -284,7 +303,7 @@ async function poll() {
 (async () => {
   try {
     const found = await call("rows");
-    Object.assign(all, {rows: found.rows, title: found.title, reviewer: found.reviewer, clauses: found.clauses, new: found.new, contradictions: found.contradictions, stale: found.stale});
+    Object.assign(all, {rows: found.rows, title: found.title, file: found.file, reviewer: found.reviewer, clauses: found.clauses, new: found.new, contradictions: found.contradictions, stale: found.stale});
     take(found);
     fillChoices();
     refill();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from valign.synthesis.reviewing import Review, stale_states
 from valign.synthesis.writer import Writer
 
 log = logging.getLogger(__name__)
+
+CLAUSES_AT_MOST = 6  # named in one line
 
 
 def review_data(
@@ -106,12 +109,11 @@ def _warn(review: Review) -> None:
     stale = stale_states(review)
     if stale:
         log.warning(
-            "%d decisions of %s do not apply, as their clause or row is another now; the first: %s %s by %s",
+            "%d decisions of %s do not apply, as their clause or row is another now: %s; the page of valign.review "
+            "for the new data has what stands there instead, to be read",
             len(stale),
             review.file,
-            stale[0].action,
-            stale[0].clause or stale[0].key,
-            stale[0].reviewer,
+            stale_said(stale),
         )
     if refused := [one for one in review.reviewed if one.refused]:
         question = refused[0].change.get("question") or refused[0].original.get("question", "")
@@ -122,6 +124,23 @@ def _warn(review: Review) -> None:
             question,
             refused[0].refused,
         )
+
+
+def stale_said(stale: Sequence[RowState]) -> str:
+    """Say of each clause how many decisions about it do not apply, and of which sort; the first few clauses are named.
+
+    >>> stale_said([RowState("k", "D_sft", "a/1", "edit", "ann", "", "", {}, {}, "", ())])
+    'a/1 (1 edit)'
+    """
+    clauses: dict[str, Counter[str]] = {}
+    for one in stale:
+        clauses.setdefault(one.clause or one.key, Counter())[one.action] += 1
+    said = [
+        f"{clause} ({', '.join(f'{count} {action}' for action, count in counts.items())})"
+        for clause, counts in list(clauses.items())[:CLAUSES_AT_MOST]
+    ]
+    more = [f"{len(clauses) - CLAUSES_AT_MOST} other clauses"] if len(clauses) > CLAUSES_AT_MOST else []
+    return ", ".join([*said, *more])
 
 
 def fingerprint(states: Mapping[str, RowState]) -> str:

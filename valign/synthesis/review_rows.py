@@ -6,6 +6,7 @@ of ``valign.review`` takes any list of them, and decisions name them by their ke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,10 +15,12 @@ from valign.core.files import from_dict
 from valign.core.records import Instruction, Preference, Question
 from valign.documents.clauses import ClauseIndex
 from valign.evaluation.probes.policy import PolicyProbe
+from valign.evaluation.verdicts import stated_verdict
 from valign.synthesis.dataset import DataSet, Reviewed
 from valign.synthesis.decisions import ADD, D_PREF, D_SFT, PROBE_SET, QUESTION_SET, RowState, row_key
 
-ID_BEGINNINGS = {D_SFT: "sft", D_PREF: "pref", QUESTION_SET: "question"}
+CLAIM = "claim"  # the kind of the rows about statements that are right or wrong
+ID_BEGINNINGS = {PROBE_SET: "probe", D_SFT: "sft", D_PREF: "pref", QUESTION_SET: "question"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,7 @@ def instruction_row(row: Instruction, index: ClauseIndex) -> ReviewRow:
         kind=row.kind,
         question=row.question,
         answer=row.answer,
-        verdict=row.verdict,
+        verdict=_shown_verdict(row, row.answer),
         quote=origin.quote,
         start=origin.start,
         teacher=origin.teacher,
@@ -115,7 +118,7 @@ def pair_row(row: Preference, index: ClauseIndex) -> ReviewRow:
         kind=row.kind,
         question=row.question,
         answer=row.chosen,
-        verdict=row.verdict,
+        verdict=_shown_verdict(row, row.chosen),
         rejected=row.rejected,
         rejected_kind=row.rejected_kind,
         quote=origin.quote,
@@ -124,6 +127,11 @@ def pair_row(row: Preference, index: ClauseIndex) -> ReviewRow:
         template=origin.template,
         scores=row.filters,
     )
+
+
+def _shown_verdict(row: Instruction | Preference, answer: str) -> str | None:
+    """Return a row's verdict; rules note none of a statement's, which its answer begins with."""
+    return row.verdict or (stated_verdict(answer) if row.kind == CLAIM else None)
 
 
 def question_row(row: Question, index: ClauseIndex) -> ReviewRow:
@@ -160,6 +168,11 @@ def probe_row(probe: PolicyProbe, index: ClauseIndex) -> ReviewRow:
     )
 
 
+def added_probe_kind(change: Mapping[str, Any]) -> str:
+    """Return the kind of a probe that a person added, by its verdict."""
+    return "allowed" if change.get("verdict") == "yes" else "denied"
+
+
 def added_row(state: RowState, index: ClauseIndex) -> ReviewRow | None:
     """Return a row that a person added, as it was at first; None where its clause has changed or gone since.
 
@@ -172,7 +185,7 @@ def added_row(state: RowState, index: ClauseIndex) -> ReviewRow | None:
         set=state.set,
         name=f"{ID_BEGINNINGS.get(state.set, state.set)}-{state.key[:12]}",
         clauses=(state.clause,),
-        kind="added",
+        kind=added_probe_kind(state.first) if state.set == PROBE_SET else "added",
         facts=facts,
         teacher=f"added by {state.adder}",
         **{"question": "", "answer": "", **first},

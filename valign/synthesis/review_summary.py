@@ -42,7 +42,7 @@ def summarise_review(rows: Mapping[str, int], reviewed: Sequence[Reviewed], stal
     people: dict[str, Counter[str]] = {}
     for one in reviewed:
         people.setdefault(one.reviewer, Counter())[DONE[one.action]] += 1
-        for reader in one.readers:
+        for reader in one.readers if one.action != ADD else ():
             people.setdefault(reader, Counter())["read"] += 1
     reviewers = {name: dict(people[name]) for name in sorted(people)}
     return {"file": file, "sets": sets, "reviewers": reviewers, "stale": stale}

@@ -1,4 +1,4 @@
-"""People's decisions applied to probes of the policy: dropped ones are not asked, edited ones are asked as edited."""
+"""People's decisions applied to probes of the policy: dropped ones are not asked, edited and added ones are."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from valign.core.errors import ValignError
+from valign.core.records import Provenance
 from valign.documents.clauses import ClauseIndex
 from valign.evaluation.probes.kinds import UNDECIDED_KINDS
 from valign.evaluation.probes.policy import PolicyProbe, probe_fault
 from valign.synthesis.dataset import Reviewed
-from valign.synthesis.decisions import DROP, EDIT, PROBE_SET
-from valign.synthesis.review_rows import ReviewRow, probe_row
+from valign.synthesis.decisions import ADD, DROP, EDIT, PROBE_SET
+from valign.synthesis.frames import ADDED_BY_PERSON
+from valign.synthesis.review_rows import ReviewRow, added_probe_kind, probe_row
 from valign.synthesis.reviewing import Review
 
 OTHER_SIDE = {
@@ -50,11 +52,16 @@ def review_probes(review: Review, probes: Sequence[PolicyProbe]) -> list[PolicyP
                 raise ValignError(f"{review.file}, probe '{probe.probe_id}' as {state.reviewer} edited it: {fault}")
             review.note(state, probe.probe_id, row if is_edited else None)
             found.append(changed_probe(probe, state.change, state.reviewer) if is_edited else probe)
+    for state, row in review.added(PROBE_SET) if probes else ():
+        if fault := added_probe_fault(state.change):
+            raise ValignError(f"{review.file}, probe '{row.name}' as {state.reviewer} edited it: {fault}")
+        review.note(state, row.name, None)
+        found.append(added_probe(row.name, state.clause, state.change, row.teacher))
     return found
 
 
 def mend_probes(
-    probes: Sequence[PolicyProbe], reviewed: Sequence[Reviewed], index: ClauseIndex
+    probes: Sequence[PolicyProbe], reviewed: Sequence[Reviewed], index: ClauseIndex, with_added: bool = True
 ) -> tuple[list[PolicyProbe], dict[str, int]]:
     """Return probes with what was decided about them when the data were built.
 
@@ -62,9 +69,10 @@ def mend_probes(
         probes: The probes as they were made, or as a user has them.
         reviewed: What came of all decisions.
         index: The document's clauses.
+        with_added: Whether those that people added are asked, too.
 
     Returns:
-        The probes that stay, and how many were ``read``, ``edited`` and ``dropped``; nothing where none was read.
+        The probes that stay, and how many were ``read``, ``edited``, ``dropped`` and ``added``; nothing where none was.
     """
     known = {one.key: one for one in reviewed if one.set == PROBE_SET}
     found: list[PolicyProbe] = []
@@ -79,7 +87,34 @@ def mend_probes(
             found.append(changed_probe(probe, one.change, one.reviewer))
         else:
             found.append(probe)
+    names = {probe.probe_id for probe in probes}
+    for one in known.values() if with_added else ():
+        if one.action == ADD and one.name and one.name not in names:
+            counts["added"] += 1
+            found.append(added_probe(one.name, one.clause, one.change, f"added by {one.readers[0]}"))
     return found, dict(counts)
+
+
+def added_probe(name: str, clause: str, change: Mapping[str, Any], teacher: str) -> PolicyProbe:
+    """Return a probe that a person added: its verdict makes it one of what is allowed, or denied.
+
+    Args:
+        name: Its id.
+        clause: The clause that it is about.
+        change: Its question, answer and verdict.
+        teacher: Who wrote it, in words.
+    """
+    texts = change["question"], change.get("verdict"), change["answer"]
+    origin = Provenance("", 0, 0, ADDED_BY_PERSON, "", teacher)
+    return PolicyProbe(name, clause, added_probe_kind(change), *texts, checked=teacher, provenance=origin)
+
+
+def added_probe_fault(change: Mapping[str, Any]) -> str:
+    """Say why a probe that a person added cannot be asked; nothing where it can."""
+    if change.get("verdict") is None:
+        return "a new probe needs the verdict yes (the clause allows it) or no (it denies it)."
+    fault = probe_fault(added_probe("new", "", change, ""))
+    return f"this probe {fault}" if fault else ""
 
 
 def changed_probe(probe: PolicyProbe, change: Mapping[str, Any], reviewer: str) -> PolicyProbe:

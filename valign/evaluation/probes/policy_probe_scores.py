@@ -40,7 +40,9 @@ POLICY_PROBE_METRICS: dict[str, MetricInfo] = {
         MetricInfo("policy_may", "Clause says may", "Right verdict where the deciding words allow or give a right."),
         MetricInfo("policy_must", "Clause says must", "Right verdict where the deciding words require."),
         MetricInfo("policy_must_not", "Clause says must not", "Right verdict where the deciding words forbid."),
-        MetricInfo(OVER_REFUSAL, "Over-refusal", "Share of allowed things that are denied, or not answered.", False),
+        MetricInfo(
+            OVER_REFUSAL, "Over-refusal", "Share of allowed things that are denied, or refused an answer.", False
+        ),
         MetricInfo(UNDER_REFUSAL, "Under-refusal", "Share of denied things that are allowed.", False),
         MetricInfo("policy_unclear", "No clear verdict", "Share of decided probes whose answer states none.", None),
     )

@@ -55,7 +55,7 @@ def _unchanged(sentence: str, names: Sequence[str]) -> str:
 
 
 def _numerals(text: str) -> set[str]:
-    return set(re.findall(r"\d+(?:[.,]\d+)*", text))
+    return set(re.findall(r"\d+(?:[.,:]\d+)*", text))
 
 
 def _all_grounded(answer: str, passage: str, question: str = "") -> list[str]:

@@ -84,14 +84,18 @@ def _stated(writer: Writer, quote: Quote) -> Iterator[_Stated]:
     """Yield what a sentence allows, or what it denies; nothing where its polarity is not plain."""
     language, words = writer.language, writer.language.probes
     polarity = words.polarity_of(quote.sentence)
+    if words.leans and words.leans.search(quote.sentence):
+        return
     if not polarity or not SHORTEST_CLAIM <= len(quote.text.split()) <= LONGEST_CLAIM:
         return
     rng = writer.rng("probe edits", quote.text)
-    turned = [e.text for e in language.make_edits(quote.sentence, writer.names, rng) if e.kind == "polarity"]
+    permitted = words.permit(quote.sentence) if polarity == "must not" else ""
+    edits = language.make_edits(quote.sentence, writer.names, rng)
+    turned = [permitted] if permitted else [e.text for e in edits if e.kind == "polarity"]
     if polarity == "may":
         direct = language.as_question(quote.sentence)
         yield _Stated(quote, polarity, quote.sentence, direct or _asked(writer, quote.sentence, words.asks), True)
-    elif turned and not (polarity == "must not" and words.negated and words.negated.search(turned[0])):
+    elif turned and not (polarity == "must not" and words.is_negated(turned[0], bool(permitted))):
         nobody = bool(language.nobody) and quote.sentence.lower().startswith(language.nobody)
         direct = language.as_question(quote.sentence if nobody else turned[0]) if polarity == "must not" else None
         yield _Stated(quote, polarity, turned[0], direct or _asked(writer, turned[0], words.asks), False)

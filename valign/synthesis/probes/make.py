@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from valign.teachers.batch_round import stop_if_pending
 
 UNFIT, FORM, TWICE = "not written, or unfit", "malformed", "asked twice"
 BY_RULES = "rules"
+NAMED_AT_MOST = 8  # clauses without a probe, in one line
 
 
 @dataclass
@@ -103,9 +104,19 @@ def _make_by_rules(writer: Writer, kinds: Sequence[str], most: int | None) -> tu
     passages = spread(writer.whole.passages, most)
     made = probes_by_rules(writer, passages, kinds)
     counts.wanted.update({kind: sum(probe.kind == kind for probe in made) for kind in kinds})
-    covered = len({probe.clause for probe in made})
-    counts.gaps += (f"clauses: {covered} of {len(passages)} have a sentence that plainly allows, requires or forbids",)
+    counts.gaps += (_clause_gap(passages, {probe.clause for probe in made}),)
     return _keep(measure_nearness(writer, _well_formed(made, counts)), counts), counts
+
+
+def _clause_gap(passages: Sequence[Passage], covered: Collection[str]) -> str:
+    """Say how many clauses rules make a probe of, and name those without one."""
+    without = [passage.clause for passage in passages if passage.clause not in covered]
+    have = f"{len(passages) - len(without)} of {len(passages)}"
+    said = f"clauses: {have} have a sentence that plainly allows, requires or forbids"
+    if not without:
+        return said
+    more = f" and {len(without) - NAMED_AT_MOST} more" if len(without) > NAMED_AT_MOST else ""
+    return f"{said}; none: {', '.join(without[:NAMED_AT_MOST])}{more}; write your own on the page of valign.review"
 
 
 def spread(passages: Sequence[Passage], most: int | None) -> list[Passage]:

@@ -54,7 +54,8 @@ POLARITY = (
 AUXILIARIES = {"may": "May", "must": "Must", "can": "Can", "cannot": "Can", "is": "Is", "are": "Are", "shall": "Must"}
 LONGEST_SUBJECT = 6
 COMPOUND_NUMBER = rf"(?:{'|'.join(TEN_WORDS)})-(?:{'|'.join(UNIT_WORDS[:9])})"
-NUMBER_PATTERN = re.compile(rf"\b(?:\d+(?:[.,]\d+)*|{COMPOUND_NUMBER}|{'|'.join(NUMBER_WORDS)})\b", re.I)
+NUMBER_PATTERN = re.compile(rf"\b(?:\d+(?:[.,:]\d+)*|{COMPOUND_NUMBER}|{'|'.join(NUMBER_WORDS)})\b", re.I)
+TIME = re.compile(r"(?:[01]?\d|2[0-3]):[0-5]\d")
 MEASURED = re.compile(rf"\b(?:\d+|{'|'.join(NUMBER_WORDS)})[ -]([a-z]+)", re.I)
 LISTED = re.compile(r"[\w'-]+(?:(?:,|,? (?:and|or)) [\w'-]+(?: [\w'-]+){0,3}?)+(?=[^\w'-]|$)")
 UNITS = frozenset("second minute hour day night week month year metre kilometre mile euro dollar crown per".split())
@@ -205,7 +206,10 @@ def _numbers(text: str, rng: random.Random) -> list[Edit]:
         old = match.group()
         if old.isdigit():
             new = other_number(old, rng)
-        elif old.lower() == "one" or "," in old or "." in old:
+        elif TIME.fullmatch(old):
+            hour, minutes = old.split(":")
+            new = f"{(int(hour) + rng.choice((-2, -1, 1, 2))) % 24:0{len(hour)}}:{minutes}"
+        elif old.lower() == "one" or re.search("[.,:]", old):
             continue
         else:
             near = [w for w in NUMBER_WORDS[1:] if w != old.lower() and "-" not in w]

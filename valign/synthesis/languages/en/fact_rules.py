@@ -70,9 +70,9 @@ PRONOUNS = ("it", "they", "he", "she", "this", "these", "there", "we", "you", "i
 NOBODY = ("no", "nobody", "none", "neither", "nothing")
 PREPOSITIONS = ("before", "after", "within", "during", "until", "without")
 PHRASE_END = re.compile(
-    r"[,;:!?]|\.(?=\s|$)|\s(?:only|may|must|shall|can|cannot|does|there|and (?:to|is|are|has|have))\b"
+    r"[,;!?]|:(?!\d)|\.(?=\s|$)|\s(?:only|may|must|shall|can|cannot|does|there|and (?:to|is|are|has|have))\b"
 )
-CLAUSE_END = re.compile(r"[,;:!?]|\.(?=\s|$)")
+CLAUSE_END = re.compile(r"[,;!?]|:(?!\d)|\.(?=\s|$)")
 SHORTEST_CLAUSE, SHORTEST_PHRASE, LONGEST_LEAD = 3, 2, 4
 
 Found = tuple[str, int, int, str, str]
@@ -200,7 +200,7 @@ def _norms(text: str) -> Iterator[Found]:
 def _segments(text: str) -> list[tuple[int, int]]:
     """Return the parts between commas, without the conjunction in front."""
     found = []
-    for match in re.finditer(r"[^,;:]+", text):
+    for match in re.finditer(r"(?:[^,;:]|:(?=\d))+", text):
         lead = CONJUNCTION.match(text, match.start())
         start = lead.end() if lead else match.start()
         end = match.start() + len(match.group().rstrip(" .!?\n"))

@@ -15,6 +15,12 @@ LIMIT = re.compile(
     re.I,
 )
 NEGATED = re.compile(r"\b(?:not|no|nor|never|nothing|nobody|none|cannot|without|except|unless)\b", re.I)
+PERMITS = patterns((r"\b(?:must|shall|should|may) (?:not|never|in no case)\b|\b(?:mustn't|shouldn't)", "may"))
+LEANS = re.compile(
+    r"^(?:they|he|she|it(?! (?:is|shall|must|may)\b.*\bto\b)|(?:this|these|that|those|both|either|neither)"
+    r"(?= (?:may|must|can|cannot|shall|should|is|are|has|have)\b)|(?:any|every|no)(?:one|body) else|others)\b",
+    re.I,
+)
 
 _POLARITY = patterns(
     (r"\b(?:need|needs|do|does)(?: not|n't) (?:need|have to|be|report|say|give|tell|ask|\w+ why)\b|\bneed no\b", "may"),
@@ -69,6 +75,9 @@ def find_limits(sentence: str) -> list[Limit]:
 ENGLISH_PROBES = ProbeWords(
     polarity=_POLARITY,
     negated=NEGATED,
+    permits=PERMITS,
+    lacks=re.compile(r"\bwithout\b", re.I),
+    leans=LEANS,
     asks="Would it be in order to say that {claim}?",
     asks_again=(
         "A new colleague tells everybody that {claim}. Has she got that right?",

@@ -17,6 +17,11 @@ _POLARITY = patterns(
 FRENCH_PROBES = ProbeWords(
     polarity=_POLARITY,
     negated=re.compile(r"\b(?:ne|ni|pas|jamais|aucune?|nul|personne|sans)\b|\bn['’]", re.I),
+    permits=patterns(
+        (r"\bne doit (?:pas|jamais|en aucun cas)\b", "peut"), (r"\bne doivent (?:pas|jamais|en aucun cas)\b", "peuvent")
+    ),
+    lacks=re.compile(r"\bsans\b", re.I),
+    leans=re.compile(r"^(?:ils?|elles?|ceux-ci|celles?-ci|celui-ci|ces derni\w+)\b(?! est| faut)", re.I),
     asks="Aurait-on raison de dire {claim} ?",
     asks_again=(
         "Un nouveau collègue répète partout {claim}. Dit-il vrai ?",
