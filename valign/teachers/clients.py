@@ -48,6 +48,8 @@ def make_client(openai: Any, url: str, key: str, concurrency: int, timeout: floa
     """
     import httpx2
 
+    from valign.teachers.reply_size import limit_reply
+
     headers: dict[str, str] = {}
     query = dict(parse_qsl(urlsplit(url).query))
     if "api-version" in query:
@@ -59,7 +61,9 @@ def make_client(openai: Any, url: str, key: str, concurrency: int, timeout: floa
     limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=15.0)
     times = httpx2.Timeout(None, connect=min(CONNECT_SECONDS, timeout))
     direct = {"mounts": dict.fromkeys(("http://", "https://", "all://"))} if is_local(url) else {}
-    http = openai.DefaultAioHttpClient(limits=limits, timeout=times, follow_redirects=False, **direct)
+    http = openai.DefaultAioHttpClient(
+        limits=limits, timeout=times, follow_redirects=False, event_hooks={"response": [limit_reply]}, **direct
+    )
     return openai.AsyncOpenAI(
         api_key=key,
         base_url=address,

@@ -100,6 +100,8 @@ def _connection_fault(causes: Sequence[BaseException]) -> Fault:
         return Fault(f"is not reached through the proxy that the environment names ({names[-1]})", "down")
     if "DecodingError" in names:
         return Fault("sends a reply that is not compressed as its Content-Encoding says", "call")
+    if "TooLarge" in names:
+        return Fault("sends a reply that is larger than any completion", "call")
     if any(name in CONNECTING for name in names):
         return Fault(f"cannot be reached ({names[-1]})", "down")
     return Fault(f"broke off the call ({names[-1]})", "call")
