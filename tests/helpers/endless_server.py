@@ -5,7 +5,6 @@ The first line on stdout names the port. ``GET`` gets the same as ``POST``, so t
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import socketserver
 import time

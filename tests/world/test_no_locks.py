@@ -70,8 +70,8 @@ def test_without_locks_two_processes_lose_nothing(library: Path, tmp_path: Path,
     for said, warned in two_writers(library, tmp_path, number, 60.0):
         assert said == ""
         assert warned.splitlines() == [
-            f"{tmp_path} is on a file system without locks; sum.lock.held stands for one, to be deleted where a process "
-            "on another machine was killed"
+            f"{tmp_path} is on a file system without locks; sum.lock.held stands for one, to be deleted where a "
+            "process on another machine was killed"
         ]
     assert (tmp_path / "sum").read_text() == "40"
     store = CompletionStore(tmp_path / "completions.sqlite")
@@ -84,8 +84,8 @@ def test_a_lock_that_is_only_refused_is_one_line(library: Path, tmp_path: Path) 
     """SQLite cannot tell this error, which some NFS servers give, from a lock that another process holds."""
     for said, _ in two_writers(library, tmp_path, errno.ENOLCK, 0.1):
         assert said.splitlines() == [
-            f"The teacher's cache {tmp_path}/completions.sqlite: database is locked; another process holds it: end that "
-            "one, or start again when it is done; where there is none, its file system gives no locks: choose another "
-            "folder."
+            f"The teacher's cache {tmp_path}/completions.sqlite: database is locked; another process holds it: end "
+            "that one, or start again when it is done; where there is none, its file system gives no locks: choose "
+            "another folder."
         ]
     assert (tmp_path / "sum").read_text() == "2"

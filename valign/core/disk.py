@@ -33,10 +33,11 @@ _REMEDIES = {
     errno.EROFS: _CLOSED,
     errno.EACCES: _CLOSED,
     errno.EPERM: _CLOSED,
+    errno.ELOOP: "give a path whose links lead to a file or a folder",
     errno.ENAMETOOLONG: "check the path: a name has at most 255 bytes, and all of it 4,095",
 }
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
-_READ_TOO = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)  # met also where nothing is written
+_READ_TOO = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)  # met also where nothing is written
 _SAID_BY_LIBRARIES = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of Rust, as in safetensors, and of Python
 _TORCH = re.compile(r"PytorchStreamWriter failed|inline_container\.cc.*(?:unexpected pos|write)")
 

@@ -31,6 +31,10 @@ UNTRUSTED = (
     "has a certificate that this machine does not trust (set SSL_CERT_FILE to the file of the authority that signed it)"
 )
 NO_HTTPS = re.compile(r"wrong.version.number|record.layer.failure", re.I)
+SPOILT = {
+    "DecodingError": "not compressed as its Content-Encoding says",
+    "TooLarge": "larger than any completion",
+}
 CONNECTING = ("ConnectError", "ConnectionTimeoutError", "ClientConnectorError", "ClientConnectorDNSError")
 
 
@@ -98,10 +102,8 @@ def _connection_fault(causes: Sequence[BaseException]) -> Fault:
         return Fault("does not speak https; its address may begin with http://", "fatal")
     if any("Proxy" in name for name in names):
         return Fault(f"is not reached through the proxy that the environment names ({names[-1]})", "down")
-    if "DecodingError" in names:
-        return Fault("sends a reply that is not compressed as its Content-Encoding says", "call")
-    if "TooLarge" in names:
-        return Fault("sends a reply that is larger than any completion", "call")
+    if said := next((SPOILT[name] for name in names if name in SPOILT), None):
+        return Fault(f"sends a reply that is {said}", "call")
     if any(name in CONNECTING for name in names):
         return Fault(f"cannot be reached ({names[-1]})", "down")
     return Fault(f"broke off the call ({names[-1]})", "call")
