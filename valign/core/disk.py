@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -142,11 +143,26 @@ def _warn_of_no_locks(folder: Path, held: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """See that the files in a folder are on the disk, so that a power cut does not empty them."""
+    """See that the files in a folder are on the disk, so that a power cut does not empty them, and follow the umask."""
     for place, _, names in os.walk(folder):
         for name in names:
+            follow_umask(Path(place, name))
             flush_path(Path(place, name))
         flush_path(Path(place))
+
+
+def follow_umask(path: Path) -> None:
+    """Give a file that only its owner can read what the umask allows others, as for files that are simply opened.
+
+    Libraries write some files, such as safetensors, under a private name first, and leave them so.
+    """
+    mode = 0 if path.is_symlink() or not path.is_file() else stat.S_IMODE(path.stat().st_mode)
+    if not mode or mode & 0o077:
+        return
+    umask = os.umask(0o077)  # Python cannot ask for it without setting it
+    os.umask(umask)
+    with contextlib.suppress(PermissionError):
+        path.chmod(mode | (0o666 & ~umask))
 
 
 def flush_path(path: Path) -> None:

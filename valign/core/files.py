@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from valign.core.disk import describe_disk_errors, flush_path, partial_path
+from valign.core.disk import describe_disk_errors, flush_path, follow_umask, partial_path
 from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
 from valign.core.whole_text import describe_absence, read_whole_text
@@ -104,6 +104,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
             yield partial
             if path.exists():
                 shutil.copymode(path, partial)
+            else:
+                follow_umask(partial)
             flush_path(partial)
             os.replace(partial, path)
         except BaseException:  # only then: after the replacement nothing of this writer is left

@@ -27,7 +27,10 @@ def open_database(path: Path, wait: float, tables: str, last_table: str) -> sqli
 
     Raises:
         sqlite3.Error: The file is damaged, locked for too long, or not writable.
+        OSError: It cannot be made.
     """
+    if not path.exists():
+        path.touch()  # with the mode of the umask; SQLite would let no group write to it
     try:
         return _opened(path, "", wait, tables, last_table)
     except sqlite3.OperationalError as error:
