@@ -40,6 +40,7 @@ _REMEDIES = {
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 _READ_TOO = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)  # met also where nothing is written
 _SAID_BY_LIBRARIES = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of Rust, as in safetensors, and of Python
+_NO_TEMPORARY = "No usable temporary directory"
 _TORCH = re.compile(r"PytorchStreamWriter failed|inline_container\.cc.*(?:unexpected pos|write)")
 
 
@@ -55,6 +56,10 @@ def disk_error(error: BaseException, place: Path | str | None = None) -> ValignE
     """
     if isinstance(error, RuntimeError) and "determine home directory" in str(error):  # pathlib's, of ~ in a path
         return ValignError("this user has no home folder; set HOME to a folder, or give paths without ~.")
+    if isinstance(error, FileNotFoundError) and _NO_TEMPORARY in str(error):  # tempfile's
+        return ValignError(
+            "no folder for temporary files can be written (TMPDIR, /tmp, /var/tmp, the current one); set TMPDIR to one."
+        )
     number = _number(error)
     if number not in _REMEDIES or isinstance(error, ValignError):
         return None
