@@ -41,7 +41,7 @@ SLOW = frozenset(
     "bitsandbytes datasets deepspeed liger_kernel lightning matplotlib openai peft pytorch_lightning scipy "
     "sentence_transformers sklearn torch transformers wandb".split()
 )
-HEAVY = SLOW | frozenset("aiohttp bm25s datasketch gguf numpy rouge_score safetensors".split())
+HEAVY = SLOW | frozenset("aiohttp bm25s datasketch gguf httpx2 numpy rouge_score safetensors".split())
 EXTRA = frozenset("bitsandbytes deepspeed liger_kernel openai aiohttp".split())  # in an extra, so often not installed
 FILE_LINES, CLASS_LINES, FUNCTION_LINES = 300, 150, 60
 

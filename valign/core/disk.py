@@ -37,7 +37,7 @@ _REMEDIES = {
     errno.ELOOP: "give a path whose links lead to a file or a folder",
     errno.ENAMETOOLONG: "check the path: a name has at most 255 bytes, and all of it 4,095",
 }
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 _READ_TOO = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)  # met also where nothing is written
 _SAID_BY_LIBRARIES = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of Rust, as in safetensors, and of Python
 _NO_TEMPORARY = "No usable temporary directory"
@@ -116,7 +116,7 @@ def locked(file: Path, waiting: Callable[[], object]) -> Iterator[None]:
         try:
             _acquire(lock, waiting)
         except OSError as error:
-            if error.errno not in NO_LOCKS:
+            if error.errno not in _NO_LOCKS:
                 raise
             held = file.with_name(f"{file.name}.held")
             _warn_of_no_locks(file.parent, held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-NO_LOCKS = (
+_NO_LOCKS = (
     sqlite3.SQLITE_IOERR_LOCK,
     sqlite3.SQLITE_IOERR_RDLOCK,
     sqlite3.SQLITE_IOERR_UNLOCK,
@@ -34,7 +34,7 @@ def open_database(path: Path, wait: float, tables: str, last_table: str) -> sqli
     try:
         return _opened(path, "", wait, tables, last_table)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode not in NO_LOCKS:
+        if error.sqlite_errorcode not in _NO_LOCKS:
             raise
         return _opened(path, DOT_FILE, wait, tables, last_table)
 
