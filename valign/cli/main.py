@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,6 +52,7 @@ def main_with(task: Callable[[DictConfig], object], config_name: str = "config")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # bm25s starts JAX where it is installed, which takes 75% of a GPU
     show_any_character()
+    keep_from_strangers()
     run_identity.register_config()
     job = HydraJob(task)
     try:
@@ -83,6 +85,11 @@ def show_any_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def keep_from_strangers() -> None:
+    """Let nobody but the user and the group write to files that this process and its children make."""
+    os.umask(os.umask(0) | stat.S_IWOTH)
 
 
 def print_text(text: str) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import operator
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -112,6 +113,9 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
         return
     choices: Sequence[str] = limits.get("choices", ())
     for item in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+        if NOT_UTF_8.search(str(item)):
+            shown = str(item).encode(errors="backslashreplace").decode()
+            raise ValignError(f"{key}={shown} is not UTF-8; rename the file or folder, or type the value again.")
         if choices and item not in choices:
             near = did_you_mean(str(item), choices)
             raise ValignError(f"{key}={item} is unknown{near}; choose from: {', '.join(choices)}.")
@@ -122,6 +126,7 @@ def _check_value(key: str, value: Any, limits: dict[str, Any]) -> None:
             raise ValignError(f"{key}={value} is out of range: give a value {words} {limits[name]}.")
 
 
+NOT_UTF_8 = re.compile("[\ud800-\udfff]")  # what a byte of a file name becomes that is no UTF-8
 POLICY_PROBES_KEY = "evaluation.policy_probes.questions"
 
 

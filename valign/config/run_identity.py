@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,8 +126,8 @@ def strip_logins(cfg: DictConfig) -> DictConfig:
 
 
 def _slug(text: str) -> str:
-    """Keep letters, digits, ``.``, ``_`` and ``-``; where others were there, a digest tells two texts apart."""
-    if re.fullmatch(r"[\w.-]+", text, re.ASCII) and text.strip("."):
+    """Keep letters, digits, ``.``, ``_`` and ``-`` of a text; a digest tells one that has more, or is long, apart."""
+    if re.fullmatch(r"[\w.-]{1,100}", text, re.ASCII) and text.strip("."):
         return text
     words = re.sub(r"[^\w.-]+", "-", text.rpartition("/")[2], flags=re.ASCII).strip("-")
     words = words if words.strip(".") else ""  # dots alone would name another folder
@@ -134,7 +135,7 @@ def _slug(text: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:6]
 
 
 def _drop(settings: dict[str, Any], key: str) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import logging
 import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from valign.core.errors import ValignError
+
+log = logging.getLogger(__name__)
 
 SECONDS_LEFT = 3600.0  # untouched for so long, a partial file is what a killed process left
 _FULL = "make room on its disk and start the same command again, which goes on from what is complete"
@@ -29,10 +34,13 @@ _REMEDIES = {
     errno.EROFS: _CLOSED,
     errno.EACCES: _CLOSED,
     errno.EPERM: _CLOSED,
+    errno.ELOOP: "give a path whose links lead to a file or a folder",
     errno.ENAMETOOLONG: "check the path: a name has at most 255 bytes, and all of it 4,095",
 }
-_READ_TOO = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)  # met also where nothing is written
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+_READ_TOO = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)  # met also where nothing is written
 _SAID_BY_LIBRARIES = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of Rust, as in safetensors, and of Python
+_NO_TEMPORARY = "No usable temporary directory"
 _TORCH = re.compile(r"PytorchStreamWriter failed|inline_container\.cc.*(?:unexpected pos|write)")
 
 
@@ -48,6 +56,10 @@ def disk_error(error: BaseException, place: Path | str | None = None) -> ValignE
     """
     if isinstance(error, RuntimeError) and "determine home directory" in str(error):  # pathlib's, of ~ in a path
         return ValignError("this user has no home folder; set HOME to a folder, or give paths without ~.")
+    if isinstance(error, FileNotFoundError) and _NO_TEMPORARY in str(error):  # tempfile's
+        return ValignError(
+            "no folder for temporary files can be written (TMPDIR, /tmp, /var/tmp, the current one); set TMPDIR to one."
+        )
     number = _number(error)
     if number not in _REMEDIES or isinstance(error, ValignError):
         return None
@@ -88,6 +100,9 @@ def describe_disk_errors(place: Path | str | None = None) -> Iterator[None]:
 def locked(file: Path, waiting: Callable[[], object]) -> Iterator[None]:
     """Hold a lock between processes; the lock of a process that was killed is free.
 
+    On a file system without locks, as some of clusters are, a file that exists only while it is held stands for one.
+    That of a process that was killed is free only where it ran on this machine; a warning names the file.
+
     Args:
         file: The lock's file; its folder is made.
         waiting: Called once where another process holds the lock, before this one waits for it.
@@ -95,26 +110,64 @@ def locked(file: Path, waiting: Callable[[], object]) -> Iterator[None]:
     Raises:
         ValignError: The file cannot be written.
     """
-    lock = FileLock(file)
     with describe_disk_errors(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
+        lock: BaseFileLock = FileLock(file, fallback_to_soft=False)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            waiting()
-            lock.acquire()
+            _acquire(lock, waiting)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            held = file.with_name(f"{file.name}.held")
+            _warn_of_no_locks(file.parent, held)
+            lock = SoftFileLock(held)
+            _acquire(lock, waiting)
     try:
         yield
     finally:
         lock.release()
 
 
+def _acquire(lock: BaseFileLock, waiting: Callable[[], object]) -> None:
+    """Wait for a lock; where that takes time, ``waiting`` is called first."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire()
+
+
+@cache
+def _warn_of_no_locks(folder: Path, held: Path) -> None:
+    log.warning(
+        "%s is on a file system without locks; %s stands for one, to be deleted where a process on another machine "
+        "was killed",
+        folder,
+        held.name,
+    )
+
+
 def flush_folder(folder: Path) -> None:
-    """See that the files in a folder are on the disk, so that a power cut does not empty them."""
+    """See that the files in a folder are on the disk, so that a power cut does not empty them, and follow the umask."""
     for place, _, names in os.walk(folder):
         for name in names:
+            follow_umask(Path(place, name))
             flush_path(Path(place, name))
         flush_path(Path(place))
+
+
+def follow_umask(path: Path) -> None:
+    """Give a file that only its owner can read what the umask allows others, as for files that are simply opened.
+
+    Libraries write some files, such as safetensors, under a private name first, and leave them so.
+    """
+    mode = 0 if path.is_symlink() or not path.is_file() else stat.S_IMODE(path.stat().st_mode)
+    if not mode or mode & 0o077:
+        return
+    umask = os.umask(0o077)  # Python cannot ask for it without setting it
+    os.umask(umask)
+    with contextlib.suppress(PermissionError):
+        path.chmod(mode | (0o666 & ~umask))
 
 
 def flush_path(path: Path) -> None:

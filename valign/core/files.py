@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from valign.core.disk import describe_disk_errors, flush_path, partial_path
+from valign.core.disk import describe_disk_errors, flush_path, follow_umask, partial_path
 from valign.core.errors import ValignError
 from valign.core.records import Original, Provenance
-from valign.core.whole_text import read_whole_text
+from valign.core.whole_text import describe_absence, read_whole_text
 
 Record = TypeVar("Record")
 HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -94,16 +94,18 @@ def write_atomically(path: Path) -> Iterator[Path]:
     Raises:
         ValignError: A folder, a device or the like has this name, or the disk is full or read-only.
     """
-    path = path.resolve()  # a link stays, and what it names is written
-    if path.exists() and not path.is_file():
-        raise ValignError(f"{path} is there already and no ordinary file; choose another place.")
     with describe_disk_errors(path):
+        path = Path(os.path.realpath(path))  # a link stays, and what it names is written
+        if path.exists() and not path.is_file():
+            raise ValignError(f"{path} is there already and no ordinary file; choose another place.")
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = partial_path(path)
         try:
             yield partial
             if path.exists():
                 shutil.copymode(path, partial)
+            else:
+                follow_umask(partial)
             flush_path(partial)
             os.replace(partial, path)
         except BaseException:  # only then: after the replacement nothing of this writer is left
@@ -188,7 +190,7 @@ def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
     if path.is_dir():
         raise ValignError(f"{path} is a folder, not a JSONL file; give the path of the file itself.")
     if not path.is_file():
-        raise ValignError(f"{path} does not exist; check the path.")
+        raise ValignError(f"{path} {describe_absence(path)}; check the path.")
     rows: list[Record] = []
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # other ends of lines may stand in a text

@@ -61,6 +61,7 @@ def new_folder(output: Path) -> Iterator[Path]:
         with describe_disk_errors(f"output={output}"):
             partial.mkdir(parents=True)
             yield partial
+            flush_folder(partial)
             os.replace(partial, target)
     except OSError as error:
         raise ValignError(f"output={output} cannot be written ({error.strerror}); choose another folder.") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from valign.core.errors import ValignError
 from valign.core.records import Document, LeftOut, Passage
+from valign.core.whole_text import describe_absence
 from valign.documents.blocks import Source
 from valign.documents.left_out import Omissions, Reason, merge_counts
 from valign.documents.limits import call_limited
@@ -51,7 +52,7 @@ def read_document(path: Path, name: str, title: str | None = None, max_words: in
     if path.is_dir():
         raise ValignError(f"{path} is a folder, not a document; give the path of the file itself.")
     if not path.is_file():
-        raise ValignError(f"{path} does not exist; check the path.")
+        raise ValignError(f"{path} {describe_absence(path)}; check the path.")
     suffix = path.suffix.lower().lstrip(".")
     if suffix not in SUFFIXES:
         raise ValignError(

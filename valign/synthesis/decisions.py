@@ -16,6 +16,7 @@ from valign.core.control_tokens import find_control_tokens
 from valign.core.errors import ValignError
 from valign.core.files import read_line
 from valign.core.store import digest
+from valign.core.whole_text import describe_absence
 
 KEEP, DROP, EDIT, ADD, UNDO = "keep", "drop", "edit", "add", "undo"
 ACTIONS = (KEEP, DROP, EDIT, ADD, UNDO)
@@ -186,7 +187,9 @@ def read_review(path: Path) -> ReviewFile:
         ValignError: It cannot be read, or a line of it is no decision.
     """
     if not path.is_file():
-        raise ValignError(f"synthesis.review={path} does not exist; give a file that python -m valign.review wrote.")
+        raise ValignError(
+            f"synthesis.review={path} {describe_absence(path)}; give a file that python -m valign.review wrote."
+        )
     return ReviewFile(str(path.absolute()), settle(parse_decisions(path.read_bytes(), path)[0]))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from valign.core.errors import ValignError
+from valign.core.whole_text import describe_absence
 from valign.teachers.faults import redact, server_words
 from valign.teachers.refusals import REFUSALS
 from valign.teachers.replies import read_choice
@@ -94,7 +95,7 @@ def find_results(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise ValignError(
-            f"teacher.results={place} does not exist; give a file of results (.jsonl), or a folder of them."
+            f"teacher.results={place} {describe_absence(place)}; give a file of results (.jsonl), or a folder of them."
         )
     return sorted(path for path in place.glob("*.jsonl") if not path.name.startswith((REQUESTS_PREFIX, ".")))
 

@@ -8,8 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
+from valign.core.disk import locked
 from valign.core.errors import Pending, ValignError
 from valign.core.files import write_text
 from valign.core.store import digest
@@ -89,7 +88,7 @@ def _hand_out(teacher: BatchTeacher, lacking: Mapping[str, LackingCall], name: s
         return []
     teacher.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(teacher.folder / LOCK):
+        with locked(teacher.folder / LOCK, lambda: None):
             others = _asked_by_others(teacher.folder, first) if lacking else {}
             own = {key: call for key, call in lacking.items() if key not in others}
             _check_limits(teacher, own)

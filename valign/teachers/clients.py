@@ -16,7 +16,7 @@ from valign.teachers.faults import LONGEST_ERROR, Fault, StatusError
 from valign.teachers.urls import is_local
 
 CONNECT_SECONDS, IDLE_SECONDS = 10.0, 15.0
-LONGEST_BODY = 64 << 20  # bytes
+LONGEST_BODY = 32 << 20  # bytes, unpacked; a reply of fifty long answers with their thoughts has less than a tenth
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEY_BEGINS = re.compile(r"(?:sk|hf|gsk|xai|pplx|r8|nvapi|ghp|gho)_\w{10}|AIza|AKIA|eyJ")
 MIXED_FROM, LONGEST_NAME, MANY_DIGITS = 16, 64, 4
@@ -92,7 +92,7 @@ class Client:
 
         Raises:
             StatusError: The reply has another status than one of success.
-            Fault: It does not end.
+            Fault: It is larger than any completion.
             aiohttp.ClientError: There is no reply; an OSError where there is no connection.
         """
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
@@ -138,7 +138,7 @@ async def _read(response: Any, most: int, is_cut: bool = False) -> bytes:
         is_cut: Whether one that is longer is cut there.
 
     Raises:
-        Fault: It is longer and is not to be cut.
+        Fault: It is longer, and is not to be cut.
     """
     if "Content-Encoding" not in response.headers and (response.content_length or most + 1) <= most:
         return await response.read()
@@ -148,7 +148,7 @@ async def _read(response: Any, most: int, is_cut: bool = False) -> bytes:
         if len(found) > most:
             if is_cut:
                 break
-            raise Fault(f"sends a reply that does not end (more than {most >> 20} MiB)", "call")
+            raise Fault("sends a reply that is larger than any completion", "call")
     return bytes(found[:most])
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from valign.core.errors import ValignError
 from valign.generation.requests import Completion
 from valign.generation.thoughts import visible_completion
+from valign.teachers.database import open_database
 from valign.teachers.usage import Usage, estimate_tokens
 
 if TYPE_CHECKING:
@@ -192,9 +193,7 @@ class CompletionStore:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=self.wait, isolation_level=None)) as connection:
-                if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'empty'").fetchone():
-                    connection.executescript(_TABLES)
+            with closing(open_database(self.path, self.wait, _TABLES, "empty")) as connection:
                 yield connection
         except OSError as error:
             raise ValignError(
@@ -206,7 +205,12 @@ class CompletionStore:
     def _remedy(self, error: sqlite3.Error) -> str:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return "another process holds it: end that one, or start again when it is done"
+            if (left := self.path.with_name(f"{self.path.name}.lock")).exists():
+                return f"another process holds it, or was killed: where none runs, delete {left.name}"
+            return (
+                "another process holds it: end that one, or start again when it is done; where there is none, its file "
+                "system gives no locks: choose another folder"
+            )
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             return "make it writable, or choose another folder"
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):

@@ -12,6 +12,7 @@ from typing import Any
 from valign.core.errors import ValignError
 from valign.core.files import append_text
 from valign.core.store import file_digest
+from valign.core.whole_text import describe_absence
 from valign.generation.requests import Completion, Request
 from valign.teachers.batch import take_results
 from valign.teachers.batch_results import BatchResults, is_result_line, read_results
@@ -37,8 +38,9 @@ class ReplayTeacher:
             ValignError: The file is missing or a line of it is not such a record.
         """
         if not recording.is_file():
-            wrong = "is a folder" if recording.is_dir() else "does not exist"
-            raise ValignError(f"teacher.recording={recording} {wrong}; give the path of a recording (.jsonl).")
+            raise ValignError(
+                f"teacher.recording={recording} {describe_absence(recording)}; give the path of a recording (.jsonl)."
+            )
         self.recording = recording
         self.name = name
 
