@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import email.utils
 import html
 import json
 import re
@@ -184,6 +183,8 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a reply asks to wait (``retry-after-ms``, or ``Retry-After`` as seconds or a date)."""
+    import email.utils
+
     try:
         if "retry-after-ms" in headers:
             return max(0.0, float(headers["retry-after-ms"]) / 1000)
