@@ -41,6 +41,11 @@ MISTRAL_1 = (
     "{{ bos_token }}{% for m in messages %}" + ALTERNATE + "{% if m.role == 'user' %}{{ '[INST] ' + m.content + "
     "' [/INST]' }}{% elif m.role == 'assistant' %}{{ m.content + eos_token + ' ' }}{% endif %}{% endfor %}"
 )
+MISTRAL_2 = (
+    SYSTEM_APART + "{{ bos_token }}{% for m in turns %}" + ALTERNATE + "{% if m.role == 'user' %}{{ ' [INST] ' + "
+    "(system + '\n\n' if loop.first and system else '') + m.content + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}"
+)
 MISTRAL_3 = (
     SYSTEM_APART + "{{ bos_token }}{% for m in turns %}" + ALTERNATE + "{% if m.role == 'user' %}{{ '[INST] ' + "
     "(system + '\n\n' if loop.last and system else '') + m.content + '[/INST]' }}"
@@ -144,6 +149,10 @@ FAMILIES = {
     "Mistral v1": Family(
         "mistral", MISTRAL_1, "<s>[INST] May I? [/INST]", "No.</s>", ("<s>", "</s>"), "</s>", "<s>",
         shape={"sliding_window": 32},
+    ),
+    "Mistral v2": Family(
+        "mistral", MISTRAL_2, "<s> [INST] May I? [/INST]", " No.</s>", ("<s>", "</s>"), "</s>", "<s>",
+        shape={"sliding_window": None},
     ),
     "Mistral v3": Family(
         "mistral", MISTRAL_3, "<s>[INST] May I?[/INST]", " No.</s>", ("<s>", "</s>", "[INST]", "[/INST]"), "</s>",
