@@ -17,10 +17,9 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from unittest.mock import patch
 
 import gpu
@@ -45,8 +44,7 @@ CONFIGURATIONS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-@dataclass
-class Engine:
+class Engine(NamedTuple):
     """A training that is ready to be counted.
 
     Attributes:
@@ -236,8 +234,8 @@ def row(spec: dict[str, Any], found: Counter[str], tokens: float, useful: float)
     cells = [f"{spec['stage'].upper()}, {spec['name']}", spec["rows"]]
     cells += [f"{found['flops'] / 1e12:.0f}", f"{found['bytes'] / 1e9:.0f}", f"{found['kernels']:.0f}"]
     cells += [f"**{1e3 * t:.0f}**" if t == most else f"{1e3 * t:.0f}" for t in times.values()]
-    for seconds in (most, sequence):
-        cells += [f"{1e3 * sequence:.0f}"] * (seconds == sequence)
+    for seconds, shown in ((most, []), (sequence, [f"{1e3 * sequence:.0f}"])):
+        cells += shown
         cells += [f"{tokens / seconds:.0f}", f"{useful / seconds / PEAK:.0%}"]
     cells += [f"{real:.0f}", f"{real * sequence / tokens:.0%}"] if real else ["-", "-"]
     return f"| {' | '.join(cells)} |"

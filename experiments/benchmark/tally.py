@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -87,6 +88,8 @@ class Tally(TorchDispatchMode):
 
     def _unknown(self, name: str, args: Any) -> Any:
         """Return what an operation gives whose result is known by the values alone; None for others."""
+        if not args or not isinstance(args[0], FakeTensor):
+            return None
         if name == "_local_scalar_dense":
             self.found["waits"] += 1
             return self.full if args[0].dtype == torch.bool else 1 if not args[0].dtype.is_floating_point else 1.0

@@ -40,28 +40,28 @@ def test_a_product_and_a_sum_are_counted(roofline: Any) -> None:
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_a_step_of_valign_is_the_formula_and_grows_by_the_layer(roofline: Any, tmp_path: Path, stage: str) -> None:
-    """Within 3% of what ``useful_flops`` says, four layers as three of them say, one wait nowhere."""
+    """Within 3% of what ``useful_flops`` says, the third layer as the second, and no wait for the device."""
     spec = specification(roofline, stage)
-    one, two, three, four = (roofline.count(spec, layers, tmp_path) for layers in (1, 2, 3, 4))
-    found = roofline.extrapolated([one, two, three], 4)
+    one, two, three = (roofline.count(spec, layers, tmp_path) for layers in (1, 2, 3))
+    found = roofline.extrapolated([one, two, three], 3)
     for name in ("flops", "bytes", "kernels"):
-        assert found[name] == pytest.approx(four[name], rel=1e-9) and one[name] < two[name]
+        assert found[name] == pytest.approx(three[name], rel=1e-9) and one[name] < two[name]
     _, useful = roofline.needed(spec, tmp_path)  # of two layers, as the tiny shape has
     assert two["flops"] == pytest.approx(useful, rel=0.03)
     assert two["waits"] == 0
     # what each layer adds is added by products, in seven of its layers, forward and back
     assert two["addmm_ n"] - one["addmm_ n"] == 14
     with pytest.raises(SystemExit, match="bytes do not grow by the layer"):
-        roofline.extrapolated([one, two, three + Counter({"bytes": 1000})])
+        roofline.extrapolated([one, two, three + Counter({"bytes": 0.01 * three["bytes"]})])
 
 
 @pytest.mark.slow
 def test_a_step_of_trl_counts_too(roofline: Any, tmp_path: Path) -> None:
     """A pair's question twice, each adapter's input converted, and waits for the device."""
-    for stage, least in (("sft", 1.0), ("dpo", 1.2)):
-        spec = specification(roofline, stage, "TRL")
-        two = roofline.count(spec, 2, tmp_path)
-        _, useful = roofline.needed(spec, tmp_path)
-        assert least < two["flops"] / useful < 1.6 and two["waits"] > 0
-        own = roofline.count(specification(roofline, stage), 2, tmp_path)
-        assert own["bytes"] - own["products"] < two["bytes"]
+    spec = specification(roofline, "dpo", "TRL")
+    one, two = (roofline.count(spec, layers, tmp_path) for layers in (1, 2))
+    _, useful = roofline.needed(spec, tmp_path)
+    assert 1.2 < two["flops"] / useful < 1.6 and two["waits"] > 0
+    own = specification(roofline, "dpo")
+    less, more = (roofline.count(own, layers, tmp_path)["bytes"] for layers in (1, 2))
+    assert more - less < 0.7 * (two["bytes"] - one["bytes"])
