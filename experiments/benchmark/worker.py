@@ -71,12 +71,9 @@ def given(spec: dict[str, Any]) -> list[Any]:
 
 def with_valign(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[float, float, float]:
     """Train with valign; return seconds, the final loss, and the MiB held at the start."""
-    from valign.core.settings import make_settings
     from valign.training.dpo_module import DPOModule
     from valign.training.fit import fit
-    from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings
     from valign.training.sft_module import SFTModule
-    from valign.training.stage import Stage
 
     clock = Clock()
     module: Any = SFTModule if spec["stage"] == "sft" else DPOModule
@@ -88,32 +85,37 @@ def with_valign(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[fl
         clock.start()
         on_train_start(self)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    kind: Any = SFTSettings if spec["stage"] == "sft" else DPOSettings
-    trainer = {"accelerator": spec.get("device", "cpu"), "devices": 1, "checkpoint_every": 10**9}
-    stage = Stage(
-        folder=folder,
-        model=Path(spec["model"]),
-        adapter=make_settings(AdapterSettings, ADAPTER),
-        settings=make_settings(kind, SETTINGS[spec["stage"]] | {"batch_size": spec["batch_size"]}),
-        trainer=make_settings(TrainerSettings, trainer | {"threads": spec["threads"]} | spec.get("trainer", {})),
-        precision=spec["precision"],
-        logger=clock,
-    )
+    stage = valign_stage(spec, folder, clock)
     # what was trained need not come back to main memory, which takes seconds a time
     with patch.object(module, "on_train_start", timed), patch.object(module, "cpu", lambda self: self):
         counts = fit(stage, rows)
     return clock.seconds, counts["final_loss"], clock.before
 
 
+def valign_stage(spec: dict[str, Any], folder: Path, logger: Any) -> Any:
+    """Return the stage that valign trains for a specification, in a folder that is made."""
+    from valign.core.settings import make_settings
+    from valign.training.settings import AdapterSettings, DPOSettings, SFTSettings, TrainerSettings
+    from valign.training.stage import Stage
+
+    folder.mkdir(parents=True, exist_ok=True)
+    kind: Any = SFTSettings if spec["stage"] == "sft" else DPOSettings
+    trainer = {"accelerator": spec.get("device", "cpu"), "devices": 1, "checkpoint_every": 10**9}
+    return Stage(
+        folder=folder,
+        model=Path(spec["model"]),
+        adapter=make_settings(AdapterSettings, ADAPTER),
+        settings=make_settings(kind, SETTINGS[spec["stage"]] | {"batch_size": spec["batch_size"]}),
+        trainer=make_settings(TrainerSettings, trainer | {"threads": spec["threads"]} | spec.get("trainer", {})),
+        precision=spec["precision"],
+        logger=logger,
+    )
+
+
 def with_trl(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[float, float, float]:
     """Train with TRL, in valign's batches and from valign's adapter; return what ``with_valign`` does."""
-    import torch
-    import trl
-    from datasets import Dataset
-    from peft import LoraConfig
     from safetensors.torch import load_file
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import TrainerCallback
 
     clock = Clock()
 
@@ -123,6 +125,26 @@ def with_trl(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[float
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             clock.log_metrics({}, 0)
+
+    trainer, reference, examples = trl_trainer(spec, folder, rows, [Marks()])
+    if trainer.model.load_state_dict(load_file(spec["adapter"]), strict=False).unexpected_keys:
+        raise SystemExit(f"{spec['adapter']} is not an adapter of TRL's model")
+    if not spec["options"].get("packing"):
+        require_same_tokens(spec["stage"], trainer, examples)
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-FINAL_STEPS:]
+    return clock.seconds + reference[0], sum(losses) / len(losses), clock.before
+
+
+def trl_trainer(
+    spec: dict[str, Any], folder: Path, rows: list[Any], callbacks: list[Any]
+) -> tuple[Any, list[float], list[Any]]:
+    """Return TRL's trainer for a specification, the seconds of its reference pass, a list of one, and the examples."""
+    import torch
+    import trl
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     stage, bfloat16 = spec["stage"], spec["precision"] == "bfloat16"
     tokenizer = AutoTokenizer.from_pretrained(spec["model"])
@@ -139,15 +161,9 @@ def with_trl(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[float
         train_dataset=Dataset.from_list([trl_row(stage, tokenizer, e) for e in examples]),
         processing_class=tokenizer,
         peft_config=lora,
-        callbacks=[Marks()],
+        callbacks=callbacks,
     )
-    if trainer.model.load_state_dict(load_file(spec["adapter"]), strict=False).unexpected_keys:
-        raise SystemExit(f"{spec['adapter']} is not an adapter of TRL's model")
-    if not spec["options"].get("packing"):
-        require_same_tokens(stage, trainer, examples)
-    trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-FINAL_STEPS:]
-    return clock.seconds + reference[0], sum(losses) / len(losses), clock.before
+    return trainer, reference, examples
 
 
 def timed_dpo_trainer(trl: Any) -> tuple[Any, list[float]]:

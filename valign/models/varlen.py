@@ -160,7 +160,7 @@ def varlen_attention(
         return plain
     device, dtype = query.device.type, query.dtype
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
-    q, k, v = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
+    q, k, v = (states.squeeze(0).transpose(0, 1).to(dtype) for states in (query, key, value))
     if sequences.token is not None:
         k, v = (states.index_select(0, sequences.token) for states in (k, v))
     # a window of (-1, 0) is causal; a sequence's last query sees its last key

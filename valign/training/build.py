@@ -26,7 +26,7 @@ from valign.training.callbacks import Curves, TrainingProgress
 from valign.training.checkpoints import Checkpoints
 from valign.training.dpo_module import DPOModule
 from valign.training.examples import EncodedExample, encode_instructions, encode_preferences
-from valign.training.fused_layers import fuse_layers
+from valign.training.fused_layers import fuse_layers, fuse_linear_layers
 from valign.training.holdout import hold_out
 from valign.training.kernels import apply_kernels
 from valign.training.plan import Plan, fill_batches, make_plan, plan_one_step
@@ -131,6 +131,7 @@ def load_trainable(stage: Stage, trainer: pl.Trainer, undo: ExitStack) -> Any:
         fuse_layers(adapted)
     elif stage.trainer.strategy != "deepspeed":
         keep_input_dtype(adapted)
+        fuse_linear_layers(adapted)
     if stage.trainer.activation_checkpointing:
         checkpoint_activations(adapted)
     return adapted

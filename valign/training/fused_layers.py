@@ -1,9 +1,10 @@
-"""LoRA training on a CPU in fewer and larger operations, with gradients written by hand.
+"""LoRA training in fewer and larger operations, with gradients written by hand.
 
 PyTorch computes an adapted layer in some thirty small operations and their backward passes, which on a CPU take as long
-as the matrix products between them. Here a norm, the projections of one input, the rotary positions,
+as the matrix products between them. Here, on a CPU, a norm, the projections of one input, the rotary positions,
 attention and the gated feed-forward layer are one function each: the same numbers up to rounding, and less that is kept
-for the backward pass. Each class checks whether a module is what it computes; any other module is computed as before.
+for the backward pass. On a GPU, which has fused kernels for most of that, each linear layer and its adapter are one
+function. Each class checks whether a module is what it computes; any other module is computed as before.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from valign.models.layers import is_known_family
 from valign.training.fused_attention import FusedAttention
 from valign.training.fused_feed_forward import FusedFeedForward
 from valign.training.fused_norm import FusedNorm
+from valign.training.fused_projections import FusedLinear
 
 
 def fuse_layers(model: Any) -> int:
@@ -39,6 +41,25 @@ def fuse_layers(model: Any) -> int:
     for module in base.modules():
         if type(module).__module__ == type(base).__module__ and (forward := _fused_forward(module)) is not None:
             module.forward = forward
+            found += 1
+    return found
+
+
+def fuse_linear_layers(model: Any) -> int:
+    """Let each linear layer that has a LoRA adapter be one function with it, where its own weights are frozen.
+
+    Layers with dropout on the adapter's input, in 4 bits or in shards are left as they are.
+
+    Args:
+        model: A causal language model with an adapter; it is not to be given other adapters afterwards.
+
+    Returns:
+        How many layers are computed so.
+    """
+    found = 0
+    for module in model.modules():
+        if (fused := FusedLinear.from_module(module)) is not None:
+            module.forward = fused
             found += 1
     return found
 
