@@ -90,7 +90,7 @@ def valign_engine(spec: dict[str, Any], folder: Path, fake: FakeTensorMode) -> E
         return Tally(pairs=sum(q * k - q * (q - 1) // 2 for q, k in lengths))
 
     def step(batch: Any) -> None:
-        new = patch.object(fused_projections, "is_still_zero", lambda up: True)  # as the reference finds it
+        new = patch.object(fused_projections, "is_left_out", lambda up: True)  # as the reference finds it
         with new, patch.object(logprobs, "CPU_LOGITS", logprobs.GPU_LOGITS):
             if spec["stage"] == "dpo":
                 with torch.no_grad():

@@ -14,8 +14,9 @@ from scripts import load_script
 from valign.models.adapters import add_adapter, keep_input_dtype, load_adapter, save_adapter
 from valign.models.load import load_model, prepare_model
 from valign.models.stacked_adapters import put_below
+from valign.training import fused_projections
 from valign.training.fused_layers import fuse_linear_layers
-from valign.training.fused_projections import is_still_zero
+from valign.training.fused_projections import zero_adapters_left_out
 from valign.training.supervised_logps import supervised_logps
 
 IDS = torch.arange(3, 43).view(2, 20)
@@ -65,28 +66,29 @@ def test_log_probabilities_and_gradients_are_those_of_peft(path: Path, tmp_path:
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_an_adapter_that_is_still_zero_is_left_out_of_the_reference(path: Path) -> None:
-    """Fewer operations without gradients, the same log-probabilities bit by bit, in bfloat16; until a step is made."""
+def test_an_adapter_that_is_still_zero_is_left_out_of_the_reference(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer operations without gradients, the same log-probabilities bit by bit, in bfloat16; as on a GPU.
+
+    Behind the block adapters are computed again, though a fused optimizer's step leaves no trace in a tensor's version.
+    """
     tally = load_script("benchmark/tally.py").Tally
+    monkeypatch.setattr(fused_projections, "is_left_out", lambda up: id(up) in fused_projections._zero)
     model = adapted(path, "bfloat16", filled=False)
     fuse_linear_layers(model)
+    ups = [p for name, p in model.named_parameters() if "lora_B" in name]
     with torch.autocast("cpu", torch.bfloat16):
         policy = logps(model)
-        with torch.no_grad():
-            with tally() as first:
-                logps(model)
-            with tally() as counted:
-                reference = logps(model)
+        with torch.no_grad(), zero_adapters_left_out(model), tally() as counted:
+            reference = logps(model)
         assert torch.equal(reference, policy.detach())
         assert counted.found["addmm_ n"] == 0
-        assert first.found["any n"] - counted.found["any n"] == 7 * model.config.num_hidden_layers  # asked once each
-        up = next(p for name, p in model.named_parameters() if "lora_B" in name)
-        assert is_still_zero(up)
+        ups[0].data.copy_(torch.ones_like(ups[0]))
         with torch.no_grad():
-            up += 1.0
-            assert not is_still_zero(up)
-            changed = logps(model)
-    assert not torch.equal(changed, reference)
+            assert not torch.equal(logps(model), reference)
+            with zero_adapters_left_out(model):
+                assert not torch.equal(logps(model), reference)
 
 
 def test_a_layer_moves_fewer_bytes(path: Path) -> None:

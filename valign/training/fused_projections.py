@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from valign.models.layers import Projection, read_projection
 
-_zero: Any = WeakTensorKeyDictionary()  # whether each B is zero, and its version when that was found
+_zero: set[int] = set()  # ids of the B of adapters that are left out for now
 
 
 class _LowRank(NamedTuple):
@@ -42,7 +42,7 @@ class AdapterGroup:
         self.adapters: list[_LowRank] = []
         downs: list[torch.Tensor] = []
         ups = [None if p.up is None else p.up.detach().to(dtype) for p in parts]
-        unused = not trained and all(is_still_zero(part.up) for part in parts if part.up is not None)
+        unused = not trained and all(is_left_out(part.up) for part in parts if part.up is not None)
         for number, (part, up) in enumerate(zip(parts, ups, strict=True)):
             if up is not None and part.down is not None and not unused:
                 downs.append(part.down.detach())
@@ -141,12 +141,26 @@ class FusedLinear:
         return project(x, [self.part])[0]
 
 
-def is_still_zero(up: torch.Tensor) -> bool:
-    """Tell whether an adapter's B is zero, as before its first step; a GPU is asked once for each change of it."""
-    version = up._version
-    if (known := _zero.get(up)) is None or known[0] != version:
-        _zero[up] = known = version, not bool(up.any())
-    return known[1]
+@contextmanager
+def zero_adapters_left_out(model: torch.nn.Module) -> Iterator[None]:
+    """Leave out, in the block and without gradients, adapters whose B is zero now, as before the first step.
+
+    A GPU is asked once for each of them, and not in each batch. Nobody changes weights in the block.
+
+    Args:
+        model: What is computed in the block.
+    """
+    found = [p for name, p in model.named_parameters() if ".lora_B." in name and p.numel() and not bool(p.any())]
+    _zero.update(map(id, found))
+    try:
+        yield
+    finally:
+        _zero.difference_update(map(id, found))
+
+
+def is_left_out(up: torch.Tensor) -> bool:
+    """Tell whether an adapter need not be computed: it is known to be zero, or a look at it costs nothing."""
+    return id(up) in _zero or (up.device.type == "cpu" and not bool(up.any()))
 
 
 def read_projections(module: Any, names: Sequence[str]) -> list[Projection] | None:

@@ -15,6 +15,7 @@ from valign.core.progress import progress
 from valign.distributed.ranks import Ranks
 from valign.training.batches import PlannedBatches
 from valign.training.dpo_module import DPOModule
+from valign.training.fused_projections import zero_adapters_left_out
 
 
 def reference_logps(module: DPOModule, folder: Path, ranks: Ranks) -> Mapping[str, tuple[float, float]]:
@@ -66,9 +67,10 @@ def _computed_by(module: DPOModule) -> str:
 
 def _compute(module: DPOModule) -> dict[str, tuple[float, float]]:
     """Compute the part of this device, of what is held out too."""
-    found = _compute_batches(module, module.own_batches())
     held_out = module.held_out_batches()
-    return found if held_out is None else found | _compute_batches(module, held_out)
+    with zero_adapters_left_out(module.model):
+        found = _compute_batches(module, module.own_batches())
+        return found if held_out is None else found | _compute_batches(module, held_out)
 
 
 def _compute_batches(module: DPOModule, batches: PlannedBatches) -> dict[str, tuple[float, float]]:
