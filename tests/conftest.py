@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from absl import logging as absl_logging
@@ -45,3 +46,13 @@ def settings() -> SynthesisSettings:
     run_identity.register_config()
     with initialize_config_dir(str(main.config_folder()), version_base="1.3"):
         return make_settings(SynthesisSettings, plain(compose("config").synthesis))
+
+
+@pytest.fixture(scope="session")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny model with random weights; nobody writes there."""
+    from valign.models.load import prepare_model
+
+    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
+    assert isinstance(found, Path)
+    return found

@@ -13,19 +13,12 @@ from trainings import DPO, SFT, adapted, both, distances, require_equal, turn
 
 from valign.core.errors import ValignError
 from valign.models import packing
-from valign.models.load import load_model, prepare_model
+from valign.models.load import load_model
 from valign.training import kernels
 from valign.training.activation_checkpointing import checkpoint_activations
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
 from valign.training.supervised_logps import supervised_logps
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
-    assert isinstance(found, Path)
-    return found
 
 
 @pytest.fixture(scope="module")

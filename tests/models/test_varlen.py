@@ -20,7 +20,7 @@ from transformers import modeling_flash_attention_utils as flash
 
 from valign.core.errors import ValignError
 from valign.models import packing
-from valign.models.load import load_model, prepare_model
+from valign.models.load import load_model
 from valign.models.varlen import (
     VARLEN,
     Sequences,
@@ -34,13 +34,6 @@ from valign.training.examples import EncodedExample
 from valign.training.supervised_logps import supervised_logps
 
 BFLOAT16 = torch.bfloat16
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
-    assert isinstance(found, Path)
-    return found
 
 
 @pytest.fixture

@@ -11,18 +11,11 @@ import torch
 
 from valign.core.errors import ValignError
 from valign.models.adapters import add_adapter
-from valign.models.load import load_model, prepare_model
+from valign.models.load import load_model
 from valign.training.activation_checkpointing import checkpoint_activations, is_checkpointed
 from valign.training.batches import collate
 from valign.training.examples import encode_instructions, encode_preferences
 from valign.training.supervised_logps import supervised_logps
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
-    assert isinstance(found, Path)
-    return found
 
 
 def adapted(path: Path, dropout: float = 0.0, kind: str = "lora") -> Any:

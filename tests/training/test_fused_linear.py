@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from scripts import load_script
 
 from valign.models.adapters import add_adapter, keep_input_dtype, load_adapter, save_adapter
-from valign.models.load import load_model, prepare_model
+from valign.models.load import load_model
 from valign.models.stacked_adapters import put_below
 from valign.training import fused_projections
 from valign.training.fused_layers import fuse_linear_layers
@@ -20,13 +20,6 @@ from valign.training.fused_projections import zero_adapters_left_out
 from valign.training.supervised_logps import supervised_logps
 
 IDS = torch.arange(3, 43).view(2, 20)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
-    assert isinstance(found, Path)
-    return found
 
 
 def adapted(path: Path, precision: str, below: Path | None = None, filled: bool = True) -> Any:

@@ -17,20 +17,13 @@ from transformers.models.llama import modeling_llama
 from valign.core.errors import ValignError
 from valign.models import quantization
 from valign.models.adapters import add_adapter, keep_input_dtype, load_adapter, merge_adapter, save_adapter
-from valign.models.load import load_model, load_quantized, prepare_model
+from valign.models.load import load_model, load_quantized
 from valign.models.policy import load_policy
 from valign.models.stacked_adapters import put_below
 from valign.training import fit, kernels
 from valign.training.supervised_logps import supervised_logps
 
 IDS = torch.arange(3, 43).view(2, 20)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
-    assert isinstance(found, Path)
-    return found
 
 
 def adapter_in(folder: Path, model: Any, seed: int) -> Path:

@@ -18,7 +18,7 @@ from lightning_fabric.utilities import move_data_to_device
 from torch.utils._python_dispatch import TorchDispatchMode
 from trainings import DPO, SFT
 
-from valign.models.load import load_model, prepare_model
+from valign.models.load import load_model
 from valign.models.packing import lay_out
 from valign.models.varlen import register_varlen
 from valign.training.batches import PlannedBatches
@@ -28,13 +28,6 @@ from valign.training.step_totals import StepTotals
 from valign.training.training_module import TrainingModule
 
 READING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
-    assert isinstance(found, Path)
-    return found
 
 
 def module_of(kind: str, path: Path, attention: str | None) -> TrainingModule:

@@ -14,7 +14,6 @@ from torch.nn.attention import varlen
 
 from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
-from valign.models.load import prepare_model
 from valign.models.policy import load_policy
 from valign.models.varlen import Sequences, find_sequences, varlen_attention
 from valign.training.supervised_logps import supervised_logps
@@ -23,13 +22,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 IDS = torch.arange(3, 43).view(2, 20)
 ON_GPU = {"accelerator": "gpu", "threads": None}
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
-    assert isinstance(found, Path)
-    return found
 
 
 @pytest.fixture(scope="module")

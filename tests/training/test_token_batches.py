@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 
-from valign.models.load import load_model, prepare_model
+from valign.models.load import load_model
 from valign.models.packing import lay_out
 from valign.training.batches import PlannedBatches
 from valign.training.build import fill_stage
@@ -21,13 +21,6 @@ from valign.training.examples import EncodedExample, encode_instructions, encode
 from valign.training.plan import Plan, fill_batches, make_plan
 from valign.training.sft_module import SFTModule
 from valign.training.training_module import TrainingModule
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = prepare_model("tiny", tmp_path_factory.mktemp("cache"))
-    assert isinstance(found, Path)
-    return found
 
 
 def test_batches_of_a_step_worked_out_by_hand() -> None:
