@@ -29,11 +29,18 @@ def measured(suffix: str, count: int) -> tuple[float, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["txt", "md", "html", "docx", "pdf"])
 def test_ten_times_the_clauses_take_about_ten_times_as_much(suffix: str) -> None:
-    """What is quadratic takes a hundred times as much; the memory of an empty reader is taken off."""
+    """What is quadratic takes a hundred times as much; the memory of an empty reader is taken off.
+
+    Other work on the machine only adds to the processor's seconds, threefold at times. So a document that took too long
+    is read again, twice at most, and its least counts.
+    """
     _, empty = measured(suffix, 20)
     sizes = (2_000, 6_000, 20_000)
-    seconds, memory = zip(*(measured(suffix, count) for count in sizes), strict=True)
-    assert seconds[1] < 5 * seconds[0] + 0.5
-    assert seconds[2] < 17 * seconds[0] + 0.5
+    seconds, memory = map(list, zip(*(measured(suffix, count) for count in sizes), strict=True))
+    for k, times in ((1, 5), (2, 17)):
+        for _ in range(2):
+            if seconds[k] >= times * seconds[0] + 0.5:
+                seconds[k] = min(seconds[k], measured(suffix, sizes[k])[0])
+        assert seconds[k] < times * seconds[0] + 0.5
     assert memory[2] - empty < 15 * (memory[0] - empty) + 30
     assert memory[2] < 300
