@@ -14,6 +14,7 @@ import importlib.util
 import json
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from results import processor
@@ -47,8 +48,8 @@ LEAST = 15.0  # seconds for which a measurement is worth beginning
 PRECISIONS = ("float32", "bfloat16")
 NUMERICS_HEAD = """| final loss | valign, float32 | TRL, float32 | valign, bfloat16 | TRL, bfloat16 |
 | --- | ---: | ---: | ---: | ---: |"""
-HEAD = """| | rows | configuration | tokens/s | MFU | of the measured ceiling | peak MiB | final loss |
-| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"""
+HEAD = """| | rows | configuration | tokens/s | MFU | of the measured ceiling | ms a step (most) | peak MiB | final loss |
+| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 
 def rows(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -148,14 +149,14 @@ def table(measured: list[tuple[dict[str, Any], dict[str, Any]]], peak: float, ce
         kind = spec.get("rows", "")
         name = f"{spec['stage'].upper()}, {spec['engine']} | {kind}"
         if "error" in result:
-            lines.append(f"| {name} | {said} | failed | | | | |")
+            lines.append(f"| {name} | {said} | failed | | | | | |")
             continue
         speed, flops = result["tokens"] / result["seconds"], result["flops"] / result["seconds"]
         best = fastest.setdefault((spec["stage"], kind), {})
         best[spec["engine"]] = max(best.get(spec["engine"], (0.0, 0.0)), (speed, result["peak_mib"]))
         lines.append(
-            f"| {name} | {said} | {speed:.0f} | {flops / peak:.0%} | {flops / ceiling:.0%} | {result['peak_mib']:.0f} "
-            f"| {result['final_loss']:.4f} |"
+            f"| {name} | {said} | {speed:.0f} | {flops / peak:.0%} | {flops / ceiling:.0%} "
+            f"| {steps_of(result)} | {result['peak_mib']:.0f} | {result['final_loss']:.4f} |"
         )
     for (stage, kind), best in fastest.items():
         if len(best) == 2:
@@ -163,6 +164,15 @@ def table(measured: list[tuple[dict[str, Any], dict[str, Any]]], peak: float, ce
             what = ", ".join(filter(None, [stage.upper(), kind]))
             lines.append(f"\n{what}: {ratio:.2f} times TRL's tokens a second, in {memory:.2f} of its memory.")
     return "\n".join(lines)
+
+
+def steps_of(result: dict[str, Any]) -> str:
+    """Return the median milliseconds of a measurement's steps, and the most; a dash where steps were not noted.
+
+    The first is left out: with it comes DPO's pass for the reference.
+    """
+    steps = [1000 * seconds for seconds in result.get("step_seconds", [])[1:]]
+    return f"{median(steps):.0f} ({max(steps):.0f})" if steps else "-"
 
 
 def write(options: argparse.Namespace, ceiling: dict[str, Any], parts: dict[str, list[Any]]) -> str:

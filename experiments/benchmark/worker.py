@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -38,28 +39,34 @@ FINAL_STEPS = 10
 
 
 class Clock:
-    """The seconds between a start and the last mark, and what the process held at the start."""
+    """The seconds between a start and the marks after it, and what the process held at the start."""
 
     def __init__(self) -> None:
         """Not started yet."""
-        self.began = self.ended = self.before = 0.0
+        self.began = self.before = 0.0
+        self.marks: list[float] = []
 
     def start(self) -> None:
         """Start, and note the memory in use."""
         pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
         self.before = pages * resource.getpagesize() / 2**20
         synchronize()
-        self.began = time.perf_counter()
+        self.began, self.marks = time.perf_counter(), []
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Mark the end of a step, when the device has made it; valign calls it as a logger."""
         synchronize()
-        self.ended = time.perf_counter()
+        self.marks.append(time.perf_counter() - self.began)
 
     @property
     def seconds(self) -> float:
         """From the start to the last mark."""
-        return self.ended - self.began
+        return self.marks[-1]
+
+    @property
+    def each(self) -> list[float]:
+        """From mark to mark; the first from the start, with what comes before the first step."""
+        return [end - begin for begin, end in pairwise([0.0, *self.marks])]
 
 
 def given(spec: dict[str, Any]) -> list[Any]:
@@ -69,8 +76,8 @@ def given(spec: dict[str, Any]) -> list[Any]:
     return rows(spec["stage"], spec["examples"], Path(spec["artifact"]) if spec.get("artifact") else None)
 
 
-def with_valign(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[float, float, float]:
-    """Train with valign; return seconds, the final loss, and the MiB held at the start."""
+def with_valign(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[Clock, float, float]:
+    """Train with valign; return the clock, the final loss, and the seconds that no mark has."""
     from valign.training.dpo_module import DPOModule
     from valign.training.fit import fit
     from valign.training.sft_module import SFTModule
@@ -89,7 +96,7 @@ def with_valign(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[fl
     # what was trained need not come back to main memory, which takes seconds a time
     with patch.object(module, "on_train_start", timed), patch.object(module, "cpu", lambda self: self):
         counts = fit(stage, rows)
-    return clock.seconds, counts["final_loss"], clock.before
+    return clock, counts["final_loss"], 0.0
 
 
 def valign_stage(spec: dict[str, Any], folder: Path, logger: Any) -> Any:
@@ -112,7 +119,7 @@ def valign_stage(spec: dict[str, Any], folder: Path, logger: Any) -> Any:
     )
 
 
-def with_trl(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[float, float, float]:
+def with_trl(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[Clock, float, float]:
     """Train with TRL, in valign's batches and from valign's adapter; return what ``with_valign`` does."""
     from safetensors.torch import load_file
     from transformers import TrainerCallback
@@ -133,7 +140,7 @@ def with_trl(spec: dict[str, Any], folder: Path, rows: list[Any]) -> tuple[float
         require_same_tokens(spec["stage"], trainer, examples)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-FINAL_STEPS:]
-    return clock.seconds + reference[0], sum(losses) / len(losses), clock.before
+    return clock, sum(losses) / len(losses), reference[0]
 
 
 def trl_trainer(
@@ -250,21 +257,22 @@ def measured(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     if spec.get("warm"):
         train(spec, folder / "warm", rows[: spec["warm"] * spec["batch_size"]])
         held = forget_peak()
-    seconds, loss, before = train(spec, folder / "timed", rows)
+    clock, loss, beforehand = train(spec, folder / "timed", rows)
     peak = peak_mib() - held
     from transformers import AutoConfig, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(spec["model"])
     examples, _ = encoded(spec["stage"], tokenizer, rows, spec["batch_size"])
     return {
-        "seconds": seconds,
+        "seconds": clock.seconds + beforehand,
+        "step_seconds": clock.each,
         "examples": len(examples),
         "tokens": sum(len(c.ids) for e in examples for c in e.conversations),
         "supervised_tokens": supervised_tokens(examples),
         "flops": useful_flops(spec["stage"], examples, AutoConfig.from_pretrained(spec["model"])),
         "final_loss": loss,
         "peak_mib": peak,
-        "start_mib": before,
+        "start_mib": clock.before,
     }
 
 

@@ -45,22 +45,44 @@ def test_the_table_of_a_gpu() -> None:
     """800 tokens in 2 seconds are 400 a second, half of which TRL makes; 4e12 operations in 2 s are 20% of 1e13."""
     gpu = load_script("benchmark/gpu.py")
     result = {"tokens": 800, "seconds": 2.0, "flops": 4e12, "peak_mib": 300.0, "final_loss": 1.5}
+    timed = {"step_seconds": [9.0, 0.25, 0.75, 0.25]}  # the first has DPO's reference in it
     shared = {"stage": "sft", "rows": "long"}
     valign = shared | {"engine": "valign", "trainer": {"kernels": "liger", "padding_free": False}}
     trl = shared | {"engine": "trl", "attention": "sdpa", "options": {"packing": True}}
     failed = {"error": "out of memory | <b>"}
     text = gpu.table(
-        [(valign, result), (trl, result | {"seconds": 4.0, "peak_mib": 600.0}), (valign | {"stage": "dpo"}, failed)],
+        [
+            (valign, result | timed),
+            (trl, result | {"seconds": 4.0, "peak_mib": 600.0}),
+            (valign | {"stage": "dpo"}, failed),
+        ],
         peak=1e13,
         ceiling=4e12,
     )
-    assert "| SFT, valign | long | kernels=liger | 400 | 20% | 50% | 300 | 1.5000 |" in text
-    assert "| SFT, trl | long | sdpa, packing=True | 200 | 10% | 25% | 600 | 1.5000 |" in text
-    assert "| DPO, valign | long | kernels=liger | failed | | | | |" in text
+    assert "| SFT, valign | long | kernels=liger | 400 | 20% | 50% | 250 (750) | 300 | 1.5000 |" in text
+    assert "| SFT, trl | long | sdpa, packing=True | 200 | 10% | 25% | - | 600 | 1.5000 |" in text
+    assert "| DPO, valign | long | kernels=liger | failed | | | | | |" in text
     assert "SFT, long: 2.00 times TRL's tokens a second, in 0.50 of its memory." in text
     assert "\nDPO" not in text
     trained = [(valign | {"precision": "float32"}, result), (trl | {"precision": "bfloat16"}, result | failed)]
     assert gpu.numerics_table(trained).splitlines()[2:] == ["| SFT | 1.50000 | - | - | - |", "| DPO | - | - | - | - |"]
+
+
+def test_the_seconds_of_each_step_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started at 3 s, with steps that end at 5 and 6: 2 and 1 seconds, 3 in all; a start begins anew."""
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "experiments/benchmark"))
+    worker = load_script("benchmark/worker.py")
+    monkeypatch.setattr(worker, "synchronize", lambda: None)
+    now = iter([1.0, 2.0, 3.0, 5.0, 6.0])
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: next(now))
+    clock = worker.Clock()
+    clock.start()
+    clock.log_metrics({}, 0)
+    clock.start()
+    for step in range(2):
+        clock.log_metrics({}, step)
+    assert clock.each == [2.0, 1.0]
+    assert clock.seconds == 3.0
 
 
 def test_a_failed_measurement_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
