@@ -48,7 +48,7 @@ LEAST = 15.0  # seconds for which a measurement is worth beginning
 PRECISIONS = ("float32", "bfloat16")
 NUMERICS_HEAD = """| final loss | valign, float32 | TRL, float32 | valign, bfloat16 | TRL, bfloat16 |
 | --- | ---: | ---: | ---: | ---: |"""
-HEAD = """| | rows | configuration | tokens/s | MFU | of the measured ceiling | ms a step (most) | peak MiB | final loss |
+HEAD = """| | rows | configuration | tokens/s | MFU | of the ceiling | ms a step (most) | peak MiB | final loss |
 | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 
