@@ -202,7 +202,8 @@ class CallRunner:
         empty = [number for number in reply.empty if number not in again]
         given_up = tuple(empty) if call.tries + 1 >= EMPTY_TRIES else ()
         self.empties.count_reply(len(kept), len(empty), reply.why, attempt.thinking_tokens)
-        self.done(replace(reply.result, completions=kept, given_up=given_up))
+        is_all = len(kept) == len(found) and not given_up
+        self.done(reply.result if is_all else replace(reply.result, completions=kept, given_up=given_up))
         self.empties.check(f"{server.url} (model {self.settings.model})")
         came = len(found) + len(reply.empty)
         if came < len(attempt.call.numbers):
