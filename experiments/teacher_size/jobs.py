@@ -100,11 +100,11 @@ def study_jobs(rows: Path) -> Iterator[tuple[str, str, list[str]]]:
     write(rows / "pairs.jsonl", pairs)
     others = sample([row for row in shipped if "rejected" not in row], EMBEDDED_ROWS - FRAMES - EMBEDDED_PAIRS)
     write(rows / "equal.jsonl", sample(pairs, EMBEDDED_PAIRS) + others)
-    waived, dpo = LARGE[1], ["dpo.beta=0.3", "dpo.sft_weight=1"]
+    waived = LARGE[1]
     cases = [f"synthesis.rows={rows / 'pairs.jsonl'}", *LARGE[1:]]
     yield "teacher_size", "embedded", ["+experiment=udhr_embedded"]
-    yield "teacher_size", "embedded-large-cases", ["+experiment=udhr_embedded", *cases, *dpo]
-    steps = ["sft.epochs=2", "sft.learning_rate=1.5e-3", "sft.accumulate=2", *WHOLE, "dpo.sft_weight=1"]
+    yield "teacher_size", "embedded-large-cases", ["+experiment=udhr_embedded", *cases, *PIVOTAL]
+    steps = ["sft.epochs=2", "sft.learning_rate=1.5e-3", "sft.accumulate=2"]
     yield "teacher_size", "large-equal", ["+experiment=udhr", f"synthesis.rows={rows / 'equal.jsonl'}", waived, *steps]
     yield "teacher_size", "large-minutes", ["+experiment=udhr"]
     write(rows / "edited.jsonl", edit_rejected(shipped))
