@@ -21,7 +21,8 @@ def main(config: DictConfig) -> None:
     from valign.pipeline.artifacts import Artifacts
     from valign.pipeline.base_check import check_base_model
     from valign.pipeline.context import Context
-    from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
+    from valign.pipeline.data_stage import data_stage, evaluation_questions, read_funnel, replay_stage
+    from valign.pipeline.leak import measure_leak
     from valign.synthesis.coverage import coverage_lines
     from valign.synthesis.funnel_table import funnel_table
 

@@ -163,6 +163,27 @@ def test_overlap_of_short_questions_and_empty_lists() -> None:
     assert leakage.question_overlap(["a b c"], ["x b c y"], n=2)["questions"][0]["shared"] == "b c"
 
 
+def test_verdicts_are_guessed_from_words_alone() -> None:
+    """Training asks "refuse" with no and "ask" with yes; of four evaluation questions three follow."""
+    training = [(f"May they {'ask' if i % 2 else 'refuse'} case {i}?", "yes" if i % 2 else "no") for i in range(40)]
+    asked = [("Can she ask?", "yes"), ("Can he ask?", "yes"), ("Can they refuse?", "no"), ("Can we ask?", "no")]
+    assert leakage.verdicts_by_wording(asked, [*training, training[0]]) == {
+        "accuracy": 0.75, "accuracy_yes": 1.0, "accuracy_no": 0.5, "questions": 4, "training": 40
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "trained"),
+    [("yn", "yn" * 9), ("yn", "y" * 30 + "nnnn"), ("yy", "yn" * 20), ("nn", "yn" * 20), ("", "yn" * 20)],
+)
+def test_verdicts_are_not_guessed_from_too_few(asked: str, trained: str) -> None:
+    named = {"y": "yes", "n": "no"}
+    questions, training = (
+        [(f"Question {i}?", named[each]) for i, each in enumerate(text)] for text in (asked, trained)
+    )
+    assert leakage.verdicts_by_wording(questions, training) is None
+
+
 def test_max_cosine_by_hand() -> None:
     """(1, 1, 0)/sqrt 2 against red and blue: the higher cosine is 1/sqrt 2."""
     assert leakage.max_cosine(AxisEmbedder(), ["red green", "blue"], ["red", "blue"]) == pytest.approx([2**-0.5, 1])

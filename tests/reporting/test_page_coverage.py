@@ -78,6 +78,21 @@ def test_the_page_shows_coverage_and_audit(tmp_path: Path) -> None:
     assert "none (short)" in text
 
 
+def test_the_audit_of_verdicts_and_what_wording_tells_are_shown(tmp_path: Path) -> None:
+    """With the questions' words as sides, beside the shortcut audit; a damaged figure is left out."""
+    whole = comparison()
+    assert whole.funnel is not None and whole.leak is not None
+    report = {"auc": 0.78, "questions": 40, "words": {"yes": ["ask"], "no": ["refuse"]}, "cause": "for no: refuse"}
+    funnel = {**whole.funnel, "sft": {**whole.funnel["sft"], "audit": report}}
+    wording = {"accuracy": 0.571, "accuracy_yes": 0.52, "accuracy_no": 0.61, "questions": 4, "training": 40}
+    text = page(tmp_path, dataclasses.replace(whole, funnel=funnel, leak={**whole.leak, "wording": wording})).text()
+    said = " ".join(text.split())
+    assert "Verdict audit" in said and "yes: ask; no: refuse." in said and "Warning: for no: refuse" in said
+    assert "0.78" in said and "0.57 of the verdicts are guessed rightly (yes 0.52, no 0.61)" in said
+    bare = page(tmp_path, dataclasses.replace(whole, leak={**whole.leak, "wording": {"accuracy": "?"}})).text()
+    assert "guessed rightly" not in bare and "Verdict audit" not in bare
+
+
 def test_an_audit_that_was_not_measured_says_why() -> None:
     funnel = {
         "preference": {"made": 1, "dropped": {}, "kept": 1, "audit": {"auc": None, "reason": "3 pairs are too few"}}

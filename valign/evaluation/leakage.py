@@ -1,4 +1,4 @@
-"""How much of the evaluation questions the training data contain."""
+"""How much of the evaluation questions, and of their verdicts, the training data give away."""
 
 from __future__ import annotations
 
@@ -55,6 +55,40 @@ def _whole_texts(texts: Collection[str], trained: Sequence[list[str]]) -> dict[s
                 if (text := " ".join(own[start : start + length])) in texts:
                     found.setdefault(text, i)
     return found
+
+
+def verdicts_by_wording(
+    asked: Sequence[tuple[str, str]], training: Sequence[tuple[str, str]]
+) -> dict[str, float | int] | None:
+    """Guess the evaluation questions' verdicts from their words alone, by the words of training questions.
+
+    What is guessed rightly above a half needs neither the document nor a model. A model has to be above it to show that
+    it decides by more than the manner in which training questions are worded.
+
+    Args:
+        asked: Evaluation questions with their verdicts, ``yes`` or ``no``.
+        training: Training questions with theirs; one that occurs twice counts once.
+
+    Returns:
+        ``accuracy``, ``accuracy_yes`` and ``accuracy_no`` (shares guessed rightly, of all, and of those that "yes" and
+        "no" decides), ``questions`` and ``training`` (counts); None for fewer than 20 training questions or 5 with
+        either verdict, or where the evaluation questions do not have both.
+    """
+    import numpy as np
+
+    from valign.core.word_classifier import FEWEST, FOLDS, fit_classifier, word_features
+
+    known = dict(training)
+    labels, wanted = (np.array([v == "yes" for v in vs], dtype=bool) for vs in (known.values(), [v for _, v in asked]))
+    if len(known) < FEWEST or min(labels.sum(), (~labels).sum()) < FOLDS or wanted.all() or not wanted.any():
+        return None
+    _, bag, length = word_features([*known, *(question for question, _ in asked)])
+    features = np.hstack([bag, length])
+    model = fit_classifier(features[: len(known)], labels)
+    is_right = model.predict(features[len(known) :]) == wanted
+    shares = {"accuracy": is_right, "accuracy_yes": is_right[wanted], "accuracy_no": is_right[~wanted]}
+    found = {name: round(float(right.mean()), 4) for name, right in shares.items()}
+    return {**found, "questions": len(asked), "training": len(known)}
 
 
 def max_cosine(embedder: Embedder, questions: Sequence[str], training: Sequence[str]) -> list[float]:

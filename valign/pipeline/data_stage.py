@@ -11,11 +11,10 @@ from typing import Any
 
 from valign.core.errors import ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_jsonl
-from valign.core.records import Instruction, Preference, Question
+from valign.core.records import Instruction, Question
 from valign.core.store import digest
 from valign.documents.changes import compare_versions
 from valign.documents.clauses import ClauseIndex
-from valign.evaluation.leakage import question_overlap
 from valign.evaluation.probes.policy import PolicyProbe
 from valign.evaluation.questions import without_original
 from valign.pipeline.artifacts import Artifacts
@@ -28,7 +27,6 @@ from valign.synthesis.budget import Budget, DryTeacher, dry_pass
 from valign.synthesis.build import TEMPLATES, synthesize
 from valign.synthesis.dataset import (
     FUNNEL,
-    PREFERENCES,
     QUESTIONS,
     REVIEWED,
     SFT,
@@ -53,7 +51,6 @@ log = logging.getLogger(__name__)
 # their id and their words are among the inputs; what is required decides nothing
 NOT_HASHED = ("question_teacher", "templates", "rows", "review", "require_review")
 REPLAY = "replay.jsonl"
-SHARED_WORDS = 6
 
 
 def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = None) -> Path:
@@ -261,34 +258,6 @@ def clause_exposure(context: Context, questions: Sequence[Question]) -> dict[str
     """
     held_out = context.settings.synthesis.hold_out_clauses
     return exposure(context.document, held_out, {q.clause for q in questions})
-
-
-def measure_leak(data: Path, replay: Path | None, questions: Sequence[Question]) -> dict[str, Any]:
-    """Measure how many evaluation questions share six words in a row with a training question.
-
-    Args:
-        data: The data stage's folder.
-        replay: The file of general instructions; None for none.
-        questions: The evaluation questions.
-
-    Returns:
-        What ``question_overlap`` does.
-    """
-    return question_overlap([q.question for q in questions], training_questions(data, replay), n=SHARED_WORDS)
-
-
-def training_questions(data: Path, replay: Path | None) -> list[str]:
-    """Return the questions of all training rows.
-
-    Args:
-        data: The data stage's folder.
-        replay: The file of general instructions; None for none.
-    """
-    return [
-        *(row.question for row in read_jsonl(data / SFT, Instruction)),
-        *(row.question for row in read_jsonl(data / PREFERENCES, Preference)),
-        *(row.question for row in (read_jsonl(replay, Instruction) if replay else ())),
-    ]
 
 
 def read_funnel(data: Path) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from valign.pipeline.artifacts import Artifacts, pinned_by
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, evaluation_questions
 from valign.pipeline.finished_run import arms_of_run, context_of_run, require_known_servers
+from valign.pipeline.leak import print_leak
 from valign.pipeline.recipes import Arm
-from valign.pipeline.run import describe_run, print_leak
+from valign.pipeline.run import describe_run
 from valign.pipeline.scoring import score_arms
 from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.worker import follow, take_devices

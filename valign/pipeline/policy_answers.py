@@ -18,7 +18,8 @@ from valign.evaluation.probes.policy_probe_scores import policy_probe_scores
 from valign.pipeline.answer_stage import answer_stage
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import SHARED_WORDS, replay_stage, training_questions
+from valign.pipeline.data_stage import replay_stage
+from valign.pipeline.leak import SHARED_WORDS, training_questions
 from valign.pipeline.probe_stage import PolicyProbes, policy_probes
 from valign.pipeline.recipes import Arm
 from valign.runs.layout import POLICY_PROBES

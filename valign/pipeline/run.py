@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,9 @@ from valign.models.terms import describe_base
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import data_stage, evaluation_questions, measure_leak, read_funnel, replay_stage
+from valign.pipeline.data_stage import data_stage, evaluation_questions, read_funnel, replay_stage
 from valign.pipeline.judge_stage import judging_teacher, run_judge
+from valign.pipeline.leak import measure_leak, print_leak
 from valign.pipeline.probe_stage import given_policy_probes
 from valign.pipeline.recipes import Arm
 from valign.pipeline.review_check import require_review
@@ -264,8 +265,3 @@ def print_run(folder: Path, comparison: Comparison) -> None:
     if (error := validation_error(folder)) is not None:
         print(f"validation error, on held-out training examples: {error:.4f}")
     print(f"\nreport: {folder / PAGE}")
-
-
-def print_leak(found: Mapping[str, Any]) -> None:
-    """Print the share of evaluation questions that training gives away."""
-    print(f"evaluation questions of which six words in a row occur in training: {100 * found['rate']:.1f}%")

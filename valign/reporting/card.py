@@ -14,7 +14,7 @@ from valign.reporting.card_metadata import WHOLE_MODEL, card_form, front_matter,
 from valign.reporting.card_training import data_facts, training_facts
 from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import BASE, Comparison
-from valign.reporting.coverage import audit_table, coverage_table
+from valign.reporting.coverage import audit_table, coverage_table, verdict_audit_table
 from valign.reporting.differences import arm_differences, difference_sentences
 from valign.reporting.known_failures import HALF, known_failures, probe_failures, weak_clauses
 from valign.reporting.numbers import format_share
@@ -71,6 +71,7 @@ def alignment_card(comparison: Comparison, arm: str | None = None, form: str | N
         "writers": writers(comparison, subject.arm.data),
         "coverage": coverage_table(comparison, clauses),
         "audit": audit_table(comparison),
+        "verdict_audit": verdict_audit_table(comparison),
         "leak": leak_sentence(comparison),
         "training": training_facts(comparison, subject),
         "evidence": _evidence(two, subject),

@@ -95,7 +95,7 @@ def _questions(comparison: Comparison, clauses: Clauses) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class AuditTable:
-    """The shortcut audit in words; ``rows`` are what was told apart, and how well."""
+    """An audit in words; ``rows`` are what was told apart, and how well."""
 
     sentence: str
     warning: str
@@ -104,10 +104,9 @@ class AuditTable:
 
 def audit_table(comparison: Comparison) -> AuditTable | None:
     """Return the audit that was stored with D_pref, or None where there is none."""
-    report: dict[str, Any] | None = (comparison.funnel or {}).get("preference", {}).get("audit")
+    report, auc = _stored_audit(comparison, "preference")
     if not report:
         return None
-    auc = finite_number(report.get("auc"))
     if auc is None:
         return AuditTable(f"Not measured: {report.get('reason', 'no reason was given')}.", "", [])
     rows = [
@@ -120,3 +119,20 @@ def audit_table(comparison: Comparison) -> AuditTable | None:
     found = [f"{side}: {', '.join(words[side])}" for side in ("chosen", "rejected") if words.get(side)]
     sentence = f"Words that speak most for an answer's side: {'; '.join(found)}." if found else ""
     return AuditTable(sentence, str(report.get("cause", "")), rows)
+
+
+def verdict_audit_table(comparison: Comparison) -> AuditTable | None:
+    """Return the audit of verdicts that was stored with D_sft, or None where there is none."""
+    report, auc = _stored_audit(comparison, "sft")
+    if not report or auc is None:
+        return None
+    words = report.get("words", {})
+    found = [f"{side}: {', '.join(words[side])}" for side in ("yes", "no") if words.get(side)]
+    sentence = f"Words that speak most for a verdict: {'; '.join(found)}." if found else ""
+    rows = [("Length and words of the question", format_number(auc))]
+    return AuditTable(sentence, str(report.get("cause", "")), rows)
+
+
+def _stored_audit(comparison: Comparison, part: str) -> tuple[dict[str, Any], float | None]:
+    report: dict[str, Any] = (comparison.funnel or {}).get(part, {}).get("audit") or {}
+    return report, finite_number(report.get("auc"))

@@ -17,7 +17,7 @@ from valign.reporting.answers import answers_by_clause, question_filters
 from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import Comparison, metric_named
 from valign.reporting.costs import stage_costs
-from valign.reporting.coverage import audit_table, coverage_table
+from valign.reporting.coverage import audit_table, coverage_table, verdict_audit_table
 from valign.reporting.curve_charts import curve_charts
 from valign.reporting.differences import arm_differences, difference_sentences
 from valign.reporting.dot_charts import dot_charts
@@ -153,6 +153,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "funnels": funnels(comparison),
         "coverage": coverage_table(comparison, clauses),
         "audit": audit_table(comparison),
+        "verdict_audit": verdict_audit_table(comparison),
         "leak": leak_sentence(comparison),
         "leaks": leak_rows(comparison),
         "reviewed": review_sentence(comparison.funnel),

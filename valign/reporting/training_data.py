@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.reporting.comparison import Comparison
-from valign.reporting.numbers import finite_number
+from valign.reporting.numbers import finite_number, format_number
 
 _FACTS = "facts"
 _DATA_TITLES = {"sft": "Questions and answers (D_sft)", "preference": "Pairs of answers (D_pref)"}
@@ -70,7 +70,21 @@ def leak_sentence(comparison: Comparison) -> str:
     top = max((value for value in found if value is not None), default=None)
     close = "" if top is None else f" The closest two have {100 * top:.0f}% of their words in common."
     share = f"{100 * rate:.1f}%" if rate or leak_rows(comparison) else "None"
-    return f"{share} of the evaluation questions repeat a run of words of a training question.{close}"
+    repeats = f"{share} of the evaluation questions repeat a run of words of a training question.{close}"
+    return " ".join(filter(None, [repeats, _wording_sentence(comparison.leak.get("wording"))]))
+
+
+def _wording_sentence(found: Any) -> str:
+    """Say how many verdicts the questions' words alone tell; nothing where that was not measured."""
+    names = ("accuracy", "accuracy_yes", "accuracy_no")
+    shares = [finite_number(found.get(name)) for name in names] if isinstance(found, Mapping) else [None]
+    if None in shares:
+        return ""
+    of_all, yes, no = (format_number(share) for share in shares)
+    return (
+        f"From their words alone, as training questions are worded, {of_all} of the verdicts are guessed rightly "
+        f"(yes {yes}, no {no}); verdict accuracy that is no higher shows nothing beyond wording."
+    )
 
 
 def leak_rows(comparison: Comparison) -> list[tuple[str, str, str]]:

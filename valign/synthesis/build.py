@@ -40,6 +40,7 @@ from valign.synthesis.relevance import make_relevance
 from valign.synthesis.review_summary import lost_in_review
 from valign.synthesis.settings import SynthesisSettings
 from valign.synthesis.shortcut_audit import audit_shortcuts
+from valign.synthesis.verdict_audit import audit_verdicts
 from valign.synthesis.writer import Writer, count_pending
 from valign.teachers.batch_round import stop_if_pending
 from valign.teachers.cache import CachedTeacher
@@ -96,7 +97,7 @@ def synthesize(
         question_teacher: Writes the evaluation questions, where they are made; None for the teacher itself.
         given: Given rows; the teacher writes what the settings ask for beyond them.
         probes: Probes of the policy; no training question may resemble them or the evaluation questions.
-        audited: Whether D_pref is searched for shortcuts; not in a dry pass, which has placeholders there.
+        audited: Whether the rows are searched for shortcuts; not in a dry pass, which has placeholders there.
         review: What people decided about the rows.
 
     Returns:
@@ -122,8 +123,8 @@ def synthesize(
     check_not_empty(writer, rows, funnels)
     coverage = _check_coverage(writer, rows.questions, funnels, held_out is not None, folder, review)
     write_rows(folder, rows, facts, probes)
-    shortcuts = _write_funnel(folder, writer, funnels, rows.preferences if audited else (), reviewed)
-    return {**_count(writer, rows, facts, funnels), "coverage": coverage, "shortcut_audit": shortcuts}
+    audits = _write_funnel(folder, writer, funnels, rows if audited else DataRows([], [], []), reviewed)
+    return {**_count(writer, rows, facts, funnels), "coverage": coverage, **audits}
 
 
 def _write_questions(
@@ -246,16 +247,19 @@ def _write_funnel(
     folder: Path,
     writer: Writer,
     funnels: Mapping[str, Funnel],
-    preferences: Sequence[Preference],
+    rows: DataRows,
     reviewed: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write the counts of all filters with the audit of the pairs; warn of shortcuts and return the audit."""
+    """Write the counts of all filters with both audits of the rows; warn of shortcuts and return the audits."""
     counts: dict[str, Any] = {name: funnel.to_dict() for name, funnel in funnels.items()}
-    counts["preference"]["audit"] = shortcuts = audit_shortcuts(preferences, writer.seed)
+    counts["preference"]["audit"] = shortcuts = audit_shortcuts(rows.preferences, writer.seed)
+    counts["sft"]["audit"] = verdicts = audit_verdicts([*rows.instructions, *rows.preferences], writer.seed)
     if writer.without_value:
         counts["preference"]["without_value"] = sorted(writer.without_value)
     if shortcuts["cause"]:
         log.warning("D_pref: %s", shortcuts["cause"])
+    if verdicts["cause"]:
+        log.warning("D_sft: %s", verdicts["cause"])
     if lost := [row for funnel in funnels.values() for row in funnel.given_dropped]:
         first = lost[0]
         log.warning(
@@ -266,7 +270,7 @@ def _write_funnel(
             first["dropped"],
         )
     write_json(folder / FUNNEL, {**counts, **({"review": dict(reviewed)} if reviewed else {})})
-    return shortcuts
+    return {"shortcut_audit": shortcuts, "verdict_audit": verdicts}
 
 
 def _count(writer: Writer, rows: DataRows, facts: Sequence[Fact], funnels: Mapping[str, Funnel]) -> dict[str, Any]:

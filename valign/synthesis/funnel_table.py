@@ -7,6 +7,7 @@ from typing import Any
 
 from valign.synthesis.review_summary import review_sentence
 from valign.synthesis.shortcut_audit import audit_lines
+from valign.synthesis.verdict_audit import verdict_lines
 
 
 def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
@@ -31,7 +32,8 @@ def funnel_table(funnels: Mapping[str, Mapping[str, Any]]) -> str:
             lines.append(f"    examples for a clause: at least {counts[0]}, median {middle}, at most {counts[-1]}")
         if funnel.get("without_value"):
             lines.append(f"    no situations for clauses that carry no value: {', '.join(funnel['without_value'])}")
-        lines += audit_lines(funnel["audit"]) if "audit" in funnel else []
+        if "audit" in funnel:
+            lines += (audit_lines if name == "preference" else verdict_lines)(funnel["audit"])
     if "review" in funnels:
         lines.append(f"read by a person: {review_sentence(funnels)}")
     return "\n".join(lines)

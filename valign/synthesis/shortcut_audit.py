@@ -7,19 +7,15 @@ instead.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from valign.core.records import Preference
+from valign.core.word_classifier import FEWEST, FOLDS, held_out_auc, telling_words, word_features
 
-FOLDS = 5
-FEWEST = 20
 WARN_ABOVE = 0.8
-SHOWN_WORDS = 5
-WORD_PATTERN = re.compile(r"\w+")
 
 
 def audit_shortcuts(pairs: Sequence[Preference], seed: int = 0) -> dict[str, Any]:
@@ -45,18 +41,19 @@ def audit_shortcuts(pairs: Sequence[Preference], seed: int = 0) -> dict[str, Any
     report: dict[str, Any] = {"pairs": len(pairs), "folds_by": "clause" if by_clause else "situation", "cause": ""}
     if reason := _too_few(groups):
         return {**report, "auc": None, "reason": reason}
-    names, bag, length = _features(pairs)
+    names, bag, length = word_features([*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)])
     both = np.hstack([bag, length])
-    kinds = {}
+    kinds: dict[str, float | None] = {}
     for kind in sorted({pair.rejected_kind for pair in pairs}):
         own = np.array([pair.rejected_kind == kind for pair in pairs])
-        kinds[kind] = _auc(both[np.tile(own, 2)], [g for g, is_own in zip(groups, own, strict=True) if is_own], seed)
+        alike = [group for group, is_own in zip(groups, own, strict=True) if is_own]
+        kinds[kind] = None if _too_few(alike) else _auc(both[np.tile(own, 2)], alike, seed)
     counts = length[: len(pairs), 0].mean() - length[len(pairs) :, 0].mean()
     report |= {
         "auc": _auc(both, groups, seed),
         "length_auc": _auc(length, groups, seed),
         "kinds": kinds,
-        "words": _words(bag, names),
+        "words": dict(zip(("chosen", "rejected"), telling_words(names, bag, _labels(pairs)), strict=True)),
         "longer": "chosen" if counts > 0 else "rejected" if counts < 0 else "neither",
     }
     report["cause"] = _cause(report)
@@ -88,57 +85,13 @@ def _too_few(groups: Sequence[str]) -> str:
     return ""
 
 
-def _features(pairs: Sequence[Preference]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the vocabulary, the words (2n, v) and the standardised word count (2n, 1); chosen answers come first."""
-    texts = [WORD_PATTERN.findall(text.lower()) for text in (*(p.chosen for p in pairs), *(p.rejected for p in pairs))]
-    names = sorted({word for text in texts for word in text})
-    place = {word: i for i, word in enumerate(names)}
-    bag = np.zeros((len(texts), len(names)), np.float32)
-    for row, text in zip(bag, texts, strict=True):
-        row[[place[word] for word in text]] = 1
-    counts = np.array([[float(len(text))] for text in texts])
-    return names, bag, (counts - counts.mean()) / (counts.std() or 1.0)
+def _labels(pairs: Sequence[Any]) -> np.ndarray:
+    return np.repeat([1, 0], len(pairs))
 
 
-def _auc(features: np.ndarray, groups: Sequence[str], seed: int) -> float | None:
-    """Return the mean held-out AUC over the folds; None where there are too few pairs.
-
-    Args:
-        features: Rows of the chosen answers, then those of the rejected ones in the same order.
-        groups: For each pair, what has to stay in one fold.
-        seed: Of the drawing of folds.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    if _too_few(groups):
-        return None
-    names = sorted(set(groups))
-    order = np.random.default_rng(seed).permutation(len(names))
-    fold_of = {names[place]: i % FOLDS for i, place in enumerate(order)}
-    folds = np.tile([fold_of[group] for group in groups], 2)
-    labels = np.repeat([1, 0], len(groups))
-    scores, sizes = [], []
-    for fold in range(FOLDS):
-        held = folds == fold
-        model = _fit(features[~held], labels[~held])
-        scores.append(roc_auc_score(labels[held], model.decision_function(features[held])))
-        sizes.append(held.sum())
-    return round(float(np.average(scores, weights=sizes)), 4)
-
-
-def _fit(features: np.ndarray, labels: np.ndarray) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=1.0, max_iter=1000).fit(features, labels)
-
-
-def _words(bag: np.ndarray, names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the words with the largest weights on either side."""
-    half = len(bag) // 2
-    weights = _fit(bag, np.repeat([1, 0], half)).coef_[0] if names else np.zeros(0)
-    order = np.argsort(weights, kind="stable")
-    chosen = [names[i] for i in order[::-1][:SHOWN_WORDS] if weights[i] > 1e-6]
-    return {"chosen": chosen, "rejected": [names[i] for i in order[:SHOWN_WORDS] if weights[i] < -1e-6]}
+def _auc(features: np.ndarray, groups: Sequence[str], seed: int) -> float:
+    """Return the held-out AUC of chosen answers, which come first, and the rejected ones of the same pairs."""
+    return held_out_auc(features, _labels(groups), [*groups, *groups], seed)
 
 
 def _cause(report: dict[str, Any]) -> str:

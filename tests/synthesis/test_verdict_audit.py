@@ -1,0 +1,76 @@
+"""The verdict audit on hand-made questions whose answer is known."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from valign.core.records import Instruction, Preference, Provenance
+from valign.synthesis.verdict_audit import audit_verdicts, verdict_lines
+
+ORIGIN = Provenance("words", 0, 5, "frame/claim", "hash", "valign", {})
+WORDS = "lamp oil pier gate goose fog helmet purser oar rope tide bell".split()
+
+
+def row(i: int, question: str, verdict: str | None, clauses: int = 10) -> Instruction:
+    """Return question i on one of the clauses, in turn."""
+    return Instruction(f"r{i}", (f"d/{i % clauses}",), "scenario", question, "An answer.", ORIGIN, verdict=verdict)
+
+
+def drawn(source: random.Random) -> str:
+    return " ".join(source.choice(WORDS) for _ in range(6))
+
+
+def turns(i: int) -> str:
+    """Return a verdict: each clause has as many of either."""
+    return "yes" if i // 10 % 2 else "no"
+
+
+def test_verdicts_of_questions_in_the_same_words_are_told_by_chance() -> None:
+    """Six words drawn alike for both verdicts: 200 questions, 0.5 give or take 0.15."""
+    source = random.Random(1)
+    report = audit_verdicts([row(i, f"{drawn(source)} {i}?", turns(i)) for i in range(200)])
+    assert 0.35 < report["auc"] < 0.65
+    assert (report["questions"], report["cause"]) == (200, "")
+
+
+def test_a_word_that_tells_the_verdict_is_found_and_named() -> None:
+    """Whoever "refuses" is wrong in every case, so every held-out verdict is told."""
+    source = random.Random(2)
+    rows = [row(i, f"{'refuses' if turns(i) == 'no' else 'asks'} {drawn(source)} {i}?", turns(i)) for i in range(60)]
+    report = audit_verdicts(rows)
+    assert report["auc"] == 1.0
+    assert (report["words"]["yes"][0], report["words"]["no"][0]) == ("asks", "refuses")
+    assert "for no: refuses" in report["cause"]
+    lines = verdict_lines(report)
+    assert "verdict audit: AUC 1.00" in lines[0]
+    assert lines[1].startswith("    WARNING: ") and "decided the other way" in lines[1]
+
+
+def test_a_question_counts_once_and_only_with_a_verdict() -> None:
+    """D_sft learns the chosen answers of pairs as well: the same 30 questions, and ten that nothing decides."""
+    source = random.Random(3)
+    rows = [row(i, f"{drawn(source)} {i}?", turns(i)) for i in range(30)]
+    answers = ("Yes.", "No.", "verdict", ORIGIN)
+    pairs = [Preference(f"p{r.example_id}", r.clauses, r.kind, r.question, *answers, verdict=r.verdict) for r in rows]
+    open_ones = [row(i, f"open {i}?", None) for i in range(30, 40)]
+    assert audit_verdicts([*rows, *pairs, *open_ones]) == audit_verdicts(rows)
+    assert audit_verdicts(rows)["questions"] == 30
+
+
+@pytest.mark.parametrize("verdicts", [["yes", "no"] * 9, ["yes"] * 30 + ["no"] * 4, [None] * 30])
+def test_too_few_questions_have_no_figure_but_a_reason(verdicts: list[str | None]) -> None:
+    report = audit_verdicts([row(i, f"question {i}?", verdict) for i, verdict in enumerate(verdicts)])
+    asked = sum(verdict is not None for verdict in verdicts)
+    assert report["auc"] is None and report["questions"] == asked
+    assert report["reason"] == f"{asked} questions with a verdict are too few, 20 are needed, 5 of them of either"
+    assert len(verdict_lines(report)) == bool(asked)
+
+
+def test_clauses_stay_together_unless_they_are_few() -> None:
+    """A clause's word tells its own questions' verdict, and nothing of another clause's; two clauses are too few."""
+    rows = [row(i, f"word{i % 10} {i}?", "yes" if i % 10 < 5 else "no") for i in range(50)]
+    assert audit_verdicts(rows)["auc"] < 0.6
+    few = [row(i, f"word{i % 2} q{i}?", "yes" if i % 2 else "no", clauses=2) for i in range(50)]
+    assert audit_verdicts(few)["auc"] == 1.0

@@ -1,0 +1,58 @@
+"""What training gives away of the evaluation: questions in the same words, and verdicts that words alone tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from valign.core.files import read_jsonl
+from valign.core.records import Instruction, Preference, Question
+from valign.evaluation.leakage import question_overlap, verdicts_by_wording
+from valign.synthesis.dataset import PREFERENCES, SFT
+
+SHARED_WORDS = 6
+
+
+def measure_leak(data: Path, replay: Path | None, questions: Sequence[Question]) -> dict[str, Any]:
+    """Measure how many evaluation questions share six words in a row with a training question.
+
+    Args:
+        data: The data stage's folder.
+        replay: The file of general instructions; None for none.
+        questions: The evaluation questions.
+
+    Returns:
+        What ``question_overlap`` does; and where the questions have verdicts ``wording``, what ``verdicts_by_wording``
+        does.
+    """
+    found = question_overlap([q.question for q in questions], training_questions(data, replay), n=SHARED_WORDS)
+    rows: list[Instruction | Preference] = [*read_jsonl(data / SFT, Instruction)]
+    rows += read_jsonl(data / PREFERENCES, Preference)
+    asked, trained = ([(row.question, row.verdict) for row in each if row.verdict] for each in (questions, rows))
+    wording = verdicts_by_wording(asked, trained)
+    return found if wording is None else {**found, "wording": wording}
+
+
+def training_questions(data: Path, replay: Path | None) -> list[str]:
+    """Return the questions of all training rows.
+
+    Args:
+        data: The data stage's folder.
+        replay: The file of general instructions; None for none.
+    """
+    return [
+        *(row.question for row in read_jsonl(data / SFT, Instruction)),
+        *(row.question for row in read_jsonl(data / PREFERENCES, Preference)),
+        *(row.question for row in (read_jsonl(replay, Instruction) if replay else ())),
+    ]
+
+
+def print_leak(found: Mapping[str, Any]) -> None:
+    """Print the share of evaluation questions that training gives away, and of their verdicts."""
+    print(f"evaluation questions of which six words in a row occur in training: {100 * found['rate']:.1f}%")
+    if wording := found.get("wording"):
+        print(
+            f"verdicts guessed rightly from their words alone, as training questions are worded: "
+            f"{wording['accuracy']:.2f} (yes {wording['accuracy_yes']:.2f}, no {wording['accuracy_no']:.2f})"
+        )
