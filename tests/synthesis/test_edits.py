@@ -14,6 +14,7 @@ from valign.synthesis.claims import write_claims
 from valign.synthesis.languages.en.edits import (
     NUMBER_WORDS,
     as_question,
+    as_subclause,
     contradict,
     find_ungrounded,
     make_edits,
@@ -106,10 +107,29 @@ def test_numbers_and_names_by_hand() -> None:
         ("Keys cost eleven euros.", None),
         ("After dark, nobody may swim.", None),
         ("Those who row may swim.", None),
+        ("Whereas it is essential to row.", None),
+        ("However, no one may row.", None),
+        ("Butlers may row.", "May butlers row?"),
     ],
 )
 def test_statements_as_questions(sentence: str, question: str | None) -> None:
     assert as_question(sentence) == question
+
+
+@pytest.mark.parametrize(
+    ("sentence", "within"),
+    [
+        ("Whereas Member States have pledged to row,", "Member States have pledged to row"),
+        ("WHEREAS, the club is old;", "the club is old"),
+        ("However, no one may row.", "no one may row"),
+        ("However long it takes, row.", "however long it takes, row"),
+        ("And guests may row.", "guests may row"),
+        ("Andrew may row.", "andrew may row"),
+        ("Whereas", "whereas"),
+    ],
+)
+def test_a_claim_does_not_say_whereas(sentence: str, within: str) -> None:
+    assert as_subclause(sentence, []) == within
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from valign.synthesis.faithfulness import verbatim, verdict_of
 from valign.synthesis.filters import well_formed
 from valign.synthesis.languages.choice import PACKS, choose_language, language_of, own_openings, warn_of_gaps
 from valign.synthesis.languages.en.words import ENGLISH
-from valign.synthesis.languages.fr.edits import edit_french, ungrounded_french
+from valign.synthesis.languages.fr.edits import edit_french, that_french, ungrounded_french
 from valign.synthesis.languages.fr.facts import facts_french, phrase_french
 from valign.synthesis.languages.fr.words import FRENCH
 from valign.synthesis.templates import TEMPLATE_PLACEHOLDER, load_template, template_names
@@ -198,3 +198,17 @@ def test_openings_and_tails_are_french(writer: Writer) -> None:
     assert writer.open_ended("Qui vote ?") == "Qui vote ?"
     phrases = writer.unique_phrases["udhr/article-14/1"]
     assert phrases and not {"de", "la", "en", "toute"} & {phrase.split()[0] for phrase in phrases}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "within"),
+    [
+        ("Considérant qu’il est essentiel de ramer,", "qu’il est essentiel de ramer"),
+        ("Attendu que le club est vieux ;", "que le club est vieux"),
+        ("Toutefois, nul ne peut ramer.", "que nul ne peut ramer"),
+        ("Et les hôtes rament.", "que les hôtes rament"),
+        ("Étienne rame.", "qu’étienne rame"),
+    ],
+)
+def test_a_french_claim_does_not_say_considerant(sentence: str, within: str) -> None:
+    assert that_french(sentence, []) == within

@@ -27,6 +27,12 @@ SERIES = (
     "spring summer autumn winter".split(),
     "morning noon evening midnight".split(),
 )
+# What ties a sentence to the one before it, or a recital to those around it; behind "that" it has no place.
+_OPENER = re.compile(
+    r"^(?:(?:whereas|and|but)\b,?|(?:accordingly|consequently|finally|furthermore|hence|however|in addition|likewise"
+    r"|moreover|nevertheless|now, therefore|therefore|thus),)\s+(?=\S)",
+    re.I,
+)
 POLARITY = (
     (r"^No one (shall|may) be\b", r"Anyone \1 be"),
     (r"^(No one|Nobody|None) (shall|may|is|has|can)\b", r"Everyone \2"),
@@ -90,11 +96,14 @@ def contradict(text: str) -> str | None:
 def as_question(sentence: str) -> str | None:
     """Turn a statement into a yes/no question by putting its auxiliary in front; None where that is not plain.
 
-    "No one" and "nobody" become "anyone", so that "No one may be held" asks "May anyone be held?".
+    "No one" and "nobody" become "anyone", so that "No one may be held" asks "May anyone be held?". A sentence that
+    begins with "whereas", "however," and the like goes on from another one, and is not turned.
 
     >>> as_question("Everyone has the right to a nationality.")
     'Does everyone have the right to a nationality?'
     """
+    if _OPENER.match(sentence):
+        return None
     words = sentence.rstrip(".;, ").split()
     before = words[: LONGEST_SUBJECT + 1]
     place = next((i for i, word in enumerate(before) if i and (word in AUXILIARIES or word in ("has", "have"))), 0)
@@ -117,12 +126,14 @@ def as_question(sentence: str) -> str | None:
 
 
 def as_subclause(sentence: str, names: Sequence[str]) -> str:
-    """Return a sentence as it stands behind "that": no full stop, no capital unless it is a name's.
+    """Return a sentence as it stands behind "that": no full stop, no capital unless it is a name's, no "whereas".
 
-    >>> as_subclause("Guests may swim.", [])
-    'guests may swim'
+    >>> as_subclause("Guests may swim.", []), as_subclause("Whereas Rome is far,", [])
+    ('guests may swim', 'Rome is far')
     """
     words = sentence.rstrip(".;, ")
+    if opener := _OPENER.match(words):
+        return words[opener.end() :]
     first = words.split()[0]
     return words if first in names or first in ("I",) else words[:1].lower() + words[1:]
 

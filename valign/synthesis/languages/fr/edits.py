@@ -53,6 +53,11 @@ NAME_FR = re.compile(
 _REFUSED_START = re.compile(
     r"^(?:considérant|attendu|vu|si|s['’]|quand|lorsqu|et|mais|ou|donc|aucune?|ni|en cas|pour|dans)\b", re.I
 )
+_OPENER = re.compile(
+    r"^(?:(?:considérant|attendu|vu) qu(?:e |['’])|(?:et|mais|or),? |(?:cependant|de plus|donc|en outre|enfin"
+    r"|par conséquent|toutefois), )(?=\S)",
+    re.I,
+)
 _NOBODY = re.compile(r"^(?:nul|personne) n(?:e |['’])", re.I)
 
 
@@ -95,12 +100,14 @@ def ask_french(sentence: str) -> str | None:
 def that_french(sentence: str, names: Sequence[str]) -> str:
     """Return a sentence as it stands behind "que", with that word: no full stop, no capital unless it is a name's.
 
-    >>> that_french("Il faut payer.", []), that_french("Lyon est loin.", ["Lyon"])
+    >>> that_french("Il faut payer.", []), that_french("Considérant que Lyon est loin.", [])
     ('qu’il faut payer', 'que Lyon est loin')
     """
     words = sentence.rstrip(".;, ")
-    first = words.split()[0]
-    words = words if first in names else words[:1].lower() + words[1:]
+    if opener := _OPENER.match(words):
+        words = words[opener.end() :]
+    elif words.split()[0] not in names:
+        words = words[:1].lower() + words[1:]
     return f"qu’{words}" if words[:1].lower() in "aàâeéèêiîoôuy" else f"que {words}"
 
 
