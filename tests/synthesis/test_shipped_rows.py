@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from valign.core.records import Document
+from valign.core.records import Document, Instruction, Provenance
 from valign.core.text import words
 from valign.documents.read import read_document
 from valign.documents.shipped import SHIPPED_FILES, shipped_document
@@ -16,9 +16,11 @@ from valign.evaluation.verdicts import stated_verdict
 from valign.synthesis.candidates import CONTRADICTIONS, Candidate
 from valign.synthesis.filters import ngrams
 from valign.synthesis.given_rows import SHIPPED_ROWS, read_given_rows
+from valign.synthesis.verdict_audit import audit_verdicts
 
 NAMES = ("udhr", "lanternfield", "saltmarsh", "conduct")
 DATA = Path(str(SHIPPED_FILES))
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def document(name: str) -> Document:
@@ -69,8 +71,27 @@ def test_pairs_are_alike_in_length_and_of_every_kind(rows: tuple[str, list[Candi
     assert set(kinds) == set(CONTRADICTIONS) and max(kinds.values()) < 0.34 * len(pairs)
 
 
+@pytest.fixture(scope="module")
+def contrasts() -> list[Candidate]:
+    """The cases that differ in little, which a study adds to the declaration's rows."""
+    return read_given_rows(str(ROOT / "experiments/udhr/contrast_rows.jsonl"), document("udhr"))
+
+
+def test_contrasts_are_cases_of_one_clause_decided_both_ways(contrasts: list[Candidate]) -> None:
+    """Two in a row are a pair; a classifier that sees a question's words alone tells no verdict."""
+    pairs = list(zip(contrasts[::2], contrasts[1::2], strict=True))
+    assert len(pairs) == 273 and len({row.question for row in contrasts}) == 546
+    for one, other in pairs:
+        assert one.clause == other.clause and {one.verdict, other.verdict} == {"yes", "no"}, one.question
+    origin = Provenance("words", 0, 5, "given", "hash", "given", {})
+    rows = [
+        Instruction(r.question, (r.clause,), r.kind, r.question, r.answer, origin, verdict=r.verdict) for r in contrasts
+    ]
+    assert audit_verdicts(rows)["auc"] < 0.55
+
+
 def test_no_question_shares_six_words_in_a_row_with_one_that_is_asked_to_measure(
-    rows: tuple[str, list[Candidate]],
+    rows: tuple[str, list[Candidate]], contrasts: list[Candidate]
 ) -> None:
     """Evaluation questions, development questions and probes alike."""
     name, found = rows
@@ -82,4 +103,5 @@ def test_no_question_shares_six_words_in_a_row_with_one_that_is_asked_to_measure
             row = json.loads(line)
             for question in (row["question"], *row.get("variants", ())):
                 asked |= ngrams(words(question), 6)
-    assert [row.question for row in found if not asked.isdisjoint(ngrams(words(row.question), 6))] == []
+    every = [*found, *(contrasts if name == "udhr" else ())]
+    assert [row.question for row in every if not asked.isdisjoint(ngrams(words(row.question), 6))] == []
