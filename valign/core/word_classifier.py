@@ -14,38 +14,48 @@ SHOWN_WORDS = 5
 WORD_PATTERN = re.compile(r"\w+")
 
 
-def word_features(texts: Sequence[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
+def word_features(texts: Sequence[str]) -> tuple[list[str], Any, np.ndarray]:
     """Return what the classifier sees of T texts.
 
     Returns:
-        The V words in order; which of them each text has, (T, V) of 0 and 1; and the number of its words, standardised
-        over the texts, (T, 1).
+        The V words in order; which of them each text has, a sparse matrix (T, V) of 0 and 1; and the number of its
+        words, standardised over the texts, (T, 1).
     """
+    from scipy.sparse import csr_matrix
+
     split = [WORD_PATTERN.findall(text.lower()) for text in texts]
     names = sorted({word for words in split for word in words})
     place = {word: i for i, word in enumerate(names)}
-    bag = np.zeros((len(texts), len(names)), np.float32)
-    for row, words in zip(bag, split, strict=True):
-        row[[place[word] for word in words]] = 1
+    columns = [sorted({place[word] for word in words}) for words in split]
+    starts = np.cumsum([0, *map(len, columns)])
+    ones = np.ones(starts[-1])
+    bag = csr_matrix((ones, [i for row in columns for i in row], starts), shape=(len(texts), len(names)))
     counts = np.array([[float(len(words))] for words in split])
     return names, bag, (counts - counts.mean()) / (counts.std() or 1.0)
 
 
-def fit_classifier(features: np.ndarray, labels: np.ndarray) -> Any:
-    """Fit a logistic regression to features (T, F) and labels of 0 and 1, (T,)."""
+def with_length(bag: Any, length: np.ndarray) -> Any:
+    """Return the words and the number of words as one matrix, (T, V + 1)."""
+    from scipy.sparse import csr_matrix, hstack
+
+    return csr_matrix(hstack([bag, csr_matrix(length)]))
+
+
+def fit_classifier(features: Any, labels: np.ndarray) -> Any:
+    """Fit a logistic regression to features (T, F), dense or sparse, and labels of 0 and 1, (T,)."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=1.0, max_iter=1000).fit(features, labels)
 
 
-def held_out_auc(features: np.ndarray, labels: np.ndarray, groups: Sequence[str], seed: int) -> float:
+def held_out_auc(features: Any, labels: np.ndarray, groups: Sequence[str], seed: int) -> float:
     """Return the area under the ROC curve on texts that the classifier was not fitted to.
 
     It is fitted to all folds but one and judged on that one, in turn; the mean counts a fold by its texts. A fold whose
     texts have one label alone is left out.
 
     Args:
-        features: (T, F).
+        features: (T, F), dense or sparse.
         labels: 0 or 1 for each text, (T,).
         groups: For each text, what stays in one fold; at least five different ones.
         seed: Of the drawing of folds.
@@ -67,7 +77,7 @@ def held_out_auc(features: np.ndarray, labels: np.ndarray, groups: Sequence[str]
     return round(float(np.average(scores, weights=sizes)), 4) if scores else 0.5
 
 
-def telling_words(names: Sequence[str], bag: np.ndarray, labels: np.ndarray) -> tuple[list[str], list[str]]:
+def telling_words(names: Sequence[str], bag: Any, labels: np.ndarray) -> tuple[list[str], list[str]]:
     """Return the words that speak most for label 1 and for label 0, at most five of each."""
     weights = fit_classifier(bag, labels).coef_[0] if len(names) else np.zeros(0)
     order = np.argsort(weights, kind="stable")

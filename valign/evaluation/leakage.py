@@ -76,14 +76,14 @@ def verdicts_by_wording(
     """
     import numpy as np
 
-    from valign.core.word_classifier import FEWEST, FOLDS, fit_classifier, word_features
+    from valign.core.word_classifier import FEWEST, FOLDS, fit_classifier, with_length, word_features
 
     known = dict(training)
     labels, wanted = (np.array([v == "yes" for v in vs], dtype=bool) for vs in (known.values(), [v for _, v in asked]))
     if len(known) < FEWEST or min(labels.sum(), (~labels).sum()) < FOLDS or wanted.all() or not wanted.any():
         return None
     _, bag, length = word_features([*known, *(question for question, _ in asked)])
-    features = np.hstack([bag, length])
+    features = with_length(bag, length)
     model = fit_classifier(features[: len(known)], labels)
     is_right = model.predict(features[len(known) :]) == wanted
     shares = {"accuracy": is_right, "accuracy_yes": is_right[wanted], "accuracy_no": is_right[~wanted]}

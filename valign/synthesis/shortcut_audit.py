@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from valign.core.records import Preference
-from valign.core.word_classifier import FEWEST, FOLDS, held_out_auc, telling_words, word_features
+from valign.core.word_classifier import FEWEST, FOLDS, held_out_auc, telling_words, with_length, word_features
 
 WARN_ABOVE = 0.8
 
@@ -42,7 +42,7 @@ def audit_shortcuts(pairs: Sequence[Preference], seed: int = 0) -> dict[str, Any
     if reason := _too_few(groups):
         return {**report, "auc": None, "reason": reason}
     names, bag, length = word_features([*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)])
-    both = np.hstack([bag, length])
+    both = with_length(bag, length)
     kinds: dict[str, float | None] = {}
     for kind in sorted({pair.rejected_kind for pair in pairs}):
         own = np.array([pair.rejected_kind == kind for pair in pairs])
@@ -89,7 +89,7 @@ def _labels(pairs: Sequence[Any]) -> np.ndarray:
     return np.repeat([1, 0], len(pairs))
 
 
-def _auc(features: np.ndarray, groups: Sequence[str], seed: int) -> float:
+def _auc(features: Any, groups: Sequence[str], seed: int) -> float:
     """Return the held-out AUC of chosen answers, which come first, and the rejected ones of the same pairs."""
     return held_out_auc(features, _labels(groups), [*groups, *groups], seed)
 

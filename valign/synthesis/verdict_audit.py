@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from valign.core.records import Instruction, Preference
-from valign.core.word_classifier import FEWEST, FOLDS, held_out_auc, telling_words, word_features
+from valign.core.word_classifier import FEWEST, FOLDS, held_out_auc, telling_words, with_length, word_features
 
 VERDICT_LIMIT = 0.7
 
@@ -42,7 +42,7 @@ def audit_verdicts(rows: Sequence[Instruction | Preference], seed: int = 0) -> d
     groups = clauses if len(set(clauses)) >= FOLDS else list(asked)
     names, bag, length = word_features(list(asked))
     yes, no = telling_words(names, bag, labels)
-    report |= {"auc": held_out_auc(np.hstack([bag, length]), labels, groups, seed), "words": {"yes": yes, "no": no}}
+    report |= {"auc": held_out_auc(with_length(bag, length), labels, groups, seed), "words": {"yes": yes, "no": no}}
     if report["auc"] > VERDICT_LIMIT:
         found = [f"for {name}: {', '.join(words)}" for name, words in report["words"].items() if words]
         report["cause"] = (
