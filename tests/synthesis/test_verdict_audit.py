@@ -48,6 +48,13 @@ def test_a_word_that_tells_the_verdict_is_found_and_named() -> None:
     assert lines[1].startswith("    WARNING: ") and "decided the other way" in lines[1]
 
 
+def test_scripts_without_spaces_are_told_by_their_letters() -> None:
+    """Who refuses (\u62d2) is wrong in every case; no question has a space."""
+    asked = {"no": "\u62d2\u6c42", "yes": "\u8bf7\u6c42"}
+    rows = [row(i, f"{asked[turns(i)]}{chr(0x4E00 + i)}?", turns(i)) for i in range(60)]
+    assert audit_verdicts(rows)["words"]["no"][0] == "\u62d2"
+
+
 def test_a_question_counts_once_and_only_with_a_verdict() -> None:
     """D_sft learns the chosen answers of pairs as well: the same 30 questions, and ten that nothing decides."""
     source = random.Random(3)

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from valign.core.text import words
+
 FOLDS = 5
 FEWEST = 20
 SHOWN_WORDS = 5
-WORD_PATTERN = re.compile(r"\w+")
 
 
 def word_features(texts: Sequence[str]) -> tuple[list[str], Any, np.ndarray]:
     """Return what the classifier sees of T texts.
 
     Returns:
-        The V words in order; which of them each text has, a sparse matrix (T, V) of 0 and 1; and the number of its
-        words, standardised over the texts, (T, 1).
+        The V words in order, of scripts without spaces the letters; which of them each text has, a sparse matrix (T, V)
+        of 0 and 1; and the number of its words, standardised over the texts, (T, 1).
     """
     from scipy.sparse import csr_matrix
 
-    split = [WORD_PATTERN.findall(text.lower()) for text in texts]
-    names = sorted({word for words in split for word in words})
+    split = [words(text) for text in texts]
+    names = sorted({word for row in split for word in row})
     place = {word: i for i, word in enumerate(names)}
-    columns = [sorted({place[word] for word in words}) for words in split]
+    columns = [sorted({place[word] for word in row}) for row in split]
     starts = np.cumsum([0, *map(len, columns)])
     ones = np.ones(starts[-1])
-    bag = csr_matrix((ones, [i for row in columns for i in row], starts), shape=(len(texts), len(names)))
-    counts = np.array([[float(len(words))] for words in split])
+    bag = csr_matrix((ones, [column for row in columns for column in row], starts), shape=(len(texts), len(names)))
+    counts = np.array([[float(len(row))] for row in split])
     return names, bag, (counts - counts.mean()) / (counts.std() or 1.0)
 
 
