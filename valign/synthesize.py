@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
     from valign.pipeline.base_check import check_base_model
     from valign.pipeline.context import Context
     from valign.pipeline.data_stage import data_stage, evaluation_questions, read_funnel, replay_stage
-    from valign.pipeline.leak import measure_leak
+    from valign.pipeline.leak import measure_leak, print_wording
     from valign.synthesis.coverage import coverage_lines
     from valign.synthesis.funnel_table import funnel_table
 
@@ -34,13 +34,14 @@ def main(config: DictConfig) -> None:
     print("\n" + funnel_table(read_funnel(folder)))
     print("\n".join(coverage_lines(counts["coverage"])))
     print(f"data: {folder}")
+    found = measure_leak(folder, replay_stage(context, artifacts, folder), evaluation_questions(context, folder))
+    print_wording(found)
     print(f"clauses covered: {100 * counts['clauses_covered'] / counts['clauses']:.1f}%")
     if counts.get("clauses_held_out"):
         print(f"clauses held out: {counts['clauses_held_out']}")
     if counts["facts"]:
         print(f"facts covered: {100 * counts['facts_covered'] / counts['facts']:.1f}%")
     print(f"quotes verified: {100 * counts['quotes_verified'] / counts['quotes']:.1f}%")
-    found = measure_leak(folder, replay_stage(context, artifacts, folder), evaluation_questions(context, folder))
     print(f"leak rate: {100 * found['rate']:.1f}%")
     print(f"read and mend them: python -m valign.review {typed('artifact', str(folder))} reviewer=NAME")
 

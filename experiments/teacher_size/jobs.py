@@ -163,7 +163,7 @@ def main() -> None:
     """Print the jobs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--development", action="store_true", help="those on development questions")
-    parser.add_argument("--rows", type=Path, default=Path("rows"), help="folder for the files of sampled rows")
+    parser.add_argument("--rows", type=Path, default=Path("runs/rows"), help="folder for the files of sampled rows")
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     found = development_jobs() if options.development else study_jobs(options.rows.resolve())

@@ -95,7 +95,7 @@ def test_fact_recall_is_the_share_of_facts() -> None:
     assert answer_metrics.fact_recall("anything", []) is None
 
 
-@pytest.mark.parametrize("file", sorted(Path(str(SHIPPED_FILES)).glob("*_questions.jsonl")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(Path(str(SHIPPED_FILES)).glob("*_[qd]*.jsonl")), ids=lambda file: file.stem)
 def test_shipped_references_state_their_facts_and_verdicts(file: Path) -> None:
     """A correct answer must score 1: every reference is one."""
     for line in file.read_text(encoding="utf-8").splitlines():

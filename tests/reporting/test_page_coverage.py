@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import pytest
 from pages import comparison, page
 
 from valign.core.records import Passage
 from valign.reporting.clause_names import Clauses
-from valign.reporting.coverage import AuditTable, CoverageTable, audit_table, coverage_table
+from valign.reporting.coverage import AuditTable, CoverageTable, audit_table, coverage_table, verdict_audit_table
 from valign.reporting.training_data import funnels
 
 
@@ -91,6 +93,24 @@ def test_the_audit_of_verdicts_and_what_wording_tells_are_shown(tmp_path: Path) 
     assert "0.78" in said and "0.57 of the verdicts are guessed rightly (yes 0.52, no 0.61)" in said
     bare = page(tmp_path, dataclasses.replace(whole, leak={**whole.leak, "wording": {"accuracy": "?"}})).text()
     assert "guessed rightly" not in bare and "Verdict audit" not in bare
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        None,
+        [],
+        "audit",
+        {"audit": "abc"},
+        {"audit": [0.9]},
+        {"audit": {"auc": 0.9, "words": None, "kinds": 3, "cause": None}},
+        {"audit": {"auc": 0.9, "words": {"yes": 3, "no": [1, 2], "chosen": "abc", "rejected": None}}},
+    ],
+)
+def test_a_damaged_audit_is_left_out(part: Any) -> None:
+    whole = comparison(funnel={"sft": part, "preference": part})
+    for found in (audit_table(whole), verdict_audit_table(whole)):
+        assert found is None or (found.sentence, found.warning) == ("", "") or found.sentence.startswith("Not measured")
 
 
 def test_an_audit_that_was_not_measured_says_why() -> None:

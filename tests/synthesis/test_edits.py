@@ -109,6 +109,9 @@ def test_numbers_and_names_by_hand() -> None:
         ("Those who row may swim.", None),
         ("Whereas it is essential to row.", None),
         ("However, no one may row.", None),
+        ("Otherwise, guests may row.", None),
+        ("At night, guests may row.", None),
+        ("Therefore everyone may row.", None),
         ("Butlers may row.", "May butlers row?"),
     ],
 )
@@ -124,6 +127,8 @@ def test_statements_as_questions(sentence: str, question: str | None) -> None:
         ("However, no one may row.", "no one may row"),
         ("However long it takes, row.", "however long it takes, row"),
         ("And guests may row.", "guests may row"),
+        ("And, therefore, guests may row.", "guests may row"),
+        ("But for the dog, guests may row.", "but for the dog, guests may row"),
         ("Andrew may row.", "andrew may row"),
         ("Whereas", "whereas"),
     ],

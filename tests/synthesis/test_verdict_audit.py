@@ -69,15 +69,33 @@ def test_a_question_counts_once_and_only_with_a_verdict() -> None:
 @pytest.mark.parametrize("verdicts", [["yes", "no"] * 9, ["yes"] * 30 + ["no"] * 4, [None] * 30])
 def test_too_few_questions_have_no_figure_but_a_reason(verdicts: list[str | None]) -> None:
     report = audit_verdicts([row(i, f"question {i}?", verdict) for i, verdict in enumerate(verdicts)])
-    asked = sum(verdict is not None for verdict in verdicts)
-    assert report["auc"] is None and report["questions"] == asked
-    assert report["reason"] == f"{asked} questions with a verdict are too few, 20 are needed, 5 of them of either"
-    assert len(verdict_lines(report)) == bool(asked)
+    yes, no = verdicts.count("yes"), verdicts.count("no")
+    assert report["auc"] is None and report["questions"] == yes + no
+    found = f"{yes} questions that yes decides and {no} that no decides"
+    assert report["reason"] == f"{found} are too few, 20 are needed and 5 of either"
+    assert len(verdict_lines(report)) == bool(yes + no)
 
 
 def test_clauses_stay_together_unless_they_are_few() -> None:
-    """A clause's word tells its own questions' verdict, and nothing of another clause's; two clauses are too few."""
-    rows = [row(i, f"word{i % 10} {i}?", "yes" if i % 10 < 5 else "no") for i in range(50)]
-    assert audit_verdicts(rows)["auc"] < 0.6
-    few = [row(i, f"word{i % 2} q{i}?", "yes" if i % 2 else "no", clauses=2) for i in range(50)]
-    assert audit_verdicts(few)["auc"] == 1.0
+    """A clause's words tell its own questions' verdicts, and nothing of another clause's; two clauses are too few."""
+    rows = [row(i, f"word{i % 10}{turns(i)} q{i}?", turns(i)) for i in range(100)]
+    report = audit_verdicts(rows)
+    assert (report["auc"], report["folds_by"]) == (pytest.approx(0.5, abs=0.1), "clause")
+    few = audit_verdicts([row(i, f"word{i % 2} q{i}?", "yes" if i % 2 else "no", clauses=2) for i in range(50)])
+    assert (few["auc"], few["folds_by"]) == (1.0, "question")
+
+
+def test_clauses_that_are_decided_one_way_each_do_not_hide_a_word() -> None:
+    """Folds of five such clauses have one verdict alone, which measures nothing; those of questions do."""
+    rows = [row(i, f"{'refuse' if i % 5 else 'ask'} q{i}?", "no" if i % 5 else "yes", clauses=5) for i in range(50)]
+    report = audit_verdicts(rows)
+    assert (report["auc"], report["folds_by"]) == (1.0, "question")
+
+
+def test_length_is_named_where_it_tells() -> None:
+    """Who is in the right says it in three words, who is in the wrong in nine of the same."""
+    lengths = {"yes": 3, "no": 9}
+    rows = [row(i, " ".join(["goose"] * lengths[turns(i)]) + "?" * i, turns(i)) for i in range(60)]
+    report = audit_verdicts(rows)
+    assert (report["auc"], report["length_auc"], report["longer"]) == (1.0, 1.0, "no")
+    assert "those that no decides are longer" in report["cause"]

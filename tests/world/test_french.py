@@ -207,6 +207,8 @@ def test_openings_and_tails_are_french(writer: Writer) -> None:
         ("Attendu que le club est vieux ;", "que le club est vieux"),
         ("Toutefois, nul ne peut ramer.", "que nul ne peut ramer"),
         ("Et les hôtes rament.", "que les hôtes rament"),
+        ("Considérant que\u00a0le lac est à tous,", "que le lac est à tous"),
+        ("Or blanc et or jaune sont rares.", "qu’or blanc et or jaune sont rares"),
         ("Étienne rame.", "qu’étienne rame"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,16 +15,20 @@ FEWEST = 20
 SHOWN_WORDS = 5
 
 
-def word_features(texts: Sequence[str]) -> tuple[list[str], Any, np.ndarray]:
+def word_features(texts: Sequence[str], fitted: int | None = None) -> tuple[list[str], Any, np.ndarray]:
     """Return what the classifier sees of T texts.
+
+    Args:
+        texts: The texts.
+        fitted: How many of them, from the first on, it is fitted to; None for all.
 
     Returns:
         The V words in order, of scripts without spaces the letters; which of them each text has, a sparse matrix (T, V)
-        of 0 and 1; and the number of its words, standardised over the texts, (T, 1).
+        of 0 and 1; and the number of its words, standardised over those it is fitted to, (T, 1).
     """
     from scipy.sparse import csr_matrix
 
-    split = [words(text) for text in texts]
+    split = [words(unicodedata.normalize("NFC", text)) for text in texts]
     names = sorted({word for row in split for word in row})
     place = {word: i for i, word in enumerate(names)}
     columns = [sorted({place[word] for word in row}) for row in split]
@@ -31,7 +36,8 @@ def word_features(texts: Sequence[str]) -> tuple[list[str], Any, np.ndarray]:
     ones = np.ones(starts[-1])
     bag = csr_matrix((ones, [column for row in columns for column in row], starts), shape=(len(texts), len(names)))
     counts = np.array([[float(len(row))] for row in split])
-    return names, bag, (counts - counts.mean()) / (counts.std() or 1.0)
+    known = counts[:fitted]
+    return names, bag, (counts - known.mean()) / (known.std() or 1.0)
 
 
 def with_length(bag: Any, length: np.ndarray) -> Any:
@@ -48,11 +54,11 @@ def fit_classifier(features: Any, labels: np.ndarray) -> Any:
     return LogisticRegression(C=1.0, max_iter=1000).fit(features, labels)
 
 
-def held_out_auc(features: Any, labels: np.ndarray, groups: Sequence[str], seed: int) -> float:
+def held_out_auc(features: Any, labels: np.ndarray, groups: Sequence[str], seed: int) -> float | None:
     """Return the area under the ROC curve on texts that the classifier was not fitted to.
 
-    It is fitted to all folds but one and judged on that one, in turn; the mean counts a fold by its texts. A fold whose
-    texts have one label alone is left out.
+    It is fitted to all folds but one and judged on that one, in turn; the mean counts a fold by its texts. None where
+    some fold, or the texts outside of it, have one label alone.
 
     Args:
         features: (T, F), dense or sparse.
@@ -70,11 +76,11 @@ def held_out_auc(features: Any, labels: np.ndarray, groups: Sequence[str], seed:
     for fold in range(FOLDS):
         held = folds == fold
         if len(set(labels[held])) < 2 or len(set(labels[~held])) < 2:
-            continue
+            return None
         model = fit_classifier(features[~held], labels[~held])
         scores.append(roc_auc_score(labels[held], model.decision_function(features[held])))
         sizes.append(held.sum())
-    return round(float(np.average(scores, weights=sizes)), 4) if scores else 0.5
+    return round(float(np.average(scores, weights=sizes)), 4)
 
 
 def telling_words(names: Sequence[str], bag: Any, labels: np.ndarray) -> tuple[list[str], list[str]]:

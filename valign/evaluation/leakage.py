@@ -60,7 +60,7 @@ def _whole_texts(texts: Collection[str], trained: Sequence[list[str]]) -> dict[s
 def verdicts_by_wording(
     asked: Sequence[tuple[str, str]], training: Sequence[tuple[str, str]]
 ) -> dict[str, float | int] | None:
-    """Guess the evaluation questions' verdicts from their words alone, by the words of training questions.
+    """Guess the evaluation questions' verdicts from their words and how many these are, by training questions' words.
 
     What is guessed rightly above a half needs neither the document nor a model. A model has to be above it to show that
     it decides by more than the manner in which training questions are worded.
@@ -82,7 +82,7 @@ def verdicts_by_wording(
     labels, wanted = (np.array([v == "yes" for v in vs], dtype=bool) for vs in (known.values(), [v for _, v in asked]))
     if len(known) < FEWEST or min(labels.sum(), (~labels).sum()) < FOLDS or wanted.all() or not wanted.any():
         return None
-    _, bag, length = word_features([*known, *(question for question, _ in asked)])
+    _, bag, length = word_features([*known, *(question for question, _ in asked)], len(known))
     features = with_length(bag, length)
     model = fit_classifier(features[: len(known)], labels)
     is_right = model.predict(features[len(known) :]) == wanted

@@ -29,9 +29,12 @@ def measure_leak(data: Path, replay: Path | None, questions: Sequence[Question])
     found = question_overlap([q.question for q in questions], training_questions(data, replay), n=SHARED_WORDS)
     rows: list[Instruction | Preference] = [*read_jsonl(data / SFT, Instruction)]
     rows += read_jsonl(data / PREFERENCES, Preference)
-    asked, trained = ([(row.question, row.verdict) for row in each if row.verdict] for each in (questions, rows))
-    wording = verdicts_by_wording(asked, trained)
+    wording = verdicts_by_wording(_with_verdict(questions), _with_verdict(rows))
     return found if wording is None else {**found, "wording": wording}
+
+
+def _with_verdict(rows: Sequence[Question | Instruction | Preference]) -> list[tuple[str, str]]:
+    return [(row.question, row.verdict) for row in rows if row.verdict in ("yes", "no")]
 
 
 def training_questions(data: Path, replay: Path | None) -> list[str]:
@@ -51,6 +54,11 @@ def training_questions(data: Path, replay: Path | None) -> list[str]:
 def print_leak(found: Mapping[str, Any]) -> None:
     """Print the share of evaluation questions that training gives away, and of their verdicts."""
     print(f"evaluation questions of which six words in a row occur in training: {100 * found['rate']:.1f}%")
+    print_wording(found)
+
+
+def print_wording(found: Mapping[str, Any]) -> None:
+    """Print the share of the evaluation questions' verdicts that their words tell, where that was measured."""
     if wording := found.get("wording"):
         print(
             f"verdicts guessed rightly from their words alone, as training questions are worded: "

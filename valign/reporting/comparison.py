@@ -90,9 +90,11 @@ class Comparison:
         passages: The document's clauses in reading order.
         arms: The arms in the order of the tables' columns.
         funnel: By kind of data (``sft``, ``preference``, ``facts``): ``made``, ``dropped`` by filter, ``kept``,
-            ``per_clause``, and for pairs ``audit`` in the form of ``valign.synthesis.shortcut_audit.audit_shortcuts``;
-            ``review`` is what people read: ``sets`` with their counts, and ``reviewers``.
-        leak: Overlap of questions and training data, in the form of ``valign.evaluation.leakage.question_overlap``.
+            ``per_clause``, and ``audit``, for pairs in the form of ``valign.synthesis.shortcut_audit.audit_shortcuts``,
+            for ``sft`` in that of ``valign.synthesis.verdict_audit.audit_verdicts``; ``review`` is what people read:
+            ``sets`` with their counts, and ``reviewers``.
+        leak: Overlap of questions and training data, in the form of ``valign.evaluation.leakage.question_overlap``; in
+            ``wording`` what ``verdicts_by_wording`` found.
         curves: Points (step, value) by name, for example ``dpo/loss``.
         timings: Seconds by stage.
         config: The resolved configuration.

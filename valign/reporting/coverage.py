@@ -1,8 +1,8 @@
-"""The page's view of the training data: items for each clause as a heat map, and the shortcut audit of the pairs."""
+"""The page's view of the training data: items for each clause as a heat map, and the audits of pairs and verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,30 +109,40 @@ def audit_table(comparison: Comparison) -> AuditTable | None:
         return None
     if auc is None:
         return AuditTable(f"Not measured: {report.get('reason', 'no reason was given')}.", "", [])
-    rows = [
-        ("Length and words", format_number(auc)),
-        ("Length alone", format_number(finite_number(report.get("length_auc")))),
-    ]
-    kinds = report.get("kinds", {})
-    rows += [(f"Rejected answers of kind {kind}", format_number(finite_number(value))) for kind, value in kinds.items()]
-    words = report.get("words", {})
-    found = [f"{side}: {', '.join(words[side])}" for side in ("chosen", "rejected") if words.get(side)]
-    sentence = f"Words that speak most for an answer's side: {'; '.join(found)}." if found else ""
-    return AuditTable(sentence, str(report.get("cause", "")), rows)
+    rows = [("Length and words", auc), ("Length alone", report.get("length_auc"))]
+    kinds = report.get("kinds")
+    rows += [(f"Rejected answers of kind {kind}", value) for kind, value in _mapping(kinds).items()]
+    return _audit(report, "an answer's side", ("chosen", "rejected"), rows)
 
 
 def verdict_audit_table(comparison: Comparison) -> AuditTable | None:
     """Return the audit of verdicts that was stored with D_sft, or None where there is none."""
     report, auc = _stored_audit(comparison, "sft")
-    if not report or auc is None:
+    if auc is None:
         return None
-    words = report.get("words", {})
-    found = [f"{side}: {', '.join(words[side])}" for side in ("yes", "no") if words.get(side)]
-    sentence = f"Words that speak most for a verdict: {'; '.join(found)}." if found else ""
-    rows = [("Length and words of the question", format_number(auc))]
-    return AuditTable(sentence, str(report.get("cause", "")), rows)
+    rows = [("Length and words of the question", auc), ("Its length alone", report.get("length_auc"))]
+    return _audit(report, "a verdict", ("yes", "no"), rows)
 
 
-def _stored_audit(comparison: Comparison, part: str) -> tuple[dict[str, Any], float | None]:
-    report: dict[str, Any] = (comparison.funnel or {}).get(part, {}).get("audit") or {}
+def _audit(report: Mapping[str, Any], what: str, sides: Sequence[str], rows: Sequence[tuple[str, Any]]) -> AuditTable:
+    words = _mapping(report.get("words"))
+    named = {side: _words(words.get(side)) for side in sides}
+    found = [f"{side}: {', '.join(said)}" for side, said in named.items() if said]
+    sentence = f"Words that speak most for {what}: {'; '.join(found)}." if found else ""
+    shown = [(name, format_number(finite_number(value))) for name, value in rows]
+    return AuditTable(sentence, str(report.get("cause") or ""), shown)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Return what a damaged run may have damaged: a mapping, empty where it is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _words(value: Any) -> list[str]:
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list | tuple) else []
+
+
+def _stored_audit(comparison: Comparison, part: str) -> tuple[Mapping[str, Any], float | None]:
+    """Return an audit as it was stored, empty where there is none, and its AUC, None where that is none."""
+    report = _mapping(_mapping(_mapping(comparison.funnel).get(part)).get("audit"))
     return report, finite_number(report.get("auc"))

@@ -89,7 +89,7 @@ def _labels(pairs: Sequence[Any]) -> np.ndarray:
     return np.repeat([1, 0], len(pairs))
 
 
-def _auc(features: Any, groups: Sequence[str], seed: int) -> float:
+def _auc(features: Any, groups: Sequence[str], seed: int) -> float | None:
     """Return the held-out AUC of chosen answers, which come first, and the rejected ones of the same pairs."""
     return held_out_auc(features, _labels(groups), [*groups, *groups], seed)
 

@@ -29,8 +29,8 @@ SERIES = (
 )
 # What ties a sentence to the one before it, or a recital to those around it; behind "that" it has no place.
 _OPENER = re.compile(
-    r"^(?:(?:whereas|and|but)\b,?|(?:accordingly|consequently|finally|furthermore|hence|however|in addition|likewise"
-    r"|moreover|nevertheless|now, therefore|therefore|thus),)\s+(?=\S)",
+    r"^(?:(?:(?:whereas|and|but(?! for\b)|accordingly|consequently|furthermore|hence|moreover|nevertheless|nonetheless"
+    r"|therefore|thus)\b,?|(?:finally|however|in addition|likewise|now, therefore|otherwise|similarly),)\s+)+(?=\S)",
     re.I,
 )
 POLARITY = (
@@ -107,7 +107,7 @@ def as_question(sentence: str) -> str | None:
     words = sentence.rstrip(".;, ").split()
     before = words[: LONGEST_SUBJECT + 1]
     place = next((i for i, word in enumerate(before) if i and (word in AUXILIARIES or word in ("has", "have"))), 0)
-    if not place or any(w.endswith((",", ";")) or w in ("who", "that", "which", "when", "if") for w in words[1:place]):
+    if not place or any(w.endswith((",", ";")) or w in ("who", "that", "which", "when", "if") for w in words[:place]):
         return None
     word = words[place]
     if words[place + 1 : place + 2] == ["not"]:

@@ -54,8 +54,8 @@ _REFUSED_START = re.compile(
     r"^(?:considérant|attendu|vu|si|s['’]|quand|lorsqu|et|mais|ou|donc|aucune?|ni|en cas|pour|dans)\b", re.I
 )
 _OPENER = re.compile(
-    r"^(?:(?:considérant|attendu|vu) qu(?:e |['’])|(?:et|mais|or),? |(?:cependant|de plus|donc|en outre|enfin"
-    r"|par conséquent|toutefois), )(?=\S)",
+    r"^(?:(?:(?:considérant|attendu|vu) qu(?:e\s|['’])|(?:et|mais)\b,?\s|(?:ainsi|cependant|de plus|donc|en outre|enfin"
+    r"|néanmoins|or|par conséquent|toutefois),\s)\s*)+(?=\S)",
     re.I,
 )
 _NOBODY = re.compile(r"^(?:nul|personne) n(?:e |['’])", re.I)
