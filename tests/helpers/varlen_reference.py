@@ -29,10 +29,11 @@ def varlen_attn(
     found = []
     key, value = (x.repeat_interleave(repeats, 1) for x in (key, value))
     for q, k, v in zip(query.split(queries), key.split(keys), value.split(keys), strict=True):
-        scores = torch.einsum("qhd,khd->hqk", q.float(), k.float()) * scale
+        exact = torch.promote_types(q.dtype, torch.float32)
+        scores = torch.einsum("qhd,khd->hqk", q.to(exact), k.to(exact)) * scale
         seen = torch.ones(len(q), len(k), dtype=torch.bool, device=q.device).tril(len(k) - len(q))
         weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)
-        found.append(torch.einsum("hqk,khd->qhd", weights, v.float()).to(query.dtype))
+        found.append(torch.einsum("hqk,khd->qhd", weights, v.to(exact)).to(query.dtype))
     return torch.cat(found)
 
 
