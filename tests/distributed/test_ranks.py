@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from valign.core.errors import ValignError
-from valign.distributed import place
+from valign.distributed import join, place
 from valign.distributed.join import connect
 from valign.distributed.place import Place, find_place, first_host
 from valign.distributed.ranks import Ranks
@@ -87,7 +88,9 @@ def test_a_failure_ends_both_with_its_words_once(rank: int) -> None:
     """The other one would sleep for five minutes. Measured on two busy cores: 2 s."""
     done = pair(str(rank))
     ended = time.time()
-    failed = float(re.findall(r"failed at (\S+)\n", done.stdout)[0])
+    found = re.findall(r"failed at (\S+)\n", done.stdout)
+    assert found, done.stdout + done.stderr
+    failed = float(found[0])
     assert failed < ended < failed + SECONDS
     assert done.returncode == 2
     whose = "" if rank == 0 else r"rank 1 on \S+: "
@@ -118,6 +121,20 @@ def test_places() -> None:
     assert find_place(torchrun) == Place(3, 4, 1, 1, "torchrun", "127.0.0.1", 29501)
     assert find_place({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}) == Place()
     assert [first_host(nodes) for nodes in ("n1,n2", "n[7,9]", "login1,gpu[1-2]")] == ["n1", "n7", "login1"]
+
+
+def test_a_port_that_is_taken_meanwhile_is_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        ports = iter([taken, join._free_port()])
+        monkeypatch.setattr(join, "_free_port", lambda: next(ports))
+        found, store = join._host_store(2)
+        assert (found.rank, found.world_size) == (0, 2) and found.port not in (0, taken)
+        store.set("key", "value")
+        assert store.get("key") == b"value"
+        monkeypatch.setattr(join, "_free_port", lambda: taken)
+        with pytest.raises(ValignError, match=f"rank 0 cannot listen on 127.0.0.1:{taken}"):
+            join._host_store(2)
 
 
 def test_more_or_fewer_processes_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

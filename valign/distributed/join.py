@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 from valign.core.errors import Interrupted, ValignError
 from valign.distributed.key_store import OPEN_SECONDS, open_store
@@ -18,6 +19,7 @@ from valign.distributed.place import LOCAL, PROCESS, Place
 from valign.distributed.ranks import Ranks
 from valign.distributed.watch import Watch
 
+PORTS_TRIED = 5
 LOST_CONNECTION = re.compile(r"connection (closed|reset)|broken pipe|remote process exited|timed out", re.IGNORECASE)
 
 
@@ -38,7 +40,7 @@ def connect(processes: int | None, wait_seconds: float, sweeping: bool = False) 
     Raises:
         ValignError: There are more or fewer processes than asked for, the port is taken, or the others do not come.
     """
-    place = PROCESS.place
+    place, store = PROCESS.place, None
     spawning = processes is not None and processes > 1 and not place.launcher
     if processes is not None and place.launcher and processes != place.world_size:
         raise ValignError(
@@ -48,10 +50,10 @@ def connect(processes: int | None, wait_seconds: float, sweeping: bool = False) 
     if spawning:
         if sweeping:
             raise ValignError("a multirun trains on one device in each job; use a run without -m for several.")
-        place = Place(0, processes or 1, port=_free_port())
+        place, store = _host_store(processes or 1)
     children = _start_others(place) if spawning else []
     try:
-        ranks = _meet(place, wait_seconds, children)
+        ranks = _meet(place, wait_seconds, children, store)
     except ValignError:
         PROCESS.connected = True
         raise
@@ -108,12 +110,13 @@ def _share_of_cores(processes: int) -> int:
     return max(1, len(own) // processes)
 
 
-def _meet(place: Place, wait_seconds: float, children: list[subprocess.Popen[bytes]]) -> Ranks:
-    """Open the store, wait until every process has done so, and begin to watch them."""
+def _meet(
+    place: Place, wait_seconds: float, children: list[subprocess.Popen[bytes]], store: Any | None = None
+) -> Ranks:
+    """Open the store where it is not open yet, wait until every process has done so, and begin to watch them."""
     if place.world_size == 1:
         return Ranks(place, wait_seconds)
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # one line says that a connection is lost, no stack in C++
-    store = open_store(place, is_host=place.rank == 0)
+    store = store or open_store(place, is_host=place.rank == 0)
     watched = open_store(place, is_host=False)
     try:
         store.set(f"here/{place.rank}", "")
@@ -123,6 +126,21 @@ def _meet(place: Place, wait_seconds: float, children: list[subprocess.Popen[byt
             f"rank {place.rank} waited {OPEN_SECONDS:.0f} s for all {place.world_size} processes; did each start?"
         ) from None
     return Ranks(place, wait_seconds, store, Watch(place, watched, children))
+
+
+def _host_store(processes: int) -> tuple[Place, Any]:
+    """Open a store at a free port, and return this process's place with it; where another program is first, at another.
+
+    The processes that are started after it find it there.
+    """
+    for left in reversed(range(PORTS_TRIED)):
+        place = Place(0, processes, port=_free_port())
+        try:
+            return place, open_store(place, is_host=True)
+        except ValignError:
+            if not left:
+                raise
+    raise AssertionError
 
 
 def _free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -29,6 +30,8 @@ def open_store(place: Place, *, is_host: bool) -> Any:
     Raises:
         ValignError: The port is taken, or the first process cannot be reached within ``OPEN_SECONDS``.
     """
+    # one line says that a connection is lost, no stack in C++; torch reads it when it is imported
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from torch.distributed import TCPStore
 
     try:
