@@ -14,7 +14,7 @@ import pytest
 import torch
 import varlen_reference
 from torch.nn.attention import varlen
-from trainings import DPO, SFT, adapted, both, require_equal
+from trainings import DPO, SFT, adapted, both, distances, require_equal
 from transformers import Gemma2Config, LlamaConfig, MistralConfig
 from transformers import modeling_flash_attention_utils as flash
 
@@ -64,6 +64,8 @@ def test_log_probabilities_and_gradients_are_those_of_padded_rows(
 ) -> None:
     """To 5e-6, in float64 but for norms and logits: against this attention's padded rows, and the eager attention's."""
     inputs = collate(examples, 0, share)
+    padded, packed = both(model, inputs)
+    assert max(distances(packed, padded)) < 1e-5  # in float32: of all gradients and of the log-probabilities
     found = both(model.double(), inputs)
     require_equal(found, 5e-6)
     eager = adapted(path).double()

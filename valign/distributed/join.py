@@ -116,7 +116,7 @@ def _meet(
     """Open the store where it is not open yet, wait until every process has done so, and begin to watch them."""
     if place.world_size == 1:
         return Ranks(place, wait_seconds)
-    store = store or open_store(place, is_host=place.rank == 0)
+    store = open_store(place, is_host=place.rank == 0) if store is None else store
     watched = open_store(place, is_host=False)
     try:
         store.set(f"here/{place.rank}", "")
@@ -128,19 +128,18 @@ def _meet(
     return Ranks(place, wait_seconds, store, Watch(place, watched, children))
 
 
-def _host_store(processes: int) -> tuple[Place, Any]:
+def _host_store(processes: int, tries: int = PORTS_TRIED) -> tuple[Place, Any]:
     """Open a store at a free port, and return this process's place with it; where another program is first, at another.
 
     The processes that are started after it find it there.
     """
-    for left in reversed(range(PORTS_TRIED)):
-        place = Place(0, processes, port=_free_port())
-        try:
-            return place, open_store(place, is_host=True)
-        except ValignError:
-            if not left:
-                raise
-    raise AssertionError
+    place = Place(0, processes, port=_free_port())
+    try:
+        return place, open_store(place, is_host=True)
+    except ValignError:
+        if tries == 1:
+            raise
+    return _host_store(processes, tries - 1)
 
 
 def _free_port() -> int:

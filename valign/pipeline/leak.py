@@ -26,15 +26,10 @@ def measure_leak(data: Path, replay: Path | None, questions: Sequence[Question])
         What ``question_overlap`` does; and where the questions have verdicts ``wording``, what ``verdicts_by_wording``
         does.
     """
-    found = question_overlap([q.question for q in questions], training_questions(data, replay), n=SHARED_WORDS)
-    rows: list[Instruction | Preference] = [*read_jsonl(data / SFT, Instruction)]
-    rows += read_jsonl(data / PREFERENCES, Preference)
+    rows = _training_rows(data)
+    found = question_overlap([q.question for q in questions], _questions(rows, replay), n=SHARED_WORDS)
     wording = verdicts_by_wording(_with_verdict(questions), _with_verdict(rows))
     return found if wording is None else {**found, "wording": wording}
-
-
-def _with_verdict(rows: Sequence[Question | Instruction | Preference]) -> list[tuple[str, str]]:
-    return [(row.question, row.verdict) for row in rows if row.verdict in ("yes", "no")]
 
 
 def training_questions(data: Path, replay: Path | None) -> list[str]:
@@ -44,11 +39,19 @@ def training_questions(data: Path, replay: Path | None) -> list[str]:
         data: The data stage's folder.
         replay: The file of general instructions; None for none.
     """
-    return [
-        *(row.question for row in read_jsonl(data / SFT, Instruction)),
-        *(row.question for row in read_jsonl(data / PREFERENCES, Preference)),
-        *(row.question for row in (read_jsonl(replay, Instruction) if replay else ())),
-    ]
+    return _questions(_training_rows(data), replay)
+
+
+def _training_rows(data: Path) -> list[Instruction | Preference]:
+    return [*read_jsonl(data / SFT, Instruction), *read_jsonl(data / PREFERENCES, Preference)]
+
+
+def _questions(rows: Sequence[Instruction | Preference], replay: Path | None) -> list[str]:
+    return [row.question for row in (*rows, *(read_jsonl(replay, Instruction) if replay else ()))]
+
+
+def _with_verdict(rows: Sequence[Question | Instruction | Preference]) -> list[tuple[str, str]]:
+    return [(row.question, row.verdict) for row in rows if row.verdict in ("yes", "no")]
 
 
 def print_leak(found: Mapping[str, Any]) -> None:
