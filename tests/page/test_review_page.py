@@ -146,6 +146,39 @@ def test_a_row_is_added_and_undone_and_escape_leaves_all_as_it_was(view: Opener,
         assert states(file) == {}
 
 
+def test_a_key_right_after_a_save_is_not_lost(view: Opener, file: Path) -> None:
+    """The next key may come before the page is drawn again, while the field that was saved still has the focus."""
+    next_key = """() => new MutationObserver((_, observer) => {
+      if (!document.getElementById("status").textContent.startsWith("Edited.")) return;
+      observer.disconnect();
+      document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key: "e", bubbles: true}));
+    }).observe(document.getElementById("status"), {childList: true})"""
+    with review_server(file) as desk:
+        page = view(desk)
+        press(page, "e", "Editing.")
+        page.keyboard.type("Changed: ")
+        page.evaluate(next_key)
+        press(page, "Control+Enter", "Editing.")
+        assert len(states(file)) == 1 and page.locator("#editor").is_visible()
+
+
+def test_a_late_answer_does_not_take_ones_own_decision_for_anothers(view: Opener, file: Path) -> None:
+    """The page asks what others decided; one's own decision, made before the answer is there, may be part of it."""
+    held: list[Any] = []
+    with review_server(file) as desk:
+        page = view(desk)
+        press(page, "k", "Kept.")
+        page.route("**/changes?*", lambda route: held.append(route))
+        with page.expect_request("**/changes?*"):
+            pass  # every three seconds
+        press(page, "u", "Undone.")
+        with page.expect_response("**/changes?*"):
+            held[0].continue_()
+        page.unroute_all()
+        page.wait_for_timeout(200)
+        assert page.locator("#status").inner_text().startswith("Undone.")
+
+
 def test_two_people_see_each_others_decisions(view: Opener, file: Path) -> None:
     """Bob's page learns of Ann's edit by itself; what she decides on a row that he changed first is refused once."""
     rows = make_rows(2)

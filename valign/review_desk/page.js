@@ -109,6 +109,8 @@ function printed(row, i) {
 }
 function show(focus = false) {
   mode = "read";
+  // A hidden field keeps the focus until the page is next drawn, and would swallow the key that comes before that.
+  if (document.activeElement.closest("#editor, #adder")) document.activeElement.blur();
   byId("editor").hidden = byId("adder").hidden = true;
   byId("texts").hidden = byId("actions").hidden = false;
   const read = all.rows.filter((row) => !row.added && all.states.has(row.key)).length;
@@ -289,9 +291,10 @@ window.addEventListener("beforeprint", () => byId("printed").replaceChildren(
 window.addEventListener("afterprint", () => byId("printed").replaceChildren());
 async function poll() {
   if (document.hidden || busy) return;
+  const since = all.since;
   try {
-    const news = await call(`changes?since=${all.since}`);
-    if (busy || !Object.keys(news.states).length) return;
+    const news = await call(`changes?since=${since}`);
+    if (busy || all.since !== since || !Object.keys(news.states).length) return; // asked again: a decision of ours came between
     const key = queue[place]?.key, gone = key in news.states;
     take(news);
     if (mode !== "read") return;
