@@ -29,6 +29,17 @@ DPO = [
     for i in range(4)
 ]
 
+# At their pivotal token: it ends both conversations, and one opening and question predict it.
+PIVOTAL = [
+    EncodedExample(e.example_id, tuple(Rendered(c.ids[:15], (*c.mask[:14], 1)) for c in e.conversations)) for e in DPO
+]
+# Nothing is supervised in the first one; what follows the supervised tokens of the second predicts nothing.
+PARTLY = [
+    EncodedExample("none", (Rendered(SFT[0].conversations[0].ids, (0,) * 24),)),
+    EncodedExample("tail", (Rendered(SFT[1].conversations[0].ids, (*(0,) * 15, 1, 1, *(0,) * 6)),)),
+    SFT[2],
+]
+
 
 def adapted(path: Path) -> Any:
     return tiny.with_adapter(load_model(path, "float32")[0])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from trainings import DPO, SFT, adapted, both, distances, require_equal, turn
+from trainings import DPO, PARTLY, PIVOTAL, SFT, adapted, both, distances, require_equal, turn
 
 from valign.core.errors import ValignError
 from valign.models import packing
@@ -28,7 +28,9 @@ def model(path: Path) -> Any:
 
 @pytest.mark.parametrize("implementation", ["valign_grouped", "sdpa", "eager"])
 @pytest.mark.parametrize("share", [True, False], ids=["shared", "apart"])
-@pytest.mark.parametrize("examples", [SFT, DPO, SFT[:1]], ids=["sft", "dpo", "one"])
+@pytest.mark.parametrize(
+    "examples", [SFT, DPO, SFT[:1], PIVOTAL, PARTLY], ids=["sft", "dpo", "one", "pivotal", "partly"]
+)
 def test_packed_equals_padded(model: Any, examples: list[EncodedExample], share: bool, implementation: str) -> None:
     """To 1e-5 in float32, with the rows' opening once and pairs in one row or two.
 
@@ -69,12 +71,19 @@ def test_positions_alone_keep_conversations_apart(
 
 
 def test_what_the_layers_get(path: Path) -> None:
-    """Rows of 24, 23, 22 and 21 tokens: 90, of which the 12 in common stand once, 54 in all; with dropout, 90."""
+    """Rows of 24, 23, 22 and 21 tokens without the last, which predicts nothing: 86; the 12 in common once: 50.
+
+    With dropout what is in common stands in each. Of pairs at their pivotal token neither answer is computed; where
+    nothing is supervised, a token, so that there is something to compute.
+    """
     model: Any = load_model(path, "float32")[0]
     inputs = collate(SFT, 0)
-    assert packing.lay_out(model, *inputs).ids.shape == (1, 54)
+    assert packing.lay_out(model, *inputs).ids.shape == (1, 50)
+    assert packing.lay_out(model, *collate(PIVOTAL, 0)).ids.shape == (1, 12 + 4 * 2)
+    assert packing.lay_out(model, *collate(PARTLY, 0)).ids.shape == (1, 13 + 3 + 8)
+    assert packing.lay_out(model, *collate(PARTLY[:1], 0)).ids.shape == (1, 1)
     model.model.extra = torch.nn.Dropout(0.1)
-    assert packing.lay_out(model.train(), *inputs).ids.shape == (1, 90)
+    assert packing.lay_out(model.train(), *inputs).ids.shape == (1, 86)
 
 
 def test_what_is_common_to_all_rows() -> None:

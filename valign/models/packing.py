@@ -1,7 +1,7 @@
 """A batch without its padding: all conversations in sequence, in a single row.
 
-Layers that work on each token by itself are nearly all of the arithmetic. So they compute no padding, and what all
-conversations begin with only once. Attention keeps conversations apart in one of three ways: the grouped attention puts
+Layers that work on each token by itself are nearly all of the arithmetic. So they compute no padding, what all
+conversations begin with only once, and no token that predicts nothing, such as an answer's last. Attention keeps conversations apart in one of three ways: the grouped attention puts
 the tokens back in padded rows; eager and sdpa get a mask of the whole row, whose cost grows with its length squared;
 kernels for sequences of many lengths, on a GPU, are told where each begins.
 
@@ -140,8 +140,8 @@ def pack(
 ) -> Layout:
     """Lay a padded batch out as one row.
 
-    The rows ``1 2 3`` and ``1 2 4 5`` become ``1 2 3 4 5`` at the positions ``0 1 2 2 3``, where what they begin with
-    predicts nothing that is supervised; for a kernel that takes sequences, ``1 2 3 1 2 4 5`` at ``0 1 2 0 1 2 3``.
+    The rows ``1 2 3 4`` and ``1 2 5 6 7``, of which the last two tokens are supervised, become ``1 2 3 5 6`` at the
+    positions ``0 1 2 2 3``; for a kernel that takes sequences, they stay whole, one behind the other.
 
     Args:
         model: The model that computes it.
@@ -155,6 +155,9 @@ def pack(
     by_sequences = implementation == VARLEN or uses_flash(model)
     opening = 0 if by_sequences or not _is_deterministic(model) else common_prefix_length(ids, segments, predicting[1])
     kept = segments > PADDING
+    if not by_sequences:
+        kept &= _is_needed(segments, predicting)
+        kept[0, : max(opening, 1)] = True  # for all rows; and so that no batch is empty
     kept[1:, :opening] = False
     index = (kept.flatten().cumsum(0) - 1).view_as(ids)
     index[:, :opening] = index[:1, :opening]
@@ -206,6 +209,17 @@ def common_prefix_length(ids: torch.Tensor, segments: torch.Tensor, before: torc
         return 0
     same = (ids == ids[:1]).all(0) & (segments == COMMON).all(0)
     return min(int(same.long().cumprod(0).sum()), int(before.min()))
+
+
+def _is_needed(segments: torch.Tensor, predicting: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Tell which tokens a prediction depends on: none behind a segment's last one that predicts."""
+    predicts = torch.zeros_like(segments, dtype=torch.bool)
+    predicts[predicting] = True
+    needed = torch.zeros_like(predicts)
+    for part in (COMMON, CHOSEN, REJECTED):
+        asks = predicts if part == COMMON else predicts & (segments == part)  # what is in common is seen by all
+        needed |= (segments == part) & asks.flip(1).cummax(1).values.flip(1)
+    return needed
 
 
 def _is_deterministic(model: PreTrainedModel) -> bool:
