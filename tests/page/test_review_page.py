@@ -168,7 +168,7 @@ def test_a_late_answer_does_not_take_ones_own_decision_for_anothers(view: Opener
     with review_server(file) as desk:
         page = view(desk)
         press(page, "k", "Kept.")
-        page.route("**/changes?*", lambda route: held.append(route))
+        page.route("**/changes?*", held.append)
         with page.expect_request("**/changes?*"):
             pass  # every three seconds
         press(page, "u", "Undone.")

@@ -99,6 +99,33 @@ def test_a_rate_far_from_the_models_size_and_an_idle_gpu_are_said(
     assert "stays idle; trainer=gpu trains and answers on it" in caplog.messages[0]
 
 
+@pytest.mark.parametrize(
+    ("trainer", "precision", "said"),
+    [
+        ("deepspeed_zero1", "bfloat16", True),
+        ("deepspeed_zero1_offload", "bfloat16", True),
+        ("deepspeed_zero1", "float32", False),
+        ("deepspeed_zero2", "bfloat16", False),
+        ("gpu", "bfloat16", False),
+    ],
+)
+def test_gradients_that_are_added_up_in_bfloat16_are_said(
+    trainer: str,
+    precision: str,
+    said: bool,
+    compose_config: Compose,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    show_gpus(monkeypatch, "abcd")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: name == "deepspeed" or find(name, *more))
+    check_base_model(
+        Context.of(compose_config("base_model=tiny", f"trainer={trainer}", f"base_model.precision={precision}"))
+    )
+    assert ["trainer=deepspeed_zero2 adds them up in float32" in line for line in caplog.messages] == [True] * said
+
+
 def test_processes_take_their_devices_first(compose_config: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the stages, with a word to the others, which then do the same."""
     told: list[str] = []

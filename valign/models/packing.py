@@ -1,9 +1,10 @@
 """A batch without its padding: all conversations in sequence, in a single row.
 
 Layers that work on each token by itself are nearly all of the arithmetic. So they compute no padding, what all
-conversations begin with only once, and no token that predicts nothing, such as an answer's last. Attention keeps conversations apart in one of three ways: the grouped attention puts
-the tokens back in padded rows; eager and sdpa get a mask of the whole row, whose cost grows with its length squared;
-kernels for sequences of many lengths, on a GPU, are told where each begins.
+conversations begin with only once, and no token that predicts nothing, such as an answer's last. Attention keeps
+conversations apart in one of three ways: the grouped attention puts the tokens back in padded rows; eager and sdpa get
+a mask of the whole row, whose cost grows with its length squared; kernels for sequences of many lengths, on a GPU, are
+told where each begins.
 
 All indices are made on the CPU, where the ids come from, and move to the device together with them: an index that is
 looked for on a GPU makes the CPU wait for it.
