@@ -27,6 +27,40 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
     assert bootstrap_mean([0.5, 0.5, 0.5]) == Interval(0.5, 0.5, 0.5, 3)
 
 
+@pytest.mark.parametrize(
+    ("values", "clusters", "bounds", "low", "high"),
+    [
+        ([1, 1], "ab", (0, 1), 0.025**0.5, 1),  # 0.158: of a coin that falls so once in 40 tries of two
+        ([0] * 5, "abcde", (0, 1), 0, 1 - 0.025**0.2),  # 0.522, the exact binomial interval of 0 of 5
+        ([0] * 5, "aabbc", (0, 1), 0, 1 - 0.025 ** (1 / 3)),  # questions on one clause are not independent
+        ([0] * 6, "abcabc", (0, 1), 0, 1 - 0.025 ** (1 / 3)),  # nor the same ones after another training
+        ([0.5, 0.5], "ab", (0, 1), 0.5 * 0.025**0.5, 1 - 0.5 * 0.025**0.5),
+        ([0, 0, 0], "abc", (-1, 1), 0.025 ** (1 / 3) - 1, 1 - 0.025 ** (1 / 3)),
+    ],
+)
+def test_equal_values_with_bounds_leave_open_what_was_not_seen(
+    values: list[float], clusters: str, bounds: tuple[float, float], low: float, high: float
+) -> None:
+    interval = bootstrap_mean(values, list(clusters), bounds=bounds)
+    assert (interval.mean, interval.n) == (values[0], len(values))
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    several = bootstrap_mean(values, list(clusters), bounds=bounds, repeats=[i % 2 for i in range(len(values))])
+    assert several == interval
+
+
+def test_bounds_change_nothing_where_values_differ_or_are_of_one_cluster() -> None:
+    assert bootstrap_mean([0, 1, 1], bounds=(0, 1)) == bootstrap_mean([0, 1, 1])
+    assert math.isnan(bootstrap_mean([1, 1], ["a", "a"], bounds=(0, 1)).low)
+    assert bootstrap_mean([None], bounds=(0, 1)).n == 0
+
+
+def test_equal_arms_may_differ_where_nothing_was_asked() -> None:
+    """By as much as is open for each: shares of three clauses within 1 - 0.025^(1/3) of each other, either way."""
+    interval = paired_difference([1, 0, 1], [1, 0, 1], ["a", "b", "c"], bounds=(0, 1))
+    assert (interval.low, interval.high) == pytest.approx((0.025 ** (1 / 3) - 1, 1 - 0.025 ** (1 / 3)))
+    assert paired_difference([1, 0, 1], [1, 0, 1], ["a", "b", "c"]) == Interval(0, 0, 0, 3)
+
+
 def test_two_values_by_hand() -> None:
     """Of 0 and 1 a sample is (0,0), (0,1), (1,0) or (1,1): means 0, 1/2, 1 with probability 1/4, 1/2, 1/4.
 

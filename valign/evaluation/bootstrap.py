@@ -39,6 +39,7 @@ def bootstrap_mean(
     samples: int = 2000,
     seed: int = 0,
     repeats: Sequence[object] | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Return the mean of the values with a 95% percentile bootstrap interval.
 
@@ -52,6 +53,10 @@ def bootstrap_mean(
     with the clusters, so that the interval is one for other questions and other seeds. It errs to the wide side.
     Source: Owen, The Pigeonhole Bootstrap, Annals of Applied Statistics 1(2), 2007.
 
+    Resampling equal values gives a point, however few they are. With ``bounds`` the interval is then what ``k``
+    clusters leave open: a share of ``1 - 0.025^(1/k)`` may be otherwise, at worst by the whole way to a bound. For a
+    share of 0 or 1 that is the exact binomial interval. Source: Clopper and Pearson, Biometrika 26(4), 1934.
+
     Args:
         values: N values; None means that the metric does not apply, and the row is left out.
         clusters: The N clusters (clauses) of the values; None makes each value its own.
@@ -59,22 +64,22 @@ def bootstrap_mean(
         seed: Seed of the random numbers; the result is a function of the arguments.
         repeats: The N trainings (seeds) that the values come from; None, or one alone, for a single training. Several
             need clusters.
+        bounds: Between which every value is by its nature, such as 0 and 1; None where there are none.
 
     Raises:
         ValueError: Lengths differ, a value is not finite, ``samples`` is below 1, or there are several trainings and
             no clusters.
     """
-    for name, labels in (("clusters", clusters), ("repeats", repeats)):
-        if labels is not None and len(labels) != len(values):
-            raise ValueError(f"{len(values)} values but {len(labels)} {name}")
-    if samples < 1:
-        raise ValueError(f"samples={samples} must be at least 1")
+    _require_valid(len(values), samples, clusters=clusters, repeats=repeats)
     kept = [(v, i) for i, v in enumerate(values) if v is not None]
     if not all(math.isfinite(v) for v, _ in kept):
         raise ValueError("values must be finite")
     if not kept:
         return Interval(math.nan, math.nan, math.nan, 0)
     mean = math.fsum(v for v, _ in kept) / len(kept)
+    units = len({i if clusters is None else clusters[i] for _, i in kept})
+    if bounds is not None and units > 1 and len({v for v, _ in kept}) == 1:
+        return Interval(mean, *_left_open(mean, bounds, units), len(kept))
     if repeats is not None and len({repeats[i] for _, i in kept}) > 1:
         if clusters is None:
             raise ValueError("values of several trainings need clusters")
@@ -87,6 +92,20 @@ def bootstrap_mean(
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(mean, float(low), float(high), len(kept))
+
+
+def _require_valid(length: int, samples: int, **labels: Sequence[object] | None) -> None:
+    for name, given in labels.items():
+        if given is not None and len(given) != length:
+            raise ValueError(f"{length} values but {len(given)} {name}")
+    if samples < 1:
+        raise ValueError(f"samples={samples} must be at least 1")
+
+
+def _left_open(value: float, bounds: tuple[float, float], units: int) -> tuple[float, float]:
+    """Return the interval of a mean where all units have the same value."""
+    unseen = 1 - 0.025 ** (1 / units)
+    return value - unseen * (value - bounds[0]), value + unseen * (bounds[1] - value)
 
 
 def _crossed(rows: list[tuple[float, str, object]], samples: int, seed: int) -> tuple[float, float]:
@@ -126,6 +145,7 @@ def paired_difference(
     samples: int = 2000,
     seed: int = 0,
     repeats: Sequence[object] | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Return the mean of ``a - b`` over the questions that have both, with its bootstrap interval.
 
@@ -139,6 +159,7 @@ def paired_difference(
         samples: Number of bootstrap samples.
         seed: Seed of the random numbers.
         repeats: The N trainings (seeds) that the values come from; None, or one alone, for a single training.
+        bounds: Between which ``a`` and ``b`` are by their nature; None where they have no bounds.
 
     Raises:
         ValueError: Lengths differ, a value is not finite, ``samples`` is below 1, or there are several trainings and
@@ -147,4 +168,5 @@ def paired_difference(
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values cannot be paired with {len(b)}")
     differences = [None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)]
-    return bootstrap_mean(differences, clusters, samples, seed, repeats)
+    widest = None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])
+    return bootstrap_mean(differences, clusters, samples, seed, repeats, widest)

@@ -19,6 +19,9 @@ MODEL = "model"
 FIRST_WORDS = ("Yes", "No")
 """The first words of an answer of which the likelier one is what the model prefers."""
 
+SHARE = (0.0, 1.0)
+"""Bounds of a metric that is a share."""
+
 
 @dataclass(frozen=True)
 class Likelihoods:
@@ -92,6 +95,8 @@ class MetricInfo:
         has_kinds: Whether the page lists it by kind of question.
         finding: The finding in words, such as ``states {} of the facts``, for a metric that is a share; the share is
             put in as a percentage.
+        bounds: Between which a value is by its nature, ``SHARE`` for a share; so equal values of a few questions get an
+            interval. None where there are none.
     """
 
     name: str
@@ -107,6 +112,7 @@ class MetricInfo:
     is_charted: bool = False
     has_kinds: bool = False
     finding: str = ""
+    bounds: tuple[float, float] | None = None
 
     @property
     def direction(self) -> str:

@@ -20,6 +20,7 @@ from valign.evaluation.metric_info import (
     GROUPS,
     MANNER,
     MODEL,
+    SHARE,
     SUBSTANCE,
     Compute,
     MetricInfo,
@@ -58,6 +59,7 @@ METRICS: dict[str, MetricInfo] = {
             compute=per_answer(lambda a: _follows("document", a)),
             is_charted=True,
             finding="follows the document, not the original, on {} of the questions where they differ",
+            bounds=SHARE,
         ),
         MetricInfo(
             "follows_original",
@@ -66,6 +68,7 @@ METRICS: dict[str, MetricInfo] = {
             higher_is_better=False,
             group=SUBSTANCE,
             compute=per_answer(lambda a: _follows("original", a)),
+            bounds=SHARE,
         ),
         MetricInfo(
             "fact_recall",
@@ -77,6 +80,7 @@ METRICS: dict[str, MetricInfo] = {
             is_charted=True,
             has_kinds=True,
             finding="states {} of the facts that right answers need",
+            bounds=SHARE,
         ),
         MetricInfo(
             "verdict_accuracy",
@@ -88,6 +92,7 @@ METRICS: dict[str, MetricInfo] = {
             is_charted=True,
             has_kinds=True,
             finding="gives the right verdict on {} of the questions that have one",
+            bounds=SHARE,
         ),
         MetricInfo(
             "verdict_preference",
@@ -96,6 +101,7 @@ METRICS: dict[str, MetricInfo] = {
             group=SUBSTANCE,
             needs=MODEL,
             compute=from_likelihoods(lambda measured: measured.verdict_preference),
+            bounds=SHARE,
         ),
         MetricInfo(
             "preference_on_yes",
@@ -104,6 +110,7 @@ METRICS: dict[str, MetricInfo] = {
             group=SUBSTANCE,
             needs=MODEL,
             compute=_preference_on("yes"),
+            bounds=SHARE,
         ),
         MetricInfo(
             "preference_on_no",
@@ -112,6 +119,7 @@ METRICS: dict[str, MetricInfo] = {
             group=SUBSTANCE,
             needs=MODEL,
             compute=_preference_on("no"),
+            bounds=SHARE,
         ),
         MetricInfo(
             "similarity",
@@ -165,6 +173,7 @@ METRICS: dict[str, MetricInfo] = {
             group=SUBSTANCE,
             needs=EMBEDDER,
             compute=nearest_clause,
+            bounds=SHARE,
         ),
         MetricInfo(
             "contradiction",
@@ -175,6 +184,7 @@ METRICS: dict[str, MetricInfo] = {
             page_rank=1,
             compute=per_answer(lambda a: contradicts(a.answer, a.question, a.reference, a.verdict, a.facts)),
             has_kinds=True,
+            bounds=SHARE,
         ),
         MetricInfo(
             "refusal",
@@ -183,6 +193,7 @@ METRICS: dict[str, MetricInfo] = {
             higher_is_better=False,
             group=MANNER,
             compute=per_answer(lambda a: float(refuses(a.answer))),
+            bounds=SHARE,
         ),
         MetricInfo(
             "length",
@@ -200,6 +211,7 @@ METRICS: dict[str, MetricInfo] = {
             higher_is_better=False,
             group=MANNER,
             compute=per_answer(lambda a: repetition_rate(a.answer)),
+            bounds=SHARE,
         ),
     )
 }

@@ -125,8 +125,8 @@ def _intervals(values: Sequence[Values], samples: int) -> dict[str, dict[str, An
     """Return mean and interval of every metric that has a value."""
     clauses, seeds = [str(v["clause"]) for v in values], [v.get("seed") for v in values]
     found = {}
-    for name in METRICS:
-        interval = bootstrap_mean([v.get(name) for v in values], clauses, samples, repeats=seeds)
+    for name, info in METRICS.items():
+        interval = bootstrap_mean([v.get(name) for v in values], clauses, samples, repeats=seeds, bounds=info.bounds)
         if interval.n:
             measured = _questions([v for v in values if v.get(name) is not None])
             found[name] = {**interval.to_json(), "n": measured}
@@ -165,10 +165,10 @@ def difference_by_metric(
     clauses = [str(own["clause"]) for own, _ in pairs]
     seeds = [own.get("seed", other.get("seed")) for own, other in pairs]
     result = {}
-    for name in METRICS:
+    for name, info in METRICS.items():
         measured = [(own.get(name), other.get(name)) for own, other in pairs]
         interval = paired_difference(
-            [a for a, _ in measured], [b for _, b in measured], clauses, samples, repeats=seeds
+            [a for a, _ in measured], [b for _, b in measured], clauses, samples, repeats=seeds, bounds=info.bounds
         )
         if interval.n:
             both = [own for own, other in pairs if own.get(name) is not None and other.get(name) is not None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.evaluation.bootstrap import bootstrap_mean
+from valign.evaluation.metric_info import SHARE
 from valign.evaluation.verdicts import stated_verdict
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.numbers import MISSING, finite_interval, finite_number, format_share
@@ -152,5 +153,6 @@ def right_share(
         [str(row.get("clause", "")) for row in rows],
         samples,
         repeats=[row.get("seed") for row in rows],
+        bounds=SHARE,
     ).to_json()
     return RightShare(len({row["question_id"] for row in rows}), found["mean"], wide_interval(found["ci95"]))

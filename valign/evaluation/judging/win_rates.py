@@ -10,6 +10,7 @@ import numpy as np
 
 from valign.evaluation.bootstrap import Interval, bootstrap_mean
 from valign.evaluation.judging.judgement import Judgement
+from valign.evaluation.metric_info import SHARE
 
 _RIDGE = (0.01, 1.0)
 _STEPS = 40
@@ -52,7 +53,7 @@ def win_rate(judgements: Sequence[Judgement], samples: int = 1000) -> WinRate:
         raise ValueError("no judgement to sum up")
     n, scores, clauses = len(judgements), [j.score for j in judgements], [j.clause for j in judgements]
     return WinRate(
-        bootstrap_mean(scores, clauses, samples),
+        bootstrap_mean(scores, clauses, samples, bounds=SHARE),
         length_controlled(scores, [j.longer for j in judgements], clauses, samples),
         scores.count(0.5) / n,
         sum(j.flipped for j in judgements) / n,
