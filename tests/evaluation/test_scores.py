@@ -184,12 +184,6 @@ def test_verdicts_are_not_guessed_from_too_few(asked: str, trained: str) -> None
     assert leakage.verdicts_by_wording(questions, training) is None
 
 
-def test_max_cosine_by_hand() -> None:
-    """(1, 1, 0)/sqrt 2 against red and blue: the higher cosine is 1/sqrt 2."""
-    assert leakage.max_cosine(AxisEmbedder(), ["red green", "blue"], ["red", "blue"]) == pytest.approx([2**-0.5, 1])
-    assert leakage.max_cosine(AxisEmbedder(), ["red"], []) == [0]
-
-
 def arm_scores(arm: str, means: dict[str, float], n: int = 96) -> dict[str, Any]:
     cells = {name: {"mean": m, "ci95": [m - 0.05, m + 0.05], "n": n} for name, m in means.items()}
     return {"arm": arm, "n": n, "metrics": cells, "by_clause": {}, "versus": {}}

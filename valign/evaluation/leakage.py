@@ -8,7 +8,6 @@ from typing import Any
 from valign.core.text import runs_of
 from valign.core.word_index import WordIndex
 from valign.evaluation.normalise import normalise
-from valign.retrieval.protocols import Embedder
 
 
 def question_overlap(questions: Sequence[str], training: Sequence[str], n: int = 5) -> dict[str, Any]:
@@ -89,10 +88,3 @@ def verdicts_by_wording(
     shares = {"accuracy": is_right, "accuracy_yes": is_right[wanted], "accuracy_no": is_right[~wanted]}
     found = {name: round(float(right.mean()), 4) for name, right in shares.items()}
     return {**found, "questions": len(asked), "training": len(known)}
-
-
-def max_cosine(embedder: Embedder, questions: Sequence[str], training: Sequence[str]) -> list[float]:
-    """Return each question's highest cosine to a training question; 0 where there are no training questions."""
-    if not questions or not training:
-        return [0.0] * len(questions)
-    return [float(c) for c in (embedder.embed(list(questions)) @ embedder.embed(list(training)).T).max(axis=1)]
