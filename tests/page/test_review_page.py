@@ -165,10 +165,14 @@ def test_a_key_right_after_a_save_is_not_lost(view: Opener, file: Path) -> None:
 def test_a_late_answer_does_not_take_ones_own_decision_for_anothers(view: Opener, file: Path) -> None:
     """The page asks what others decided; one's own decision, made before the answer is there, may be part of it."""
     held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
     with review_server(file) as desk:
         page = view(desk)
         press(page, "k", "Kept.")
-        page.route("**/changes?*", held.append)
+        page.route("**/changes?*", hold)
         with page.expect_request("**/changes?*"):
             pass  # every three seconds
         press(page, "u", "Undone.")
