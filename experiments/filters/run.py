@@ -22,7 +22,6 @@ from valign.core.store import digest
 from valign.documents.clauses import labelled
 from valign.documents.shipped import shipped_document, shipped_questions
 from valign.evaluation.bootstrap import bootstrap_mean
-from valign.evaluation.metric_info import SHARE
 from valign.retrieval.embedder import SentenceEmbedder
 from valign.synthesis.answer_checks import UNGROUNDED
 from valign.synthesis.faithfulness import ByEmbedding, ByTeacher
@@ -187,7 +186,7 @@ def share(values: Iterable[tuple[bool, str]]) -> str:
     pairs = list(values)
     if not pairs:
         return ""
-    found = bootstrap_mean([float(value) for value, _ in pairs], [clause for _, clause in pairs], bounds=SHARE)
+    found = bootstrap_mean([float(value) for value, _ in pairs], [clause for _, clause in pairs], is_share=True)
     return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 

@@ -28,37 +28,43 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "clusters", "bounds", "low", "high"),
+    ("values", "clusters", "low", "high"),
     [
-        ([1, 1], "ab", (0, 1), 0.025**0.5, 1),  # 0.158: of a coin that falls so once in 40 tries of two
-        ([0] * 5, "abcde", (0, 1), 0, 1 - 0.025**0.2),  # 0.522, the exact binomial interval of 0 of 5
-        ([0] * 5, "aabbc", (0, 1), 0, 1 - 0.025 ** (1 / 3)),  # questions on one clause are not independent
-        ([0] * 6, "abcabc", (0, 1), 0, 1 - 0.025 ** (1 / 3)),  # nor the same ones after another training
-        ([0.5, 0.5], "ab", (0, 1), 0.5 * 0.025**0.5, 1 - 0.5 * 0.025**0.5),
-        ([0, 0, 0], "abc", (-1, 1), 0.025 ** (1 / 3) - 1, 1 - 0.025 ** (1 / 3)),
+        ([1, 1], "ab", 0.025**0.5, 1),  # 0.158: of a coin that falls so once in 40 tries of two
+        ([0] * 5, "abcde", 0, 1 - 0.025**0.2),  # 0.522, the exact binomial interval of 0 of 5
+        ([0] * 5, "aabbc", 0, 1 - 0.025 ** (1 / 3)),  # questions on one clause are not independent
+        ([0] * 6, "abcabc", 0, 1 - 0.025 ** (1 / 3)),  # nor the same ones after another training
+        ([0.5, 0.5], "ab", 0.025**0.5, 1 - 0.025**0.5),
     ],
 )
-def test_equal_values_with_bounds_leave_open_what_was_not_seen(
-    values: list[float], clusters: str, bounds: tuple[float, float], low: float, high: float
+def test_where_all_values_of_a_share_agree_the_interval_is_exact(
+    values: list[float], clusters: str, low: float, high: float
 ) -> None:
-    interval = bootstrap_mean(values, list(clusters), bounds=bounds)
+    interval = bootstrap_mean(values, list(clusters), is_share=True)
     assert (interval.mean, interval.n) == (values[0], len(values))
     assert (interval.low, interval.high) == pytest.approx((low, high))
-    several = bootstrap_mean(values, list(clusters), bounds=bounds, repeats=[i % 2 for i in range(len(values))])
+    several = bootstrap_mean(values, list(clusters), is_share=True, repeats=[i % 2 for i in range(len(values))])
     assert several == interval
 
 
-def test_bounds_change_nothing_where_values_differ_or_are_of_one_cluster() -> None:
-    assert bootstrap_mean([0, 1, 1], bounds=(0, 1)) == bootstrap_mean([0, 1, 1])
-    assert math.isnan(bootstrap_mean([1, 1], ["a", "a"], bounds=(0, 1)).low)
-    assert bootstrap_mean([None], bounds=(0, 1)).n == 0
+def test_a_share_is_as_any_mean_in_the_middle_and_with_one_cluster() -> None:
+    assert bootstrap_mean([0, 1, 1, 0] * 5, is_share=True) == bootstrap_mean([0, 1, 1, 0] * 5)
+    assert math.isnan(bootstrap_mean([1, 1], ["a", "a"], is_share=True).low)
+    assert bootstrap_mean([None], is_share=True).n == 0
+    with pytest.raises(ValueError, match="those of a share from 0 to 1"):
+        bootstrap_mean([50, 50], is_share=True)
+    with pytest.raises(ValueError, match="need clusters"):
+        bootstrap_mean([1, 1], repeats=[0, 1], is_share=True)
 
 
-def test_equal_arms_may_differ_where_nothing_was_asked() -> None:
-    """By as much as is open for each: shares of three clauses within 1 - 0.025^(1/3) of each other, either way."""
-    interval = paired_difference([1, 0, 1], [1, 0, 1], ["a", "b", "c"], bounds=(0, 1))
-    assert (interval.low, interval.high) == pytest.approx((0.025 ** (1 / 3) - 1, 1 - 0.025 ** (1 / 3)))
-    assert paired_difference([1, 0, 1], [1, 0, 1], ["a", "b", "c"]) == Interval(0, 0, 0, 3)
+@pytest.mark.parametrize("clauses", [2, 5, 20])
+def test_a_wrong_answer_makes_no_arm_look_surer(clauses: int) -> None:
+    """All right on so many clauses, then one, two, ... answers wrong: the lower end never rises."""
+    where = [str(i % clauses) for i in range(40)]
+    ends = [bootstrap_mean([0] * wrong + [1] * (40 - wrong), where, is_share=True).low for wrong in range(8)]
+    assert ends == sorted(ends, reverse=True) and ends[0] == pytest.approx(0.025 ** (1 / clauses))
+    highs = [bootstrap_mean([1] * right + [0] * (40 - right), where, is_share=True).high for right in range(8)]
+    assert highs == pytest.approx([1 - end for end in ends], abs=0.02)
 
 
 def test_two_values_by_hand() -> None:

@@ -96,8 +96,8 @@ def test_question_values_without_what_comes_from_outside() -> None:
 def test_score_arm_by_hand() -> None:
     """Fact recall 1, 0, 1 on clauses a, a, b has mean 2/3; clause a has 1/2. Base has 0, 0, 0.5: differences 1, 0, 0.5.
 
-    Samples aa, ab, ba, bb of the clauses give means 1/2, 2/3, 2/3, 1, so the interval is [1/2, 1]; the differences'
-    clause sums 1 (of 2) and 0.5 (of 1) give 1/2 in every sample.
+    Samples aa, ab, ba, bb of the clauses give means 1/2, 2/3, 2/3, 1, and two clauses no lower end above the root of
+    0.025, so the interval is [0.158, 1]; the differences' clause sums 1 (of 2) and 0.5 (of 1) give 1/2 in every sample.
     """
     arm = [row("q1", "a", fact_recall=1.0), row("q2", "a", fact_recall=0.0), row("q3", "b", fact_recall=1.0)]
     base = [row("q3", "b", fact_recall=0.5), row("q1", "a", fact_recall=0.0), row("q2", "a", fact_recall=0.0)]
@@ -105,7 +105,7 @@ def test_score_arm_by_hand() -> None:
     assert result == {
         "arm": "sft",
         "n": 3,
-        "metrics": {"fact_recall": {"mean": pytest.approx(2 / 3), "ci95": [0.5, 1.0], "n": 3}},
+        "metrics": {"fact_recall": {"mean": pytest.approx(2 / 3), "ci95": [pytest.approx(0.025**0.5), 1.0], "n": 3}},
         "by_clause": {"a": {"n": 2, "fact_recall": 0.5}, "b": {"n": 1, "fact_recall": 1.0}},
         "versus": {"base": {"fact_recall": {"mean": 0.5, "ci95": [0.5, 0.5], "n": 3}}},
     }

@@ -73,17 +73,17 @@ def test_positions_alone_keep_conversations_apart(
 def test_what_the_layers_get(path: Path) -> None:
     """Rows of 24, 23, 22 and 21 tokens without the last, which predicts nothing: 86; the 12 in common once: 50.
 
-    With dropout what is in common stands in each. Of pairs at their pivotal token neither answer is computed; where
-    nothing is supervised, a token, so that there is something to compute.
+    The last of the longest row stays, as some rotary embeddings go by the length. With dropout what is in common stands
+    in each row. Of pairs at their pivotal token, no answer is computed but the longest.
     """
     model: Any = load_model(path, "float32")[0]
     inputs = collate(SFT, 0)
-    assert packing.lay_out(model, *inputs).ids.shape == (1, 50)
-    assert packing.lay_out(model, *collate(PIVOTAL, 0)).ids.shape == (1, 12 + 4 * 2)
-    assert packing.lay_out(model, *collate(PARTLY, 0)).ids.shape == (1, 13 + 3 + 8)
+    assert packing.lay_out(model, *inputs).ids.shape == (1, 51)
+    assert packing.lay_out(model, *collate(PIVOTAL, 0)).ids.shape == (1, 12 + 4 * 2 + 1)
+    assert packing.lay_out(model, *collate(PARTLY, 0)).ids.shape == (1, 13 + 3 + 8 + 1)
     assert packing.lay_out(model, *collate(PARTLY[:1], 0)).ids.shape == (1, 1)
     model.model.extra = torch.nn.Dropout(0.1)
-    assert packing.lay_out(model.train(), *inputs).ids.shape == (1, 86)
+    assert packing.lay_out(model.train(), *inputs).ids.shape == (1, 87)
 
 
 def test_what_is_common_to_all_rows() -> None:

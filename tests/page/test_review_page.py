@@ -183,6 +183,50 @@ def test_a_late_answer_does_not_take_ones_own_decision_for_anothers(view: Opener
         assert page.locator("#status").inner_text().startswith("Undone.")
 
 
+def test_keys_pressed_while_a_decision_is_saved_wait_for_it(view: Opener, file: Path) -> None:
+    """An editor that opened then would be closed by the reply, and what is typed next be taken for decisions."""
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    with review_server(file) as desk:
+        page = view(desk)
+        page.route("**/decide", hold)
+        with page.expect_request("**/decide"):
+            page.keyboard.press("k")
+        for key in "ead":
+            page.keyboard.press(key)
+        assert not page.locator("#editor").is_visible() and not page.locator("#adder").is_visible()
+        held.pop().continue_()
+        says(page, "Kept.")
+        press(page, "e", "Editing.")
+        page.keyboard.type("Changed: ")
+        with page.expect_request("**/decide"):
+            page.keyboard.press("Control+Enter")
+        page.keyboard.press("Escape")
+        assert page.locator("#editor").is_visible()
+        held.pop().continue_()
+        says(page, "Edited.")
+        assert [state.action for state in states(file).values()] == ["keep", "edit"]
+
+
+def test_what_somebody_decides_while_the_editor_is_open_is_not_lost(view: Opener, file: Path) -> None:
+    """The page has learned of it meanwhile; the save is refused once, and says by whom."""
+    rows = make_rows(2)
+    with review_server(file, "ann", rows) as ann, review_server(file, "bob", rows) as bob:
+        hers, his = view(ann), view(bob)
+        press(hers, "e", "Editing.")
+        hers.keyboard.type("Changed: ")
+        press(his, "d", "Dropped.")
+        hers.wait_for_function("() => all.states.size === 1", timeout=20_000)
+        press(hers, "Control+Enter", "Not saved: bob decided about this row meanwhile")
+        assert [state.action for state in states(file).values()] == ["drop"]
+        assert "Dropped by bob" in hers.locator("#state").inner_text()
+        press(hers, "Control+Enter", "Edited.")
+        assert [state.readers for state in states(file).values()] == [("bob", "ann")]
+
+
 def test_two_people_see_each_others_decisions(view: Opener, file: Path) -> None:
     """Bob's page learns of Ann's edit by itself; what she decides on a row that he changed first is refused once."""
     rows = make_rows(2)

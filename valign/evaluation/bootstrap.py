@@ -39,7 +39,7 @@ def bootstrap_mean(
     samples: int = 2000,
     seed: int = 0,
     repeats: Sequence[object] | None = None,
-    bounds: tuple[float, float] | None = None,
+    is_share: bool = False,
 ) -> Interval:
     """Return the mean of the values with a 95% percentile bootstrap interval.
 
@@ -53,9 +53,9 @@ def bootstrap_mean(
     with the clusters, so that the interval is one for other questions and other seeds. It errs to the wide side.
     Source: Owen, The Pigeonhole Bootstrap, Annals of Applied Statistics 1(2), 2007.
 
-    Resampling equal values gives a point, however few they are. With ``bounds`` the interval is then what ``k``
-    clusters leave open: a share of ``1 - 0.025^(1/k)`` may be otherwise, at worst by the whole way to a bound. For a
-    share of 0 or 1 that is the exact binomial interval. Source: Clopper and Pearson, Biometrika 26(4), 1934.
+    Where all values of a share are 0 or 1, resampling finds no spread. The interval is then the exact binomial one over
+    the ``k`` clusters, whatever the seeds: it leaves open that a share of ``1 - 0.025^(1/k)`` is otherwise. No interval
+    of a share is surer than that. Source: Clopper and Pearson, Biometrika 26(4), 1934.
 
     Args:
         values: N values; None means that the metric does not apply, and the row is left out.
@@ -64,34 +64,42 @@ def bootstrap_mean(
         seed: Seed of the random numbers; the result is a function of the arguments.
         repeats: The N trainings (seeds) that the values come from; None, or one alone, for a single training. Several
             need clusters.
-        bounds: Between which every value is by its nature, such as 0 and 1; None where there are none.
+        is_share: Whether every value is from 0 to 1, and the mean a share.
 
     Raises:
-        ValueError: Lengths differ, a value is not finite, ``samples`` is below 1, or there are several trainings and
-            no clusters.
+        ValueError: Lengths differ, a value is not finite, or no share, ``samples`` is below 1, or there are several
+            trainings and no clusters.
     """
     _require_valid(len(values), samples, clusters=clusters, repeats=repeats)
     kept = [(v, i) for i, v in enumerate(values) if v is not None]
-    if not all(math.isfinite(v) for v, _ in kept):
-        raise ValueError("values must be finite")
+    if not all(math.isfinite(v) and (not is_share or 0 <= v <= 1) for v, _ in kept):
+        raise ValueError("values must be finite, and those of a share from 0 to 1")
     if not kept:
         return Interval(math.nan, math.nan, math.nan, 0)
     mean = math.fsum(v for v, _ in kept) / len(kept)
-    units = len({i if clusters is None else clusters[i] for _, i in kept})
-    if bounds is not None and units > 1 and len({v for v, _ in kept}) == 1:
-        return Interval(mean, *_left_open(mean, bounds, units), len(kept))
     if repeats is not None and len({repeats[i] for _, i in kept}) > 1:
         if clusters is None:
             raise ValueError("values of several trainings need clusters")
         low, high = _crossed([(v, clusters[i], repeats[i]) for v, i in kept], samples, seed)
-        return Interval(mean, low, high, len(kept))
-    sums, counts = _units([(v, None if clusters is None else clusters[i]) for v, i in kept])
-    if len(sums) == 1:
-        return Interval(mean, math.nan, math.nan, len(kept))
-    drawn = np.random.default_rng(seed).integers(0, len(sums), size=(samples, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(mean, float(low), float(high), len(kept))
+    else:
+        low, high = _resampled([(v, None if clusters is None else clusters[i]) for v, i in kept], samples, seed)
+    if is_share:
+        low, high = widen((low, high), len({i if clusters is None else clusters[i] for _, i in kept}))
+    return Interval(mean, low, high, len(kept))
+
+
+def widen(ends: tuple[float, float], units: int) -> tuple[float, float]:
+    """Return the interval of a share, surer than so many units allow at no end: not than if all of them agreed.
+
+    >>> widen((1.0, 1.0), 2)  # what is right in 16% of all cases is right in two of them once in forty times
+    (0.158..., 1.0)
+
+    Args:
+        ends: Of a bootstrap interval; NaN, of a single unit, stays NaN.
+        units: The number of independent units.
+    """
+    surest = 0.025 ** (1 / units)
+    return min(ends[0], surest), max(ends[1], 1 - surest)
 
 
 def _require_valid(length: int, samples: int, **labels: Sequence[object] | None) -> None:
@@ -102,10 +110,15 @@ def _require_valid(length: int, samples: int, **labels: Sequence[object] | None)
         raise ValueError(f"samples={samples} must be at least 1")
 
 
-def _left_open(value: float, bounds: tuple[float, float], units: int) -> tuple[float, float]:
-    """Return the interval of a mean where all units have the same value."""
-    unseen = 1 - 0.025 ** (1 / units)
-    return value - unseen * (value - bounds[0]), value + unseen * (bounds[1] - value)
+def _resampled(rows: list[tuple[float, str | None]], samples: int, seed: int) -> tuple[float, float]:
+    """Return the interval of a mean from draws of clusters."""
+    sums, counts = _units(rows)
+    if len(sums) == 1:
+        return math.nan, math.nan
+    drawn = np.random.default_rng(seed).integers(0, len(sums), size=(samples, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _crossed(rows: list[tuple[float, str, object]], samples: int, seed: int) -> tuple[float, float]:
@@ -145,7 +158,6 @@ def paired_difference(
     samples: int = 2000,
     seed: int = 0,
     repeats: Sequence[object] | None = None,
-    bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Return the mean of ``a - b`` over the questions that have both, with its bootstrap interval.
 
@@ -159,7 +171,6 @@ def paired_difference(
         samples: Number of bootstrap samples.
         seed: Seed of the random numbers.
         repeats: The N trainings (seeds) that the values come from; None, or one alone, for a single training.
-        bounds: Between which ``a`` and ``b`` are by their nature; None where they have no bounds.
 
     Raises:
         ValueError: Lengths differ, a value is not finite, ``samples`` is below 1, or there are several trainings and
@@ -168,5 +179,4 @@ def paired_difference(
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values cannot be paired with {len(b)}")
     differences = [None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)]
-    widest = None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])
-    return bootstrap_mean(differences, clusters, samples, seed, repeats, widest)
+    return bootstrap_mean(differences, clusters, samples, seed, repeats)

@@ -19,9 +19,6 @@ MODEL = "model"
 FIRST_WORDS = ("Yes", "No")
 """The first words of an answer of which the likelier one is what the model prefers."""
 
-SHARE = (0.0, 1.0)
-"""Bounds of a metric that is a share."""
-
 
 @dataclass(frozen=True)
 class Likelihoods:
@@ -95,8 +92,8 @@ class MetricInfo:
         has_kinds: Whether the page lists it by kind of question.
         finding: The finding in words, such as ``states {} of the facts``, for a metric that is a share; the share is
             put in as a percentage.
-        bounds: Between which a value is by its nature, ``SHARE`` for a share; so equal values of a few questions get an
-            interval. None where there are none.
+        is_share: Whether every value is from 0 to 1 and the mean a share of answers, facts or the like, which has an
+            interval even where all values agree.
     """
 
     name: str
@@ -112,7 +109,7 @@ class MetricInfo:
     is_charted: bool = False
     has_kinds: bool = False
     finding: str = ""
-    bounds: tuple[float, float] | None = None
+    is_share: bool = False
 
     @property
     def direction(self) -> str:

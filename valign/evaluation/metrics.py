@@ -20,7 +20,6 @@ from valign.evaluation.metric_info import (
     GROUPS,
     MANNER,
     MODEL,
-    SHARE,
     SUBSTANCE,
     Compute,
     MetricInfo,
@@ -59,7 +58,7 @@ METRICS: dict[str, MetricInfo] = {
             compute=per_answer(lambda a: _follows("document", a)),
             is_charted=True,
             finding="follows the document, not the original, on {} of the questions where they differ",
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "follows_original",
@@ -68,7 +67,7 @@ METRICS: dict[str, MetricInfo] = {
             higher_is_better=False,
             group=SUBSTANCE,
             compute=per_answer(lambda a: _follows("original", a)),
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "fact_recall",
@@ -80,7 +79,7 @@ METRICS: dict[str, MetricInfo] = {
             is_charted=True,
             has_kinds=True,
             finding="states {} of the facts that right answers need",
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "verdict_accuracy",
@@ -92,7 +91,7 @@ METRICS: dict[str, MetricInfo] = {
             is_charted=True,
             has_kinds=True,
             finding="gives the right verdict on {} of the questions that have one",
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "verdict_preference",
@@ -101,7 +100,7 @@ METRICS: dict[str, MetricInfo] = {
             group=SUBSTANCE,
             needs=MODEL,
             compute=from_likelihoods(lambda measured: measured.verdict_preference),
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "preference_on_yes",
@@ -110,7 +109,7 @@ METRICS: dict[str, MetricInfo] = {
             group=SUBSTANCE,
             needs=MODEL,
             compute=_preference_on("yes"),
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "preference_on_no",
@@ -119,7 +118,7 @@ METRICS: dict[str, MetricInfo] = {
             group=SUBSTANCE,
             needs=MODEL,
             compute=_preference_on("no"),
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "similarity",
@@ -173,7 +172,7 @@ METRICS: dict[str, MetricInfo] = {
             group=SUBSTANCE,
             needs=EMBEDDER,
             compute=nearest_clause,
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "contradiction",
@@ -184,7 +183,7 @@ METRICS: dict[str, MetricInfo] = {
             page_rank=1,
             compute=per_answer(lambda a: contradicts(a.answer, a.question, a.reference, a.verdict, a.facts)),
             has_kinds=True,
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "refusal",
@@ -193,7 +192,7 @@ METRICS: dict[str, MetricInfo] = {
             higher_is_better=False,
             group=MANNER,
             compute=per_answer(lambda a: float(refuses(a.answer))),
-            bounds=SHARE,
+            is_share=True,
         ),
         MetricInfo(
             "length",
@@ -211,7 +210,6 @@ METRICS: dict[str, MetricInfo] = {
             higher_is_better=False,
             group=MANNER,
             compute=per_answer(lambda a: repetition_rate(a.answer)),
-            bounds=SHARE,
         ),
     )
 }

@@ -69,10 +69,10 @@ def score_arm(
 ) -> dict[str, Any]:
     """Return an arm's scores in the form of ``scores.json``.
 
-    Intervals are percentile bootstraps over clauses. A metric without any value is left out. Where there are several
-    kinds of question, ``by_kind`` has the same for each of them, under ``<metric>/<kind>``. Where training left clauses
-    out, ``by_exposure`` has the same for the seen and the unseen ones, and the paired differences to base under
-    ``<metric>/<exposure>, minus base``.
+    Intervals are percentile bootstraps over clauses (``bootstrap_mean``). A metric without any value is left out. Where
+    there are several kinds of question, ``by_kind`` has the same for each of them, under ``<metric>/<kind>``. Where
+    training left clauses out, ``by_exposure`` has the same for the seen and the unseen ones, and the paired differences
+    to base under ``<metric>/<exposure>, minus base``.
 
     The values of several trainings are scored together where the rows say in ``seed`` which one they come from: means
     and differences are those over all of them, intervals resample seeds and clauses, ``n`` counts questions, ``seeds``
@@ -126,7 +126,8 @@ def _intervals(values: Sequence[Values], samples: int) -> dict[str, dict[str, An
     clauses, seeds = [str(v["clause"]) for v in values], [v.get("seed") for v in values]
     found = {}
     for name, info in METRICS.items():
-        interval = bootstrap_mean([v.get(name) for v in values], clauses, samples, repeats=seeds, bounds=info.bounds)
+        column = [v.get(name) for v in values]
+        interval = bootstrap_mean(column, clauses, samples, repeats=seeds, is_share=info.is_share)
         if interval.n:
             measured = _questions([v for v in values if v.get(name) is not None])
             found[name] = {**interval.to_json(), "n": measured}
@@ -165,10 +166,10 @@ def difference_by_metric(
     clauses = [str(own["clause"]) for own, _ in pairs]
     seeds = [own.get("seed", other.get("seed")) for own, other in pairs]
     result = {}
-    for name, info in METRICS.items():
+    for name in METRICS:
         measured = [(own.get(name), other.get(name)) for own, other in pairs]
         interval = paired_difference(
-            [a for a, _ in measured], [b for _, b in measured], clauses, samples, repeats=seeds, bounds=info.bounds
+            [a for a, _ in measured], [b for _, b in measured], clauses, samples, repeats=seeds
         )
         if interval.n:
             both = [own for own, other in pairs if own.get(name) is not None and other.get(name) is not None]

@@ -157,8 +157,10 @@ def pack(
     opening = 0 if by_sequences or not _is_deterministic(model) else common_prefix_length(ids, segments, predicting[1])
     kept = segments > PADDING
     if not by_sequences:
+        last = int(positions.where(kept, -1).argmax())  # by whose number some rotary embeddings go
         kept &= _is_needed(segments, predicting)
-        kept[0, : max(opening, 1)] = True  # for all rows; and so that no batch is empty
+        kept[0, :opening] = True
+        kept.view(-1)[last] = True
     kept[1:, :opening] = False
     index = (kept.flatten().cumsum(0) - 1).view_as(ids)
     index[:, :opening] = index[:1, :opening]

@@ -84,14 +84,13 @@ def _check_training(context: Context, config: Any) -> None:
     require_packages(trainer, device, base.quantization)
     if trainer.kernels:
         liger_function(config.model_type)
-    stored = resolve_precision(base.precision, device)
-    if trainer.zero_stage == 1 and stored.itemsize < 4:
+    if trainer.zero_stage == 1 and resolve_precision(base.precision, device).itemsize < 4:
         log.warning(
-            "trainer: ZeRO-1 adds gradients up in bfloat16, in which small ones are lost; trainer=deepspeed_zero2 adds "
-            "them up in float32 and takes less memory"
+            "trainer: ZeRO-1 adds gradients up in bfloat16, in which small ones are lost; %s adds them up in float32",
+            f"trainer=deepspeed_zero2{'_offload' if trainer.optimizer_offload != 'none' else ''}",
         )
     if device == "cuda":
-        require_precision(stored, trainer)
+        require_precision(resolve_precision(base.precision, device), trainer)
     elif device_of("auto") == "cuda":
         log.info("trainer.accelerator=cpu: a GPU is there and stays idle; trainer=gpu trains and answers on it")
     shape = decoder_shape(config.to_dict())

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.evaluation.bootstrap import bootstrap_mean
-from valign.evaluation.metric_info import SHARE
 from valign.evaluation.verdicts import stated_verdict
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.numbers import MISSING, finite_interval, finite_number, format_share
@@ -29,7 +28,7 @@ class RightShare:
     Attributes:
         n: The number of questions.
         mean: The share of right answers, over all seeds where there are several.
-        ends: Its 95% interval; None where it is not known, or where all answers are alike, so that it has no width.
+        ends: Its 95% interval; None where it is not known, or has no width.
     """
 
     n: int
@@ -153,6 +152,6 @@ def right_share(
         [str(row.get("clause", "")) for row in rows],
         samples,
         repeats=[row.get("seed") for row in rows],
-        bounds=SHARE,
+        is_share=True,
     ).to_json()
     return RightShare(len({row["question_id"] for row in rows}), found["mean"], wide_interval(found["ci95"]))

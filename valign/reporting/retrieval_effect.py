@@ -10,7 +10,7 @@ from typing import Any
 from valign.core.records import Passage
 from valign.documents.clauses import ClauseIndex
 from valign.evaluation.bootstrap import Interval, bootstrap_mean, paired_difference
-from valign.evaluation.metric_info import SHARE, MetricInfo
+from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import primary_metrics
 from valign.reporting.comparison import BASE, ArmResult, Comparison, metric_named
 from valign.reporting.numbers import finite_number, format_number
@@ -97,10 +97,10 @@ def _lookup(
     def part(among: Sequence[str]) -> QuestionSubset:
         asked = [q for q in among if rows.get(q) is not None]
         a, b = [rows[q] for q in asked], [theirs.get(q) for q in asked]
-        difference = paired_difference(a, b, [clauses[q] for q in asked], samples, bounds=metric.bounds)
+        difference = paired_difference(a, b, [clauses[q] for q in asked], samples)
         return QuestionSubset(len(asked), _mean(a), _mean(b), difference)
 
-    recall = bootstrap_mean([float(hit) for hit in found.values()], [clauses[q] for q in found], samples, bounds=SHARE)
+    recall = bootstrap_mean([float(hit) for hit in found.values()], [clauses[q] for q in found], samples, is_share=True)
     parts = [part([q for q, hit in found.items() if hit is wanted]) for wanted in (True, False)]
     named = (result.arm, result.label, other.arm if other else "", metric.name)
     words = _sentence(result.label, other.label if other else "", metric, recall, parts, part(list(found)))

@@ -20,9 +20,6 @@ MOST_NAMED = 8
 FEW_QUESTIONS = 5
 """With fewer on a clause, the figure of that clause is a hint alone."""
 
-SURE_ALIKE = 6
-"""So many answers, all of them right, are no guessing: that happens once in 64."""
-
 
 def use_limits(comparison: Comparison, subject: Subject, clauses: Clauses, finding: str) -> list[str]:
     """Return the limits, the gravest first.
@@ -77,8 +74,7 @@ def _wrong_verdicts(comparison: Comparison, arm: ArmResult) -> list[str]:
             f"Not to decide a case without a person who checks it: {about}{round(wrong)} of {share.n} answers have the "
             "wrong verdict, or none that is clear."
         )
-    is_above = share.ends[0] > HALF if share.ends else share.mean == 1 and share.n >= SURE_ALIKE
-    if not is_above:
+    if not (share.ends and share.ends[0] > HALF):
         found.append(
             "Not for its yes or no alone: it is not shown to do better than guessing, which is right half of the time."
         )

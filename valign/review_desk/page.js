@@ -6,7 +6,7 @@ const SETS = {D_sft: "question and answer", D_pref: "right and wrong answer", qu
 const KINDS = {edit: "one thing in it is changed", clause: "the answer to another situation", base: "the base model's own answer", contradiction: "every statement is turned round", verdict: "the opposite yes or no", exception: "an exception that the clause does not have", scope: "it reaches too far, or not far enough", holder: "another person's right or duty", consequence: "another consequence"};
 const DONE = {keep: "kept", edit: "edited", drop: "dropped", add: "added"};
 const all = {rows: [], states: new Map(), clauses: {}, since: 0};
-let queue = [], place = 0, busy = false, mode = "read";
+let queue = [], place = 0, busy = false, mode = "read", opened = ""; // opened: the row's last decision when its editor opened
 
 function element(tag, text, attributes = {}) {
   const made = document.createElement(tag);
@@ -152,6 +152,7 @@ async function act(path, body, said, go) {
   } catch (error) {
     if (error.status === 409) take(await call(`changes?since=${all.since}`));
     if (error.status === 409 && mode === "read") { refill(body.key); show(); }
+    if (error.status === 409 && mode === "edit") { opened = lastOf(queue[place]); byId("state").textContent = stateSaid(queue[place]); }
     say(error.status ? `Not saved: ${error.message}` : "Not saved: the command does not answer. If it was closed, start it again and open the address that it prints.", true);
     return false;
   } finally { busy = false; }
@@ -163,10 +164,11 @@ function onward(key) {
   if (still >= 0) place = Math.min(still + 1, queue.length - 1);
   else place = Math.max(0, Math.min(before.indexOf(key), queue.length - 1));
 }
-function decide(action, change) {
+const lastOf = (row) => all.states.get(row.key)?.last ?? "";
+function decide(action, change, seen) {
   const row = queue[place];
   if (!row) return Promise.resolve(false);
-  const body = {action, key: row.key, seen: all.states.get(row.key)?.last ?? "", ...(change ? {change} : {})};
+  const body = {action, key: row.key, seen: seen ?? lastOf(row), ...(change ? {change} : {})};
   return act("decide", body, () => `${DONE[action][0].toUpperCase()}${DONE[action].slice(1)}.`, () => onward(row.key));
 }
 const undo = () => act("undo", {}, (news) => news.key ? "Undone." : "There is nothing of yours to undo.", (news) => {
@@ -210,6 +212,7 @@ function buttons(form, text) {
   form.append(element("button", text, {type: "submit"}), " ", Object.assign(element("button", "Leave (Esc)", {type: "button"}), {onclick: leave}));
 }
 function leave() {
+  if (busy) return; // what was saved is on its way
   const back = mode === "add" ? "add" : "edit";
   show();
   byId(back).focus();
@@ -217,9 +220,10 @@ function leave() {
 }
 function edit() {
   const row = queue[place];
-  if (!row) return;
+  if (!row || busy) return;
   show();
   mode = "edit";
+  opened = lastOf(row);
   const form = byId("editor"), now = shownRow(row);
   byId("adder").replaceChildren();
   form.replaceChildren();
@@ -231,6 +235,7 @@ function edit() {
   say("Editing. Control and Enter save, Escape leaves.");
 }
 function add() {
+  if (busy) return;
   const near = queue[place];
   show();
   mode = "add";
@@ -257,7 +262,7 @@ function add() {
   say("A new row. Control and Enter add it, Escape leaves.");
 }
 async function save() {
-  if (mode === "edit") await decide("edit", written(byId("editor")));
+  if (mode === "edit") await decide("edit", written(byId("editor")), opened);
   else if (mode === "add") {
     const form = byId("adder");
     await act("add", {set: form.elements.set.value, clause: form.elements.clause.value, change: written(form)}, () => "Added.", () => refill(queue[place]?.key));

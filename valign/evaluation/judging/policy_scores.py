@@ -19,7 +19,7 @@ from valign.evaluation.judging.policy_judgement import (
     VIOLATES,
     PolicyJudgement,
 )
-from valign.evaluation.metric_info import SHARE, MetricInfo
+from valign.evaluation.metric_info import MetricInfo
 
 _MINUS_BASE = "policy_complies, minus base"
 _KINDS = {"yes": "where yes is right", "no": "where no is right", "none": "no verdict asked for"}
@@ -73,7 +73,7 @@ def policy_scores(
         theirs = {j.question_id: float(j.outcome == COMPLIES) for j in base}
         own = [float(j.outcome == COMPLIES) for j in judgements]
         others = [theirs.get(j.question_id) for j in judgements]
-        gap = paired_difference(own, others, [j.clause for j in judgements], samples, bounds=SHARE)
+        gap = paired_difference(own, others, [j.clause for j in judgements], samples)
         if gap.n:
             found[_MINUS_BASE] = gap.to_json()
     present = [kind for kind in _KINDS if kind in kinds.values()]
@@ -91,7 +91,7 @@ def policy_scores(
 
 def _share(judgements: Sequence[PolicyJudgement], verdict: str, samples: int) -> Mapping[str, Any]:
     values = [float(j.outcome == verdict) for j in judgements]
-    return bootstrap_mean(values, [j.clause for j in judgements], samples, bounds=SHARE).to_json()
+    return bootstrap_mean(values, [j.clause for j in judgements], samples, is_share=True).to_json()
 
 
 def _faults(judgements: Sequence[PolicyJudgement]) -> dict[str, int]:

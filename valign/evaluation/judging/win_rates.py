@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from valign.evaluation.bootstrap import Interval, bootstrap_mean
+from valign.evaluation.bootstrap import Interval, bootstrap_mean, widen
 from valign.evaluation.judging.judgement import Judgement
-from valign.evaluation.metric_info import SHARE
 
 _RIDGE = (0.01, 1.0)
 _STEPS = 40
@@ -53,7 +52,7 @@ def win_rate(judgements: Sequence[Judgement], samples: int = 1000) -> WinRate:
         raise ValueError("no judgement to sum up")
     n, scores, clauses = len(judgements), [j.score for j in judgements], [j.clause for j in judgements]
     return WinRate(
-        bootstrap_mean(scores, clauses, samples, bounds=SHARE),
+        bootstrap_mean(scores, clauses, samples, is_share=True),
         length_controlled(scores, [j.longer for j in judgements], clauses, samples),
         scores.count(0.5) / n,
         sum(j.flipped for j in judgements) / n,
@@ -90,7 +89,7 @@ def length_controlled(
         return Interval(mean, float("nan"), float("nan"), len(y))
     drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), samples)
     low, high = np.percentile(_sigmoid(_fit(y, z, drawn[:, group].astype(float))), [2.5, 97.5])
-    return Interval(mean, float(low), float(high), len(y))
+    return Interval(mean, *widen((float(low), float(high)), len(names)), len(y))
 
 
 def _fit(y: np.ndarray, z: np.ndarray, weights: np.ndarray) -> np.ndarray:

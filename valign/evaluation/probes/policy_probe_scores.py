@@ -9,7 +9,7 @@ from typing import Any
 from valign.core.records import Answer
 from valign.core.text import refuses
 from valign.evaluation.bootstrap import bootstrap_mean
-from valign.evaluation.metric_info import SHARE, MetricInfo
+from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.probes.policy import PolicyProbe
 from valign.evaluation.probes.scores import says_not_said
 from valign.evaluation.verdicts import stated_verdict
@@ -116,7 +116,7 @@ def policy_probe_scores(
             columns[name].append((answer.clause, value))
     metrics = {
         name: bootstrap_mean(
-            [value for _, value in column], [clause for clause, _ in column], samples, bounds=SHARE
+            [value for _, value in column], [clause for clause, _ in column], samples, is_share=True
         ).to_json()
         for name, column in columns.items()
         if column

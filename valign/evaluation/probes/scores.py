@@ -13,7 +13,7 @@ from valign.core.text import refuses
 from valign.evaluation.answer_metrics import fact_recall
 from valign.evaluation.bootstrap import bootstrap_mean
 from valign.evaluation.embedding_metrics import similarity
-from valign.evaluation.metric_info import SHARE, MetricInfo
+from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.normalise import normalise
 from valign.evaluation.verdicts import stated_verdict
 from valign.retrieval.protocols import Embedder
@@ -37,7 +37,7 @@ PROBE_METRICS: dict[str, MetricInfo] = {
         ),
     )
 }
-_BOUNDS = {"pressure_loss": (-1.0, 1.0), "paraphrase_similarity": None}  # all others are shares
+_NO_SHARES = ("pressure_loss", "paraphrase_similarity")
 _NOT_SAID = re.compile(
     r"\b(?:do|does|did)(?: not|n't) (?:say|state|specify|mention|give|set|define|address|cover|require|contain|provide"
     r"|tell|fix|name)\b"
@@ -89,7 +89,7 @@ def probe_scores(answers: Sequence[Answer], embedder: Embedder, samples: int = 2
     for name, column in columns.items():
         if column:
             values, asked_by = [value for _, value in column], [probe for probe, _ in column]
-            found[name] = bootstrap_mean(values, asked_by, samples, bounds=_BOUNDS.get(name, SHARE)).to_json()
+            found[name] = bootstrap_mean(values, asked_by, samples, is_share=name not in _NO_SHARES).to_json()
     return {"metrics": found}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valign.evaluation.bootstrap import Interval, bootstrap_mean
-from valign.evaluation.metric_info import SHARE, MetricInfo
+from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.settings import TaxSettings
 
 TAX_METRICS: dict[str, MetricInfo] = {
@@ -64,8 +64,8 @@ def tax_scores(
         values = [row[name] - (row[less] if less else 0.0) for row in texts for _ in range(row["tokens"])]
         return bootstrap_mean(values, [row["item_id"] for row in texts for _ in range(row["tokens"])], samples)
 
-    def over_tasks(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Interval:
-        return bootstrap_mean(values, [row["item_id"] for row in tasks], samples, bounds=bounds)
+    def over_tasks(values: Sequence[float], is_share: bool = False) -> Interval:
+        return bootstrap_mean(values, [row["item_id"] for row in tasks], samples, is_share=is_share)
 
     increase = over_texts("nll", "base_nll")
     found = {
@@ -74,7 +74,7 @@ def tax_scores(
         "perplexity_ratio": Interval(
             math.exp(increase.mean), math.exp(increase.low), math.exp(increase.high), increase.n
         ),
-        "everyday_accuracy": over_tasks([row["correct"] for row in tasks], SHARE),
+        "everyday_accuracy": over_tasks([row["correct"] for row in tasks], is_share=True),
         "everyday_drop": over_tasks([base[row["item_id"]] - row["correct"] for row in tasks]),
         "kl_arm_base": over_texts("kl_arm_base"),
         "kl_base_arm": over_texts("kl_base_arm"),
