@@ -10,9 +10,11 @@ import pytest
 import tiny
 import torch
 from trainings import DPO, PARTLY, PIVOTAL, SFT, adapted, both, distances, require_equal, turn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from valign.core.errors import ValignError
 from valign.models import packing
+from valign.models.chat_template import Rendered
 from valign.models.load import load_model
 from valign.training import kernels
 from valign.training.activation_checkpointing import checkpoint_activations
@@ -84,6 +86,22 @@ def test_what_the_layers_get(path: Path) -> None:
     assert packing.lay_out(model, *collate(PARTLY[:1], 0)).ids.shape == (1, 1)
     model.model.extra = torch.nn.Dropout(0.1)
     assert packing.lay_out(model.train(), *inputs).ids.shape == (1, 87)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_rotary_embeddings_that_go_by_the_length_see_the_whole_row(kind: str) -> None:
+    """24 tokens, of which the fifth is supervised, in a model of at first 16: its frequencies are those of 24."""
+    longrope = {"short_factor": [1.0] * 8, "long_factor": [3.0] * 8, "original_max_position_embeddings": 16}
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=64, max_position_embeddings=16 if kind == "dynamic" else 64, **sizes)
+    scaling = {"rope_type": kind, "factor": 4.0, **(longrope if kind == "longrope" else {})}
+    config.rope_parameters = {**config.rope_parameters, **scaling}
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config)
+    inputs = collate([EncodedExample("long", (Rendered(tuple(range(3, 27)), (*(0,) * 5, 1, *(0,) * 18)),))], 0)
+    padded, packed = (supervised_logps(model, *inputs, padding_free=packs) for packs in (False, True))
+    assert packing.lay_out(model, *inputs, padding_free=True).ids.shape == (1, 6)
+    torch.testing.assert_close(padded, packed, rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_common_to_all_rows() -> None:
