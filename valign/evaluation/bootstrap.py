@@ -91,8 +91,9 @@ def bootstrap_mean(
 def widen(ends: tuple[float, float], units: int) -> tuple[float, float]:
     """Return the interval of a share, surer than so many units allow at no end: not than if all of them agreed.
 
-    >>> widen((1.0, 1.0), 2)  # what is right in 16% of all cases is right in two of them once in forty times
-    (0.158..., 1.0)
+    >>> low, high = widen((1.0, 1.0), 2)  # what is right in 16% of all cases is right in both of two once in forty times
+    >>> round(low, 3), high
+    (0.158, 1.0)
 
     Args:
         ends: Of a bootstrap interval; NaN, of a single unit, stays NaN.
