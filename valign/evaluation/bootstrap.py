@@ -91,7 +91,7 @@ def bootstrap_mean(
 def widen(ends: tuple[float, float], units: int) -> tuple[float, float]:
     """Return the interval of a share, surer than so many units allow at no end: not than if all of them agreed.
 
-    >>> low, high = widen((1.0, 1.0), 2)  # what is right in 16% of all cases is right in both of two once in forty times
+    >>> low, high = widen((1.0, 1.0), 2)  # of what is right in 16% of all cases, two are right once in forty
     >>> round(low, 3), high
     (0.158, 1.0)
 
