@@ -91,9 +91,18 @@ def test_what_the_layers_get(path: Path) -> None:
 @pytest.mark.parametrize("kind", ["dynamic", "longrope"])
 def test_rotary_embeddings_that_go_by_the_length_see_the_whole_row(kind: str) -> None:
     """24 tokens, of which the fifth is supervised, in a model of at first 16: its frequencies are those of 24."""
-    longrope = {"short_factor": [1.0] * 8, "long_factor": [3.0] * 8, "original_max_position_embeddings": 16}
-    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig(vocab_size=64, max_position_embeddings=16 if kind == "dynamic" else 64, **sizes)
+    longrope: dict[str, Any] = {
+        "short_factor": [1.0] * 8,
+        "long_factor": [3.0] * 8,
+        "original_max_position_embeddings": 16,
+    }
+    sizes: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    config: Any = LlamaConfig(vocab_size=64, max_position_embeddings=16 if kind == "dynamic" else 64, **sizes)
     scaling = {"rope_type": kind, "factor": 4.0, **(longrope if kind == "longrope" else {})}
     config.rope_parameters = {**config.rope_parameters, **scaling}
     torch.manual_seed(0)
