@@ -112,7 +112,8 @@ def study_jobs(rows: Path) -> Iterator[tuple[str, str, list[str]]]:
     yield "teacher_size", "large-edits", ["+experiment=udhr", *edits]
     yield "teacher_size", "large", ["+experiment=udhr_long"]
     fictional = ["+experiment=lanternfield", "synthesis.rows=shipped", *LARGE, "sft.epochs=3"]
-    yield "teacher_size_fictional", "large", fictional
+    yield "teacher_size_fictional", "large", [*fictional, *PIVOTAL]
+    yield "teacher_size_fictional", "large-whole", fictional
 
 
 def sample(rows: list[Row], count: int) -> list[Row]:
