@@ -164,12 +164,13 @@ def test_a_rank_that_no_server_takes_is_one_line(tmp_path: Path) -> None:
 
 
 PARENT = """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     from valign.distributed.signals import stop_on_signal
     from valign.serving.settings import VllmSettings
     from valign.serving.vllm import Serving, VllmServer
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
     server = VllmServer(VllmSettings(command=sys.argv[1]), Serving("m"), "teacher.vllm", Path(sys.argv[2]))
     with stop_on_signal():
         server.start()
