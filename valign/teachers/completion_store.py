@@ -193,7 +193,7 @@ class CompletionStore:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(open_database(self.path, self.wait, _TABLES, "empty")) as connection:
+            with closing(open_database(self.path, self.wait, _TABLES)) as connection:
                 yield connection
         except OSError as error:
             raise ValignError(
