@@ -68,7 +68,7 @@ def test_when_the_time_is_up_what_runs_is_stopped(tmp_path: Path, at_once: int) 
 def test_every_job_of_the_study_is_a_config(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
     """All compose and pass the checks; no name occurs twice, and the variants of one document differ."""
     script = load_script("teacher_size/jobs.py")
-    for found, count in ((script.development_jobs(), 18), (script.study_jobs(tmp_path), 7)):
+    for found, count in ((script.development_jobs(), 18), (script.study_jobs(tmp_path), 8)):
         jobs = list(script.list_jobs(found, 1))
         for job in jobs:
             checks.check_config(compose_config(*job["overrides"], f"run_name={job['name']}"))
