@@ -60,14 +60,8 @@ def score(context: Context, weights: Sequence[Path]) -> dict[str, float]:
         shown: list[list[Any]] = [[] for _ in asked]
         system = context.settings.base_model.system_prompt
         measured = measure_likelihoods(generator, asked, shown, arm=name, system=system)
-        sides = [
-            [
-                p
-                for q, p in zip(asked, measured.verdict_preference, strict=True)
-                if q.verdict == verdict and p is not None
-            ]
-            for verdict in ("yes", "no")
-        ]
+        preferred = list(zip(asked, measured.verdict_preference, strict=True))
+        sides = [[p for q, p in preferred if q.verdict == side and p is not None] for side in ("yes", "no")]
         found[f"{name}: preference"] = round(sum(sum(side) / len(side) for side in sides) / 2, 3)
         known = [nll for nll in measured.reference_nll if nll is not None]
         found[f"{name}: reference NLL"] = round(sum(known) / len(known), 3)
