@@ -59,6 +59,15 @@ def test_a_larger_base_brings_its_own(given: list[str], expected: tuple[float, .
     assert taken(compose_config(*given)) == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [([], 2048), (["sft.batch_tokens=null"], None), (["base_model=hub"], None)]
+)
+def test_the_embedded_models_steps_are_filled_by_tokens(
+    given: list[str], expected: int | None, compose_config: Compose
+) -> None:
+    assert compose_config(*given).sft.batch_tokens == expected
+
+
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_the_files_and_the_warnings_say_the_same(name: str, compose_config: Compose) -> None:
     cfg = compose_config(f"base_model={name}")

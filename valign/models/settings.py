@@ -21,6 +21,7 @@ class RecommendedSettings:
         dpo_sft_weight: Of ``dpo.sft_weight``.
         batch_size: Examples, or pairs, that a device holds at once.
         accumulate: Batches in one optimizer step.
+        batch_tokens: Tokens that a device holds at once, in place of ``batch_size`` examples; the step stays the same.
     """
 
     sft_learning_rate: float = setting(1.5e-3, above=0)
@@ -29,6 +30,7 @@ class RecommendedSettings:
     dpo_sft_weight: float = setting(2.0, at_least=0)
     batch_size: int = setting(8, above=0)
     accumulate: int = setting(2, above=0)
+    batch_tokens: int | None = setting(None, above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
