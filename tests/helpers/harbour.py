@@ -7,6 +7,7 @@ from pathlib import Path
 from fakes import Parrot
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from recorder import Recorder
 
 from valign.cli import main
 from valign.config import run_identity
@@ -20,7 +21,6 @@ from valign.synthesis.build import synthesize
 from valign.synthesis.settings import SynthesisSettings
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.local import LocalTeacher
-from valign.teachers.replay import Recorder
 
 HARBOUR = """# Code of the Harbour
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from counting_teacher import FakeTeacher, ask
+from recorder import Recorder
 
 from valign.core.errors import ValignError
 from valign.generation.requests import Completion, Request, Sampling
 from valign.teachers.cache import CachedTeacher
 from valign.teachers.factory import make_teacher
 from valign.teachers.local import LocalTeacher
-from valign.teachers.replay import Recorder, ReplayTeacher, record
+from valign.teachers.replay import ReplayTeacher, record
 from valign.teachers.settings import TeacherSettings
 
 

@@ -1,4 +1,4 @@
-"""A teacher that answers from a recording, and a teacher that makes one."""
+"""A teacher that answers from a recording, and how one is made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from valign.generation.requests import Completion, Request
 from valign.teachers.batch import take_results
 from valign.teachers.batch_results import BatchResults, is_result_line, read_results
 from valign.teachers.cache import request_key
-from valign.teachers.protocol import Job, Teacher
+from valign.teachers.protocol import Job
 
 GROUP_SIZE = 16
 WORDS_SHOWN = 12
@@ -108,41 +108,6 @@ class ReplayTeacher:
                 )
             rows.append(row)
         return rows
-
-
-class Recorder:
-    """A teacher that writes down what another one completes, as a recording for ``ReplayTeacher``."""
-
-    def __init__(self, teacher: Teacher, path: Path) -> None:
-        """Choose the teacher and the recording.
-
-        Args:
-            teacher: The teacher that does the work.
-            path: The recording; lines are added to it.
-        """
-        self.teacher = teacher
-        self.path = path
-
-    @property
-    def id(self) -> str:
-        """The teacher's id."""
-        return self.teacher.id
-
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Group requests as the teacher does."""
-        return self.teacher.batches(requests)
-
-    def complete(self, requests: Sequence[Request]) -> list[list[Completion]]:
-        """Have the requests completed, and add them to the recording."""
-        rows = self.teacher.complete(requests)
-        record(self.path, requests, rows)
-        return rows
-
-    def close(self) -> None:
-        """Release what the teacher holds."""
-        close = getattr(self.teacher, "close", None)
-        if close is not None:
-            close()
 
 
 def record(path: Path, requests: Sequence[Request], completions: Sequence[Sequence[Completion]]) -> None:
