@@ -47,6 +47,33 @@ def test_packed_equals_padded(model: Any, examples: list[EncodedExample], share:
     assert packed[0] < 1.2 * padded[0] and packed[1] < 1.2 * padded[1]
 
 
+@pytest.mark.parametrize("examples", [SFT, DPO, PIVOTAL, PARTLY], ids=["sft", "dpo", "pivotal", "partly"])
+def test_what_fills_sizes_up_is_seen_by_nothing(
+    model: Any, examples: list[EncodedExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bfloat16 sizes are multiples, whose kernels oneDNN has compiled; in float32 the numbers are those without."""
+    model.get_base_model().set_attn_implementation("valign_grouped")
+    inputs = collate(examples, 0)
+    exact = packing.lay_out(model, *inputs)
+    monkeypatch.setattr(packing, "_compiles_by_size", lambda model: True)
+    filled = packing.lay_out(model, *inputs)
+    assert exact.rows and filled.rows and filled.segments is not None
+    for smaller, size, step in (
+        (exact.ids.shape[1], filled.ids.shape[1], packing.TOKENS_STEP),
+        (exact.rows.token.shape[1], filled.rows.token.shape[1], packing.WIDTH_STEP),
+    ):
+        assert size % step == 0 and 0 <= size - smaller < step
+    assert filled.segments.shape == filled.rows.token.shape and len(filled.rows.place) == filled.ids.shape[1]
+    assert filled.ids.shape[1] > exact.ids.shape[1]
+    require_equal(both(model, inputs))
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 51), ("bfloat16", 64)])
+def test_only_products_that_are_compiled_are_filled_up(path: Path, dtype: str, size: int) -> None:
+    model: Any = load_model(path, dtype)[0]
+    assert packing.lay_out(model, *collate(SFT, 0)).ids.shape == (1, size)
+
+
 def test_layers_computed_again_give_the_same(path: Path) -> None:
     model = adapted(path)
     inputs = collate(SFT, 0)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from valign.core.errors import ValignError
@@ -22,6 +23,7 @@ from valign.models import attention
 from valign.models.varlen import VARLEN, Sequences, find_sequences
 
 FLASH = "flash_attention_2"
+TOKENS_STEP, WIDTH_STEP = 32, 16  # a tenth less time of SFT in batches of eight rows than without
 PADDING, COMMON, CHOSEN, REJECTED = 0, 1, 2, 3  # segments of a row: what both answers begin with, and the rest of each
 
 
@@ -169,10 +171,31 @@ def pack(
         counts = [(segments == part).sum(1).tolist() for part in (COMMON, CHOSEN, REJECTED)]
         return found._replace(sequences=find_sequences(*counts))
     if implementation == attention.GROUPED:
-        rows = attention.RowLayout(index, kept.flatten().nonzero().squeeze(1), bool((segments < CHOSEN).all()))
-        return found._replace(rows=rows, segments=segments)
+        place = kept.flatten().nonzero().squeeze(1)
+        rows = attention.RowLayout(index, place, bool((segments < CHOSEN).all()))
+        found = found._replace(rows=rows, segments=segments)
+        return _fill_up(found) if _compiles_by_size(model) else found
     row, place = kept.nonzero(as_tuple=True)
     return found._replace(segments=segments, row=row, place=place)
+
+
+def _compiles_by_size(model: PreTrainedModel) -> bool:
+    """Tell whether a CPU's products are compiled for each new size: oneDNN's are, in bfloat16."""
+    return model.dtype == torch.bfloat16
+
+
+def _fill_up(layout: Layout) -> Layout:
+    """Fill a packed row, and the padded rows that it belongs to, up to sizes that come again in other batches.
+
+    What is added stands behind all else, where nothing sees it.
+    """
+    rows, segments, positions = layout.rows, layout.segments, layout.positions
+    assert rows is not None and segments is not None and positions is not None
+    more, wider = -layout.ids.shape[1] % TOKENS_STEP, -rows.token.shape[1] % WIDTH_STEP
+    place = rows.place + rows.place // rows.token.shape[1] * wider
+    rows = rows._replace(token=F.pad(rows.token, (0, wider)), place=F.pad(place, (0, more)))
+    ids, positions = F.pad(layout.ids, (0, more)), F.pad(positions, (0, more))
+    return layout._replace(ids=ids, positions=positions, rows=rows, segments=F.pad(segments, (0, wider)))
 
 
 def decoder_inputs(model: PreTrainedModel, layout: Layout) -> dict[str, Any]:
