@@ -156,7 +156,7 @@ def list_jobs(found: Iterable[tuple[str, str, list[str]]], seeds: int) -> Iterat
     jobs = list(found)
     for seed in range(seeds):
         for study, name, overrides in jobs:
-            settings = [*overrides, *COMMON, f"experiment_name={study}", f"seed={seed}"]
+            settings = [*overrides, *COMMON, f"experiment_name={study}_{name}", f"seed={seed}"]
             yield {"name": f"{name}-{seed}", "overrides": settings}
 
 

@@ -74,6 +74,8 @@ def test_every_job_of_the_study_is_a_config(compose_config: Callable[..., DictCo
             checks.check_config(compose_config(*job["overrides"], f"run_name={job['name']}"))
         assert len({(job["overrides"][0], job["name"]) for job in jobs}) == len(jobs) == count
         assert len({json.dumps(job["overrides"]) for job in jobs}) == count
+        folders = {part for job in jobs for part in job["overrides"] if part.startswith("experiment_name=")}
+        assert len(folders) == count  # so that each has a table of its own
 
 
 def test_equal_rows_are_as_many_as_the_embedded_teachers_and_of_all_clauses(tmp_path: Path) -> None:
