@@ -68,6 +68,21 @@ def test_what_fills_sizes_up_is_seen_by_nothing(
     require_equal(both(model, inputs))
 
 
+def test_rows_that_are_filled_up_to_a_long_one_are_the_same(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 512 positions on another kernel attends, which needs no mask."""
+    model.get_base_model().set_attn_implementation("valign_grouped")
+    ids = [tuple(3 + (i * i) % 40 for i in range(size)) for size in (500, 497, 20)]
+    inputs = collate([EncodedExample(str(len(x)), (Rendered(x, (0,) + (1,) * (len(x) - 1)),)) for x in ids], 0)
+    exact = both(model, inputs)[1]
+    monkeypatch.setattr(packing, "_compiles_by_size", lambda model: True)
+    layout = packing.lay_out(model, *inputs)
+    assert layout.rows is not None and not layout.rows.needs_mask
+    filled = both(model, inputs)[1]
+    assert set(filled) == set(exact)
+    for name, value in exact.items():
+        torch.testing.assert_close(filled[name], value, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 51), ("bfloat16", 64)])
 def test_only_products_that_are_compiled_are_filled_up(path: Path, dtype: str, size: int) -> None:
     model: Any = load_model(path, dtype)[0]

@@ -8,12 +8,21 @@ the scores would fill the memory, and the fused kernel is the faster: forward an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+import ast
+import inspect
+import textwrap
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+
+from valign.core.errors import ValignError
 
 if TYPE_CHECKING:
     import torch
 
 GROUPED = "valign_grouped"
+OWN_ATTENTION = ("doge", "falcon", "inkling_text")  # families whose scores are changed, though they take sdpa
+UNKNOWN_OPTIONS = ("s_aux", "sinks", "softcap", "position_bias")  # with which models change the scores
+ATTENTION_NAMES = ("self_attn", "attention", "self_attention", "attn")  # of layers' attention, in transformers
 LONG_QUERIES = 512  # queries from which PyTorch's fused kernel is the faster one on a CPU, forward and backward
 
 
@@ -74,15 +83,19 @@ def default_implementation(device: str) -> str:
 def suitable_implementation(config: Any, device: str) -> str:
     """Return the name of the attention that computes a model right and fast where none is asked for.
 
-    Scores that are capped (Gemma 2) or shared with a sink (gpt-oss) are computed by transformers' own attention alone.
+    Scores that are capped (Gemma 2), shared with a sink (gpt-oss), masked by the head (Doge) or computed by a class of
+    its own (Falcon) are computed by transformers' own attention alone.
 
     Args:
         config: The model's config.
         device: Where it will run.
     """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
     text = config.get_text_config()
-    changed = getattr(text, "attn_logit_softcapping", None) or text.model_type == "gpt_oss"
-    return "eager" if changed else default_implementation(device)
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    special = getattr(text, "attn_logit_softcapping", None) or text.model_type in OWN_ATTENTION
+    return "eager" if special or not getattr(kind, "_supports_sdpa", True) else default_implementation(device)
 
 
 def has_full_attention(config: Any) -> bool:
@@ -106,7 +119,7 @@ def grouped_attention(
     scaling: float,
     dropout: float = 0.0,
     layout: RowLayout | None = None,
-    **_: Any,
+    **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend with grouped key-value heads, without repeating them.
 
@@ -119,15 +132,26 @@ def grouped_attention(
         scaling: Factor of the scores.
         dropout: Probability of dropping an attention weight in training.
         layout: Where batch is 1, the padded rows that its tokens belong to; the mask is then theirs.
+        **options: What else the model passes; none may change the scores.
 
     Returns:
         The output (batch, queries, heads, head size), and None for the weights.
+
+    Raises:
+        ValignError: The layer has not passed the layout on, or changes the scores.
     """
     import torch
 
+    if changed := [name for name in UNKNOWN_OPTIONS if options.get(name) is not None]:
+        raise ValignError(
+            f"{type(module).__name__} changes attention's scores ({', '.join(changed)}); set trainer.attention=eager."
+        )
+
     if not isinstance(key, torch.Tensor):
         return key.attend(query * scaling), None
-    if layout is not None:
+    if layout is None:
+        require_options(module, attention_mask, key)
+    else:
         query, key, value = (layout.pad(states) for states in (query, key, value))
     batch, heads, queries, size = query.shape
     if queries >= LONG_QUERIES:
@@ -141,8 +165,47 @@ def grouped_attention(
     weights = torch.softmax(scores, dim=-1).to(value.dtype)
     weights = torch.nn.functional.dropout(weights, dropout, module.training)
     output = torch.matmul(weights.view(batch, groups, heads // groups * queries, -1), value)
-    output = output.view(batch, heads, queries, size).transpose(1, 2)
+    output = output.view(batch, heads, queries, value.shape[-1]).transpose(1, 2)
     return (output.contiguous() if layout is None else layout.unpad(output)), None
+
+
+def require_options(module: torch.nn.Module, mask: torch.Tensor | None, key: torch.Tensor) -> None:
+    """Refuse a packed row whose layer has not passed on which conversation a token belongs to.
+
+    Args:
+        module: The attention layer.
+        mask: A mask of one element stands for what is passed on; one of padded rows does not fit a packed row.
+        key: (batch, key-value heads, keys, head size).
+
+    Raises:
+        ValignError: The tokens would see those of other conversations.
+    """
+    batch, keys = key.shape[0], key.shape[2]
+    if mask is not None and (mask.numel() == 1 < keys or mask.shape[0] not in (1, batch) or mask.shape[-1] < keys):
+        raise ValignError(
+            f"{type(module).__name__} does not pass on which conversation a token belongs to; "
+            "set trainer.padding_free=false."
+        )
+
+
+@cache
+def passes_layout_on(kind: type[torch.nn.Module]) -> bool:
+    """Tell whether a layer calls its attention with all that it is called with, read from its source.
+
+    Those of StableLM, Nemotron and Falcon do not: their attention would not learn which conversation a token is of.
+
+    Args:
+        kind: Class of the layer; of anything else that transformers does not call a layer, True.
+    """
+    if not kind.__module__.startswith("transformers.models.") or not kind.__name__.endswith(("Layer", "Block")):
+        return True
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind.forward)))
+    except OSError:  # installed without its source; ``require_options`` sees what is wrong
+        return True
+    calls = [call for call in ast.walk(tree) if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)]
+    attending = [call for call in calls if cast("ast.Attribute", call.func).attr in ATTENTION_NAMES]
+    return all(any(keyword.arg is None for keyword in call.keywords) for call in attending)
 
 
 def attend_long(

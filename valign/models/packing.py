@@ -37,7 +37,8 @@ def require_padding_free(model: Any) -> None:
     if not _can_pack(base):
         raise ValignError(
             f"trainer.padding_free=true: {type(base).__name__} does not keep conversations of one row apart (windows "
-            f"of attention, or code of its own); set it to false, or trainer.attention={FLASH}."
+            "of attention, layers that pass no layout on, or code of its own); set it to false, or "
+            f"trainer.attention={FLASH}."
         )
 
 
@@ -48,21 +49,27 @@ def packs_by_default(model: PreTrainedModel) -> bool:
 
 
 def _can_pack(model: Any) -> bool:
-    own_code = not type(model).__module__.startswith("transformers.models.")
-    rotary = hasattr(model, "get_decoder") and hasattr(model.get_decoder(), "rotary_emb")
-    return not own_code and rotary and (supports_custom_masks(model) or uses_flash(model))
+    suitable = supports_custom_masks(model) or (uses_flash(model) and _goes_by_positions(model))
+    kinds: set[Any] = {type(layer) for layer in model.get_decoder().modules()} if suitable else set()
+    return suitable and all(attention.passes_layout_on(kind) for kind in kinds)
 
 
 def supports_custom_masks(model: Any) -> bool:
-    """Tell whether every layer of a model keeps to any attention mask it is given.
+    """Tell whether every layer of a model keeps to any attention mask, and to any positions, that it is given.
 
     Only then may a row hold both answers of a pair.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = base.config.get_text_config()
     keeps_masks = config._attn_implementation in ("eager", "sdpa", attention.GROUPED, VARLEN)
-    own_code = not type(base).__module__.startswith("transformers.models.")
-    return attention.has_full_attention(config) and keeps_masks and not own_code
+    return attention.has_full_attention(config) and keeps_masks and _goes_by_positions(base)
+
+
+def _goes_by_positions(model: Any) -> bool:
+    """Tell whether a model puts a token where its position id says; recurrences and ALiBi go by its place in a row."""
+    own_code = not type(model).__module__.startswith("transformers.models.")
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
+    return not own_code and hasattr(decoder, "rotary_emb") and not getattr(model.config, "alibi", False)
 
 
 def uses_flash(model: PreTrainedModel) -> bool:

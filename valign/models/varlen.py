@@ -11,8 +11,7 @@ import inspect
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from valign.core.errors import ValignError
-from valign.models.attention import has_full_attention, suitable_implementation
+from valign.models.attention import has_full_attention, require_options, suitable_implementation
 
 if TYPE_CHECKING:
     import torch
@@ -149,11 +148,7 @@ def varlen_attention(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if sequences is None:
-        if attention_mask is not None and attention_mask.numel() == 1 < key.shape[2]:
-            raise ValignError(
-                f"{type(module).__name__} does not pass on which conversation a token belongs to; "
-                "set trainer.padding_free=false."
-            )
+        require_options(module, attention_mask, key)
         plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling
         )

@@ -241,8 +241,8 @@ def training_warning(
         return None
     return (
         f"this may not fit: an estimated {needed.describe()}; the device has {available / GIB:.1f} GiB. Lower "
-        "batch_tokens (or batch_size, and raise accumulate) or max_length, set trainer.activation_checkpointing=true, "
-        "or choose trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
+        "batch_tokens (where it is null batch_size, and raise accumulate) or max_length, set "
+        "trainer.activation_checkpointing=true, or choose trainer=deepspeed_zero3 or trainer=deepspeed_zero3_offload."
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 CHUNK_STEPS = 16  # steps within which examples are sorted by length
+MOST_PADDED = 2  # times the tokens of a batch, where its rows are padded
 
 Plan = list[list[tuple[int, ...]]]
 
@@ -85,8 +86,9 @@ def fill_batches(plan: Plan, tokens: Sequence[int], batch_tokens: int, world: in
     """Fill batches by tokens instead of examples; each step keeps its examples, and so its loss.
 
     A step has the fewest batches, a multiple of ``world``, into which its examples go, the longest first and each into
-    the batch with the fewest tokens so far, so that devices have nearly the same to do. An example of more than
-    ``batch_tokens`` is a batch by itself. Lightning wants the same number of batches in every step: those that a step
+    the batch with the fewest tokens so far, so that devices have nearly the same to do. With the padding that rows of
+    one length take, a batch is at most twice as large. An example of more than ``batch_tokens`` is a batch by itself.
+    Lightning wants the same number of batches in every step: those that a step
     does not need are empty on all devices, and come first, because the last one sums the gradients up.
 
     Args:
@@ -105,6 +107,8 @@ def _fill(step: Sequence[int], tokens: Sequence[int], batch_tokens: int, world: 
 
     >>> _fill([0, 1, 2, 3], [5, 4, 3, 9], batch_tokens=9, world=1)
     [(3,), (1, 2), (0,)]
+    >>> _fill([0, 1, 2, 3], [9, 1, 1, 1], batch_tokens=15, world=1)  # and not 4 rows of 9
+    [(0,), (1, 2, 3)]
     """
     order = sorted(step, key=lambda i: -tokens[i])
     parts = -(-sum(min(tokens[i], batch_tokens) for i in step) // (batch_tokens * world)) * world
@@ -115,6 +119,10 @@ def _fill(step: Sequence[int], tokens: Sequence[int], batch_tokens: int, world: 
             held, place = heapq.heappop(filled)
             batches[place].append(i)
             heapq.heappush(filled, (held + tokens[i], place))
-        if all(held <= batch_tokens or len(batches[place]) == 1 for held, place in filled):
+        padded = [len(batch) * max((tokens[i] for i in batch), default=0) for batch in batches]
+        if all(
+            len(batches[place]) == 1 or (held <= batch_tokens and padded[place] <= MOST_PADDED * batch_tokens)
+            for held, place in filled
+        ):
             return [tuple(batches[place]) for _, place in sorted(filled, key=lambda pair: (-pair[0], pair[1]))]
         parts += world

@@ -49,15 +49,16 @@ class StageSettings:
         epochs: Passes over the data; of a fraction, that share of the last epoch's steps.
         learning_rate: Highest value of the schedule.
         warmup_ratio: Share of the steps in which the learning rate rises.
-        batch_size: Examples a device holds at once; a pair is one example.
-        accumulate: Batches of a device in one optimizer step.
+        batch_size: Examples a device holds at once where ``batch_tokens`` is None; a pair is one example.
+        accumulate: Batches of a device in one optimizer step where ``batch_tokens`` is None.
         weight_decay: Of AdamW.
         max_grad_norm: Longer gradients are scaled down to this norm.
         max_length: Tokens of a conversation; examples with a longer one are dropped and counted.
         schedule: How the learning rate falls after the warm-up: ``linear``, ``cosine``, ``constant``.
         validation: Share of each clause's examples held out of training.
         batch_tokens: Tokens that a device holds at once, in place of ``batch_size`` examples; an optimizer step keeps
-            its ``batch_size * accumulate`` examples a device. None for batches of ``batch_size`` examples.
+            its ``batch_size * accumulate`` examples a device. Rows that are padded take twice as many at most. None for
+            batches of ``batch_size`` examples.
     """
 
     epochs: float = setting(above=0)

@@ -1,0 +1,110 @@
+"""Model families that attend in ways of their own: right on a CPU, padded or packed, or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from trainings import DPO, SFT
+
+from valign.core.errors import ValignError
+from valign.models import attention, packing
+from valign.training.batches import collate
+from valign.training.examples import EncodedExample
+from valign.training.supervised_logps import pair_logps, supervised_logps
+
+SIZES = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 1024,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+LATENT = {
+    **{"num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+    **{"n_group": 2, "topk_group": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8},
+    **{"qk_nope_head_dim": 8, "v_head_dim": 12, "first_k_dense_replace": 1},
+}
+
+
+def model_of(family: str, **more: Any) -> Any:
+    """Return a small random model of a family, with the attention that a CPU gets."""
+    config = getattr(transformers, f"{family}Config")(**{**SIZES, **more})
+    config._attn_implementation = attention.suitable_implementation(config, "cpu")
+    torch.manual_seed(0)
+    return getattr(transformers, f"{family}ForCausalLM")(config)
+
+
+@pytest.mark.parametrize("examples", [SFT, DPO], ids=["sft", "dpo"])
+@pytest.mark.parametrize(
+    ("family", "more", "packs"),
+    [
+        ("Llama", {}, True),
+        ("DeepseekV3", LATENT, True),
+        ("GPTNeoX", {}, True),
+        ("StableLm", {}, False),
+        ("Nemotron", {}, False),
+        ("Falcon", {"alibi": False}, False),
+        ("Falcon", {"alibi": True}, False),
+        ("Doge", {}, False),
+        ("GPTJ", {"n_embd": 32, "n_head": 4, "n_layer": 2, "rotary_dim": 4, "n_positions": 1024}, False),
+        ("GptOss", {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8}, False),
+        ("GraniteSWA", {}, False),
+        ("MiMoV2Flash", {}, False),
+        ("Gemma2", {"head_dim": 8}, False),
+    ],
+)
+def test_a_cpu_computes_a_family_by_default(
+    family: str, more: dict[str, Any], packs: bool, examples: list[EncodedExample]
+) -> None:
+    """As eager attention of padded rows does; packed only where the layers say which token is whose."""
+    model = model_of(family, **more)
+    assert packing.packs_by_default(model) == packs
+    inputs = collate(examples, 0, share=packing.supports_custom_masks(model))
+    found = supervised_logps(model, *inputs)
+    model.set_attn_implementation("eager")
+    torch.testing.assert_close(found, supervised_logps(model, *inputs, padding_free=False), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "more", "shares"),
+    [
+        ("Llama", {}, True),
+        ("GPTNeoX", {}, True),
+        ("Falcon", {"alibi": False}, True),
+        ("Falcon", {"alibi": True}, False),
+        ("Mpt", {"d_model": 32, "n_heads": 4, "n_layers": 2}, False),
+        ("Bloom", {"n_head": 4, "n_layer": 2}, False),
+    ],
+)
+def test_answers_of_a_pair_share_a_row_only_where_positions_say_where_a_token_stands(
+    family: str, more: dict[str, Any], shares: bool
+) -> None:
+    """Each answer then has the log-probability that it has in a row of its own."""
+    model = model_of(family, **more)
+    assert packing.supports_custom_masks(model) == shares
+    apart, together = (collate(DPO, 0, share) for share in (False, shares))
+    sums = [torch.stack(pair_logps(supervised_logps(model, *x), x[1], x[2], len(DPO))) for x in (apart, together)]
+    torch.testing.assert_close(sums[1], sums[0], rtol=1e-4, atol=1e-4)
+
+
+def test_scores_that_a_model_changes_are_never_left_as_they_are() -> None:
+    """Of a family that is not known: one line, in place of numbers without its sinks."""
+    states = torch.ones(1, 2, 3, 8)
+    with pytest.raises(ValignError, match=r"Module changes attention's scores \(s_aux\); set trainer.attention=eager"):
+        attention.grouped_attention(torch.nn.Module(), states, states, states, None, 1.0, s_aux=torch.ones(2))
+
+
+def test_a_packed_row_needs_its_layout() -> None:
+    """A mask of one element, or of padded rows, in a packed row: its layer has not passed the layout on."""
+    states = torch.ones(1, 2, 3, 8)
+    for mask in (torch.zeros(1, 1, 1, 1), torch.zeros(2, 1, 2, 2)):
+        with pytest.raises(ValignError, match=r"Module does not pass on .* set trainer.padding_free=false"):
+            attention.grouped_attention(torch.nn.Module(), states, states, states, mask, 1.0)
