@@ -10,7 +10,11 @@ import transformers
 from trainings import DPO, SFT
 
 from valign.core.errors import ValignError
+from valign.generation.generator import Generator
+from valign.generation.requests import Request, Sampling
 from valign.models import attention, packing
+from valign.models.chat_template import render_conversation
+from valign.models.load import load_model, prepare_model
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
 from valign.training.supervised_logps import pair_logps, supervised_logps
@@ -93,6 +97,48 @@ def test_answers_of_a_pair_share_a_row_only_where_positions_say_where_a_token_st
     apart, together = (collate(DPO, 0, share) for share in (False, shares))
     sums = [torch.stack(pair_logps(supervised_logps(model, *x), x[1], x[2], len(DPO))) for x in (apart, together)]
     torch.testing.assert_close(sums[1], sums[0], rtol=1e-4, atol=1e-4)
+
+
+def generator_of(family: str, more: dict[str, Any]) -> Generator:
+    tokenizer = load_model(prepare_model("tiny"), "float32")[1]
+    model = model_of(family, **more, vocab_size=len(tokenizer)).eval().requires_grad_(False)
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.2)
+    model.generation_config.eos_token_id = model.generation_config.pad_token_id = tokenizer.eos_token_id
+    return Generator(model, tokenizer, "x", 2048)
+
+
+@pytest.mark.parametrize(
+    ("family", "more"),
+    [
+        ("Llama", {}),
+        ("DeepseekV3", LATENT),
+        ("JetMoe", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+        ("DiffLlama", {}),
+        ("StableLm", {}),
+        ("Falcon", {"alibi": True}),
+        ("GraniteSWA", {}),
+    ],
+)
+def test_a_family_answers_as_its_own_greedy_choice(family: str, more: dict[str, Any]) -> None:
+    """In a batch of prompts of different lengths, token by token without any cache."""
+    generator = generator_of(family, more)
+    asked = [({"role": "user", "content": text},) for text in ("Why?", "So be it.")]
+    requests = [Request(messages, Sampling(max_new_tokens=6)) for messages in asked]  # type: ignore[arg-type]
+    for request, (found,) in zip(requests, generator.complete(requests), strict=True):
+        prompt = list(render_conversation(generator.tokenizer, request.messages).ids)
+        written: list[int] = []
+        while len(written) < 6 and generator.tokenizer.eos_token_id not in written:
+            logits = generator.model(torch.tensor([prompt + written]), use_cache=False).logits
+            written.append(int(logits[0, -1].argmax()))
+        assert found.text == str(generator.tokenizer.decode(written, skip_special_tokens=True)).strip()
+
+
+def test_a_model_without_keys_and_values_is_refused_in_one_line() -> None:
+    generator = generator_of("Mamba", {})
+    with pytest.raises(ValignError, match=r"MambaForCausalLM keeps no keys and values.*base_model.model"):
+        generator.complete([Request(({"role": "user", "content": "Why?"},), Sampling(max_new_tokens=6))])
 
 
 def test_scores_that_a_model_changes_are_never_left_as_they_are() -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from fake_gpus import show_gpus
 from omegaconf import DictConfig
+from transformers import MambaConfig, MambaForCausalLM
 
 from valign.core.errors import ValignError
 from valign.distributed.ranks import Ranks
@@ -171,3 +172,13 @@ def test_a_local_teacher_computes_where_the_trainer_does(
         assert isinstance(teacher, LocalTeacher)
         assert (teacher.device, teacher.id) == (device, plain + suffix)
     assert prepare_model("tiny") == LocalTeacher("tiny").path and torch.cuda.is_available() == bool(gpus)
+
+
+def test_a_family_that_valign_cannot_answer_with_is_refused_before_a_teacher_is_paid(
+    tmp_path: Path, compose_config: Compose
+) -> None:
+    """A Mamba, whatever the recipe."""
+    MambaForCausalLM(MambaConfig(num_hidden_layers=1, hidden_size=8, vocab_size=8)).save_pretrained(tmp_path)
+    context = Context.of(compose_config(f"base_model.model={tmp_path}", "recipe=base"))
+    with pytest.raises(ValignError, match=r"is of the family mamba, which keeps no keys and values"):
+        check_base_model(context)

@@ -8,11 +8,12 @@ that is completed ten times with 32 tokens takes 40 + 10 * 32 positions so, inst
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from valign.core.errors import ValignError
 from valign.generation.kv_cache import BLOCK, SharedPrefixCache
 from valign.generation.prefix_attention import KeysAndValues
 from valign.models import attention
@@ -38,10 +39,12 @@ class DecodingBatch(Protocol):
 
 
 def can_share_prefix(model: Any) -> bool:
-    """Tell whether ``SharedPrefixBatch`` is for a model: grouped attention in every layer, and rotary positions."""
-    if model.config._attn_implementation != attention.GROUPED or not supports_custom_masks(model):
-        return False
-    return hasattr(model.get_decoder(), "rotary_emb")
+    """Tell whether ``SharedPrefixBatch`` is for a model: grouped attention in every layer, and rotary positions.
+
+    Keys and values of different sizes, as DeepSeek's, are for ``PerRowBatch``.
+    """
+    is_grouped = model.config._attn_implementation == attention.GROUPED
+    return is_grouped and supports_custom_masks(model) and not hasattr(model.config.get_text_config(), "v_head_dim")
 
 
 def shared_prefix_length(prompts: Sequence[Sequence[int]]) -> int:
@@ -59,6 +62,9 @@ class PerRowBatch:
         prompts: Token ids of each prompt.
         samples: Completions of each prompt.
         padding: Token id to pad with.
+
+    Raises:
+        ValignError: The model, such as Mamba, has no such cache.
     """
 
     def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], samples: int, padding: int) -> None:
@@ -66,7 +72,12 @@ class PerRowBatch:
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         state = {"attention_mask": mask, "position_ids": positions, "logits_to_keep": _last_position(ids)}
         out: Any = model(ids, **state, use_cache=True)
-        self.model, self.cache = model, out.past_key_values
+        self.model, self.cache = model, cast("Any", getattr(out, "past_key_values", None))
+        if self.cache is None:
+            raise ValignError(
+                f"{type(model).__name__} keeps no keys and values, and valign answers with transformers alone; choose "
+                "one as base_model.model."
+            )
         if samples > 1:
             self.cache.batch_repeat_interleave(samples)
         self.logits = out.logits[:, -1].repeat_interleave(samples, 0)

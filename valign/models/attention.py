@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 GROUPED = "valign_grouped"
-OWN_ATTENTION = ("doge", "falcon", "inkling_text")  # families whose scores are changed, though they take sdpa
+OWN_ATTENTION = ("diffllama", "doge", "falcon", "inkling_text", "jetmoe")  # families that change scores or keys
+WITHOUT_KEYS = ("falcon_mamba", "mamba", "mamba2", "rwkv", "xlstm")  # families that attend to nothing
 UNKNOWN_OPTIONS = ("s_aux", "sinks", "softcap", "position_bias")  # with which models change the scores
 ATTENTION_NAMES = ("self_attn", "attention", "self_attention", "attn")  # of layers' attention, in transformers
 LONG_QUERIES = 512  # queries from which PyTorch's fused kernel is the faster one on a CPU, forward and backward
@@ -84,7 +85,7 @@ def suitable_implementation(config: Any, device: str) -> str:
     """Return the name of the attention that computes a model right and fast where none is asked for.
 
     Scores that are capped (Gemma 2), shared with a sink (gpt-oss), masked by the head (Doge) or computed by a class of
-    its own (Falcon) are computed by transformers' own attention alone.
+    its own (Falcon), and keys that a layer repeats (JetMoe), are left to transformers' own attention.
 
     Args:
         config: The model's config.

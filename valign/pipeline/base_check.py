@@ -10,6 +10,7 @@ from typing import Any
 from valign.core.errors import ValignError, first_line
 from valign.core.records import Message
 from valign.distributed.devices import device_of
+from valign.models.attention import WITHOUT_KEYS
 from valign.models.chat_template import render_conversation
 from valign.models.export import TERMS
 from valign.models.load import load_config, load_tokenizer
@@ -32,9 +33,9 @@ def check_base_model(context: Context, is_trained: bool = True) -> None:
         is_trained: Whether it is loaded in this run; else a model of the hub need not be there, and a line says so.
 
     Raises:
-        ValignError: Its folder, config or tokenizer cannot be read, its template does not render a conversation with
-            the answer behind an unchanged prompt, or it has no end token; or what is to train it lacks a package, a GPU
-            that can do it, or a strategy that runs here.
+        ValignError: Its folder, config or tokenizer cannot be read, it is of a family without attention, its template
+            does not render a conversation with the answer behind an unchanged prompt, or it has no end token; or what
+            is to train it lacks a package, a GPU that can do it, or a strategy that runs here.
     """
     base = context.settings.base_model
     try:
@@ -46,6 +47,11 @@ def check_base_model(context: Context, is_trained: bool = True) -> None:
         return
     if isinstance(context.model_path, Path) and context.model_path == Path(base.model).expanduser():
         _look_at_folder(context.model_path)
+    if config.model_type in WITHOUT_KEYS and context.server is None:
+        raise ValignError(
+            f"base_model.model={base.model} is of the family {config.model_type}, which keeps no keys and values, and "
+            "valign answers with transformers alone; choose one."
+        )
     tokenizer = load_tokenizer(context.model_path, base.trust_remote_code)
     if tokenizer.eos_token_id is None:
         raise ValignError(
