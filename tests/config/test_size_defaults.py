@@ -100,12 +100,14 @@ def test_a_rate_that_is_ten_times_off_is_said(
 
 
 def test_what_is_recommended_decides_nothing_by_itself(compose_config: Compose) -> None:
-    """A run with other recommendations and the same settings has the same result."""
+    """A run with other recommendations and the same settings has the same result, also one with other batches."""
     same = [f"{key}={value}" for key, value in zip(
         ("sft.learning_rate", "sft.batch_size", "sft.accumulate", "dpo.learning_rate", "dpo.batch_size",
          "dpo.accumulate", "dpo.beta", "dpo.sft_weight"), SMALL, strict=True)]  # fmt: skip
     plain = Context.of(compose_config(*same)).noted
     other = Context.of(compose_config(*same, "base_model.recommended.sft_learning_rate=1")).noted
     assert plain != other and result_settings(plain) == result_settings(other)
+    refilled = Context.of(compose_config(*same, "sft.batch_tokens=null", "dpo.batch_tokens=99")).noted
+    assert plain != refilled and result_settings(plain) == result_settings(refilled)
     changed = Context.of(compose_config("base_model.recommended.sft_learning_rate=1")).noted
     assert changed["sft"]["learning_rate"] == 1 and result_settings(changed) != result_settings(plain)

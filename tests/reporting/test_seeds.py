@@ -156,6 +156,21 @@ def test_a_seed_of_an_earlier_version_is_of_the_same_experiment(tmp_path: Path) 
     assert len(compare_runs([runs[0], other]).arms) == 3
 
 
+def test_a_seed_that_filled_its_batches_otherwise_is_of_the_same_experiment(tmp_path: Path) -> None:
+    """Its steps had the same examples; a step of other size is another experiment."""
+    recall = {"base": BASE, "sft": {"q1": 1.0, "q2": 0.0}}
+    sft = {"batch_size": 8}
+    runs = [
+        run(tmp_path / "a", 0, recall, sft=sft),
+        run(
+            tmp_path / "b", 1, recall, sft={**sft, "batch_tokens": 2048}, base_model={"recommended": {"dpo_beta": 1.0}}
+        ),
+    ]
+    assert [arm.arm for arm in compare_runs(runs).arms] == ["base", "sft"]
+    other = run(tmp_path / "c", 1, recall, sft={"batch_size": 4, "batch_tokens": 2048})
+    assert len(compare_runs([runs[0], other]).arms) == 3
+
+
 def test_clauses_that_training_left_out_are_apart_over_seeds_too(tmp_path: Path) -> None:
     """Both seeds learn the first clause; the second one, held out, is right once."""
     held = {"synthesis": {"hold_out_clauses": ["d/q2"]}}

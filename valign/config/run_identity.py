@@ -155,6 +155,8 @@ def result_settings(noted: Mapping[str, Any]) -> dict[str, Any]:
     decides: dict[str, Any] = copy.deepcopy({key: value for key, value in noted.items() if key not in NOT_RESULTS})
     decides["synthesis"].pop(REQUIRED.partition(".")[2], None)
     decides["base_model"].pop("recommended", None)  # what is taken of it stands in sft and dpo
+    for stage in ("sft", "dpo"):
+        decides[stage].pop("batch_tokens", None)  # a step's examples, and so its loss, are the same
     evaluation = decides["evaluation"]
     is_served = bool(evaluation["server"]["base_urls"])
     judges = (evaluation["judge_model"] or {}, evaluation["policy_judge"] or {})

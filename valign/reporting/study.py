@@ -31,15 +31,8 @@ from valign.synthesis.held_out_clauses import exposure
 log = logging.getLogger(__name__)
 
 _SEED_IN_NAME = re.compile(r"\+seed--?\d+")
-_NOT_THE_EXPERIMENT = (
-    "seed",
-    "recipe",
-    "run_name",
-    "run_dir",
-    "runs",
-    "artifacts",
-    "logger",
-)  # apart from these, one experiment
+_NOT_THE_EXPERIMENT = ("seed", "recipe", "run_name", "run_dir", "runs", "artifacts", "logger")
+_WITHOUT_EFFECT = (("base_model", "recommended"), ("sft", "batch_tokens"), ("dpo", "batch_tokens"))
 
 
 def compare_folder(runs: Path) -> Comparison:
@@ -130,7 +123,7 @@ def _arms(
     """
     kinds: dict[str, dict[int, list[tuple[Path, Mapping[str, Any]]]]] = {}
     for folder, detail in zip(folders, details, strict=True):
-        settings = {key: value for key, value in detail["config"].items() if key not in _NOT_THE_EXPERIMENT}
+        settings = _experiment(detail["config"])
         seed = int(detail["config"].get("seed", 0))
         kinds.setdefault(digest(settings), {}).setdefault(seed, []).append((folder, detail))
     found: dict[str, ArmResult] = {}
@@ -152,6 +145,14 @@ def _arms(
             shown = {folder for folder, _ in kind[min(kind)]}
             names.update({key: new.get(name, name) for key, name in names.items() if key[0] in shown})
     return _name_the_first(found, names)
+
+
+def _experiment(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in which runs of one experiment agree."""
+    found = {key: value for key, value in config.items() if key not in _NOT_THE_EXPERIMENT}
+    for group, key in _WITHOUT_EFFECT:
+        found[group] = {name: value for name, value in (found.get(group) or {}).items() if name != key}
+    return found
 
 
 def _read_arms(folder: Path, detail: Mapping[str, Any]) -> list[ArmResult]:
