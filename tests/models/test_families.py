@@ -10,11 +10,13 @@ import transformers
 from trainings import DPO, SFT
 
 from valign.core.errors import ValignError
+from valign.generation.decoding_batch import PerRowBatch
 from valign.generation.generator import Generator
 from valign.generation.requests import Request, Sampling
-from valign.models import attention, packing
+from valign.models import attention, packing, varlen
 from valign.models.chat_template import render_conversation
 from valign.models.load import load_model, prepare_model
+from valign.models.varlen import VARLEN
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
 from valign.training.supervised_logps import pair_logps, supervised_logps
@@ -133,6 +135,36 @@ def test_a_family_answers_as_its_own_greedy_choice(family: str, more: dict[str, 
             logits = generator.model(torch.tensor([prompt + written]), use_cache=False).logits
             written.append(int(logits[0, -1].argmax()))
         assert found.text == str(generator.tokenizer.decode(written, skip_special_tokens=True)).strip()
+
+
+def test_samples_of_a_recurrence_are_rows_of_their_own() -> None:
+    """Two greedy completions of a prompt, whose state no layer can repeat, are the one."""
+    layers = {"num_hidden_layers": 4, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    batch = {}
+    for samples in (1, 2):
+        batch[samples] = PerRowBatch(model_of("Qwen3Next", **layers).eval(), [[5, 6, 7], [8, 9]], samples, 0)
+        batch[samples].append(torch.tensor([3, 4]).repeat_interleave(samples))
+    torch.testing.assert_close(batch[2].logits, batch[1].logits.repeat_interleave(2, 0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "more", "on_gpu", "trained"),
+    [
+        ("Llama", {}, "sdpa", VARLEN),
+        ("Falcon", {}, "sdpa", "sdpa"),
+        ("JetMoe", {}, "sdpa", "sdpa"),
+        ("DeepseekV3", LATENT, "sdpa", "sdpa"),
+        ("GraniteSWA", {}, "eager", "eager"),
+        ("Gemma2", {}, "eager", "eager"),
+    ],
+)
+def test_a_gpu_takes_pytorchs_attention_where_it_is_right(
+    family: str, more: dict[str, Any], on_gpu: str, trained: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(varlen, "_has_kernel", lambda: True)
+    config = getattr(transformers, f"{family}Config")(**{**SIZES, **more})
+    assert attention.suitable_implementation(config, "cuda") == on_gpu
+    assert varlen.training_implementation(config, "cuda", torch.bfloat16, None) == trained
 
 
 def test_a_model_without_keys_and_values_is_refused_in_one_line() -> None:

@@ -177,8 +177,10 @@ def test_a_local_teacher_computes_where_the_trainer_does(
 def test_a_family_that_valign_cannot_answer_with_is_refused_before_a_teacher_is_paid(
     tmp_path: Path, compose_config: Compose
 ) -> None:
-    """A Mamba, whatever the recipe."""
+    """A Mamba, whatever the recipe; vLLM answers with it."""
     MambaForCausalLM(MambaConfig(num_hidden_layers=1, hidden_size=8, vocab_size=8)).save_pretrained(tmp_path)
-    context = Context.of(compose_config(f"base_model.model={tmp_path}", "recipe=base"))
-    with pytest.raises(ValignError, match=r"is of the family mamba, which keeps no keys and values"):
-        check_base_model(context)
+    given = [f"base_model.model={tmp_path}", "recipe=base"]
+    for engine, message in (("local", "is of the family mamba, which keeps no keys and values"), ("vllm", "tokenizer")):
+        context = Context.of(compose_config(*given, f"evaluation.engine={engine}"))
+        with pytest.raises(ValignError, match=message):
+            check_base_model(context)

@@ -44,7 +44,7 @@ def can_share_prefix(model: Any) -> bool:
     Keys and values of different sizes, as DeepSeek's, are for ``PerRowBatch``.
     """
     is_grouped = model.config._attn_implementation == attention.GROUPED
-    return is_grouped and supports_custom_masks(model) and not hasattr(model.config.get_text_config(), "v_head_dim")
+    return is_grouped and supports_custom_masks(model) and attention.has_equal_heads(model.config)
 
 
 def shared_prefix_length(prompts: Sequence[Sequence[int]]) -> int:
@@ -68,6 +68,8 @@ class PerRowBatch:
     """
 
     def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], samples: int, padding: int) -> None:
+        if samples > 1 and getattr(model, "_is_stateful", False):  # of a recurrence there is nothing to be repeated
+            prompts, samples = [prompt for prompt in prompts for _ in range(samples)], 1
         ids, mask = (t.to(model.device) for t in pad_left(prompts, padding))
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         state = {"attention_mask": mask, "position_ids": positions, "logits_to_keep": _last_position(ids)}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 GROUPED = "valign_grouped"
-OWN_ATTENTION = ("diffllama", "doge", "falcon", "inkling_text", "jetmoe")  # families that change scores or keys
+OWN_ATTENTION = ("diffllama", "doge", "falcon", "jetmoe")  # families whose attention takes PyTorch's and no other
 WITHOUT_KEYS = ("falcon_mamba", "mamba", "mamba2", "rwkv", "xlstm")  # families that attend to nothing
 UNKNOWN_OPTIONS = ("s_aux", "sinks", "softcap", "position_bias")  # with which models change the scores
 ATTENTION_NAMES = ("self_attn", "attention", "self_attention", "attn")  # of layers' attention, in transformers
@@ -84,8 +84,9 @@ def default_implementation(device: str) -> str:
 def suitable_implementation(config: Any, device: str) -> str:
     """Return the name of the attention that computes a model right and fast where none is asked for.
 
-    Scores that are capped (Gemma 2), shared with a sink (gpt-oss), masked by the head (Doge) or computed by a class of
-    its own (Falcon), and keys that a layer repeats (JetMoe), are left to transformers' own attention.
+    Scores that are capped (Gemma 2), shared with a sink (gpt-oss) or biased (Inkling) are left to transformers' own
+    attention; those masked by the head (Doge) or computed by a class of its own (Falcon), and keys that a layer repeats
+    (JetMoe), to that or PyTorch's.
 
     Args:
         config: The model's config.
@@ -95,8 +96,23 @@ def suitable_implementation(config: Any, device: str) -> str:
 
     text = config.get_text_config()
     kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    special = getattr(text, "attn_logit_softcapping", None) or text.model_type in OWN_ATTENTION
-    return "eager" if special or not getattr(kind, "_supports_sdpa", True) else default_implementation(device)
+    changed = getattr(text, "attn_logit_softcapping", None) or text.model_type == "inkling_text"
+    if changed or not getattr(kind, "_supports_sdpa", True):
+        return "eager"
+    if text.model_type in OWN_ATTENTION:
+        return "eager" if device.startswith("cpu") else "sdpa"
+    return default_implementation(device)
+
+
+def has_equal_heads(config: Any) -> bool:
+    """Tell whether queries, keys and values have heads of one size; DeepSeek's values have another.
+
+    Args:
+        config: The model's config.
+    """
+    text = config.get_text_config()
+    size = getattr(text, "v_head_dim", None)
+    return size is None or size == getattr(text, "qk_head_dim", None)
 
 
 def has_full_attention(config: Any) -> bool:

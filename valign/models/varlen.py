@@ -11,7 +11,13 @@ import inspect
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from valign.models.attention import has_full_attention, require_options, suitable_implementation
+from valign.models.attention import (
+    OWN_ATTENTION,
+    has_equal_heads,
+    has_full_attention,
+    require_options,
+    suitable_implementation,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +96,7 @@ def training_implementation(config: Any, device: str, compute: torch.dtype, padd
     text = config.get_text_config()
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     plain = not getattr(text, "attention_dropout", 0) and not getattr(config, "auto_map", None)
+    plain = plain and has_equal_heads(config) and text.model_type not in OWN_ATTENTION
     fits = has_full_attention(config) and plain and size <= LARGEST_HEAD and size % 8 == 0
     return register_varlen() if fits and _has_kernel() else usual
 

@@ -47,7 +47,7 @@ def check_base_model(context: Context, is_trained: bool = True) -> None:
         return
     if isinstance(context.model_path, Path) and context.model_path == Path(base.model).expanduser():
         _look_at_folder(context.model_path)
-    if config.model_type in WITHOUT_KEYS and context.server is None:
+    if config.model_type in WITHOUT_KEYS and context.server is None and context.served_arms is None:
         raise ValignError(
             f"base_model.model={base.model} is of the family {config.model_type}, which keeps no keys and values, and "
             "valign answers with transformers alone; choose one."

@@ -57,8 +57,8 @@ class StageSettings:
         schedule: How the learning rate falls after the warm-up: ``linear``, ``cosine``, ``constant``.
         validation: Share of each clause's examples held out of training.
         batch_tokens: Tokens that a device holds at once, in place of ``batch_size`` examples; an optimizer step keeps
-            its ``batch_size * accumulate`` examples a device. Rows that are padded take twice as many at most. None for
-            batches of ``batch_size`` examples.
+            its ``batch_size * accumulate`` examples a device. Padded rows take twice as many at most, four times where
+            the answers of a pair stand apart. None for batches of ``batch_size`` examples.
     """
 
     epochs: float = setting(above=0)
