@@ -23,7 +23,8 @@ SHAPE: dict[str, Any] = {
 def random_model(kind: str, **changed: Any) -> Any:
     """Return a frozen random model; biases, where it has them, are not zero."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **SHAPE | {"attn_implementation": attention.register_attention()} | changed)
+    config = AutoConfig.for_model(kind, **SHAPE | changed)
+    config._attn_implementation = changed.get("attn_implementation", attention.suitable_implementation(config, "cpu"))
     model: Any = AutoModelForCausalLM.from_config(config)
     for name, parameter in model.named_parameters():
         if name.endswith("bias") or "norm" in name:

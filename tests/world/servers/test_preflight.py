@@ -153,7 +153,7 @@ def test_a_base_model_that_will_not_do(
     plain.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="?", eos_token="</s>" if eos else None)
     tokenizer.chat_template = template
-    monkeypatch.setattr(base_check, "load_config", lambda *_: None)
+    monkeypatch.setattr(base_check, "load_config", lambda *_: SimpleNamespace(model_type="llama"))
     monkeypatch.setattr(base_check, "load_tokenizer", lambda *_: tokenizer)
     base = SimpleNamespace(model="m", trust_remote_code=False, system_prompt=None)
     context: Any = SimpleNamespace(model_path="m", settings=SimpleNamespace(base_model=base))
