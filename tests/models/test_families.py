@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from trainings import DPO, SFT
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from valign.core.errors import ValignError
 from valign.generation.decoding_batch import PerRowBatch
@@ -38,6 +39,15 @@ LATENT = {
     **{"n_group": 2, "topk_group": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8},
     **{"qk_nope_head_dim": 8, "v_head_dim": 12, "first_k_dense_replace": 1},
 }
+
+OTHERS = (
+    *("apertus", "arcee", "aria_text", "biogpt", "bitnet", "bloom", "cohere", "cohere2", "ctrl", "cwm", "ernie4_5"),
+    *("ernie4_5_moe", "exaone4", "flex_olmo", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "glm4_moe", "gpt2"),
+    *("gpt_bigcode", "granite", "granitemoe", "granitemoeshared", "hyperclovax", "internlm3", "lfm2", "llama4_text"),
+    *("minimax", "minimax_m2", "ministral3", "mistral", "mixtral", "nanochat", "nemotron", "olmo", "olmo2", "olmo3"),
+    *("olmoe", "opt", "persimmon", "phi", "phi3", "phimoe", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen3_next"),
+    *("recurrent_gemma", "seed_oss", "smollm3", "solar_open", "starcoder2", "vaultgemma", "xglm"),
+)
 
 
 def model_of(family: str, **more: Any) -> Any:
@@ -77,6 +87,28 @@ def test_a_cpu_computes_a_family_by_default(
     found = supervised_logps(model, *inputs)
     model.set_attn_implementation("eager")
     torch.testing.assert_close(found, supervised_logps(model, *inputs, padding_free=False), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("examples", [SFT, DPO], ids=["sft", "dpo"])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_families_are_computed_as_their_own_attention_computes_them(
+    kind: str, examples: list[EncodedExample]
+) -> None:
+    """However a batch is laid out by default: as with padded rows, one for each answer, and eager attention."""
+    experts = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    config = AutoConfig.for_model(kind, **SIZES, **experts)
+    config._attn_implementation = attention.suitable_implementation(config, "cpu")
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    together, apart = (collate(examples, 0, share) for share in (packing.supports_custom_masks(model), False))
+    found = supervised_logps(model, *together)
+    model.set_attn_implementation("eager")
+    expected = supervised_logps(model, *apart, padding_free=False)
+    if examples is DPO:
+        found, expected = (
+            torch.stack(pair_logps(logps, x[1], x[2], len(DPO))) for logps, x in ((found, together), (expected, apart))
+        )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
