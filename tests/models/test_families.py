@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from random_models import SHAPE
 from trainings import DPO, SFT
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -22,18 +23,7 @@ from valign.training.batches import collate
 from valign.training.examples import EncodedExample
 from valign.training.supervised_logps import pair_logps, supervised_logps
 
-SIZES = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 1024,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+SIZES = SHAPE | {"max_position_embeddings": 1024, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 LATENT = {
     **{"num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
     **{"n_group": 2, "topk_group": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8},
