@@ -55,6 +55,7 @@ def model_of(family: str, **more: Any) -> Any:
         ("Llama", {}, True),
         ("DeepseekV3", LATENT, True),
         ("GPTNeoX", {}, True),
+        ("GraniteMoe", {"num_local_experts": 4, "num_experts_per_tok": 2, "output_router_logits": True}, True),
         ("StableLm", {}, False),
         ("Nemotron", {}, False),
         ("Falcon", {"alibi": False}, False),

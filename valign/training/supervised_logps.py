@@ -49,6 +49,8 @@ def layout_logps(model: Any, layout: Layout) -> torch.Tensor:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     inputs = decoder_inputs(base, layout)
     if not has_plain_head(base):
+        if getattr(base.config.get_text_config(), "output_router_logits", False):
+            inputs["output_router_logits"] = False  # whose loss wants a mask of padded rows, and is not asked for
         logits = model(**inputs).logits.flatten(0, 1).index_select(0, layout.at)
         return -F.cross_entropy(logits.float(), layout.targets, reduction="none")
     hidden = base.get_decoder()(**inputs).last_hidden_state.flatten(0, 1).index_select(0, layout.at)
