@@ -24,6 +24,7 @@ CANDIDATES: dict[str, list[dict[str, Any]]] = {
         PLAIN | {"attention": "eager"},
         PLAIN | {"options": {"padding_free": True, "max_length": None}},
         PLAIN | {"precision": "bfloat16"},
+        PLAIN | {"precision": "bfloat16", "options": {"padding_free": True, "max_length": None}},
     ],
     "dpo": [
         PLAIN | {"options": {"precompute_ref_log_probs": True}},
@@ -244,7 +245,13 @@ def main() -> None:
     )
     parser.add_argument("--examples", type=int, default=128, help="examples in each measurement")
     parser.add_argument("--rounds", type=int, default=2, help="times that valign and TRL are measured in turn")
-    parser.add_argument("--probe", type=int, default=16, help="examples with which TRL's configurations are compared")
+    parser.add_argument(
+        "--probe",
+        type=int,
+        default=32,
+        help="examples with which TRL's configurations are compared; few favour float32, as kernels for bfloat16 are "
+        "compiled in the first steps",
+    )
     parser.add_argument("--batch", type=int, default=8, help="examples, or pairs, in a batch")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of both")
     parts = parser.add_mutually_exclusive_group()

@@ -8,16 +8,30 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from fake_gpus import show_gpus
 from omegaconf import DictConfig
-from transformers import MambaConfig, MambaForCausalLM
+from transformers import (
+    BartConfig,
+    BertConfig,
+    Gemma3Config,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MambaConfig,
+    MambaForCausalLM,
+    T5Config,
+    ViTConfig,
+    XLNetConfig,
+)
 
 from valign.core.errors import ValignError
 from valign.distributed.ranks import Ranks
-from valign.models.load import prepare_model
+from valign.models.attention import predicts_the_next_token
+from valign.models.load import load_frozen, prepare_model
 from valign.pipeline import base_check, run, worker
 from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
@@ -184,3 +198,30 @@ def test_a_family_that_valign_cannot_answer_with_is_refused_before_a_teacher_is_
         context = Context.of(compose_config(*given, f"evaluation.engine={engine}"))
         with pytest.raises(ValignError, match=message):
             check_base_model(context)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [BertConfig(), T5Config(), XLNetConfig(), BartConfig(), ViTConfig()],
+    ids=lambda config: config.model_type,
+)
+def test_a_model_that_writes_no_text_is_refused_before_a_teacher_is_paid(
+    config: Any, tmp_path: Path, compose_config: Compose
+) -> None:
+    """Though transformers would load some of them, and a local teacher is refused as well."""
+    config.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    context = Context.of(compose_config(f"base_model.model={tmp_path}", "recipe=base"))
+    with pytest.raises(ValignError, match=rf"of the family {config.model_type}, which is no causal language model"):
+        check_base_model(context)
+    with pytest.raises(ValignError, match="choose one that is instruction-tuned"):
+        load_frozen(tmp_path, torch.float32, False, "cpu", True, None)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [GPTNeoXConfig(), LlamaConfig(), Gemma3Config(), GPT2Config(), MambaConfig()],
+    ids=lambda config: config.model_type,
+)
+def test_decoders_write_text(config: Any) -> None:
+    assert predicts_the_next_token(config)

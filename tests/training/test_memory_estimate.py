@@ -173,6 +173,17 @@ def test_dropout_counts_in_sft_alone() -> None:
     assert (sft.activations, dpo.activations) == (10 * 4096 * 32 * 66, 2 * 10 * 4096 * 32 * 48)
 
 
+def test_padded_batches_are_counted_as_large_as_they_get() -> None:
+    """Batches are filled by tokens and may have as much padding again; packed ones have none."""
+    adapter, settings = tiny.adapter_settings(dropout=0.0), tiny.sft_settings(batch_tokens=4096, max_length=512)
+    packed, padded = (
+        estimate_stage(MISTRAL_7B, adapter, settings, tiny.trainer_settings(padding_free=free), stored_bytes=2)
+        for free in (True, False)
+    )
+    assert packed is not None and padded is not None
+    assert (packed.activations, padded.activations) == (4096 * 4096 * 32 * 48, 2 * 4096 * 4096 * 32 * 48)
+
+
 def test_a_warning_names_the_sum_and_the_remedy() -> None:
     """7B in full on one GPU: 4 + 4 + 8 bytes for each of 7.25 billion weights are 108 GiB."""
     shape = decoder_shape(MISTRAL_7B)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GROUPED = "valign_grouped"
 OWN_ATTENTION = ("diffllama", "doge", "falcon", "jetmoe")  # families whose attention takes PyTorch's and no other
 WITHOUT_KEYS = ("falcon_mamba", "mamba", "mamba2", "rwkv", "xlstm")  # families that attend to nothing
+NOT_ENCODERS = ("gpt_neox", "gpt_neox_japanese")  # decoders whose configs can say otherwise, and do by default
 UNKNOWN_OPTIONS = ("s_aux", "sinks", "softcap", "position_bias")  # with which models change the scores
 ATTENTION_NAMES = ("self_attn", "attention", "self_attention", "attn")  # of layers' attention, in transformers
 LONG_QUERIES = 512  # queries from which PyTorch's fused kernel is the faster one on a CPU, forward and backward
@@ -102,6 +103,23 @@ def suitable_implementation(config: Any, device: str) -> str:
     if text.model_type in OWN_ATTENTION:
         return "eager" if device.startswith("cpu") else "sdpa"
     return default_implementation(device)
+
+
+def predicts_the_next_token(config: Any) -> bool:
+    """Tell whether a model sees nothing but what stands before a token, as whoever writes an answer must.
+
+    BERT sees both sides, T5 needs an encoder, and a classifier predicts no tokens at all.
+
+    Args:
+        config: The model's config.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if getattr(config, "auto_map", None):  # code of its own
+        return True
+    sees_both = getattr(config, "is_decoder", True) is False and config.model_type not in NOT_ENCODERS
+    encodes = getattr(config, "is_encoder_decoder", False) or config.model_type in ("xlm", "xlnet")
+    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not sees_both and not encodes
 
 
 def has_equal_heads(config: Any) -> bool:

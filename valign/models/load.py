@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.models.attention import suitable_implementation
+from valign.models.attention import predicts_the_next_token, suitable_implementation
 from valign.models.bundled import prepare_bundled
 from valign.models.huggingface import loading_errors, quiet_transformers
 from valign.models.precision import resolve_precision
@@ -180,12 +180,18 @@ def load_config(path: Path | str, trust_remote_code: bool = False) -> Any:
     """Return a model's config, as transformers reads it, without its weights.
 
     Raises:
-        ValignError: The model's config cannot be loaded.
+        ValignError: The model's config cannot be loaded, or it is no causal language model's.
     """
     from transformers import AutoConfig
 
     with loading_errors(path):
-        return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+    if not predicts_the_next_token(config):
+        raise ValignError(
+            f"model {path} is of the family {config.model_type}, which is no causal language model (a decoder); "
+            "choose one that is instruction-tuned."
+        )
+    return config
 
 
 def context_length(path: Path | str, trust_remote_code: bool = False) -> int | None:

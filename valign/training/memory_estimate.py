@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.core.out_of_memory import suggest_half
+from valign.training.plan import MOST_PADDED
 from valign.training.settings import AdapterSettings, DPOSettings, StageSettings, TrainerSettings
 
 GIB = 2**30
@@ -196,11 +197,12 @@ def estimate_stage(
         return None
     is_dpo = isinstance(settings, DPOSettings)
     longest = settings.max_length * (2 if is_dpo else 1)
+    filled = (settings.batch_tokens or 0) * (MOST_PADDED if trainer.padding_free is False else 1)
     found = estimate_memory(
         shape,
         rank=None if adapter.is_full else adapter.rank,
         stored_bytes=4 if adapter.is_full else stored_bytes,
-        tokens=max(settings.batch_tokens, longest) if settings.batch_tokens else settings.batch_size * longest,
+        tokens=max(filled, longest) if settings.batch_tokens else settings.batch_size * longest,
         world=trainer.world_size,
         stage=trainer.zero_stage,
         recomputed=trainer.activation_checkpointing,
