@@ -106,6 +106,29 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
     return artifacts.build("data", config, inputs, fill)
 
 
+def data_if_needed(context: Context, artifacts: Artifacts, judge: Teacher | None = None) -> Path | None:
+    """Do as ``data_stage`` does where a run uses data; where it does not, ask no teacher and return None.
+
+    A run that trains nothing uses data for its questions, where the config names none or people have reviewed them,
+    and for probes of the rules: those that training gives away are asked of no arm of a study.
+
+    Args:
+        context: What is known of the run.
+        artifacts: Where the stage is built or found.
+        judge: As in ``data_stage``.
+    """
+    settings = context.settings
+    if artifacts.pinned is not None:
+        is_used = "data" in artifacts.pinned
+    else:
+        asks_more = context.review is not None or settings.evaluation.policy_probes.questions is not None
+        is_used = not context.given_questions or asks_more
+    if settings.recipe.stages or is_used:
+        return data_stage(context, artifacts, judge)
+    log.info("nothing is trained and the questions are given, so no data are written")
+    return None
+
+
 def _templates(context: Context) -> list[Template]:
     prompts = language_of(context.document).prompts
     return [load_template(name, context.settings.synthesis.templates, prompts) for name in TEMPLATES]
@@ -230,14 +253,20 @@ def replay_stage(context: Context, artifacts: Artifacts, data: Path) -> Path | N
     return artifacts.build("replay", config, inputs, fill) / REPLAY
 
 
-def evaluation_questions(context: Context, data: Path) -> list[Question]:
+def evaluation_questions(context: Context, data: Path | None) -> list[Question]:
     """Return the evaluation questions: those that the config names, or those that were made with the data.
 
     Those that people edited, dropped or added when they reviewed the data are so here.
 
+    Args:
+        context: What is known of the run.
+        data: The data stage's folder; None where no data were written.
+
     Raises:
         ValignError: None were made.
     """
+    if data is None:
+        return list(context.given_questions or ())
     if context.given_questions:
         index = ClauseIndex(context.document.passages)
         mended = mend_questions(context.given_questions, read_reviewed(data), index)

@@ -19,7 +19,7 @@ from valign.evaluation.questions import check_questions
 from valign.evaluation.settings import EvaluationSettings
 from valign.pipeline.artifacts import Artifacts, pinned_by
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import data_stage, evaluation_questions
+from valign.pipeline.data_stage import data_if_needed, evaluation_questions
 from valign.pipeline.finished_run import arms_of_run, context_of_run, require_known_servers
 from valign.pipeline.leak import print_leak
 from valign.pipeline.recipes import Arm
@@ -130,7 +130,7 @@ def _score(
 ) -> None:
     """Evaluate the run's arms and show them."""
     take_devices(context)
-    data = data_stage(context, artifacts)
+    data = data_if_needed(context, artifacts)
     if questions is None:
         asked = evaluation_questions(context, data)
     else:
@@ -149,6 +149,7 @@ def _score(
     write_page(comparison, output / PAGE)
     write_json(output / RUN, details)
     print()
-    print_leak(details["leak"])
+    if details["leak"] is not None:
+        print_leak(details["leak"])
     print("\n" + comparison_table(comparison))
     print(f"\nreport: {output / PAGE}")

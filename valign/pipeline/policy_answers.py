@@ -29,7 +29,7 @@ from valign.synthesis.reviewed_probes import mend_probes
 log = logging.getLogger(__name__)
 
 
-def probes_to_ask(context: Context, artifacts: Artifacts, data: Path, folder: Path) -> PolicyProbes:
+def probes_to_ask(context: Context, artifacts: Artifacts, data: Path | None, folder: Path) -> PolicyProbes:
     """Write the run's probes to its folder, and return them.
 
     Those that people dropped when they reviewed the data are left out, and so are those that share six words in a row
@@ -38,7 +38,7 @@ def probes_to_ask(context: Context, artifacts: Artifacts, data: Path, folder: Pa
     Args:
         context: What is known of the run.
         artifacts: Where the stages are built or found.
-        data: The data stage's folder.
+        data: The data stage's folder; None where no data were written.
         folder: The run's folder.
     """
     found = _unknown_to_training(context, artifacts, data)
@@ -49,9 +49,12 @@ def probes_to_ask(context: Context, artifacts: Artifacts, data: Path, folder: Pa
     return found
 
 
-def _unknown_to_training(context: Context, artifacts: Artifacts, data: Path) -> PolicyProbes:
+def _unknown_to_training(context: Context, artifacts: Artifacts, data: Path | None) -> PolicyProbes:
     """Return the probes that share too few words with training to be given away; say how many are left out."""
-    found = _reviewed(context, policy_probes(context, artifacts), data)
+    found = policy_probes(context, artifacts)
+    if data is None:
+        return found
+    found = _reviewed(context, found, data)
     if not found.probes:
         return found
     rows = training_questions(data, replay_stage(context, artifacts, data))

@@ -24,7 +24,7 @@ from valign.models.terms import describe_base
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.base_check import check_base_model
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import data_stage, evaluation_questions, read_funnel, replay_stage
+from valign.pipeline.data_stage import data_if_needed, evaluation_questions, read_funnel, replay_stage
 from valign.pipeline.judge_stage import judging_teacher, run_judge
 from valign.pipeline.leak import measure_leak, print_leak
 from valign.pipeline.probe_stage import given_policy_probes
@@ -119,8 +119,9 @@ def _make(context: Context, folder: Path, state: str) -> None:
         warn_of_size(context, settings.recipe.stages)
         if context.given_questions:
             require_context_length(context, arms, context.given_questions)  # before the teacher is paid
-        data = data_stage(context, artifacts, judging_teacher(context))
-        require_review(context, data)
+        data = data_if_needed(context, artifacts, judging_teacher(context))
+        if data is not None:
+            require_review(context, data)
         questions = evaluation_questions(context, data)
         require_context_length(context, arms, questions)
         if context.server:
@@ -153,7 +154,7 @@ def _logger(context: Context) -> RunLogger:
     )
 
 
-def train_before_serving(context: Context, artifacts: Artifacts, data: Path, logger: RunLogger | None) -> None:
+def train_before_serving(context: Context, artifacts: Artifacts, data: Path | None, logger: RunLogger | None) -> None:
     """Train all stages before a server is asked, and note them in the run's folder: they are to be exported first."""
     train_stages(context, artifacts, data, context.arms[-1].stages, logger)
     write_json(context.run_folder / ARTIFACTS, artifacts.hashes)
@@ -162,7 +163,7 @@ def train_before_serving(context: Context, artifacts: Artifacts, data: Path, log
 def describe_run(
     context: Context,
     artifacts: Artifacts,
-    data: Path,
+    data: Path | None,
     arms: Sequence[Arm],
     questions: Sequence[Question],
     folder: Path,
@@ -173,7 +174,7 @@ def describe_run(
     Args:
         context: What is known of the run.
         artifacts: The stages that it used.
-        data: The data stage's folder.
+        data: The data stage's folder; None where no data were written.
         arms: Its arms.
         questions: What they were asked.
         folder: The run's folder, which has the arms' scores.
@@ -194,8 +195,8 @@ def describe_run(
         "passages": [to_dict(p) for p in document.passages],
         "base_model": to_dict(describe_base(context.settings.base_model.model, context.model_path)),
         "judge": to_dict(judge) if judge else None,
-        "funnel": read_funnel(data),
-        "leak": measure_leak(data, replay_stage(context, artifacts, data), questions),
+        "funnel": None if data is None else read_funnel(data),
+        "leak": None if data is None else measure_leak(data, replay_stage(context, artifacts, data), questions),
         "curves": _curves(artifacts),
         "timings": artifacts.timings,
         "artifacts": artifacts.hashes,
@@ -259,8 +260,9 @@ def print_run(folder: Path, comparison: Comparison) -> None:
     """Print a run's data funnel, leak rate and table, and where its page is."""
     details = read_json(folder / RUN)
     print(f"\n{one_line(details['document']['title'])}")
-    print(funnel_table(details["funnel"]))
-    print_leak(details["leak"])
+    if details["funnel"] is not None:
+        print(funnel_table(details["funnel"]))
+        print_leak(details["leak"])
     print("\n" + comparison_table(comparison))
     if (error := validation_error(folder)) is not None:
         print(f"validation error, on held-out training examples: {error:.4f}")

@@ -31,7 +31,7 @@ from valign.runs.tracking import RunLogger
 def score_arms(
     context: Context,
     artifacts: Artifacts,
-    data: Path,
+    data: Path | None,
     arms: Sequence[Arm],
     questions: Sequence[Question],
     folder: Path,
@@ -45,7 +45,7 @@ def score_arms(
     Args:
         context: What is known of the run.
         artifacts: Where the stages are built or found.
-        data: The data stage's folder.
+        data: The data stage's folder; None where no data were written.
         arms: The arms, base first.
         questions: What they are asked.
         folder: The run's folder, or that of another evaluation of it.
@@ -90,7 +90,7 @@ def score_arms(
 
 @contextmanager
 def _served(
-    context: Context, artifacts: Artifacts, data: Path, arms: Sequence[Arm], logger: RunLogger | None
+    context: Context, artifacts: Artifacts, data: Path | None, arms: Sequence[Arm], logger: RunLogger | None
 ) -> Iterator[None]:
     """Have the arms served in the block, where vLLM computes the answers.
 

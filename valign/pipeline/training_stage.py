@@ -22,14 +22,14 @@ NOT_IN_HASH = ("replay", "replay_file", "batch_tokens")
 
 
 def train_stages(
-    context: Context, artifacts: Artifacts, data: Path, stages: Sequence[str], logger: RunLogger | None = None
+    context: Context, artifacts: Artifacts, data: Path | None, stages: Sequence[str], logger: RunLogger | None = None
 ) -> list[Path]:
     """Train what is not trained yet.
 
     Args:
         context: What is known of the run.
         artifacts: Where the stages are built or found.
-        data: The data stage's folder.
+        data: The data stage's folder; None where no data were written.
         stages: ``sft``, ``dpo`` or both, in order; none for the base model.
         logger: Receives the curves, also of a stage that was trained earlier, once in a run; None for none.
 
@@ -38,6 +38,7 @@ def train_stages(
     """
     weights: list[Path] = []
     for i in range(len(stages)):
+        assert data is not None
         folder = _train(context, artifacts, data, tuple(stages[: i + 1]), weights, logger)
         weights = [*weights, next(f for f in (folder / "adapter", folder / "model") if f.is_dir())]
     return weights

@@ -78,7 +78,8 @@ def question_entry(ledger: Ledger, name: str) -> str:
         used = {run.data for _, run in found}
         data = [one for one in ledger.data if one.folder.name in used]
         lines += [*_review(name, data), *_said(found)]
-        lines += _examples(data, clause) if data else _field("examples", "the run's data are not in the store")
+        none = "the run's data are not in the store" if any(used) else "none: nothing was trained"
+        lines += _examples(data, clause) if data else _field("examples", none)
         entries.append("\n".join(lines))
     return printable("\n\n".join(entries))
 

@@ -34,7 +34,7 @@ class LedgerRun:
 
     Attributes:
         folder: Its folder.
-        data: Hash of the data that it used.
+        data: Hash of the data that it used; empty where it trained nothing and its questions were given.
         source: Its document.
         answers: What each arm answered.
         probe_answers: What each arm answered to the probes of the rules.
@@ -99,7 +99,7 @@ def read_ledger(artifacts: Path, runs: Path) -> Ledger:
     """
     files = sorted(runs.rglob(RUN)) if runs.is_dir() else []
     details = {file.parent: values for file in files if (values := _details(file))}
-    by_data = {values["artifacts"]["data"]: values for values in details.values()}
+    by_data = {values["artifacts"].get("data", ""): values for values in details.values()}
     folders = [folder for folder in (artifacts / DATA_STAGE).glob("*") if is_complete(folder)]
     folders.sort(key=lambda folder: (folder / "manifest.json").stat().st_mtime_ns, reverse=True)
     data = [found for folder in folders if (found := _data(folder, by_data.get(folder.name)))]
@@ -117,7 +117,8 @@ def _details(file: Path) -> dict[str, Any] | None:
     try:
         values: dict[str, Any] = read_json(file)
         missing = [key for key in ("arms", "document", "passages", "config") if key not in values]
-        if missing or not is_digest(values["artifacts"]["data"]):
+        name = values["artifacts"].get("data", "")  # a run that trained nothing may have none
+        if missing or (name and not is_digest(name)):
             raise KeyError(*missing)
         return values
     except DAMAGE as error:
@@ -143,7 +144,7 @@ def _run(folder: Path, details: Mapping[str, Any]) -> LedgerRun | None:
             return [answer for file in files for answer in read_jsonl(file, Answer)]
 
         asked = answers("answers.jsonl"), tuple(answers(POLICY_ANSWERS))
-        return LedgerRun(folder, details["artifacts"]["data"], source_of_run(details), *asked)
+        return LedgerRun(folder, details["artifacts"].get("data", ""), source_of_run(details), *asked)
     except DAMAGE as error:
         log.warning("left out: %s (%s)", folder, error)
         return None

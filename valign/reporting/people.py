@@ -45,6 +45,8 @@ def _total(sets: list[dict[str, Any]], key: str) -> int:
 
 def _data(comparison: Comparison) -> str:
     """Say which share of the training data a person has read, and what came of it."""
+    if comparison.funnel is None and not any(arm.stages for arm in comparison.arms):
+        return "The training data: there are none, as nothing was trained."
     read, rows = rows_read(comparison)
     changes = [(_total(_reviewed(comparison), name), name) for name in ("edited", "dropped", "added")]
     if not rows or not (read or any(count for count, _ in changes)):

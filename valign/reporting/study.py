@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _SEED_IN_NAME = re.compile(r"\+seed--?\d+")
 _NOT_THE_EXPERIMENT = ("seed", "recipe", "run_name", "run_dir", "runs", "artifacts", "logger")
+_SHOWN_COUNTS = ("sft", "preference", "facts", "review")
 _WITHOUT_EFFECT = (("base_model", "recommended"), ("sft", "batch_tokens"), ("dpo", "batch_tokens"))
 
 
@@ -72,6 +73,7 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
             for key, value in detail[name].items():
                 values.setdefault(key, value)
     first = shown[0]
+    written = next((detail for detail in shown if detail["funnel"]), first)
     noted_in = next(str(folder / RUN) for folder, detail in zip(folders, details, strict=True) if detail is first)
     judge = next((detail["judge"] for detail in shown if detail.get("judge")), None)
     judged = [f for f, d in zip(folders, details, strict=True) if d in shown and judge and d.get("judge") == judge]
@@ -82,8 +84,8 @@ def compare_runs(folders: Sequence[Path], given: Sequence[Mapping[str, Any]] | N
         first["document"]["sha256"],
         [from_dict(Passage, p, noted_in) for p in first["passages"]],
         [arms[name] for name in order],
-        funnel={k: v for k, v in first["funnel"].items() if k in ("sft", "preference", "facts", "review")},
-        leak=first["leak"],
+        funnel={k: v for k, v in (written["funnel"] or {}).items() if k in _SHOWN_COUNTS} or None,
+        leak=written["leak"],
         curves=merged["curves"],
         timings=merged["timings"],
         artifacts=merged["artifacts"],

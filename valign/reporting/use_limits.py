@@ -133,10 +133,8 @@ def _other_abilities(subject: Subject) -> list[str]:
 def _people(comparison: Comparison) -> list[str]:
     if judged_by_people(comparison) or rows_read(comparison)[0]:
         return []
-    return [
-        "Not where somebody has to answer for it: as far as this run notes, no person has read the training data or "
-        "judged an answer."
-    ]
+    done = "judged an answer" if comparison.funnel is None else "read the training data or judged an answer"
+    return [f"Not where somebody has to answer for it: as far as this run notes, no person has {done}."]
 
 
 def _evidence(comparison: Comparison, arm: ArmResult) -> list[str]:
