@@ -249,3 +249,15 @@ def test_the_dry_run_counts_the_policy_judge(compose_config: Callable[..., DictC
     assert row[3:5] == [str(len(context.arms) * questions)] * 2 and len(context.arms) == 3 and questions > 50
     assert any(line.startswith("cost: ") and "expected" in line for line in lines)
     assert lines[-1].startswith("not counted: second tries")
+
+
+@pytest.mark.parametrize(("prompts", "counted"), [("small", False), ("large", True)])
+def test_the_dry_run_says_who_makes_the_probes(
+    prompts: str, counted: bool, compose_config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    """Rules make them without a call; a teacher's calls for them are in the budget."""
+    own = ["base_model=tiny", "teacher.model=tiny", "document=lanternfield", f"artifacts={tmp_path}"]
+    asked = [*own, f"synthesis.prompts={prompts}", "evaluation.policy_probes.questions=made"]
+    lines = "\n".join(dry_run_lines(Context.of(compose_config(*asked)))).splitlines()
+    assert any("probes of the rules, which are made without a call" in line for line in lines) == (not counted)
+    assert any(line.startswith("probes") for line in lines) == counted

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from valign.documents.clauses import ClauseIndex
 from valign.evaluation.judging.policy_judge import policy_request
+from valign.evaluation.probes.policy import MADE
 from valign.generation.requests import Request
 from valign.pipeline.authors import author_line
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import teacher_budget
 from valign.pipeline.policy_stage import POLICY_JUDGE
+from valign.pipeline.probe_stage import has_capable_teacher
 from valign.synthesis.budget import Budget, DryTeacher, budget_table
 from valign.synthesis.placeholders import UNWRITTEN
 from valign.teachers.completion_store import CompletionStore
@@ -19,6 +21,9 @@ from valign.teachers.local import LocalTeacher
 from valign.teachers.settings import TeacherSettings
 from valign.teachers.vllm import VllmTeacher
 
+PROBES_BY_RULES = (
+    "not counted: probes of the rules, which are made without a call (a teacher writes them with prompts=large)"
+)
 NO_TEACHER = "teacher=none: nobody is asked, so the data cost no call; leave out dry_run=true to make them."
 
 
@@ -33,6 +38,8 @@ def dry_run_lines(context: Context) -> list[str]:
         author = author_line(settings.teacher, settings.synthesis, name)
         notes = [*([author] if author else []), *_notes(settings.teacher)]
         lines = ["", who, *notes, "", budget_table(teacher_budget(context))]
+    if settings.evaluation.policy_probes.questions == MADE and not has_capable_teacher(context):
+        lines.append(PROBES_BY_RULES)
     if judge is not None:
         budget, questions = policy_budget(context, judge), ""
         if context.given_questions is None:
