@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch.distributed import TCPStore
 
 from valign.core.errors import ValignError
 from valign.distributed import join, place
 from valign.distributed.join import connect
+from valign.distributed.key_store import PART_BYTES, set_value, wait_for_value
 from valign.distributed.place import Place, find_place, first_host
 from valign.distributed.ranks import Ranks
 
@@ -150,3 +153,17 @@ def test_a_single_process_does_everything_itself() -> None:
     alone = Ranks()
     alone.command("anything", number=1)
     assert (alone.broadcast(lambda: 3), alone.gather(4), alone.is_first) == (3, [4], True)
+
+
+@pytest.mark.parametrize("size", [0, 5, PART_BYTES, 3 * PART_BYTES + 1], ids=lambda size: f"{size} bytes")
+def test_values_of_any_size_go_through_the_store(size: int) -> None:
+    """The store itself closes the connection on more than 8 MiB; what nobody else asks for is deleted."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    client = TCPStore("127.0.0.1", store.port, is_master=False, wait_for_workers=False)
+    value = bytes(index % 251 for index in range(1000)) * (size // 1000 + 1)
+    waiting: dict[str, Any] = {"rank": 0, "whom": "rank 1", "seconds": 5.0}
+    set_value(client, "gather/1/1", value[:size])
+    assert wait_for_value(store, "gather/1/1", **waiting) == value[:size]
+    assert store.num_keys() == max(1, -(-size // PART_BYTES))
+    assert wait_for_value(client, "gather/1/1", is_last=True, **waiting) == value[:size]
+    assert store.num_keys() == 0

@@ -18,6 +18,7 @@ from valign.generation.requests import Request, Sampling
 from valign.models import attention, packing, varlen
 from valign.models.chat_template import render_conversation
 from valign.models.load import load_model, prepare_model
+from valign.models.logprobs import has_plain_head
 from valign.models.varlen import VARLEN
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
@@ -209,3 +210,24 @@ def test_a_packed_row_needs_its_layout() -> None:
     for mask in (torch.zeros(1, 1, 1, 1), torch.zeros(2, 1, 2, 2)):
         with pytest.raises(ValignError, match=r"Module does not pass on .* set trainer.padding_free=false"):
             attention.grouped_attention(torch.nn.Module(), states, states, states, mask, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("family", "changed"),
+    [
+        ("Gemma2", {"head_dim": 8, "final_logit_softcapping": 0.5}),
+        ("Cohere", {"logit_scale": 0.25}),
+        ("Granite", {"logits_scaling": 4.0}),
+    ],
+)
+def test_models_that_change_their_logits_do_so_at_supervised_positions(family: str, changed: dict[str, Any]) -> None:
+    """The logits of no other position are made, and the log-probabilities are those of the model's own logits."""
+    model = model_of(family, **changed).eval()
+    ids, segments, mask = inputs = collate(SFT, 0)
+    logps = model(ids, attention_mask=(segments > 0).long()).logits.log_softmax(-1)
+    expected = [logps[row, place - 1, ids[row, place]] for row, place in mask.nonzero().tolist()]
+    assert not has_plain_head(model)
+    made: list[tuple[int, ...]] = []
+    model.get_output_embeddings().register_forward_hook(lambda *called: made.append(tuple(called[2].shape[:-1])))
+    torch.testing.assert_close(supervised_logps(model, *inputs), torch.stack(expected), rtol=1e-4, atol=1e-5)
+    assert made == [(len(expected),)]

@@ -278,13 +278,15 @@ def test_supervised_logps_are_those_of_full_logits(model: Any) -> None:
     np.testing.assert_allclose(supervised_logps(model, ids, attention, mask).numpy(), expected, rtol=1e-5)
 
 
-def test_models_that_change_their_logits_use_all_of_them(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A config with soft-capping takes the general path, which gives the same numbers here."""
+def test_code_of_a_models_own_is_called_for_its_logits(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = batch(([5, 6, 7, 8, 2], [0, 0, 1, 1, 1]))
     plain = supervised_logps(model, *inputs)
-    monkeypatch.setattr(model.config, "final_logit_softcapping", 30.0, raising=False)
-    assert not has_plain_head(model)
+    called: list[Any] = []
+    monkeypatch.setattr(type(model), "__module__", "transformers_modules.own")
+    hook = model.register_forward_hook(lambda *given: called.append(given[0]))
     torch.testing.assert_close(supervised_logps(model, *inputs), plain)
+    hook.remove()
+    assert called == [model]
 
 
 def test_padding_changes_nothing(model: Any) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 
-from valign.core.errors import ValignError
+from valign.core.errors import Interrupted, ValignError
+from valign.distributed.signals import stop_on_signal
 from valign.models.load import prepare_model
+from valign.training.dpo_module import DPOModule
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +61,34 @@ def test_what_the_same_devices_computed_is_not_computed_again(model: Path, tmp_p
     note(tmp_path, "1 x cpu, torch.float32", 0.5)
     with pytest.raises(ValignError, match="the policy is not its reference"):
         tiny.train_dpo(tmp_path, model, rows)
+
+
+def test_a_signal_ends_the_pass_for_the_reference_and_what_it_has_is_kept(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command goes on from there, to the result of a training that nothing has stopped."""
+    rows, asked = tiny.preferences(14), []
+    computed = DPOModule.pair_logps
+
+    def counted(module: DPOModule, batch: Any) -> Any:
+        asked.append(batch.example_ids)
+        if len(asked) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return computed(module, batch)
+
+    monkeypatch.setattr(DPOModule, "pair_logps", counted)
+    (tmp_path / "stopped").mkdir()
+    with (
+        stop_on_signal(),
+        pytest.raises(Interrupted, match=r"^SIGTERM: \d+ of 14 pairs of the reference are kept; the"),
+    ):
+        tiny.train_dpo(tmp_path / "stopped", model, rows)
+    first = [name for names in asked for name in names]
+    with np.load(tmp_path / "stopped" / "reference-0.npz") as file:
+        assert sorted(file["ids"].tolist()) == sorted(first) and 0 < len(first) < 14
+    tiny.train_dpo(tmp_path / "stopped", model, rows)
+    passed = [name for names in asked for name in names][: len(rows)]
+    assert len(set(passed)) == len(rows)  # none twice before the first step
+    (tmp_path / "whole").mkdir()
+    tiny.train_dpo(tmp_path / "whole", model, rows)
+    assert tiny.curve(tmp_path / "stopped") == tiny.curve(tmp_path / "whole")

@@ -92,8 +92,11 @@ def claim_devices(accelerator: str, ranks: Ranks) -> None:
 
 
 def free_devices() -> None:
-    """Give back the GPU memory that PyTorch keeps in this process, and nothing uses."""
+    """Give back the memory of models that nothing uses any more, and what PyTorch keeps of a GPU in this process.
+
+    A trained model is in reference cycles with its layers and its batches, which Python collects when it likes.
+    """
+    gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        gc.collect()
         torch.cuda.empty_cache()

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 OPEN_SECONDS = 300.0
 BEAT_SECONDS = 1.0
 ANNOUNCE_SECONDS = 20.0
+PART_BYTES = 4 * 2**20  # of a value under one key: the store closes a connection that sends more than 8 MiB at once
 
 
 def open_store(place: Place, *, is_host: bool) -> Any:
@@ -86,6 +87,38 @@ def wait_for_key(store: Any, key: str, *, rank: int, whom: str, seconds: float) 
         except RuntimeError:
             time.sleep(2 * BEAT_SECONDS)  # the watch ends this process first, with the reason that it knows
             raise Interrupted(f"rank {rank} has lost {whom}.") from None
+
+
+def set_value(store: Any, key: str, value: bytes) -> None:
+    """Set a key to a value of any size, for ``wait_for_value``: in parts, the first of which is set last.
+
+    Args:
+        store: The store.
+        key: The key; its parts are ``<key>/part-<n>``.
+        value: The value.
+    """
+    parts = [value[at : at + PART_BYTES] for at in range(0, len(value), PART_BYTES)] or [b""]
+    for number, part in enumerate(parts[1:], start=1):
+        store.set(f"{key}/part-{number}", part)
+    store.set(key, f"{len(parts)}\n".encode() + parts[0])
+
+
+def wait_for_value(store: Any, key: str, *, is_last: bool = False, **waiting: Any) -> bytes:
+    """Wait for a key that ``set_value`` sets, and return its value.
+
+    Args:
+        store: The store.
+        key: The key.
+        is_last: Whether nobody else will ask for it: it is then deleted.
+        **waiting: As for ``wait_for_key``, whose errors are raised.
+    """
+    count, _, first = wait_for_key(store, key, **waiting).partition(b"\n")
+    keys = [f"{key}/part-{number}" for number in range(1, int(count))]
+    value = b"".join([first, *(wait_for_key(store, name, **waiting) for name in keys)])
+    if is_last:
+        for name in (key, *keys):
+            store.delete_key(name)
+    return value
 
 
 def wait_for_all(store: Any, keys: Sequence[str], seconds: float) -> bool | None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from valign.core.errors import ValignError
-from valign.distributed.key_store import BEAT_SECONDS, wait_for_all, wait_for_key
+from valign.distributed.key_store import BEAT_SECONDS, set_value, wait_for_all, wait_for_value
 from valign.distributed.place import PROCESS, Place
 from valign.distributed.watch import Watch
 
@@ -116,13 +116,11 @@ class Ranks:
             return [value]
         number = self._next("gather")
         if not self.is_first:
-            self._store.set(f"gather/{number}/{self.rank}", json.dumps(value))
+            set_value(self._store, f"gather/{number}/{self.rank}", json.dumps(value).encode())
             return []
         parts = [value]
         for rank in range(1, self.world_size):
-            key = f"gather/{number}/{rank}"
-            parts.append(self._wait(key, f"rank {rank}"))
-            self._store.delete_key(key)
+            parts.append(self._wait(f"gather/{number}/{rank}", f"rank {rank}", is_last=True))
         return parts
 
     def fail(self, error: BaseException, code: int) -> None:
@@ -166,13 +164,14 @@ class Ranks:
         return self._numbers[kind]
 
     def _post(self, kind: str, value: Any) -> None:
-        self._store.set(f"{kind}/{self._next(kind)}", json.dumps(value))
+        set_value(self._store, f"{kind}/{self._next(kind)}", json.dumps(value).encode())
 
     def _receive(self, kind: str, whom: str) -> Any:
         return self._wait(f"{kind}/{self._next(kind)}", whom)
 
-    def _wait(self, key: str, whom: str) -> Any:
-        return json.loads(wait_for_key(self._store, key, rank=self.rank, whom=whom, seconds=self.wait_seconds))
+    def _wait(self, key: str, whom: str, is_last: bool = False) -> Any:
+        waiting = {"rank": self.rank, "whom": whom, "seconds": self.wait_seconds}
+        return json.loads(wait_for_value(self._store, key, is_last=is_last, **waiting))
 
     def _wait_for_others(self, what: str, seconds: float) -> bool:
         """Wait until every other process has set a key, or the first one, with the store, has gone."""

@@ -75,9 +75,14 @@ def has_plain_head(model: PreTrainedModel) -> bool:
     """Tell whether the logits are the output layer's own product, with no scaling or capping after it."""
     config = model.config.get_text_config()
     changed = any(getattr(config, name, None) not in (None, 1, 1.0) for name in LOGIT_TRANSFORMS)
+    return has_known_head(model) and not changed
+
+
+def has_known_head(model: PreTrainedModel) -> bool:
+    """Tell whether ``output_layer`` makes a model's logits of its decoder's states: code of its own may do anything."""
     own_code = not type(model).__module__.startswith("transformers.models.")
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
-    return not (changed or own_code or decoder is model or model.get_output_embeddings() is None)
+    return not (own_code or decoder is model or model.get_output_embeddings() is None)
 
 
 def output_layer(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:

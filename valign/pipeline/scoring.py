@@ -81,6 +81,7 @@ def score_arms(
             measured.append((arm.name, values))
             folders.append(answers)
             scored.append(scores)
+    context.ranks.command("free")  # a judge's vLLM may want the GPUs of all processes
     _judge(context, artifacts, scored, folders, folder)
     (folder / JUDGEMENTS).unlink(missing_ok=True)
     judged = judge_stage(context, artifacts, [arm.name for arm in arms], folders)

@@ -10,6 +10,7 @@ from typing import Any
 from valign.core.files import read_jsonl
 from valign.core.records import Instruction, Preference
 from valign.core.store import digest, file_digest
+from valign.distributed.devices import free_devices
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
 from valign.pipeline.data_stage import data_stage, replay_stage
@@ -145,8 +146,12 @@ def train_part(
         ranks=context.ranks,
     )
     if name == "sft":
-        return fit(stage, [row for file in (rows, replay) if file for row in read_jsonl(Path(file), Instruction)])
-    return fit(stage, read_jsonl(Path(rows), Preference))
+        learned = [row for file in (rows, replay) if file for row in read_jsonl(Path(file), Instruction)]
+        counts = fit(stage, learned)
+    else:
+        counts = fit(stage, read_jsonl(Path(rows), Preference))
+    free_devices()  # the next model is loaded beside what is left of this one
+    return counts
 
 
 def curves_by_step(folder: Path) -> list[tuple[int, dict[str, float]]]:

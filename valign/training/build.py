@@ -124,7 +124,8 @@ def load_trainable(stage: Stage, trainer: pl.Trainer, undo: ExitStack) -> Any:
         require_padding_free(model)
     if stage.trainer.kernels:
         apply_kernels(model, undo)
-    adapted = add_adapter(model, **asdict(stage.adapter), seed=stage.seed)
+    without = {"dropout": 0.0} if isinstance(stage.settings, DPOSettings) else {}  # DPO trains without
+    adapted = add_adapter(model, **asdict(stage.adapter) | without, seed=stage.seed)
     if earlier and is_below:
         put_below(adapted, earlier)
     if stage.device == "cpu":

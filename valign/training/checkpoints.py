@@ -33,6 +33,31 @@ def remove_path(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_asked_to_stop(trainer: pl.Trainer) -> bool:
+    """Tell whether any process of a training received a signal; every process has to ask at the same place."""
+    own = signals.received() is not None
+    return bool(trainer.strategy.reduce_boolean_decision(own, all=False)) if trainer.world_size > 1 else own
+
+
+def stop(trainer: pl.Trainer, done: str) -> None:
+    """End a training that a signal has asked to end, or go on where another handler of that signal takes over.
+
+    Args:
+        trainer: What trains.
+        done: What is saved, in words.
+
+    Raises:
+        Interrupted: No other handler takes over.
+    """
+    received = signals.received()
+    said = f"{received.name if received is not None else 'a signal to another process'}: {done}"
+    if signals.pass_on(said):
+        return
+    if trainer.is_global_zero and received != signal.SIGINT:  # now: SLURM may kill while a logger still closes
+        print(said, file=sys.stderr, flush=True)
+    raise Interrupted(f"{said}; the same command goes on from there.", received == signal.SIGINT)
+
+
 class Checkpoints(pl.Callback):
     """Saves every ``every`` optimizer steps, under a name that only a complete checkpoint has; keeps the last.
 
@@ -57,20 +82,11 @@ class Checkpoints(pl.Callback):
         step = trainer.global_step
         if not batch.is_last or step >= self.total:
             return
-        stop = signals.received()
-        if trainer.world_size > 1:
-            stopping = trainer.strategy.reduce_boolean_decision(stop is not None, all=False)
-        else:
-            stopping = stop is not None
+        stopping = is_asked_to_stop(trainer)
         if stopping or step % self.every == 0:
             self.save(trainer, step)
         if stopping:
-            name = stop.name if stop is not None else "a signal to another process"
-            saved = f"{name}: saved step {step} of {self.total}"
-            if not signals.pass_on(saved):
-                if trainer.is_global_zero and stop != signal.SIGINT:  # now: SLURM may kill while a logger still closes
-                    print(saved, file=sys.stderr, flush=True)
-                raise Interrupted(f"{saved}; the same command goes on from there.", stop == signal.SIGINT)
+            stop(trainer, f"saved step {step} of {self.total}")
 
     def save(self, trainer: pl.Trainer, step: int) -> None:
         """Write a checkpoint and remove the one before it.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric.utilities import move_data_to_device
 
-from valign.models.logprobs import has_plain_head, token_logps
+from valign.models.logprobs import has_known_head, output_layer, token_logps
 from valign.models.packing import CHOSEN, REJECTED, Layout, decoder_inputs, lay_out
 
 
@@ -37,7 +37,8 @@ def layout_logps(model: Any, layout: Layout) -> torch.Tensor:
     """Return the log-probability of each supervised token of a batch that is laid out; nothing waits for a GPU.
 
     The output layer runs only at the positions that predict a supervised token, in chunks (``token_logps``), so that
-    logits of the whole batch never exist. A model that changes its logits after the output layer computes all of them.
+    logits of the whole batch never exist; those of a model that scales or caps them exist at these positions. A model
+    with code of its own computes all of them.
 
     Args:
         model: A causal language model, with or without an adapter.
@@ -48,13 +49,13 @@ def layout_logps(model: Any, layout: Layout) -> torch.Tensor:
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     inputs = decoder_inputs(base, layout)
-    if not has_plain_head(base):
+    if not has_known_head(base):
         if getattr(base.config.get_text_config(), "output_router_logits", False):
             inputs["output_router_logits"] = False  # whose loss wants a mask of padded rows, and is not asked for
         logits = model(**inputs).logits.flatten(0, 1).index_select(0, layout.at)
         return -F.cross_entropy(logits.float(), layout.targets, reduction="none")
     hidden = base.get_decoder()(**inputs).last_hidden_state.flatten(0, 1).index_select(0, layout.at)
-    return token_logps(base.get_output_embeddings(), hidden, layout.targets)
+    return token_logps(output_layer(base), hidden, layout.targets)
 
 
 def pair_logps(
