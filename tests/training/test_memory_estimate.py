@@ -173,6 +173,19 @@ def test_dropout_counts_in_sft_alone() -> None:
     assert (sft.activations, dpo.activations) == (10 * 4096 * 32 * 66, 2 * 10 * 4096 * 32 * 48)
 
 
+def test_autocast_copies_weights_that_are_trained() -> None:
+    """To bfloat16, 2 bytes each; an adapter's base is stored so, and DeepSpeed computes without autocast."""
+    settings, trainer = tiny.sft_settings(batch_size=1, max_length=512), tiny.trainer_settings()
+    shape, full = decoder_shape(MISTRAL_7B), tiny.adapter_settings(kind="none")
+    assert shape is not None
+    for stored, copied in ((2, 2), (4, 0)):
+        found = estimate_stage(MISTRAL_7B, full, settings, trainer, stored_bytes=stored)
+        assert found is not None and found.weights == shape.parameters * (4 + copied)
+    sharded = tiny.trainer_settings(strategy="deepspeed", deepspeed={"zero_optimization": {"stage": 2}})
+    found = estimate_stage(MISTRAL_7B, full, settings, sharded, stored_bytes=2)
+    assert found is not None and found.weights == shape.parameters * 4
+
+
 def test_padded_batches_are_counted_as_large_as_they_get() -> None:
     """Batches are filled by tokens and may have as much padding again; packed ones have none."""
     adapter, settings = tiny.adapter_settings(dropout=0.0), tiny.sft_settings(batch_tokens=4096, max_length=512)

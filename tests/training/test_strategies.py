@@ -10,6 +10,7 @@ import pytest
 import tiny
 import torch
 from fake_gpus import show_gpus
+from pytorch_lightning.strategies import DDPStrategy
 
 from valign.core.errors import ValignError
 from valign.distributed.place import LOCAL, Place
@@ -29,8 +30,9 @@ def test_learning_rate_by_hand() -> None:
 
 def test_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make_strategy(tiny.trainer_settings(), "cpu") == "auto"
-    assert make_strategy(tiny.trainer_settings(devices=2), "cpu") == "ddp"
-    assert make_strategy(tiny.trainer_settings(strategy="ddp", devices=2), "cpu") == "ddp"
+    for strategy in ("auto", "ddp"):
+        found = make_strategy(tiny.trainer_settings(strategy=strategy, devices=2), "cpu")
+        assert type(found) is DDPStrategy and found._ddp_kwargs == {"gradient_as_bucket_view": True}
     assert make_strategy(tiny.trainer_settings(strategy="ddp"), "cpu") == "auto"  # nothing to reduce
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValignError, match=r"valign\[deepspeed\]"):
@@ -58,7 +60,7 @@ def test_lightning_is_asked_for_the_gpus_that_a_process_sees(
     shared: dict[str, Any] = {"gradient_accumulation": 1, "max_grad_norm": 1.0, "callbacks": [], "ranks": ranks}
     make_trainer(settings, compute=torch.bfloat16, **shared)
     (place,) = asked["plugins"]
-    assert (asked["accelerator"], asked["devices"], asked["strategy"]) == ("gpu", devices, "ddp")
+    assert (asked["accelerator"], asked["devices"], type(asked["strategy"])) == ("gpu", devices, DDPStrategy)
     assert (place.local_rank(), place.global_rank(), place.world_size()) == (index, 3, 4)
 
 

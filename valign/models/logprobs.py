@@ -14,7 +14,9 @@ from valign.models.layers import has_hooks, is_sharded
 
 CPU_LOGITS = 2**24  # of a chunk, 64 MiB in float32; smaller products are slower
 GPU_LOGITS = 2**26  # 512 rows at a vocabulary of 128k, as many as a product needs to be bound by arithmetic
-LOGIT_TRANSFORMS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+# of a config, what logits are multiplied and divided by, and capped at
+FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling", "logits_mup_width_multiplier")
+CAPS = ("final_logit_softcapping", "logits_soft_cap")
 KEPT_CHUNKS = 4  # a trained output layer keeps the logits of so many, which is quicker than computing them again
 
 
@@ -73,9 +75,7 @@ def logits_of(head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor
 
 def has_plain_head(model: PreTrainedModel) -> bool:
     """Tell whether the logits are the output layer's own product, with no scaling or capping after it."""
-    config = model.config.get_text_config()
-    changed = any(getattr(config, name, None) not in (None, 1, 1.0) for name in LOGIT_TRANSFORMS)
-    return has_known_head(model) and not changed
+    return has_known_head(model) and not _transforms(model)
 
 
 def has_known_head(model: PreTrainedModel) -> bool:
@@ -91,16 +91,28 @@ def output_layer(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     A layer without anything behind it is returned as it is, so that ``token_logps`` computes it in chunks.
     """
     head: Any = model.get_output_embeddings()
-    config = model.config.get_text_config()
-    capping, divisor, scale, factor = (getattr(config, name, None) for name in LOGIT_TRANSFORMS)
-    if has_plain_head(model) or all(value in (None, 1, 1.0) for value in (capping, divisor, scale, factor)):
+    changes = _transforms(model)
+    if not changes:
         return head
+    factor, cap = 1.0, None
+    for name, value in changes.items():
+        if name in CAPS:
+            cap = value
+        else:
+            factor *= value if name in FACTORS else 1 / value
 
     def logits(hidden: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = head(hidden) * (scale or 1.0) * (factor or 1.0) / (divisor or 1.0)
-        return torch.tanh(found / capping) * capping if capping else found
+        found: torch.Tensor = head(hidden) * factor
+        return torch.tanh(found / cap) * cap if cap else found
 
     return logits
+
+
+def _transforms(model: PreTrainedModel) -> dict[str, float]:
+    """Return what a model does to the logits that its output layer makes, by the name in its config."""
+    config = model.config.get_text_config()
+    values = {name: getattr(config, name, None) for name in (*FACTORS, *DIVISORS, *CAPS)}
+    return {name: value for name, value in values.items() if value not in (None, 0, 1)}
 
 
 def _is_plain(head: Any) -> TypeGuard[torch.nn.Linear]:

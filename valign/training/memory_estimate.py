@@ -129,6 +129,7 @@ def estimate_memory(
     has_dropout: bool = False,
     buffered: int = 0,
     computed_bytes: int = 2,
+    copied_bytes: int = 0,
 ) -> MemoryEstimate:
     """Estimate the memory of a training step.
 
@@ -149,6 +150,7 @@ def estimate_memory(
         has_dropout: Whether dropout is on an adapter's inputs.
         buffered: Numbers in DeepSpeed's buffers of gradients.
         computed_bytes: Of a number in matrix products.
+        copied_bytes: Of the copy of a weight that autocast makes for them, where it does.
     """
     trained = shape.parameters if rank is None else shape.adapter(rank)
     frozen = 0 if rank is None else shape.parameters * stored_bytes
@@ -163,7 +165,7 @@ def estimate_memory(
     layers = each * (1 if recomputed else shape.layers) + (INPUT_BYTES * shape.layers if recomputed else 0)
     host = (optimizer if offload_optimizer else 0) + (held if offload_parameters else 0)
     return MemoryEstimate(
-        weights=(0 if offload_parameters else held) + working,
+        weights=(0 if offload_parameters else held) + working + shape.parameters * copied_bytes,
         trained=gradients + (0 if offload_optimizer else optimizer),
         activations=layers * (computed_bytes / 2) * shape.hidden * tokens,
         context=CONTEXT_BYTES + buffered * computed_bytes,
@@ -212,6 +214,7 @@ def estimate_stage(
         has_dropout=not (is_dpo or adapter.is_full) and adapter.dropout > 0,
         buffered=_buffered(trainer),
         computed_bytes=stored_bytes,
+        copied_bytes=stored_bytes if adapter.is_full and stored_bytes < 4 and not trainer.zero_stage else 0,
     )
     return replace(found, host=0) if trainer.is_on_nvme else found
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 
 from valign.core.errors import ValignError
 from valign.distributed.devices import device_of, own_index
@@ -93,7 +94,8 @@ def make_strategy(trainer: TrainerSettings, device: str, weights: int = 0) -> An
     """
     require_strategy(trainer, device)
     if trainer.strategy != "deepspeed":
-        return "auto" if trainer.world_size == 1 else "ddp"
+        # gradients lie in the buffers that are reduced, and not beside them: 4 bytes a trained weight
+        return "auto" if trainer.world_size == 1 else DDPStrategy(gradient_as_bucket_view=True)
     from valign.training.deepspeed_strategy import ConsolidatedStrategy, ShardedStrategy
 
     # one example a batch is for DeepSpeed's own statistics; the plan has the batches
