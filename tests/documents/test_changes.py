@@ -138,7 +138,7 @@ def test_a_changed_clause_alone_is_written_anew(
     first, asked = write(document(RULES))
     assert about(asked, RULES["Geese"]) == about(asked, RULES["Lamps"]) == 3
     assert len(own_answers(asked)) >= 3
-    assert "no earlier data about harbour; teacher calls: 0 from the cache" in caplog.text
+    assert "no earlier data about harbour; calls of the teacher: 0 from the cache" in caplog.text
     caplog.clear()
     second, asked = write(document(RULES | {"Geese": OTHER}))
     passages = [request for request in asked if request.sampling.n > 1]
@@ -150,7 +150,7 @@ def test_a_changed_clause_alone_is_written_anew(
     assert f"against {first}: 3 kept, 0 moved, 1 changed (harbour/rule-3), 0 added, 0 removed;" in caplog.text
     counts = read_json(second / "manifest.json")["counts"]
     assert counts["calls"] == len(asked)
-    assert f"teacher calls: {counts['calls_cached']} from the cache, {counts['calls']} new" in caplog.text
+    assert f"calls of the teacher: {counts['calls_cached']} from the cache, {counts['calls']} new" in caplog.text
     assert counts["calls_cached"] >= 9
 
 

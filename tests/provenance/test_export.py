@@ -147,7 +147,7 @@ def test_the_card_names_the_contract_and_the_judge(tmp_path: Path) -> None:
         manifest = data.manifest | {"config": data.manifest["config"] | {"synthesis": synthesis}, "counts": counts}
         new = make_card(replace(data, manifest=manifest), "unknown")
         assert "max_wording 0.85, max_overlap 0.5. Faithfulness of answers: by the teacher." in new
-    assert "coverage, at least for a clause: 2 D_pref\n" in new
+    assert "coverage asked of every clause: 2 D_pref\n" in new
     assert "WARNING: short of synthesis.coverage.min_preferences=2: harbour/rule-1 (0)" in new
 
 

@@ -97,7 +97,7 @@ def test_a_row_is_added_edited_and_dropped_again(desk: ReviewServer) -> None:
         ("decide", {"action": "keep"}, "'key' is missing"),
         ("decide", {"action": "keep", "key": "0" * 16}, "there is no such row"),
         ("decide", {"action": "keep", "key": ["x"]}, "unhashable"),
-        ("decide", {"action": "keep", "key": "", "since": "many"}, "invalid literal"),
+        ("decide", {"action": "keep", "key": "", "since": "many"}, "since is not a whole number; reload the page"),
         ("decide", {"action": "edit", "key": "", "change": []}, "'change' must be a JSON object"),
         ("decide", {"action": "edit", "key": "", "change": {"answer": ""}}, "answer is empty"),
         ("decide", {"action": "edit", "key": "", "change": {"facts": []}}, "'facts' cannot be changed in D_sft"),

@@ -243,7 +243,7 @@ def test_questions_of_the_user_are_a_warning_and_made_ones_an_error(
     note = f"note: no evaluation question asks about {GEESE}; the scores say as little about these clauses"
     assert note in caplog.text
     assert coverage_lines(report) == [
-        "coverage, at least for a clause: 4 D_sft, 2 D_pref, 1 evaluation questions",
+        "coverage asked of every clause: 4 D_sft, 2 D_pref, 1 evaluation questions",
         f"    {note}",
     ]
     with pytest.raises(ValignError, match=r"min_questions=1: harbour/rule-2 \(0\)\. Let more be asked"):

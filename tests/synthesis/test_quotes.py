@@ -7,10 +7,11 @@ from fakes import Bag
 from shipped_data import passages
 
 from valign.core.errors import ValignError
-from valign.core.records import Passage
+from valign.core.records import Fact, Passage
 from valign.documents.clauses import labelled, topic
 from valign.documents.shipped import shipped_document, shipped_names
 from valign.synthesis.build import TEMPLATES
+from valign.synthesis.languages.en.fact_phrasings import phrasings
 from valign.synthesis.languages.en.words import ENGLISH
 from valign.synthesis.quotes import Quote, best_quote, find_unique_phrases, split_sentences
 from valign.synthesis.templates import Template, load_template
@@ -25,6 +26,35 @@ def test_sentences_by_hand() -> None:
         ("Ask!", 142, 146),
     ]
     assert [q.sentence for q in split_sentences(passage)] == ["Keys are lent.", "Lost ones cost 3.50 euros.", "Ask!"]
+
+
+ROWS = [f"Item {n} | {10 * n} euros a year | line manager {n}" for n in range(1, 12)]
+
+
+def test_a_row_of_a_table_is_a_sentence() -> None:
+    """Quotes begin and end with rows, which stay lines in an answer; no phrase runs from one into the next."""
+    text = "\n".join(["Limits are", "these.", "Item | Limit | Who", *ROWS])
+    passage = Passage("d/1", ("Code",), text, 0, len(text))
+    assert [q.sentence for q in split_sentences(passage)][:3] == [
+        "Limits are these.",
+        "Item | Limit | Who.",
+        f"{ROWS[0]}.",
+    ]
+    quote = best_quote("Who?", passage, Bag(), 40)
+    assert quote.text.split("\n")[1:] == quote.sentence.rstrip(".").split("\n")[1:] and "\n" in quote.text
+    assert set(quote.sentence.rstrip(".").split("\n")) <= {"Limits are these.", "Item | Limit | Who", *ROWS}
+    assert "Limits are these.\nItem | Limit | Who\nItem 1 |" in Quote(text, 0, len(text)).sentence
+    (phrases,) = find_unique_phrases([passage], 50, {"these", "are"}).values()
+    assert "line manager" in phrases and not any("item" in phrase and "manager" in phrase for phrase in phrases)
+
+
+def test_what_is_asked_about_a_row_names_its_first_cell() -> None:
+    text = "Item | Limit\nChair | 300 euros | none"
+    passage = Passage("d/1", ("Code", "Furniture"), text, 0, len(text))
+    fact = Fact("f", "d/1", "number", "300 euros", text.index("300"), text.index(" | none"))
+    made, gaps = phrasings(fact, passage)
+    assert made == ["Chair: how many euros?", "How many euros does the Furniture name?"]
+    assert all("Item" not in gap for gap in gaps)
 
 
 def test_best_quote_by_hand() -> None:

@@ -13,6 +13,8 @@ _SYLLABLES = "\u0e01-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao
 UNSPACED = f"{IDEOGRAPHS}{_SYLLABLES}"
 """Ranges of letters, for a regular expression, of scripts that put no spaces between words."""
 LONGEST_WORD = 40
+CELLS = " | "
+"""What stands between the cells of a table's row, which is a line."""
 WIDE_ENDS = "\u3002\uff01\uff1f\uff1b\uff61"
 """Full-width marks that end a sentence, with or without a space behind."""
 ENDS = ".!?;\u037e\u0589\u061b\u061f\u06d4\u0964\u0965\u104a\u104b\u1362\u1367\u1368\u17d4\u17d5"
@@ -130,6 +132,28 @@ def is_question(text: str) -> bool:
 def join_lines(text: str) -> str:
     """Return a text on one line; between letters of scripts without spaces a line break becomes nothing."""
     return " ".join(re.sub(rf"(?<=[{UNSPACED}{_WIDE_MARKS}])\s*\n\s*(?=[{UNSPACED}{_WIDE_MARKS}])", "", text).split())
+
+
+def is_table_row(text: str) -> bool:
+    """Tell whether a text has a table's cells side by side, as the readers write them."""
+    return CELLS in text
+
+
+def join_sentence_lines(text: str) -> str:
+    r"""Return a text with its lines joined as ``join_lines`` does, but each row of a table on a line of its own.
+
+    >>> join_sentence_lines("Limits are\nthese:\nChair | 300\nDesk | 450")
+    'Limits are these:\nChair | 300\nDesk | 450'
+    """
+    parts: list[str] = []
+    after_row = False
+    for line in text.split("\n"):
+        if parts and line.strip() and not after_row and not is_table_row(line):
+            parts[-1] += f"\n{line}"
+        elif line.strip():
+            parts.append(line)
+            after_row = is_table_row(line)
+    return "\n".join(join_lines(part) for part in parts)
 
 
 def refuses(text: str) -> bool:

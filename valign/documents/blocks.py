@@ -11,7 +11,7 @@ from valign.core.errors import ValignError
 from valign.core.records import LeftOut
 from valign.documents.labels import read_section_label
 from valign.documents.left_out import Omissions, Reason
-from valign.documents.lines import LETTER
+from valign.documents.lines import HEADING_NUMBER, LETTER
 
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
 """What is not seen; the control characters that are white space divide words."""
@@ -135,6 +135,7 @@ def _name_labels(blocks: list[Block]) -> list[Block]:
             and last.level == block.level
             and _bare(last.text)
             and not read_section_label(block.text)
+            and not HEADING_NUMBER.match(block.text)  # "9. Zeta" below an empty "Annex X"
         ):
             joined[-1] = replace(last, text=f"{last.text.rstrip('.:')}. {block.text}")
         else:

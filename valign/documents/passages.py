@@ -13,7 +13,7 @@ from valign.documents.outline import Outline, Paragraph, Section
 
 SENTENCE_END = re.compile(
     rf"[{ENDS}][\"')\]”’»]*\s+(?=[\"“‘«(\[¿¡]?[^\Wa-z_])|[{WIDE_ENDS}][”’」』）》]*\s*"  # noqa: RUF001
-    r"|\n\s*(?=(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n"
+    r"|\n\s*(?=(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n|\n(?=[^\n]* \| )"  # the last: before a row of a table
 )
 OPENING_WORDS = 5
 ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Art|Sec|Nos|vs|cf|etc|e\.g|i\.e|Inc|Ltd)|\b[A-Z])\.\s*$")
@@ -139,13 +139,18 @@ def _join_openings(text: str, paragraphs: list[Paragraph]) -> list[Paragraph]:
 
 
 def _join_lists(text: str, paragraphs: list[Paragraph], max_words: int) -> list[Paragraph]:
-    """Join a numbered list to the paragraph that introduces it with a colon, where both are not too long."""
+    """Join a numbered list to the paragraph that introduces it, where both are not too long.
+
+    That one ends with a colon, or has no end, and the list goes on in lower case: "not connected, except / 1. for ...".
+    """
     joined: list[Paragraph] = []
     index = 0
     while index < len(paragraphs):
         intro = paragraphs[index]
         last, expected = index, 1
-        if text[intro.end - 1] in ":\uff1a":
+        if text[intro.end - 1] in ":\uff1a" or (
+            index + 1 < len(paragraphs) and _goes_on(text, intro, paragraphs[index + 1])
+        ):
             while last + 1 < len(paragraphs) and paragraphs[last + 1].number == str(expected):
                 last, expected = last + 1, expected + 1
         if last > index and count_words(text[intro.start : paragraphs[last].end]) <= max_words:
@@ -155,6 +160,13 @@ def _join_lists(text: str, paragraphs: list[Paragraph], max_words: int) -> list[
             joined.append(intro)
             index += 1
     return joined
+
+
+def _goes_on(text: str, paragraph: Paragraph, item: Paragraph) -> bool:
+    """Tell whether a paragraph has no end mark, or a comma or dash, and an item below it begins in lower case."""
+    first, final = LETTER.search(text, item.start, item.end), text[paragraph.end - 1]
+    is_open = final.isalnum() or final in COMMAS or final in "-\u2013\u2014"
+    return is_open and first is not None and first.group().islower()
 
 
 def _cut(text: str, start: int, end: int, max_words: int) -> list[tuple[int, int]]:

@@ -95,7 +95,11 @@ def data_stage(context: Context, artifacts: Artifacts, judge: Teacher | None = N
         write_source(folder, context.document, settings.document.path, templates, without_value)
         spent = teachers.counts()
         log.info(
-            "%s; teacher calls: %d from the cache, %d new", _changes(context), spent["calls_cached"], spent["calls"]
+            "%s; calls of %s: %d from the cache, %d new",
+            _changes(context),
+            "the teacher" if teachers.base is teachers.writer else "the teacher and the base model",
+            spent["calls_cached"],
+            spent["calls"],
         )
         return {**counts, **spent}
 

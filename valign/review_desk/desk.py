@@ -91,11 +91,11 @@ class ReviewDesk:
         """Return what was decided since, by this reviewer or others."""
         with self._whole:
             self.file.refresh()
-            return self._since(int(query.get("since", "0")))
+            return self._since(_place(query))
 
     def decide(self, given: dict[str, Any]) -> dict[str, Any]:
         """Keep, drop or edit a row."""
-        action, key, since = given["action"], given["key"], int(given.get("since", 0))
+        action, key, since = given["action"], given["key"], _place(given)
         if action not in (KEEP, DROP, EDIT):
             raise ValignError(f"'{action}' is no action; give {KEEP}, {DROP} or {EDIT}.")
         with self._whole:
@@ -138,13 +138,13 @@ class ReviewDesk:
                 raise ValignError(fault)
             check_verdict(change.get("verdict"), change["answer"])
             self.file.add(ADD, key, name, clause, change)
-            return {**self._since(int(given.get("since", 0))), "key": key}
+            return {**self._since(_place(given)), "key": key}
 
     def undo(self, given: dict[str, Any]) -> dict[str, Any]:
         """Take the reviewer's last decision back; ``key`` is that of its row, empty where there was none."""
         with self._whole:
             undone = self.file.undo()
-            return {**self._since(int(given.get("since", 0))), "key": undone.key if undone else ""}
+            return {**self._since(_place(given)), "key": undone.key if undone else ""}
 
     def _questions(self) -> list[str]:
         """Return the evaluation questions and probes as they stand."""
@@ -193,3 +193,11 @@ class ReviewDesk:
 def _shown(row: ReviewRow, doubt: Doubt) -> dict[str, Any]:
     """Return a row as the page gets it."""
     return {**to_dict(row), "doubts": list(doubt.reasons), "changeable": list(changeable(row.set))}
+
+
+def _place(given: Mapping[str, Any]) -> int:
+    """Return after how many decisions a page wants those that were made since."""
+    try:
+        return int(given.get("since", 0))
+    except (TypeError, ValueError):
+        raise ValignError("since is not a whole number; reload the page.") from None

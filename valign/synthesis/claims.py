@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 
 from valign.core.records import Passage
+from valign.core.text import is_table_row
 from valign.synthesis.quotes import Quote, split_sentences
 from valign.synthesis.writer import Writer
 
@@ -46,7 +47,7 @@ def write_claims(writer: Writer, passage: Passage, count: int) -> list[Claim]:
     right: list[tuple[str, Quote, str | None, str]] = []
     wrong: list[tuple[str, Quote, str | None, str]] = []
     for piece in split_sentences(passage):
-        if not SHORTEST_CLAIM <= len(piece.text.split()) <= LONGEST_CLAIM:
+        if is_table_row(piece.text) or not SHORTEST_CLAIM <= len(piece.text.split()) <= LONGEST_CLAIM:
             continue
         right.append((piece.sentence, piece, None, "true"))
         for edit in writer.language.make_edits(piece.sentence, writer.names, rng):

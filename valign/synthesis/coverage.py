@@ -261,7 +261,7 @@ def coverage_lines(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if not report:
         return []
     asked = ", ".join(f"{r['least']} {NOUNS[kind]}" for kind, r in report.items())
-    lines = [f"coverage, at least for a clause: {asked}"]
+    lines = [f"coverage asked of every clause: {asked}"]
     if without := report.get("preferences", {}).get("without_value"):
         lines.append(f"    no pairs needed for {len(without)} clauses that carry no value: {', '.join(without)}")
     return lines + [f"    {_as_warning(kind, r)}" for kind, r in report.items() if r["short"]]

@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from valign.core.records import Passage
-from valign.core.text import ENDS, IDEOGRAPHS, WIDE_ENDS, count_words, join_lines
+from valign.core.text import CELLS, ENDS, IDEOGRAPHS, WIDE_ENDS, count_words, join_sentence_lines
 from valign.retrieval.protocols import Embedder
 
-SENTENCE = re.compile(rf"\S.*?(?:[{ENDS}](?=\s|$)|[{WIDE_ENDS}][\u201d\u2019\u300d\u300f\uff09]*|$)", re.S)
+ROW_END = rf"(?=\n[^\n]*{re.escape(CELLS)})"  # a row of a table is on the next line
+SENTENCE = re.compile(rf"\S.*?(?:[{ENDS}](?=\s|$)|[{WIDE_ENDS}][\u201d\u2019\u300d\u300f\uff09]*|{ROW_END}|$)", re.S)
 ENDED = (".", "!", "?", *(set(ENDS + WIDE_ENDS) - {";", "\u037e", "\u061b", "\uff1b"}))
 
 
@@ -25,15 +26,18 @@ class Quote:
 
     @property
     def sentence(self) -> str:
-        """The quote as a sentence of its own: a capital in front, a full stop behind, line breaks as spaces."""
-        words = join_lines(self.text).rstrip(";,:\uff1b\uff0c\uff1a\u061b\u060c ")
+        """The quote as a sentence of its own: a capital in front, a full stop behind, line breaks as spaces.
+
+        Rows of a table stay lines.
+        """
+        words = join_sentence_lines(self.text).rstrip(";,:\uff1b\uff0c\uff1a\u061b\u060c ")
         if not words.endswith(ENDED):
             words += "\u3002" if re.search(f"[{IDEOGRAPHS}]$", words) else "."
         return words[:1].upper() + words[1:]
 
 
 def split_sentences(passage: Passage) -> list[Quote]:
-    """Split a passage at full stops and semicolons; every word lies in one of the pieces."""
+    """Split a passage at full stops, semicolons and a table's rows; every word lies in one of the pieces."""
     pieces = [(m.start(), m.end()) for m in SENTENCE.finditer(passage.text) if m.group().strip()]
     return [Quote(passage.text[a:b], passage.start + a, passage.start + b) for a, b in pieces]
 
@@ -83,7 +87,7 @@ def find_unique_phrases(passages: Sequence[Passage], limit: int, stop: Collectio
     found: dict[str, list[str]] = {}
     for passage in passages:
         runs: list[str] = []
-        for part in re.split(r"[^\w\s'-]+", passage.text):
+        for part in re.split(rf"[^\w\s'-]+|\n(?=[^\n]*{re.escape(CELLS)})", passage.text):
             run: list[str] = []
             for word in [*part.split(), ""]:
                 if word and word.lower() not in stop and not word.isdigit():

@@ -11,8 +11,7 @@ from valign.training.plan import MOST_PADDED
 from valign.training.settings import AdapterSettings, DPOSettings, StageSettings, TrainerSettings
 
 GIB = 2**30
-MASTER_BYTES = 4
-MOMENT_BYTES = 8  # AdamW's two, in float32
+MASTER_BYTES, MOMENT_BYTES = 4, 8  # of a trained weight: itself, and AdamW's two moments, in float32
 # of a token in a layer, for each number of its hidden state: counted, see tests/training/test_activation_bytes.py
 ACTIVATION_BYTES = 48  # with an adapter, in bfloat16
 FULL_BYTES = 60  # where every weight is trained, in float32 with products in bfloat16
@@ -197,8 +196,7 @@ def estimate_stage(
     shape = decoder_shape(config)
     if shape is None:
         return None
-    is_dpo = isinstance(settings, DPOSettings)
-    longest = settings.max_length * (2 if is_dpo else 1)
+    longest = settings.max_length * (2 if (is_dpo := isinstance(settings, DPOSettings)) else 1)
     filled = (settings.batch_tokens or 0) * (MOST_PADDED if trainer.padding_free is False else 1)
     found = estimate_memory(
         shape,

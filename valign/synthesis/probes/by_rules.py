@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from valign.core.records import Passage, Provenance
+from valign.core.text import is_table_row
 from valign.evaluation.probes.policy import PolicyProbe
 from valign.synthesis.claims import LONGEST_CLAIM, SHORTEST_CLAIM
 from valign.synthesis.frames import FROM_FRAME
@@ -58,9 +59,10 @@ def gaps_of_rules(writer: Writer, kinds: Sequence[str]) -> list[str]:
 def _of_passage(writer: Writer, passage: Passage, kinds: Sequence[str]) -> Iterator[PolicyProbe]:
     rng = writer.rng("probes by rules", passage.text)
     words = writer.language.probes
-    stated = [one for quote in split_sentences(passage) for one in _stated(writer, quote)]
+    sentences = [quote for quote in split_sentences(passage) if not is_table_row(quote.text)]
+    stated = [one for quote in sentences for one in _stated(writer, quote)]
     by_side = {side: [one for one in stated if one.is_allowed == side] for side in (True, False)}
-    edges = [edge for quote in split_sentences(passage) for edge in _edges(writer, quote)]
+    edges = [edge for quote in sentences for edge in _edges(writer, quote)]
     allowed, denied = (next(iter(by_side[side]), None) for side in (True, False))
     pick: dict[str, tuple[_Stated | None, Callable[[_Stated], str]]] = {
         "allowed": (allowed, lambda one: one.question),

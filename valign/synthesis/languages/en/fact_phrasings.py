@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from valign.core.records import Fact, Passage
+from valign.core.text import CELLS, is_table_row
 from valign.documents.clauses import topic
 from valign.synthesis.facts import sentence_of
 from valign.synthesis.languages.en.edits import NUMBER_PATTERN, SERIES
@@ -93,6 +94,10 @@ def _number(fact: Fact, passage: Passage, before: str, words: str, behind: str) 
     unit = words[match.end() :].strip() if match else ""
     if match is None or match.group().lower() == "one" or not (unit.endswith("s") or unit in PLURALS):
         return []
+    asks_label = f"How many {unit} does {clause_label(passage)} name?"
+    if is_table_row(f"{before}{words}{behind}"):
+        cell = before.partition(CELLS)[0].strip() if is_table_row(before) else ""
+        return [*([f"{cell}: how many {unit}?"] if cell else []), asks_label]
     made = []
     lead = f"{before}{words[: match.start()]}"
     fronted = FRONTED.fullmatch(lead)
@@ -102,7 +107,7 @@ def _number(fact: Fact, passage: Passage, before: str, words: str, behind: str) 
     whole = f"{lead}how many {unit}{behind}".rstrip(".;:!? ")
     if len(whole.split()) <= LONGEST_IN_PLACE:
         made.append(f"{whole[:1].upper()}{whole[1:]}?")
-    return [*made, f"How many {unit} does {clause_label(passage)} name?"]
+    return [*made, asks_label]
 
 
 def _name(fact: Fact, passage: Passage, before: str, words: str, behind: str) -> list[str]:
