@@ -18,6 +18,7 @@ from short_document import GEESE, HARBOUR, HELMETS
 from valign.core.errors import Pending, ValignError
 from valign.core.files import read_json, read_jsonl, to_dict, write_json, write_jsonl
 from valign.core.records import Answer
+from valign.distributed.ranks import Ranks
 from valign.evaluation.judging.answer_labels import ANSWER_LABELS, AnswerLabel
 from valign.evaluation.judging.labels import answer_hash
 from valign.evaluation.judging.policy_judge import policy_request
@@ -74,6 +75,7 @@ def context_with(judge: TeacherSettings | None, folder: Path) -> Any:
         server=None,
         served_arms=None,
         probe_questions=[],
+        ranks=Ranks(),
     )
 
 
