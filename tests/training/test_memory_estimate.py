@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from valign.cli import main
 from valign.config.arguments import plain
+from valign.core.errors import ValignError
 from valign.core.files import read_json
 from valign.core.settings import make_settings
 from valign.models.load import prepare_model
@@ -254,6 +255,18 @@ def test_the_warning_comes_before_the_data(
     caplog.clear()
     warn_of_size(Context.of(composed), ())
     assert not [record for record in caplog.records if record.getMessage().startswith(("sft:", "dpo:"))]
+
+
+def test_a_run_that_could_not_answer_is_refused_before_the_data(
+    compose_config: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that are larger than the GPU itself; through vLLM on several of them, without the tax, it runs."""
+    show_gpus(monkeypatch, "a", free=2**18, whole=2**18)
+    own = ["base_model=tiny", "trainer=gpu", "base_model.precision=float32"]
+    with pytest.raises(ValignError, match=r"with the whole model.*tensor-parallel-size,N\], and evaluation\.tax"):
+        warn_of_size(Context.of(compose_config(*own)), ("sft",))
+    served = ["evaluation.engine=vllm", "evaluation.tax.measure=false"]
+    warn_of_size(Context.of(compose_config(*own, *served)), ("sft",))
 
 
 def test_what_other_programs_hold_of_the_gpu_is_not_there(

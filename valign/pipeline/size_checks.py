@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 
+from valign.core.errors import ValignError
 from valign.core.records import Question
 from valign.distributed.devices import device_of
 from valign.evaluation import context_check
@@ -15,7 +16,7 @@ from valign.pipeline.context import Context
 from valign.pipeline.recipes import Arm
 from valign.pipeline.tax_stage import measures_tax
 from valign.retrieval.search import WHOLE_DOCUMENT
-from valign.training.memory_estimate import GIB, answering_warning, estimate_stage, training_warning
+from valign.training.memory_estimate import GIB, answering_warning, decoder_shape, estimate_stage, training_warning
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,9 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
     Args:
         context: What is known of the run.
         stages: What is to be trained; nothing where a finished run is evaluated.
+
+    Raises:
+        ValignError: Every process is to answer with the whole model, whose weights alone are larger than its GPU.
     """
     settings = context.settings
     if device_of(settings.trainer.accelerator) != "cuda":
@@ -63,6 +67,12 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
     if settings.evaluation.engine == "vllm":  # the alignment tax alone takes the model in this process
         answers_here = measures_tax(context)
     line = answering_warning(shape, stored, available) if answers_here else None
+    known = decoder_shape(shape)
+    if line and known and known.parameters * stored > whole:
+        raise ValignError(
+            f"{line} Here: evaluation.engine=vllm with evaluation.vllm.arguments=[--tensor-parallel-size,N], and "
+            "evaluation.tax.measure=false."
+        )
     if line:
         log.warning(line)
 
