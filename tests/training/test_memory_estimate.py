@@ -17,7 +17,9 @@ from valign.config.arguments import plain
 from valign.core.errors import ValignError
 from valign.core.files import read_json
 from valign.core.settings import make_settings
+from valign.models import varlen
 from valign.models.load import prepare_model
+from valign.pipeline import size_checks
 from valign.pipeline.context import Context
 from valign.pipeline.size_checks import warn_of_size
 from valign.training.memory_estimate import (
@@ -255,6 +257,25 @@ def test_the_warning_comes_before_the_data(
     caplog.clear()
     warn_of_size(Context.of(composed), ())
     assert not [record for record in caplog.records if record.getMessage().startswith(("sft:", "dpo:"))]
+
+
+@pytest.mark.parametrize("has_kernel", [True, False])
+def test_batches_that_will_be_padded_are_estimated_so(
+    has_kernel: bool,
+    compose_config: Callable[..., DictConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where a GPU has no kernel for packed rows, a batch may be twice as large as its tokens say."""
+    show_gpus(monkeypatch, "a", free=80 * GIB, whole=80 * GIB)
+    monkeypatch.setattr(varlen, "_has_kernel", lambda: has_kernel)
+    needed: list[MemoryEstimate] = []
+    monkeypatch.setattr(size_checks, "training_warning", lambda found, *more: needed.append(found))
+    own = ["base_model=tiny", "trainer=gpu", "base_model.precision=bfloat16", "sft.batch_tokens=4096"]
+    warn_of_size(Context.of(compose_config(*own, "sft.max_length=512", "adapter.dropout=0")), ("sft",))
+    shape = decoder_shape(read_json(Path(prepare_model("tiny")) / "config.json"))
+    assert shape is not None
+    assert needed[0].activations == shape.layers * shape.hidden * 48 * 4096 * (1 if has_kernel else 2)
 
 
 def test_a_run_that_could_not_answer_is_refused_before_the_data(

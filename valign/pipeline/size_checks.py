@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from valign.core.errors import ValignError
 from valign.core.records import Question
 from valign.distributed.devices import device_of
 from valign.evaluation import context_check
 from valign.models.load import context_length, load_config, load_tokenizer
+from valign.models.packing import FLASH
 from valign.models.precision import resolve_precision
+from valign.models.varlen import VARLEN, training_implementation
 from valign.pipeline.context import Context
 from valign.pipeline.recipes import Arm
 from valign.pipeline.tax_stage import measures_tax
@@ -39,8 +42,12 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
     import torch
 
     base = settings.base_model
-    shape = load_config(context.model_path, base.trust_remote_code).to_dict()
-    stored = resolve_precision(base.precision, "cuda").itemsize
+    config, compute = load_config(context.model_path, base.trust_remote_code), resolve_precision(base.precision, "cuda")
+    shape, stored = config.to_dict(), compute.itemsize
+    trainer = settings.trainer
+    attention = trainer.attention or training_implementation(config, "cuda", compute, trainer.padding_free)
+    if trainer.padding_free is None and attention not in (VARLEN, FLASH):  # windows, float32, GPUs before Ampere
+        trainer = replace(trainer, padding_free=False)
     free, whole = torch.cuda.mem_get_info()
     available = free if whole - free > OTHERS_BYTES else whole
     if available < whole:
@@ -56,7 +63,7 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
             shape,
             settings.adapter,
             settings.sft if stage == "sft" else settings.dpo,
-            settings.trainer,
+            trainer,
             stored_bytes=stored,
             quantized=base.quantization is not None,
         )
