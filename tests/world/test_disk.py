@@ -20,7 +20,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from valign.core.disk import describe_disk_errors, disk_error
+from valign.core.disk import describe_disk_errors, disk_error, locked
 from valign.core.errors import ValignError
 from valign.core.files import (
     append_text,
@@ -289,3 +289,12 @@ def test_labels_of_a_file_that_cannot_be_written_are_one_line(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises((ValignError, OSError), match=r"file"):
         LabelFile(tmp_path / "file" / "labels.jsonl", "me").undo()
+
+
+def test_a_folder_that_is_gone_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path starts from a folder that somebody has removed."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ValignError, match=r"^runs cannot be made; choose another"), locked(Path("runs/a"), print):
+        pytest.fail("locked")

@@ -111,7 +111,10 @@ def locked(file: Path, waiting: Callable[[], object]) -> Iterator[None]:
         ValignError: The file cannot be written.
     """
     with describe_disk_errors(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:  # the folder that a relative path starts from is gone, or takes no folders
+            raise ValignError(f"{file.parent} cannot be made; choose another folder.") from None
         lock: BaseFileLock = FileLock(file, fallback_to_soft=False)
         try:
             _acquire(lock, waiting)
