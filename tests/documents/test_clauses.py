@@ -80,10 +80,12 @@ def test_a_list_that_goes_on_with_a_sentence_belongs_to_it() -> None:
 def test_an_empty_annex_takes_no_other_heading() -> None:
     """A name does belong to the label above it."""
     text = "# P\n\n## Annex X\n\n## 9. Zeta\n\nAll is well here.\n\n## Article 1\n\n## Freedom\n\nAll are free.\n"
+    text += "\n## Article 2\n\n## 30 days notice\n\nLeave is asked for.\n"
     document = parse_document(text.encode(), "p", suffix="md")
     assert [(p.clause, p.heading[1:]) for p in document.passages] == [
         ("p/section-9", ("9. Zeta",)),
         ("p/article-1", ("Article 1. Freedom",)),
+        ("p/article-2", ("Article 2. 30 days notice",)),
     ]
     assert [(entry.reason, entry.example) for entry in document.left_out] == [("heading without text", "Annex X")]
 

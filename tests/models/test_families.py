@@ -18,7 +18,7 @@ from valign.generation.requests import Request, Sampling
 from valign.models import attention, packing, varlen
 from valign.models.chat_template import render_conversation
 from valign.models.load import load_model, prepare_model
-from valign.models.logprobs import has_plain_head
+from valign.models.logprobs import SCALED, has_plain_head
 from valign.models.varlen import VARLEN
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
@@ -57,6 +57,29 @@ def model_of(family: str, **more: Any) -> Any:
     config._attn_implementation = attention.suitable_implementation(config, "cpu")
     torch.manual_seed(0)
     return getattr(transformers, f"{family}ForCausalLM")(config)
+
+
+SCALES: dict[str, dict[str, Any]] = {
+    **{kind: {"logit_scale": 0.25} for kind in ("cohere", "cohere2")},
+    **{kind: {"final_logit_softcapping": 0.5} for kind in ("gemma2", "gemma3_text", "vaultgemma")},
+    **{kind: {"logits_scaling": 4.0} for kind in ("granite", "granitemoe", "granitemoeshared")},
+    "hyperclovax": {"logits_scaling": 0.125},
+    "inkling_text": {"logits_mup_width_multiplier": 3.0},
+    "recurrent_gemma": {"logits_soft_cap": 0.5},
+}
+EXPERTS = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+
+
+def scaled_model(kind: str, changed: dict[str, Any]) -> Any:
+    """Return a small random model of a family, with large logits, and with other factors or caps of them."""
+    config = AutoConfig.for_model(kind, **{**SIZES, **EXPERTS, **changed})
+    config._attn_implementation = attention.suitable_implementation(config, "cpu")
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.2)
+    return model
 
 
 def own_logps(model: Any, ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -104,8 +127,7 @@ def test_other_families_are_computed_as_their_own_attention_computes_them(
     kind: str, examples: list[EncodedExample]
 ) -> None:
     """However a batch is laid out by default: as with padded rows, one for each answer, and eager attention."""
-    experts = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
-    config = AutoConfig.for_model(kind, **SIZES, **experts)
+    config = AutoConfig.for_model(kind, **SIZES, **EXPERTS)
     config._attn_implementation = attention.suitable_implementation(config, "cpu")
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).eval()
@@ -230,17 +252,14 @@ def test_a_packed_row_needs_its_layout() -> None:
             attention.grouped_attention(torch.nn.Module(), states, states, states, mask, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("family", "changed"),
-    [
-        ("Gemma2", {"head_dim": 8, "final_logit_softcapping": 0.5}),
-        ("Cohere", {"logit_scale": 0.25}),
-        ("Granite", {"logits_scaling": 4.0}),
-    ],
-)
-def test_models_that_change_their_logits_do_so_at_supervised_positions(family: str, changed: dict[str, Any]) -> None:
+def test_every_family_whose_logits_are_scaled_is_looked_at() -> None:
+    assert set(SCALES) == set(SCALED)
+
+
+@pytest.mark.parametrize(("kind", "changed"), SCALES.items(), ids=SCALES)
+def test_models_that_change_their_logits_do_so_at_supervised_positions(kind: str, changed: dict[str, Any]) -> None:
     """The logits of no other position are made, and the log-probabilities are those of the model's own logits."""
-    model = model_of(family, **changed).eval()
+    model = scaled_model(kind, changed)
     inputs = collate(SFT, 0)
     expected = own_logps(model, *inputs)
     assert not has_plain_head(model)
@@ -248,3 +267,11 @@ def test_models_that_change_their_logits_do_so_at_supervised_positions(family: s
     model.get_output_embeddings().register_forward_hook(lambda *called: made.append(tuple(called[2].shape[:-1])))
     torch.testing.assert_close(supervised_logps(model, *inputs), expected, rtol=1e-4, atol=1e-5)
     assert made == [(len(expected),)]
+
+
+@pytest.mark.parametrize(("kind", "changed"), [("mpt", {"logit_scale": 0.5}), ("olmo2", {"logit_scale": 0.5})])
+def test_a_factor_that_nobody_knows_is_left_to_the_model(kind: str, changed: dict[str, Any]) -> None:
+    """MPT's is for other code and does nothing; another family might do anything with it."""
+    model, inputs = scaled_model(kind, changed), collate(SFT, 0, share=False)
+    expected = own_logps(model, *inputs)
+    torch.testing.assert_close(supervised_logps(model, *inputs), expected, rtol=1e-4, atol=1e-5)

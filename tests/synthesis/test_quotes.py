@@ -48,6 +48,26 @@ def test_a_row_of_a_table_is_a_sentence() -> None:
     assert "line manager" in phrases and not any("item" in phrase and "manager" in phrase for phrase in phrases)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        (
+            "Devices stay apart, except\n\n1. for guests,\n2. for a phone.\n\nAll else is lent.",
+            ["Devices stay apart, except 1. for guests, 2. for a phone.", "All else is lent."],
+        ),
+        (
+            "Never type a secret, as in\ncat key | mail, in a shell.",
+            ["Never type a secret, as in cat key | mail, in a shell."],
+        ),
+        ("Item | Limit\nDesk | 450\n\nOne desk each.", ["Item | Limit.", "Desk | 450.", "One desk each."]),
+        ("No. That is wrong.", ["No.", "That is wrong."]),
+    ],
+    ids=["list", "prose", "behind a table", "short"],
+)
+def test_list_numbers_end_no_sentence_and_rows_do(text: str, sentences: list[str]) -> None:
+    assert [q.sentence for q in split_sentences(Passage("d/1", ("Code",), text, 0, len(text)))] == sentences
+
+
 def test_what_is_asked_about_a_row_names_its_first_cell() -> None:
     text = "Item | Limit\nChair | 300 euros | none"
     passage = Passage("d/1", ("Code", "Furniture"), text, 0, len(text))
@@ -55,6 +75,10 @@ def test_what_is_asked_about_a_row_names_its_first_cell() -> None:
     made, gaps = phrasings(fact, passage)
     assert made == ["Chair: how many euros?", "How many euros does the Furniture name?"]
     assert all("Item" not in gap for gap in gaps)
+    text = "Item | Limit\n| 450 euros | 2 days"
+    empty = Passage("d/1", ("Code", "Furniture"), text, 0, len(text))
+    fact = Fact("f", "d/1", "number", "2 days", text.index("2 days"), len(text))
+    assert phrasings(fact, empty)[0] == ["How many days does the Furniture name?"]
 
 
 def test_best_quote_by_hand() -> None:

@@ -11,6 +11,7 @@ import pytest
 import tiny
 from fake_gpus import show_gpus
 from omegaconf import DictConfig
+from transformers import Gemma4TextConfig
 
 from valign.cli import main
 from valign.config.arguments import plain
@@ -287,7 +288,19 @@ def test_a_run_that_could_not_answer_is_refused_before_the_data(
     with pytest.raises(ValignError, match=r"with the whole model.*tensor-parallel-size,N\], and evaluation\.tax"):
         warn_of_size(Context.of(compose_config(*own)), ("sft",))
     served = ["evaluation.engine=vllm", "evaluation.tax.measure=false"]
-    warn_of_size(Context.of(compose_config(*own, *served)), ("sft",))
+    for fits in (served, ["base_model.quantization=nf4"]):  # in 4 bits it may fit
+        warn_of_size(Context.of(compose_config(*own, *fits)), ("sft",))
+
+
+def test_a_model_without_one_size_of_heads_is_looked_at(
+    compose_config: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gemma 4 has several; a run that trains nothing, and one that does, come to their ends."""
+    show_gpus(monkeypatch, "a", free=80 * GIB, whole=80 * GIB)
+    monkeypatch.setattr(size_checks, "load_config", lambda *given: Gemma4TextConfig())
+    context = Context.of(compose_config("base_model=tiny", "trainer=gpu", "base_model.precision=bfloat16"))
+    for stages in ((), ("sft",)):
+        warn_of_size(context, stages)
 
 
 def test_what_other_programs_hold_of_the_gpu_is_not_there(

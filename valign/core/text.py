@@ -6,6 +6,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 
 IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
 IDEOGRAPHS += "\U00020000-\U0003ffff"
@@ -135,8 +136,27 @@ def join_lines(text: str) -> str:
 
 
 def is_table_row(text: str) -> bool:
-    """Tell whether a text has a table's cells side by side, as the readers write them."""
-    return CELLS in text
+    """Tell whether a text is a line with a table's cells side by side, as the readers write them."""
+    return CELLS in text and "\n" not in text.strip()
+
+
+def row_breaks(text: str) -> list[int]:
+    r"""Return the offsets of the line breaks around a table's rows: two lines or more with cells, one below the other.
+
+    >>> row_breaks("Limits:\nChair | 300\nDesk | 450\nAll in euros, as in\na | b.")
+    [7, 19, 30]
+    """
+    lines = text.split("\n")
+    cells = [CELLS in line for line in lines]
+    rows = [own and any(cells[max(0, i - 1) : i] + cells[i + 1 : i + 2]) for i, own in enumerate(cells)]
+    ends = list(accumulate(len(line) + 1 for line in lines))
+    return [end - 1 for i, end in enumerate(ends[:-1]) if rows[i] or rows[i + 1]]
+
+
+def cut_at_rows(text: str) -> list[str]:
+    """Return a text in parts: a table's rows, and what is before, between and behind them; no part is empty."""
+    parts = (text[start:end] for start, end in pairwise([0, *row_breaks(text), len(text)]))
+    return [part for part in parts if part.strip()]
 
 
 def join_sentence_lines(text: str) -> str:
@@ -145,15 +165,7 @@ def join_sentence_lines(text: str) -> str:
     >>> join_sentence_lines("Limits are\nthese:\nChair | 300\nDesk | 450")
     'Limits are these:\nChair | 300\nDesk | 450'
     """
-    parts: list[str] = []
-    after_row = False
-    for line in text.split("\n"):
-        if parts and line.strip() and not after_row and not is_table_row(line):
-            parts[-1] += f"\n{line}"
-        elif line.strip():
-            parts.append(line)
-            after_row = is_table_row(line)
-    return "\n".join(join_lines(part) for part in parts)
+    return "\n".join(map(join_lines, cut_at_rows(text)))
 
 
 def refuses(text: str) -> bool:

@@ -82,6 +82,11 @@ def received() -> signal.Signals | None:
     return _State.received
 
 
+def is_owned() -> bool:
+    """Tell whether somebody else's handler waits for the signal that asked for an end."""
+    return _State.owner is not None
+
+
 def pass_on(text: str) -> bool:
     """Call somebody else's handler for the signal that asked for an end; it may end the process.
 

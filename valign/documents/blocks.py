@@ -11,13 +11,16 @@ from valign.core.errors import ValignError
 from valign.core.records import LeftOut
 from valign.documents.labels import read_section_label
 from valign.documents.left_out import Omissions, Reason
-from valign.documents.lines import HEADING_NUMBER, LETTER
+from valign.documents.lines import LETTER
 
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
 """What is not seen; the control characters that are white space divide words."""
 GAP = "\x1a"
 """Stands for what is shown within a line and is no text, such as a picture: it divides words, and goes elsewhere."""
 BETWEEN_WORDS = re.compile(rf"(?<=\w)\s*{GAP}[\s{GAP}]*(?=\w)")
+NUMBERED_NAME = re.compile(r"\d{1,3}(?:(?:\.\d{1,3})+[.)]?|[.)])\s")  # "9. Zeta": no name of an "Annex X" above
+    r"\d{1,3}(?:(?:\.\d{1,3})+[.)]?|[.)])\s"
+)  # "9. Zeta", which is no name of an "Annex X" above it
 LINE_START = re.compile(r"^[^\S\n]*(?=\S)", re.MULTILINE)
 INNER_SPACES = re.compile(r"[^\S\n]+")
 LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": ""})
@@ -135,7 +138,7 @@ def _name_labels(blocks: list[Block]) -> list[Block]:
             and last.level == block.level
             and _bare(last.text)
             and not read_section_label(block.text)
-            and not HEADING_NUMBER.match(block.text)  # "9. Zeta" below an empty "Annex X"
+            and not NUMBERED_NAME.match(block.text)
         ):
             joined[-1] = replace(last, text=f"{last.text.rstrip('.:')}. {block.text}")
         else:

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from valign.core.records import Passage
-from valign.core.text import ENDS, WIDE_ENDS, count_words, word_spans
+from valign.core.text import ENDS, WIDE_ENDS, count_words, row_breaks, word_spans
 from valign.documents.lines import COMMAS, LETTER
 from valign.documents.outline import Outline, Paragraph, Section
 
 SENTENCE_END = re.compile(
     rf"[{ENDS}][\"')\]”’»]*\s+(?=[\"“‘«(\[¿¡]?[^\Wa-z_])|[{WIDE_ENDS}][”’」』）》]*\s*"  # noqa: RUF001
-    r"|\n\s*(?=(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n|\n(?=[^\n]* \| )"  # the last: before a row of a table
+    r"|\n\s*(?=(?:[-*+•]|\(?\w{1,3}[.)])\s)|\n\s*\n"
 )
 OPENING_WORDS = 5
 ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Art|Sec|Nos|vs|cf|etc|e\.g|i\.e|Inc|Ltd)|\b[A-Z])\.\s*$")
@@ -187,14 +187,15 @@ def _cut(text: str, start: int, end: int, max_words: int) -> list[tuple[int, int
 
 
 def _sentences(text: str, start: int, end: int) -> Iterator[list[tuple[int, int]]]:
-    """Yield the words of each sentence as pairs of offsets; a list item ends a sentence too."""
+    """Yield the words of each sentence as pairs of offsets; a list item and a table's row end a sentence too."""
     ends = [
         match.end()
         for match in SENTENCE_END.finditer(text, start, end)
         if not ABBREVIATION.search(text, max(start, match.start() - 8), match.end())
     ]
+    rows = (start + place + 1 for place in row_breaks(text[start:end]))
     left = start
-    for right in [*ends, end]:
+    for right in [*sorted({*ends, *rows}), end]:
         if words := list(word_spans(text, left, right)):
             yield words
         left = right

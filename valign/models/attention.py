@@ -117,7 +117,8 @@ def predicts_the_next_token(config: Any) -> bool:
 
     if getattr(config, "auto_map", None):  # code of its own
         return True
-    sees_both = getattr(config, "is_decoder", True) is False and config.model_type not in NOT_ENCODERS
+    by_default = getattr(type(config), "is_decoder", None)  # that of LLaMA has no such field, and may be given one
+    sees_both = by_default is False and not config.is_decoder and config.model_type not in NOT_ENCODERS
     encodes = getattr(config, "is_encoder_decoder", False) or config.model_type in ("xlm", "xlnet")
     return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not sees_both and not encodes
 

@@ -17,6 +17,15 @@ GPU_LOGITS = 2**26  # 512 rows at a vocabulary of 128k, as many as a product nee
 # of a config, what logits are multiplied and divided by, and capped at
 FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling", "logits_mup_width_multiplier")
 CAPS = ("final_logit_softcapping", "logits_soft_cap")
+MULTIPLIED, IGNORED = (
+    ("hyperclovax",),
+    ("mpt",),
+)  # families that multiply by logits_scaling, or leave logits as they are
+# families whose logits are known to be made so: tests/models/test_families.py has another value than 1 in each
+SCALED = (
+    *("cohere", "cohere2", "gemma2", "gemma3_text", "granite", "granitemoe", "granitemoeshared", "hyperclovax"),
+    *("inkling_text", "recurrent_gemma", "vaultgemma"),
+)
 KEPT_CHUNKS = 4  # a trained output layer keeps the logits of so many, which is quicker than computing them again
 
 
@@ -79,10 +88,14 @@ def has_plain_head(model: PreTrainedModel) -> bool:
 
 
 def has_known_head(model: PreTrainedModel) -> bool:
-    """Tell whether ``output_layer`` makes a model's logits of its decoder's states: code of its own may do anything."""
+    """Tell whether ``output_layer`` makes a model's logits of its decoder's states, as far as that is known.
+
+    Code of its own may do anything, and so may a family whose config has a factor or a cap that nobody has looked at.
+    """
     own_code = not type(model).__module__.startswith("transformers.models.")
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
-    return not (own_code or decoder is model or model.get_output_embeddings() is None)
+    is_known = not _transforms(model) or model.config.get_text_config().model_type in SCALED
+    return is_known and not (own_code or decoder is model or model.get_output_embeddings() is None)
 
 
 def output_layer(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -94,12 +107,13 @@ def output_layer(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     changes = _transforms(model)
     if not changes:
         return head
+    multiplies = model.config.get_text_config().model_type in MULTIPLIED
     factor, cap = 1.0, None
     for name, value in changes.items():
         if name in CAPS:
             cap = value
         else:
-            factor *= value if name in FACTORS else 1 / value
+            factor *= value if name in FACTORS or multiplies else 1 / value
 
     def logits(hidden: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = head(hidden) * factor
@@ -111,6 +125,8 @@ def output_layer(model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
 def _transforms(model: PreTrainedModel) -> dict[str, float]:
     """Return what a model does to the logits that its output layer makes, by the name in its config."""
     config = model.config.get_text_config()
+    if config.model_type in IGNORED:
+        return {}
     values = {name: getattr(config, name, None) for name in (*FACTORS, *DIVISORS, *CAPS)}
     return {name: value for name, value in values.items() if value not in (None, 0, 1)}
 

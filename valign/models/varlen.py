@@ -94,7 +94,10 @@ def training_implementation(config: Any, device: str, compute: torch.dtype, padd
     if usual != "sdpa" or padding_free is False or compute != torch.bfloat16:
         return usual
     text = config.get_text_config()
-    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    try:
+        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    except (AttributeError, RuntimeError):  # layers with heads of several sizes, or none
+        return usual
     plain = not getattr(text, "attention_dropout", 0) and not getattr(config, "auto_map", None)
     plain = plain and has_equal_heads(config) and text.model_type not in OWN_ATTENTION
     fits = has_full_attention(config) and plain and size <= LARGEST_HEAD and size % 8 == 0

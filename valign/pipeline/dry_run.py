@@ -30,7 +30,8 @@ NO_TEACHER = "teacher=none: nobody is asked, so the data cost no call; leave out
 def dry_run_lines(context: Context) -> list[str]:
     """Return the budget of the data, and of the policy judge where there is one, as lines of text."""
     settings, judge = context.settings, context.settings.evaluation.policy_judge
-    name, given = context.document.name, len(context.given_rows)
+    name = context.document.name
+    _ = context.given_rows  # refused here as they will be
     if settings.teacher.kind == "none":
         lines = [NO_TEACHER]
     else:
@@ -38,8 +39,6 @@ def dry_run_lines(context: Context) -> list[str]:
         author = author_line(settings.teacher, settings.synthesis, name)
         notes = [*([author] if author else []), *_notes(settings.teacher)]
         lines = ["", who, *notes, "", budget_table(teacher_budget(context))]
-    if given:
-        lines.append(f"synthesis.rows: {given} rows of {settings.synthesis.rows} fit the document, and cost no call")
     if settings.evaluation.policy_probes.questions == MADE and not has_capable_teacher(context):
         lines.append(PROBES_BY_RULES)
     if judge is not None:

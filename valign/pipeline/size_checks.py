@@ -45,9 +45,10 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
     config, compute = load_config(context.model_path, base.trust_remote_code), resolve_precision(base.precision, "cuda")
     shape, stored = config.to_dict(), compute.itemsize
     trainer = settings.trainer
-    attention = trainer.attention or training_implementation(config, "cuda", compute, trainer.padding_free)
-    if trainer.padding_free is None and attention not in (VARLEN, FLASH):  # windows, float32, GPUs before Ampere
-        trainer = replace(trainer, padding_free=False)
+    if stages and trainer.padding_free is None:
+        attention = trainer.attention or training_implementation(config, "cuda", compute, None)
+        if attention not in (VARLEN, FLASH):  # windows, float32, GPUs before Ampere
+            trainer = replace(trainer, padding_free=False)
     free, whole = torch.cuda.mem_get_info()
     available = free if whole - free > OTHERS_BYTES else whole
     if available < whole:
@@ -75,7 +76,7 @@ def warn_of_size(context: Context, stages: Sequence[str]) -> None:
         answers_here = measures_tax(context)
     line = answering_warning(shape, stored, available) if answers_here else None
     known = decoder_shape(shape)
-    if line and known and known.parameters * stored > whole:
+    if line and known and base.quantization is None and known.parameters * stored > whole:
         raise ValignError(
             f"{line} Here: evaluation.engine=vllm with evaluation.vllm.arguments=[--tensor-parallel-size,N], and "
             "evaluation.tax.measure=false."

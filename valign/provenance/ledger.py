@@ -118,7 +118,7 @@ def _details(file: Path) -> dict[str, Any] | None:
         values: dict[str, Any] = read_json(file)
         missing = [key for key in ("arms", "document", "passages", "config") if key not in values]
         name = values["artifacts"].get("data", "")  # a run that trained nothing may have none
-        if missing or (name and not is_digest(name)):
+        if missing or (name != "" and not is_digest(name)):
             raise KeyError(*missing)
         return values
     except DAMAGE as error:

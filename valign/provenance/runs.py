@@ -39,11 +39,11 @@ def data_of_run(folder: Path) -> DataSet:
         raise ValignError(f"{folder} is not the folder of a finished run; give one such as runs/udhr/sft_dpo.")
     details = read_json(folder / RUN)
     with describe_damage(folder):
-        name = details["artifacts"].get("data")
-        if name is None:
+        if "data" not in details["artifacts"]:
             raise ValignError(
                 f"{folder} is of a run that trained nothing and had its questions given; no data were made."
             )
+        name = details["artifacts"]["data"]
         if not is_digest(name):
             raise ValueError(f"data named {name!r}")
         data = Path(details["config"]["artifacts"]).expanduser() / DATA_STAGE / name

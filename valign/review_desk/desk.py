@@ -199,5 +199,5 @@ def _place(given: Mapping[str, Any]) -> int:
     """Return after how many decisions a page wants those that were made since."""
     try:
         return int(given.get("since", 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValignError("since is not a whole number; reload the page.") from None

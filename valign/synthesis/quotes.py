@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from valign.core.records import Passage
-from valign.core.text import CELLS, ENDS, IDEOGRAPHS, WIDE_ENDS, count_words, join_sentence_lines
+from valign.core.text import ENDS, IDEOGRAPHS, WIDE_ENDS, count_words, cut_at_rows, join_sentence_lines, row_breaks
 from valign.retrieval.protocols import Embedder
 
-ROW_END = rf"(?=\n[^\n]*{re.escape(CELLS)})"  # a row of a table is on the next line
-SENTENCE = re.compile(rf"\S.*?(?:[{ENDS}](?=\s|$)|[{WIDE_ENDS}][\u201d\u2019\u300d\u300f\uff09]*|{ROW_END}|$)", re.S)
+SENTENCE = re.compile(rf"\S.*?(?:[{ENDS}](?=\s|$)|[{WIDE_ENDS}][\u201d\u2019\u300d\u300f\uff09]*|$)", re.S)
+LIST_NUMBER = re.compile(r"(?:^|\n)[^\S\n]*\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,4})[.)]$")  # whose mark ends no sentence
 ENDED = (".", "!", "?", *(set(ENDS + WIDE_ENDS) - {";", "\u037e", "\u061b", "\uff1b"}))
 
 
@@ -38,8 +39,21 @@ class Quote:
 
 def split_sentences(passage: Passage) -> list[Quote]:
     """Split a passage at full stops, semicolons and a table's rows; every word lies in one of the pieces."""
-    pieces = [(m.start(), m.end()) for m in SENTENCE.finditer(passage.text) if m.group().strip()]
-    return [Quote(passage.text[a:b], passage.start + a, passage.start + b) for a, b in pieces]
+    text = passage.text
+    spans: list[tuple[int, int]] = []
+    for found in SENTENCE.finditer(text):
+        if spans and LIST_NUMBER.search(text[slice(*spans[-1])]):
+            spans[-1] = (spans[-1][0], found.end())
+        elif found.group().strip():
+            spans.append(found.span())
+    breaks = row_breaks(text)
+    parts = [
+        part
+        for start, end in spans
+        for part in pairwise([start, *breaks[bisect_right(breaks, start) : bisect_left(breaks, end)], end])
+    ]
+    pieces = [(b - len(text[a:b].lstrip()), a + len(text[a:b].rstrip())) for a, b in parts]
+    return [Quote(text[a:b], passage.start + a, passage.start + b) for a, b in pieces if a < b]
 
 
 def best_quote(question: str, passage: Passage, embedder: Embedder, max_words: int) -> Quote:
@@ -87,7 +101,7 @@ def find_unique_phrases(passages: Sequence[Passage], limit: int, stop: Collectio
     found: dict[str, list[str]] = {}
     for passage in passages:
         runs: list[str] = []
-        for part in re.split(rf"[^\w\s'-]+|\n(?=[^\n]*{re.escape(CELLS)})", passage.text):
+        for part in (part for row in cut_at_rows(passage.text) for part in re.split(r"[^\w\s'-]+", row)):
             run: list[str] = []
             for word in [*part.split(), ""]:
                 if word and word.lower() not in stop and not word.isdigit():

@@ -51,7 +51,10 @@ def stop(trainer: pl.Trainer, done: str) -> None:
     """
     received = signals.received()
     said = f"{received.name if received is not None else 'a signal to another process'}: {done}"
-    if signals.pass_on(said):
+    owned = signals.is_owned()
+    if trainer.world_size > 1:  # where one process's handler takes over, those without a signal go on as well
+        owned = bool(trainer.strategy.reduce_boolean_decision(owned, all=False))
+    if signals.pass_on(said) or owned:
         return
     if trainer.is_global_zero and received != signal.SIGINT:  # now: SLURM may kill while a logger still closes
         print(said, file=sys.stderr, flush=True)

@@ -96,7 +96,8 @@ def _number(fact: Fact, passage: Passage, before: str, words: str, behind: str) 
         return []
     asks_label = f"How many {unit} does {clause_label(passage)} name?"
     if is_table_row(f"{before}{words}{behind}"):
-        cell = before.partition(CELLS)[0].strip() if is_table_row(before) else ""
+        cell = before.partition(CELLS)[0].strip(" |") if is_table_row(before) else ""
+        cell = "" if NUMBER_PATTERN.search(cell) else cell
         return [*([f"{cell}: how many {unit}?"] if cell else []), asks_label]
     made = []
     lead = f"{before}{words[: match.start()]}"
