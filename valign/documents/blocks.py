@@ -19,8 +19,6 @@ GAP = "\x1a"
 """Stands for what is shown within a line and is no text, such as a picture: it divides words, and goes elsewhere."""
 BETWEEN_WORDS = re.compile(rf"(?<=\w)\s*{GAP}[\s{GAP}]*(?=\w)")
 NUMBERED_NAME = re.compile(r"\d{1,3}(?:(?:\.\d{1,3})+[.)]?|[.)])\s")  # "9. Zeta": no name of an "Annex X" above
-    r"\d{1,3}(?:(?:\.\d{1,3})+[.)]?|[.)])\s"
-)  # "9. Zeta", which is no name of an "Annex X" above it
 LINE_START = re.compile(r"^[^\S\n]*(?=\S)", re.MULTILINE)
 INNER_SPACES = re.compile(r"[^\S\n]+")
 LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": ""})
