@@ -23,24 +23,30 @@ from valign.distributed.ranks import Ranks
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 20  # from a failure to the end of all
 PAIR = """
-import sys, time
+import os, sys, time
 sys.path.insert(0, sys.argv[1])
 from valign.cli.main import print_error
 from valign.core.errors import ValignError
 from valign.distributed.join import connect
+
+
+def say(line):
+    os.write(1, f"{line}\\n".encode())  # at once: both processes write here
+
+
 try:
     with connect(2, 60.0) as ranks:
         if ranks.is_first:
             print("shared", ranks.broadcast(lambda: [1, 2.5]), flush=True)
             ranks.command("square", number=7)
-            print("gathered", ranks.gather("zero"), flush=True)
+            say(f"gathered {ranks.gather('zero')}")
         else:
             assert ranks.broadcast(lambda: 1 / 0) == [1, 2.5]
             for name, arguments in ranks.commands():
                 ranks.gather(f"{name} {arguments['number'] ** 2}")
                 break
         if sys.argv[2] == str(ranks.rank):
-            print("failed at", time.time(), flush=True)
+            say(f"failed at {time.time()}")
             raise ValignError(f"rank {ranks.rank} is broken")
         if sys.argv[2] != "work":
             time.sleep(300)
