@@ -18,7 +18,7 @@ from valign.generation.requests import Request, Sampling
 from valign.models import attention, packing, varlen
 from valign.models.chat_template import render_conversation
 from valign.models.load import load_model, prepare_model
-from valign.models.logprobs import SCALED, has_plain_head
+from valign.models.logprobs import SCALED, output_layer
 from valign.models.varlen import VARLEN
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
@@ -262,7 +262,7 @@ def test_models_that_change_their_logits_do_so_at_supervised_positions(kind: str
     model = scaled_model(kind, changed)
     inputs = collate(SFT, 0)
     expected = own_logps(model, *inputs)
-    assert not has_plain_head(model)
+    assert output_layer(model) is not model.get_output_embeddings()
     made: list[tuple[int, ...]] = []
     model.get_output_embeddings().register_forward_hook(lambda *called: made.append(tuple(called[2].shape[:-1])))
     torch.testing.assert_close(supervised_logps(model, *inputs), expected, rtol=1e-4, atol=1e-5)

@@ -14,7 +14,7 @@ import torch
 from valign.core.errors import ValignError
 from valign.models.chat_template import Rendered
 from valign.models.load import load_model, prepare_model
-from valign.models.logprobs import has_plain_head
+from valign.models.logprobs import output_layer
 from valign.models.packing import supports_custom_masks
 from valign.training.batches import collate
 from valign.training.examples import EncodedExample
@@ -274,7 +274,7 @@ def test_supervised_logps_are_those_of_full_logits(model: Any) -> None:
     logits = model(ids, attention_mask=attention).logits.numpy(force=True).astype(np.float64)
     logps = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = [logps[row, t - 1, ids[row, t]] for row in range(2) for t in range(5) if mask[row, t]]
-    assert has_plain_head(model)
+    assert output_layer(model) is model.get_output_embeddings()
     np.testing.assert_allclose(supervised_logps(model, ids, attention, mask).numpy(), expected, rtol=1e-5)
 
 

@@ -17,10 +17,8 @@ GPU_LOGITS = 2**26  # 512 rows at a vocabulary of 128k, as many as a product nee
 # of a config, what logits are multiplied and divided by, and capped at
 FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling", "logits_mup_width_multiplier")
 CAPS = ("final_logit_softcapping", "logits_soft_cap")
-MULTIPLIED, IGNORED = (
-    ("hyperclovax",),
-    ("mpt",),
-)  # families that multiply by logits_scaling, or leave logits as they are
+MULTIPLIED = ("hyperclovax",)  # families that multiply by what others divide by
+IGNORED = ("mpt",)  # families that leave their logits as they are
 # families whose logits are known to be made so: tests/models/test_families.py has another value than 1 in each
 SCALED = (
     *("cohere", "cohere2", "gemma2", "gemma3_text", "granite", "granitemoe", "granitemoeshared", "hyperclovax"),
@@ -80,11 +78,6 @@ def logits_of(head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor
         return head(hidden)[:, tokens].float()
     bias = None if head.bias is None else head.bias[tokens].float()
     return F.linear(hidden.float(), head.weight[tokens].float(), bias)
-
-
-def has_plain_head(model: PreTrainedModel) -> bool:
-    """Tell whether the logits are the output layer's own product, with no scaling or capping after it."""
-    return has_known_head(model) and not _transforms(model)
 
 
 def has_known_head(model: PreTrainedModel) -> bool:

@@ -87,7 +87,7 @@ def fit(stage: Stage, rows: Sequence[Instruction] | Sequence[Preference]) -> dic
         _train(stage, module, trainer, checkpoint)
         held = stage.ranks.gather(_held(module, trainer))
         _save(stage, module, trainer)
-        _free(module)
+        module.model = None  # the trainer and its module hold each other; what answers next needs the memory
     counts = _count(stage, data, plan) | {"seconds": round(time.monotonic() - began, 1)}
     if trainer.is_global_zero:
         counts |= _results(stage, module, data, held)
@@ -138,13 +138,6 @@ def _save(stage: Stage, module: TrainingModule, trainer: pl.Trainer) -> None:
             with write_folder(target) as partial:
                 (save_model if stage.adapter.is_full else save_adapter)(module.model, partial, state)
     trainer.strategy.barrier()
-
-
-def _free(module: TrainingModule) -> None:
-    """Let go of the model now: the trainer and its module hold each other, and what answers next needs the memory."""
-    module.model = None
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _held(module: TrainingModule, trainer: pl.Trainer) -> dict[str, int]:
