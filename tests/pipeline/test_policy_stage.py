@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 from pages import Page
 from short_document import GEESE, HARBOUR, HELMETS
 
@@ -27,8 +25,6 @@ from valign.evaluation.settings import EvaluationSettings
 from valign.generation.requests import Completion
 from valign.pipeline import scoring
 from valign.pipeline.artifacts import Artifacts
-from valign.pipeline.context import Context
-from valign.pipeline.dry_run import dry_run_lines
 from valign.pipeline.policy_stage import policy_stage
 from valign.pipeline.recipes import Arm
 from valign.reporting.exports import csv_table
@@ -234,32 +230,3 @@ def test_a_judge_asked_by_batches_has_a_round_for_second_tries(tmp_path: Path, a
         "base": [("violates", False), ("violates", True)],
         "sft": [("violates", False), ("violates", False)],
     }
-
-
-def test_the_dry_run_counts_the_policy_judge(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
-    """Every question of the document, of each of three arms; with prices of its own."""
-    config = compose_config(
-        "+experiment=udhr", f"artifacts={tmp_path}", "evaluation=policy_api", "evaluation.policy_judge.model=m",
-        "evaluation.policy_judge.price_in=1", "evaluation.policy_judge.price_out=2",
-    )  # fmt: skip
-    context = Context.of(config)
-    questions = len(context.given_questions or [])
-    lines = "\n".join(dry_run_lines(context)).splitlines()
-    assert lines[0].startswith("teacher=none: nobody is asked")
-    assert f"budget of the policy judge m: every question, {len(context.arms)} arms" in lines
-    row = next(line for line in lines if line.startswith("policy judgements *")).split()
-    assert row[3:5] == [str(len(context.arms) * questions)] * 2 and len(context.arms) == 3 and questions > 50
-    assert any(line.startswith("cost: ") and "expected" in line for line in lines)
-    assert lines[-1].startswith("not counted: second tries")
-
-
-@pytest.mark.parametrize(("prompts", "counted"), [("small", False), ("large", True)])
-def test_the_dry_run_says_who_makes_the_probes(
-    prompts: str, counted: bool, compose_config: Callable[..., DictConfig], tmp_path: Path
-) -> None:
-    """Rules make them without a call; a teacher's calls for them are in the budget."""
-    own = ["base_model=tiny", "teacher.model=tiny", "document=lanternfield", f"artifacts={tmp_path}"]
-    asked = [*own, f"synthesis.prompts={prompts}", "evaluation.policy_probes.questions=made"]
-    lines = "\n".join(dry_run_lines(Context.of(compose_config(*asked)))).splitlines()
-    assert any("probes of the rules, which are made without a call" in line for line in lines) == (not counted)
-    assert any(line.startswith("probes") for line in lines) == counted

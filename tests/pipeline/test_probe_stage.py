@@ -20,7 +20,7 @@ from valign.evaluation.probes.policy import PolicyProbe
 from valign.pipeline import policy_answers
 from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import teacher_budget
+from valign.pipeline.dry_run import data_budgets
 from valign.pipeline.policy_answers import probes_to_ask, score_policy
 from valign.pipeline.probe_stage import PolicyProbes, policy_probes
 from valign.pipeline.recipes import Arm
@@ -72,7 +72,7 @@ def test_the_budget_counts_a_call_a_clause_and_one_a_probe(compose_config: Compo
     common = ["teacher=api", "teacher.model=m", "synthesis.preferences.rejected.base=0", MADE]
     common += ["synthesis.instructions.questions_per_passage=1", "synthesis.preferences.scenarios_per_passage=1"]
     large = context_of(compose_config, tmp_path, *common, "synthesis.prompts=large")
-    steps = {step.label: step for step in teacher_budget(large).steps}
+    steps = {step.label: step for step in data_budgets(large)["teacher"].steps}
     clauses = len(large.document.passages)
     assert (steps["probes"].calls, steps["probes"].estimated) == (clauses, False)
     assert (steps["probes, second look"].calls, steps["probes, second look"].estimated) == (
@@ -81,10 +81,10 @@ def test_the_budget_counts_a_call_a_clause_and_one_a_probe(compose_config: Compo
     few = context_of(
         compose_config, tmp_path, *common, "synthesis.prompts=large", "evaluation.policy_probes.max_clauses=3"
     )
-    steps = {step.label: step for step in teacher_budget(few).steps}
+    steps = {step.label: step for step in data_budgets(few)["teacher"].steps}
     assert (steps["probes"].calls, steps["probes, second look"].calls) == (3, 3 * len(POLICY_KINDS))
     small = context_of(compose_config, tmp_path, *common)
-    assert not [step for step in teacher_budget(small).steps if step.label.startswith("probes")]
+    assert not [step for step in data_budgets(small)["teacher"].steps if step.label.startswith("probes")]
 
 
 def given(compose: Compose, folder: Path, questions: Sequence[str], *overrides: str) -> Context:

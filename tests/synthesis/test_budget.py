@@ -15,7 +15,7 @@ from valign.core.files import write_jsonl
 from valign.core.records import Question
 from valign.generation.requests import Completion, Request, Sampling
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import teacher_budget
+from valign.pipeline.dry_run import data_budgets
 from valign.synthesis.budget import Budget, BudgetStep, DryTeacher, budget_table
 from valign.synthesis.filters import well_formed
 from valign.synthesis.placeholders import make_placeholder
@@ -118,7 +118,7 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
         ],
     )
     passages = len(Context.of(config).document.passages)
-    budget = teacher_budget(Context.of(config))
+    budget = data_budgets(Context.of(config))["teacher"]
     calls = {step.label: (step.calls, step.estimated) for step in budget.steps}
     assert calls == {
         "questions": (passages, False),
@@ -130,11 +130,11 @@ def test_budget_of_a_document(compose_config: Callable[..., DictConfig], tmp_pat
     seen: list[Request] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DryTeacher, "_note", lambda self, step, job: seen.append(job.request))
-        teacher_budget(Context.of(config))
+        data_budgets(Context.of(config))["teacher"]
     two = [Completion("Which right is it that everyone has here?", 9, True), Completion("Who may rest then?", 5, True)]
     row = StoredRow(request_key("m", seen[0]), two, teacher="m", usage=Usage(100, 14, 2.0), count=2)
     CompletionStore(tmp_path / "completions.sqlite").write_rows([row])
-    again = teacher_budget(Context.of(config))
+    again = data_budgets(Context.of(config))["teacher"]
     assert again.steps[0].calls == passages - 1
     assert again.steps[0].cached == 2
     assert again.spent == Spent(1, 2, 100, 14, 2.0)
@@ -151,10 +151,10 @@ def test_a_judge_is_asked_about_every_written_answer(compose_config: Callable[..
     ]
     common += ["synthesis.preferences.rejected.base=0", "synthesis.coverage.min_preferences=0"]
     written = Context.of(compose_config(*common, "synthesis.answers=write"))
-    (judged,) = [step for step in teacher_budget(written).steps if step.label == "faithfulness"]
+    (judged,) = [step for step in data_budgets(written)["teacher"].steps if step.label == "faithfulness"]
     assert (judged.calls, judged.estimated) == (3 * len(written.document.passages), True)
     quoted = Context.of(compose_config(*common))
-    assert "faithfulness" not in {step.label for step in teacher_budget(quoted).steps}
+    assert "faithfulness" not in {step.label for step in data_budgets(quoted)["teacher"].steps}
 
 
 def test_given_rows_count_as_kept(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_given_rows_count_as_kept(compose_config: Callable[..., DictConfig], tmp
     given = [{"clause": c, "question": f"What is 4{i} to the pilot?", **words} for i, c in enumerate(clauses)]
     write_jsonl(tmp_path / "rows.jsonl", given)
     asked = Context.of(compose_config(*common))
-    (step,) = [step for step in teacher_budget(asked).steps if step.label == "questions"]
+    (step,) = [step for step in data_budgets(asked)["teacher"].steps if step.label == "questions"]
     assert step.completions == 2 * len(clauses)
 
 
@@ -197,7 +197,7 @@ def test_both_prompt_sets_on_a_thousand_clauses(compose_config: Callable[..., Di
     for prompts, extra in (("small", ["synthesis.preferences.rejected.base=0"]), ("large", [])):
         context = Context.of(compose_config(*common, *extra, f"synthesis.prompts={prompts}"))
         assert len(context.document.passages) == 1000
-        budget = teacher_budget(context)
+        budget = data_budgets(context)["teacher"]
         steps = {step.label: step for step in budget.steps}
         expected = (
             {"questions": 1000, "answers": 3000, "situations": 1000, "chosen answers": 1000}
@@ -235,7 +235,7 @@ def test_clauses_that_are_short_in_any_case_are_asked_about_again(
     for least, rounds in ((2, 2), (3, 1)):
         settings = [f"synthesis.coverage.min_preferences={least}", f"synthesis.coverage.top_up_rounds={rounds}"]
         context = Context.of(compose_config(*common, *settings))
-        budget = teacher_budget(context)
+        budget = data_budgets(context)["teacher"]
         steps = {step.label: step for step in budget.steps}
         passages = len(context.document.passages)
         assert steps["situations"].calls == 2 * passages
@@ -253,7 +253,7 @@ def test_the_budget_loads_no_entailment_model(compose_config: Callable[..., Dict
         "synthesis.answers=write",
     ]
     context = Context.of(compose_config(*common, *choice))
-    assert teacher_budget(context).steps
+    assert data_budgets(context)["teacher"].steps
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from shipped_data import Table, passages
 
 from valign.generation.requests import Completion, Request
 from valign.pipeline.context import Context
-from valign.pipeline.data_stage import teacher_budget
+from valign.pipeline.dry_run import data_budgets
 from valign.synthesis.filters import Filters
 from valign.synthesis.judge_replies import find_letters
 from valign.synthesis.relevance import RelevanceChecks, RelevanceJudge, make_relevance
@@ -182,9 +182,9 @@ def test_the_judge_is_counted_in_the_budget(compose_config: Callable[..., DictCo
     common += ["synthesis.instructions.questions_per_passage=3", "synthesis.preferences.scenarios_per_passage=2"]
     common += ["synthesis.coverage.min_preferences=0", "synthesis.preferences.rejected.base=0"]
     judged = Context.of(compose_config(*common, "synthesis.filters.relevance=judge", "synthesis.answers=write"))
-    steps = {step.label: step for step in teacher_budget(judged).steps}
+    steps = {step.label: step for step in data_budgets(judged)["teacher"].steps}
     clauses = len(judged.document.passages)
     assert (steps["relevance"].calls, steps["relevance"].estimated) == (5 * clauses, True)
     assert (steps["answers"].calls, steps["chosen answers"].calls) == (3 * clauses, 2 * clauses)
     embedded = Context.of(compose_config(*common))
-    assert "relevance" not in {step.label for step in teacher_budget(embedded).steps}
+    assert "relevance" not in {step.label for step in data_budgets(embedded)["teacher"].steps}

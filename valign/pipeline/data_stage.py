@@ -21,9 +21,8 @@ from valign.pipeline.artifacts import Artifacts
 from valign.pipeline.authors import asked_of, author_line
 from valign.pipeline.base_teacher import is_base_teacher
 from valign.pipeline.context import Context
-from valign.pipeline.probe_stage import dry_probes, policy_probes
+from valign.pipeline.probe_stage import policy_probes
 from valign.synthesis.apply_review import fingerprint
-from valign.synthesis.budget import Budget, DryTeacher, dry_pass
 from valign.synthesis.build import TEMPLATES, synthesize
 from valign.synthesis.dataset import (
     FUNNEL,
@@ -41,10 +40,7 @@ from valign.synthesis.replay import general_instructions, replay_rows
 from valign.synthesis.reviewed_questions import mend_questions
 from valign.synthesis.templates import Template, load_template
 from valign.teachers.cache import CachedTeacher
-from valign.teachers.completion_store import CompletionStore
-from valign.teachers.local import LocalTeacher
 from valign.teachers.protocol import Teacher
-from valign.teachers.vllm import VllmTeacher
 
 log = logging.getLogger(__name__)
 
@@ -202,30 +198,6 @@ def _changes(context: Context) -> str:
         return f"document: no earlier data about {context.document.name}"
     folder, source = last
     return f"document, against {folder}: {compare_versions(source.passages, context.document.passages).line()}"
-
-
-def teacher_budget(context: Context) -> Budget:
-    """Say what the teacher's calls for the data would take, without making one."""
-    settings = context.settings
-    store = CompletionStore(context.cache)
-    asked = context.teacher
-    tokens = asked.count_prompt_tokens if isinstance(asked, LocalTeacher | VllmTeacher) else None
-    writer = DryTeacher(context.teacher.id, store, tokens)
-    base = writer if is_base_teacher(context.settings) else DryTeacher("base model", None)
-    dry_probes(context, writer)
-    steps = dry_pass(
-        context.document,
-        context.given_questions,
-        asked_of(settings.teacher, settings.synthesis),
-        settings.seed,
-        settings.base_model.system_prompt,
-        writer,
-        base,
-        context.given_rows,
-    )
-    at_once = settings.teacher.calls_at_once
-    rounds = settings.synthesis.coverage.top_up_rounds
-    return Budget(tuple(steps), store.spent_by(writer.id), at_once, *settings.teacher.paid_prices, rounds)
 
 
 def replay_stage(context: Context, artifacts: Artifacts, data: Path) -> Path | None:

@@ -125,7 +125,7 @@ class DryTeacher:
                 requests are divided into calls as for a server.
         """
         self.id = name
-        self.pending = 0
+        self.pending, self.is_batch = 0, False
         self.store = store
         self.tokens = tokens
         self.steps: list[BudgetStep] = []
@@ -188,8 +188,9 @@ def dry_pass(
     teacher: DryTeacher,
     base: DryTeacher,
     given: Sequence[Candidate] = (),
-) -> list[BudgetStep]:
-    """Run the synthesis with a dry teacher and return what it was asked for, step by step.
+    asking: DryTeacher | None = None,
+) -> None:
+    """Run the synthesis with dry teachers, which note what they are asked for, step by step.
 
     Clauses that are short although every candidate is kept are asked about again, as they would be. Nothing is said
     about the data's quality, and no clause that stays short is an error.
@@ -203,21 +204,22 @@ def dry_pass(
         teacher: Stands for the teacher.
         base: Stands for the base model; the same object where that is the teacher.
         given: Given rows, all of them taken as kept.
+        asking: Stands for the teacher of the evaluation questions; None where that is the same.
     """
-    stand_ins: dict[str, Any] = {"teacher": teacher, "base": base, "embedder": WordEmbedder()}
+    stand_ins: dict[str, Any] = {"teacher": teacher, "base": base, "question_teacher": asking}
     with TemporaryDirectory() as folder, _without_warnings("valign.synthesis"):
         synthesize(
             Path(folder),
             document,
             held_out,
             **stand_ins,
+            embedder=WordEmbedder(),
             settings=_dry(settings),
             seed=seed,
             system_prompt=system_prompt,
             given=given,
             audited=False,
         )
-    return teacher.steps
 
 
 def _dry(settings: SynthesisSettings) -> SynthesisSettings:
