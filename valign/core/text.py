@@ -21,6 +21,9 @@ WIDE_ENDS = "\u3002\uff01\uff1f\uff1b\uff61"
 ENDS = ".!?;\u037e\u0589\u061b\u061f\u06d4\u0964\u0965\u104a\u104b\u1362\u1367\u1368\u17d4\u17d5"
 """Marks that end a sentence before a space: Latin, Greek, Armenian, Arabic, Urdu, Hindi, Burmese, Ethiopic, Khmer."""
 _WIDE_MARKS = "\u3001\u3002\u300a-\u3011\uff01-\uff0f\uff1a-\uff1f\u201c\u201d"
+_WIDE = re.compile(
+    "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\U00020000-\U0003ffff]"
+)
 _CLOSING = f"{WIDE_ENDS}\uff0c\u3001\uff1a\u201d\u2019\u300d\u300f\uff09\u300b\u3011,.;:!?)\\]\"'"
 _WORD = re.compile(rf"(?:[{IDEOGRAPHS}]{{1,2}}|[{_SYLLABLES}]{{1,5}})[{_CLOSING}]*|[^\s{UNSPACED}]{{1,{LONGEST_WORD}}}")
 _LETTER = re.compile(f"[{UNSPACED}]")
@@ -116,6 +119,11 @@ def count_words(text: str) -> int:
     if text.isascii():
         return sum(1 + (len(word) - 1) // LONGEST_WORD for word in text.split())
     return sum(1 for _ in word_spans(text))
+
+
+def columns(text: str) -> int:
+    """Return how wide a text is in columns, of which an ideograph takes two."""
+    return len(text) if text.isascii() else len(text) + len(_WIDE.findall(text))
 
 
 def runs_of(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:

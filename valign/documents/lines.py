@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from valign.core.text import ENDS, UNSPACED, WIDE_ENDS, count_words, word_spans
+from valign.core.text import ENDS, UNSPACED, WIDE_ENDS, columns, count_words, word_spans
 from valign.documents.labels import NUMERALS, read_section_label, to_digits
+from valign.documents.numerals import successor
+from valign.documents.underlines import MARKDOWN, is_underline, underline_levels
 
 FENCE = re.compile(r"(```|~~~)")
 HASH = re.compile(r"(#{1,6})\s+")
 UNDERSCORES = re.compile(r"_+")
-UNDERLINE = re.compile(r"(=+|-{2,})")
 RULE = re.compile(r"(?:[-=*_~#]\s*){3,}")
 LETTER = re.compile(r"[^\W_]")
 BOLD = re.compile(r"(\*\*|__)(?P<inner>[^*_]+)\1:?")
@@ -36,9 +37,6 @@ UNTITLED = ".;:,!…|" + "".join(sorted(set(ENDS + WIDE_ENDS) - set("?\uff1f\u06
 COMMAS = ",\uff0c"
 CLOSING_MARKS = ".:\uff1a\u3002 "
 CLOSERS = f"{ENDS}{WIDE_ENDS}:\uff1a"
-WIDE = re.compile(
-    "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\U00020000-\U0003ffff]"
-)
 HEADINGS = ("hash", "keyword", "numbered", "caps", "title")
 NARROWEST = 60
 
@@ -111,8 +109,9 @@ def read_units(text: str, headings: Mapping[int, int] | None = None) -> list[Uni
             be none; then Markdown's ``#`` and fences mean nothing. By default they mark the headings.
     """
     blocks = _blocks(text, headings)
-    width = max([NARROWEST, *(_columns(line.text) for block in blocks for line in block)])
-    return [_kept_short(unit) for block in blocks for unit in _units(block, width)]
+    width = max([NARROWEST, *(line.indent + columns(line.text) for block in blocks for line in block)])
+    levels = underline_levels(text) if headings is None else MARKDOWN
+    return [_kept_short(unit) for block in blocks for unit in _units(block, width, levels)]
 
 
 def _kept_short(unit: Unit) -> Unit:
@@ -150,7 +149,7 @@ def _blocks(text: str, headings: Mapping[int, int] | None) -> list[list[Line]]:
     return [block for block in blocks if block]
 
 
-def _units(block: list[Line], width: int) -> list[Unit]:
+def _units(block: list[Line], width: int, levels: Mapping[str, int]) -> list[Unit]:
     """Take a block apart into headings, numbered paragraphs, list items and plain paragraphs."""
     units: list[Unit] = []
     skip = False
@@ -161,8 +160,8 @@ def _units(block: list[Line], width: int) -> list[Unit]:
         last = units[-1] if units else None
         fresh = last is None or last.kind in HEADINGS or last.kind == "rule"
         after = block[index + 1] if index + 1 < len(block) else None
-        if fresh and after and not line.fenced and UNDERLINE.fullmatch(after.text):
-            level = 1 if after.text[0] == "=" else 2
+        level = levels.get(after.text[0]) if after and is_underline(line.text, after.text) else None
+        if fresh and after and level and not line.fenced:
             units.append(Unit("hash", line.start, after.end, _clean(line.text), level=level))
             skip = True
             continue
@@ -170,7 +169,7 @@ def _units(block: list[Line], width: int) -> list[Unit]:
         before = block[index - 1] if index else None
         free = fresh or (before is not None and (before.text[-1] in CLOSERS or _deliberate(before, line, width)))
         stands = after is None or _deliberate(line, after, width)
-        new = [] if line.fenced else _begin(line, after, last, _Place(fresh, free, stands, alone))
+        new = [] if line.fenced else _begin(line, after, units, _Place(fresh, free, stands, alone))
         if not new and fresh:
             new = [Unit("body", line.start, line.end, body=line.start, indent=line.indent)]
         if new:
@@ -184,15 +183,10 @@ def _deliberate(line: Line, after: Line, width: int) -> bool:
     """Tell whether a line was ended on purpose: the next word would have fitted, and does not go on in lower case."""
     start, end = next(word_spans(after.text))
     first = after.text[start:end] if re.match(f"[{UNSPACED}]", after.text) else after.text.split()[0]
-    return _columns(line.text) + 1 + _columns(first) <= width and not after.text[0].islower()
+    return line.indent + columns(line.text) + 1 + columns(first) <= width and not after.text[0].islower()
 
 
-def _columns(text: str) -> int:
-    """Return how wide a text is in columns, of which an ideograph takes two."""
-    return len(text) if text.isascii() else len(text) + len(WIDE.findall(text))
-
-
-def _begin(line: Line, after: Line | None, last: Unit | None, place: _Place) -> list[Unit]:
+def _begin(line: Line, after: Line | None, units: list[Unit], place: _Place) -> list[Unit]:
     """Return what begins at this line, or nothing where it may go on with the paragraph before."""
     if line.level:
         heading = line.text.rstrip(CLOSING_MARKS)
@@ -202,7 +196,7 @@ def _begin(line: Line, after: Line | None, last: Unit | None, place: _Place) -> 
     if RULE.fullmatch(line.text):
         return [Unit("rule", line.start, line.end)]
     found = _labelled(line, place.stands) if place.free else []
-    found = found or _numbered(line, after, last, place)
+    found = found or _numbered(line, after, units, place)
     if found or not place.fresh:
         return found
     kind = "item" if ITEM.match(line.text) else _loose_kind(line, place)
@@ -243,7 +237,7 @@ def split_run_in(unit: Unit) -> list[Unit]:
     return [replace(unit, end=unit.body, heading=heading, bare=True), Unit("body", unit.body, unit.end, body=unit.body)]
 
 
-def _numbered(line: Line, after: Line | None, last: Unit | None, place: _Place) -> list[Unit]:
+def _numbered(line: Line, after: Line | None, units: list[Unit], place: _Place) -> list[Unit]:
     """Read a line such as ``2. Scope`` (a heading, perhaps) or ``(2) No one shall ...`` (a numbered paragraph)."""
     match = PARAGRAPH_NUMBER.match(line.text)
     title = HEADING_NUMBER.match(line.text)
@@ -261,11 +255,21 @@ def _numbered(line: Line, after: Line | None, last: Unit | None, place: _Place) 
     rest = line.text[match.end() :]
     if match[3] and not (rest[0].isupper() or rest[0] in '"“(‘'):  # noqa: RUF001
         return []
+    last = _last_beside(line, units)
     follows = last is not None and last.number is not None and successor(last.number) == number
     first = number.split(".")[-1] == "1" or match[3] is not None
     if follows or (place.free and (last is None or last.kind in HEADINGS or first)):
         return [Unit("body", line.start, line.end, number=number, body=line.start + match.end(), indent=line.indent)]
     return []
+
+
+def _last_beside(line: Line, units: list[Unit]) -> Unit | None:
+    """Return the last unit of a block, or the one above a list that is indented further than the line."""
+    last = units[-1] if units else None
+    if last is None or last.number is None or last.indent <= line.indent:
+        return last
+    outer = (u for u in reversed(units) if u.kind in HEADINGS or (u.number is not None and u.indent <= line.indent))
+    return next(outer, last)
 
 
 def _titled(text: str, most: int = HEADING_WORDS) -> bool:
@@ -290,9 +294,3 @@ def _clean(text: str) -> str:
 def _within_word(found: re.Match[str]) -> bool:
     around = (found.string[max(found.start() - 1, 0) : found.start()], found.string[found.end() : found.end() + 1])
     return all(re.fullmatch(r"\w", letter) for letter in around)
-
-
-def successor(number: str | None) -> str | None:
-    """Return the number after ``2.3``, which is ``2.4``; None for letters and Roman numerals."""
-    head, dot, tail = (number or "").rpartition(".")
-    return f"{head}{dot}{int(tail) + 1}" if tail.isdigit() else None

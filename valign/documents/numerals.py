@@ -1,4 +1,4 @@
-"""A number as a list shows it: decimal, Roman, or in letters."""
+"""A number as a list shows it, decimal, Roman or in letters, and the one after it."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def number_text(number: int, kind: str) -> str:
             number %= size
         return roman if kind == "lowerRoman" else roman.upper()
     return f"{number:02d}" if kind == "decimalZero" else str(number)
+
+
+def successor(number: str | None) -> str | None:
+    """Return the number after ``2.3``, which is ``2.4``; None for letters and Roman numerals."""
+    head, dot, tail = (number or "").rpartition(".")
+    return f"{head}{dot}{int(tail) + 1}" if tail.isdigit() else None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from valign.core.text import count_words
+from valign.documents.contents import take_contents
 from valign.documents.labels import NUMERALS, OUTER_WORDS, is_preamble, read_section_label, to_digits
 from valign.documents.lines import (
     COMMAS,
@@ -20,35 +21,13 @@ from valign.documents.lines import (
     Unit,
     read_units,
     split_run_in,
-    successor,
 )
+from valign.documents.nesting import nest_lists
+from valign.documents.numerals import successor
+from valign.documents.sections import Paragraph, Section
 
 INNER_RANK, NUMBERED_RANK, CAPS_RANK, TITLE_RANK = 4.0, 40.0, 60.0, 61.0
 RUN_IN_WORDS = 3
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """A paragraph: ``text[start:end]`` without its own number, which is kept beside it."""
-
-    start: int
-    end: int
-    number: str | None = None
-
-
-@dataclass
-class Section:
-    """The paragraphs directly below one heading.
-
-    Attributes:
-        path: The headings from the outermost one inwards.
-        slugs: The part of a clause id that each of them gives.
-        paragraphs: In reading order.
-    """
-
-    path: tuple[str, ...]
-    slugs: tuple[str, ...]
-    paragraphs: list[Paragraph] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,11 +38,13 @@ class Outline:
         title: Its own, where it has one.
         sections: In reading order; the first has no heading.
         unread: Spans of rules and of what else has no letter, which are paragraphs of no section.
+        contents: Spans of its tables of contents, which are none either.
     """
 
     title: str | None
     sections: list[Section]
     unread: list[tuple[int, int]] = field(default_factory=list)
+    contents: list[tuple[int, int]] = field(default_factory=list)
 
 
 def find_outline(text: str, headings: Mapping[int, int] | None = None) -> Outline:
@@ -80,12 +61,14 @@ def find_outline(text: str, headings: Mapping[int, int] | None = None) -> Outlin
     units = read_units(text, headings)
     unread = [(u.start, u.end) for u in units if u.kind == "rule"]
     title, units = _take_title([u for u in units if u.kind != "rule"])
-    units = _settle(_number_styles(units), text)
+    units = _settle(_number_styles(nest_lists(units, text)), text)
     unread += [(u.start, u.end) for u in units if u.kind not in HEADINGS and not _has_letter(u, text)]
     sections = _sections(units, text)
+    contents = take_contents(text, sections)
     if not any(section.paragraphs for section in sections):
+        contents = []
         sections = [Section((), (), [_as_paragraph(u) for u in units if LETTER.search(text, u.start, u.end)])]
-    return Outline(title, sections, unread)
+    return Outline(title, sections, unread, contents)
 
 
 def _has_letter(unit: Unit, text: str) -> bool:

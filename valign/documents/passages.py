@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from valign.core.records import Passage
 from valign.core.text import ENDS, WIDE_ENDS, count_words, row_breaks, word_spans
 from valign.documents.lines import COMMAS, LETTER
-from valign.documents.outline import Outline, Paragraph, Section
+from valign.documents.outline import Outline
+from valign.documents.sections import Paragraph, Section
 
 SENTENCE_END = re.compile(
     rf"[{ENDS}][\"')\]”’»]*\s+(?=[\"“‘«(\[¿¡]?[^\Wa-z_])|[{WIDE_ENDS}][”’」』）》]*\s*"  # noqa: RUF001

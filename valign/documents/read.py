@@ -123,6 +123,8 @@ def _untold(parts: Outline, text: str, found: Sequence[Passage]) -> tuple[LeftOu
     for section in parts.sections:
         if section.path and section.path not in told:
             omissions.add(Reason.NO_TEXT_BELOW, section.path[-1])
+    for start, end in parts.contents:
+        omissions.add(Reason.CONTENTS, text[start:end])
     starts = [passage.start for passage in found]
     for start, end in parts.unread:
         index = bisect_right(starts, start) - 1

@@ -1,0 +1,123 @@
+"""Tables of contents in running text: lists of the headings that follow, which are no clauses."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from valign.documents.sections import Paragraph, Section
+
+FEWEST_ENTRIES = 3
+MOST_LINES = 3
+COMPLETE = 0.8
+CONTENTS_NAMES = frozenset(
+    "contents tableofcontents toc index inhalt inhaltsverzeichnis sommaire tabledesmatières índice índicegeneral "
+    "contenido sumário indice sommario inhoud inhoudsopgave spistreści содержание оглавление 目录 目次 차례 "
+    "목차".split()
+)
+_NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,3})*[.)]?\s+")
+_PAGE_NUMBER = re.compile(r"(?:[\s.·…_]*(?:\.{2,}|…)\s*|\s{2,}|\t)\d{1,4}$")
+_BULLET = re.compile(r"[-*+•–—]\s+")  # noqa: RUF001
+
+
+def take_contents(text: str, sections: Sequence[Section]) -> list[tuple[int, int]]:
+    """Take the tables of contents out of the sections, and return their spans.
+
+    A table of contents names at least three headings in their order, all or nearly all of those between the first and
+    the last that are no deeper. It stands in a section that is called so, or names headings of other sections: a list
+    of what its own section goes on to explain is a statement, and stays.
+
+    Args:
+        text: The document's text.
+        sections: In reading order, one for every heading; their paragraphs are changed.
+    """
+    places: dict[str, list[int]] = defaultdict(list)
+    for index, section in enumerate(sections):
+        if section.path:
+            places[_plain(section.path[-1])].append(index)
+    places.pop("", None)
+    taken: list[tuple[int, int]] = []
+    if sum(map(len, places.values())) >= FEWEST_ENTRIES:
+        for index, section in enumerate(sections):
+            taken += _take(text, sections, index, places) if section.paragraphs else []
+    return taken
+
+
+def _take(text: str, sections: Sequence[Section], index: int, places: dict[str, list[int]]) -> list[tuple[int, int]]:
+    """Take the first table of contents out of one section."""
+    section = sections[index]
+    at, first, named = index, len(section.paragraphs), list[int]()
+    spans: list[tuple[int, int]] = []
+    for number, paragraph in enumerate(section.paragraphs):
+        start = paragraph.start if spans else _list_start(text, paragraph)
+        found = _named(text[start : paragraph.end], places, at) if start is not None else None
+        if start is not None and found:
+            first = min(first, number)
+            at, named = found[-1], [*named, *found]
+            spans.append((start, paragraph.end))
+        elif spans:
+            break
+    if not spans or not _is_table(sections, index, named):
+        return []
+    opening = section.paragraphs[first]
+    rest = replace(opening, end=opening.start + len(text[opening.start : spans[0][0]].rstrip()))
+    section.paragraphs[first : first + len(spans)] = [rest] if rest.end > rest.start else []
+    return spans
+
+
+def _list_start(text: str, paragraph: Paragraph) -> int | None:
+    """Return where a paragraph's list begins; None where a sentence leads to it."""
+    start = paragraph.start
+    for line in text[start : paragraph.end].splitlines(keepends=True):
+        if _BULLET.match(line.strip()):
+            above = text[paragraph.start : start].rstrip()
+            return None if above.endswith((":", "\uff1a")) else start
+        start += len(line)
+    return paragraph.start
+
+
+def _named(text: str, places: dict[str, list[int]], at: int) -> list[int] | None:
+    """Return the sections that the lines of a list name, in their order; None where one names none."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    found: list[int] = []
+    index = 0
+    while index < len(lines):
+        for count in range(1, MOST_LINES + 1):
+            place = _place(" ".join(lines[index : index + count]), places, at)
+            if place is not None:
+                break
+        else:
+            return None
+        found.append(place)
+        at, index = place, index + count
+    return found
+
+
+def _place(line: str, places: dict[str, list[int]], at: int) -> int | None:
+    """Return the next section behind a place that a line names, with or without a page's number."""
+    for entry in (line, _PAGE_NUMBER.sub("", line)):
+        indices = places.get(_plain(entry), [])
+        if (position := bisect_right(indices, at)) < len(indices):
+            return indices[position]
+    return None
+
+
+def _plain(heading: str) -> str:
+    """Return a heading's letters and digits without its number and bullet, in lower case."""
+    words = _NUMBER.sub("", _BULLET.sub("", heading.strip(), count=1), count=1)
+    return re.sub(r"[\W_]", "", words.lower())
+
+
+def _is_table(sections: Sequence[Section], index: int, named: Sequence[int]) -> bool:
+    """Tell whether a list of headings is a table of contents, by how many it leaves out and where it stands."""
+    if len(named) < FEWEST_ENTRIES:
+        return False
+    deepest = max(len(sections[place].path) for place in named)
+    between = sum(0 < len(sections[place].path) <= deepest for place in range(named[0], named[-1] + 1))
+    own = sections[index].path
+    called = bool(own) and _plain(own[-1]) in CONTENTS_NAMES
+    beyond = any(sections[place].path[: len(own)] != own for place in named) or not own
+    return len(named) >= COMPLETE * between and (called or beyond)
