@@ -89,3 +89,71 @@ def test_headings_are_underlined_with_any_mark() -> None:
         "x/section-2/3": ("2. Travel",),
     }
     assert [p.text for p in found.passages][-1] == "A line above\n~~~~"
+
+
+def test_numbered_titles_may_end_with_a_full_stop() -> None:
+    """Each alone on its line, in capitals, with text below; a list of short rules is no list of titles."""
+    text = (
+        "CLUB RULES\n\n  0. Definitions.\n\n  \"Boat\" means anything that floats.\n\n  1. Care of Boats.\n\n"
+        "  Boats are washed.\n\n  They are dried, too.\n\n"
+        "  2. Use of the House from May.\n\n  The house is locked at ten.\n"
+    )  # fmt: skip
+    assert clauses(text) == {
+        "x/section-0": '"Boat" means anything that floats.',
+        "x/section-1/1": "Boats are washed.",
+        "x/section-1/2": "They are dried, too.",
+        "x/section-2": "The house is locked at ten.",
+    }
+    rules = "CLUB RULES\n\n1. Honesty.\n\n2. Courage.\n\n3. Care.\n\nThese bind all members.\n"
+    assert list(clauses(rules).values()) == ["Honesty.", "Courage.", "Care.", "These bind all members."]
+
+
+def test_a_short_numbered_line_goes_with_what_is_said_below_it() -> None:
+    text = "CLUB RULES\n\n1. No engines.\n\nOars and sails only.\n\n2. No dogs.\n\nCats are welcome.\n"
+    assert clauses(text)["x/paragraph-1"] == "No engines. Oars and sails only."
+    assert clauses(text)["x/paragraph-2"] == "No dogs. Cats are welcome."
+
+
+def test_a_wrapped_line_is_no_title_however_it_begins() -> None:
+    """Measured with its indent against the paragraph's widest line: a number, a label and a run-in title."""
+    wide = "A line of another paragraph that is wider than those of the wrapped one below it, by far.\n\n"
+    text = (
+        f"Club rules\n\n{wide}   1. Passing on. You may pass on the key of the boat house to any of the\n"
+        "      Members who have paid, as long as the committee has been told so in\n      writing.\n\n"
+        "   2. Engines are\n      banned.\n\n"
+        "    b) A boat must carry a light as the committee says under section\n"
+        "    7.  This rule takes nothing from what is said of lights in section 4 on\n    \"Lights at night\".\n"
+    )  # fmt: skip
+    found = parse_document(text.encode(), "x", suffix="txt")
+    assert [p.heading[1:] for p in found.passages] == [()] * len(found.passages)
+    assert " ".join(found.passages[-1].text.split()).endswith('under section 7. This rule takes nothing from what '
+        'is said of lights in section 4 on "Lights at night".')  # fmt: skip
+
+
+def test_numbers_in_a_sentence_begin_no_paragraph() -> None:
+    text = (
+        "PREAMBLE\n\n  Two things keep you safe:\n(1) a boat that floats, and (2) a friend who knows\n"
+        "where you are.\n\n  Everything else follows.\n"
+    )
+    assert clauses(text) == {
+        "x/paragraph-1": "Two things keep you safe: (1) a boat that floats, and (2) a friend who knows where you are. "
+        "Everything else follows."
+    }
+
+
+def test_numbers_go_on_below_marked_headings() -> None:
+    """``2.1`` below an underlined ``2.`` is a title, ``7.1`` is none, and a sentence has its number for one."""
+    text = (
+        "1. Boats\n--------\n\nAll of them.\n\n2. Keys\n-------\n\n2.1. Loans\n\nFor a day.\n\n2.2. Losses\n\n"
+        "Are told at once.\n\n2.3. Nobody keeps a key.\n\n7.1 Other\n\nThe end.\n"
+    )  # fmt: skip
+    assert [c.removeprefix("x/") for c in clauses(text)] == [
+        *("section-1", "section-2.1", "section-2.2", "section-2.3/0", "section-2.3/7.1"),
+    ]
+
+
+def test_underlines_and_fences_of_code_are_told_apart() -> None:
+    text = "Lights\n~~~~~~\n\nOn.\n\nOars\n~~~~\n\nUse:\n```\n# no heading\n```\n\nAnd\n~~~\n# nor this\n~~~\n"
+    found = parse_document(text.encode(), "x", suffix="txt")
+    assert [p.clause for p in found.passages] == ["x/lights", "x/oars/1", "x/oars/2"]
+    assert found.passages[1].text.endswith("# no heading\n```")

@@ -13,6 +13,8 @@ from valign.documents.sections import Paragraph, Section
 FEWEST_ENTRIES = 3
 MOST_LINES = 3
 COMPLETE = 0.8
+STRANGERS = 0.1
+ANY = "any"
 CONTENTS_NAMES = frozenset(
     "contents tableofcontents toc index inhalt inhaltsverzeichnis sommaire tabledesmatières índice índicegeneral "
     "contenido sumário indice sommario inhoud inhoudsopgave spistreści содержание оглавление 目录 目次 차례 "
@@ -20,7 +22,10 @@ CONTENTS_NAMES = frozenset(
 )
 _NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,3})*[.)]?\s+")
 _PAGE_NUMBER = re.compile(r"(?:[\s.·…_]*(?:\.{2,}|…)\s*|\s{2,}|\t)\d{1,4}$")
-_BULLET = re.compile(r"[-*+•–—]\s+")  # noqa: RUF001
+BULLET_MARK = re.compile(r"[-*+•–—]\s+")  # noqa: RUF001
+
+Places = dict[tuple[str, str], list[int]]
+"""The sections of each heading, by its number (or ANY) and its words."""
 
 
 def take_contents(text: str, sections: Sequence[Section]) -> list[tuple[int, int]]:
@@ -34,19 +39,19 @@ def take_contents(text: str, sections: Sequence[Section]) -> list[tuple[int, int
         text: The document's text.
         sections: In reading order, one for every heading; their paragraphs are changed.
     """
-    places: dict[str, list[int]] = defaultdict(list)
+    places: Places = defaultdict(list)
     for index, section in enumerate(sections):
-        if section.path:
-            places[_plain(section.path[-1])].append(index)
-    places.pop("", None)
+        number, words = _parts(section.path[-1]) if section.path else ("", "")
+        for key in {(number, words), (ANY, words)} if words else ():
+            places[key].append(index)
     taken: list[tuple[int, int]] = []
-    if sum(map(len, places.values())) >= FEWEST_ENTRIES:
+    if sum(len(found) for (number, _), found in places.items() if number == ANY) >= FEWEST_ENTRIES:
         for index, section in enumerate(sections):
             taken += _take(text, sections, index, places) if section.paragraphs else []
     return taken
 
 
-def _take(text: str, sections: Sequence[Section], index: int, places: dict[str, list[int]]) -> list[tuple[int, int]]:
+def _take(text: str, sections: Sequence[Section], index: int, places: Places) -> list[tuple[int, int]]:
     """Take the first table of contents out of one section."""
     section = sections[index]
     at, first, named = index, len(section.paragraphs), list[int]()
@@ -72,43 +77,50 @@ def _list_start(text: str, paragraph: Paragraph) -> int | None:
     """Return where a paragraph's list begins; None where a sentence leads to it."""
     start = paragraph.start
     for line in text[start : paragraph.end].splitlines(keepends=True):
-        if _BULLET.match(line.strip()):
+        if BULLET_MARK.match(line.strip()):
             above = text[paragraph.start : start].rstrip()
             return None if above.endswith((":", "\uff1a")) else start
         start += len(line)
     return paragraph.start
 
 
-def _named(text: str, places: dict[str, list[int]], at: int) -> list[int] | None:
-    """Return the sections that the lines of a list name, in their order; None where one names none."""
+def _named(text: str, places: Places, at: int) -> list[int] | None:
+    """Return the sections that the lines of a list name, in their order; None where more than one in ten name none."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     found: list[int] = []
-    index = 0
+    index = strangers = 0
     while index < len(lines):
         for count in range(1, MOST_LINES + 1):
             place = _place(" ".join(lines[index : index + count]), places, at)
             if place is not None:
                 break
         else:
-            return None
+            strangers, index = strangers + 1, index + 1
+            if strangers > len(found) * STRANGERS:
+                return None
+            continue
         found.append(place)
         at, index = place, index + count
     return found
 
 
-def _place(line: str, places: dict[str, list[int]], at: int) -> int | None:
+def _place(line: str, places: Places, at: int) -> int | None:
     """Return the next section behind a place that a line names, with or without a page's number."""
     for entry in (line, _PAGE_NUMBER.sub("", line)):
-        indices = places.get(_plain(entry), [])
-        if (position := bisect_right(indices, at)) < len(indices):
-            return indices[position]
+        number, words = _parts(entry)
+        for key in ((number, words), ("", words)) if number else ((ANY, words),):
+            indices = places.get(key, [])
+            if (position := bisect_right(indices, at)) < len(indices):
+                return indices[position]
     return None
 
 
-def _plain(heading: str) -> str:
-    """Return a heading's letters and digits without its number and bullet, in lower case."""
-    words = _NUMBER.sub("", _BULLET.sub("", heading.strip(), count=1), count=1)
-    return re.sub(r"[\W_]", "", words.lower())
+def _parts(heading: str) -> tuple[str, str]:
+    """Return a heading's number, if it has one, and its letters and digits behind it in lower case."""
+    text = BULLET_MARK.sub("", heading.strip(), count=1)
+    number = _NUMBER.match(text)
+    words = text[number.end() :] if number else text
+    return (number[0].strip().rstrip(".)") if number else ""), re.sub(r"[\W_]", "", words.lower())
 
 
 def _is_table(sections: Sequence[Section], index: int, named: Sequence[int]) -> bool:
@@ -118,6 +130,6 @@ def _is_table(sections: Sequence[Section], index: int, named: Sequence[int]) -> 
     deepest = max(len(sections[place].path) for place in named)
     between = sum(0 < len(sections[place].path) <= deepest for place in range(named[0], named[-1] + 1))
     own = sections[index].path
-    called = bool(own) and _plain(own[-1]) in CONTENTS_NAMES
+    called = bool(own) and _parts(own[-1])[1] in CONTENTS_NAMES
     beyond = any(sections[place].path[: len(own)] != own for place in named) or not own
     return len(named) >= COMPLETE * between and (called or beyond)

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 from valign.core.text import ENDS, UNSPACED, WIDE_ENDS, columns, count_words, word_spans
 from valign.documents.labels import NUMERALS, read_section_label, to_digits
+from valign.documents.line_blocks import Line, gather_lines
 from valign.documents.numerals import successor
 from valign.documents.underlines import MARKDOWN, is_underline, underline_levels
 
-FENCE = re.compile(r"(```|~~~)")
-HASH = re.compile(r"(#{1,6})\s+")
 UNDERSCORES = re.compile(r"_+")
 RULE = re.compile(r"(?:[-=*_~#]\s*){3,}")
 LETTER = re.compile(r"[^\W_]")
@@ -32,6 +31,9 @@ HEADING_NUMBER = re.compile(
     rf"(\d{{1,3}}(?:\.\d{{1,3}})*|[IVXLC]+(?=\.)|[A-Z](?=\.)|[{NUMERALS}]{{1,4}}(?=[、．]))"  # noqa: RUF001
     rf"(?:[、．]\s*|\.(?=[{UNSPACED}])|\.?(?:\s+(?=\S)|$))"  # noqa: RUF001
 )
+IN_SENTENCE = re.compile(r"\S \(2\)\s")
+SENTENCE_BREAK = re.compile(r"[^\W\d_A-Z]{4}[.!?] +[^\W\d_a-z]")
+CAPITALS = re.compile(r"[^\Wa-z_][^\s.]*(?: (?:[^\Wa-z_][^\s.]*|[a-z]{1,3}|from|with|into|upon))*\.")
 HEADING_WORDS, TITLE_WORDS, LONGEST_HEADING = 10, 20, 60
 UNTITLED = ".;:,!…|" + "".join(sorted(set(ENDS + WIDE_ENDS) - set("?\uff1f\u061f\u1367"))) + "\uff0c\u3001\uff1a"
 COMMAS = ",\uff0c"
@@ -39,19 +41,6 @@ CLOSING_MARKS = ".:\uff1a\u3002 "
 CLOSERS = f"{ENDS}{WIDE_ENDS}:\uff1a"
 HEADINGS = ("hash", "keyword", "numbered", "caps", "title")
 NARROWEST = 60
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line without the space around it; ``level`` is a heading's, or 0, and ``marks`` the length of its mark."""
-
-    start: int
-    end: int
-    text: str
-    indent: int
-    fenced: bool
-    level: int = 0
-    marks: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,10 +97,9 @@ def read_units(text: str, headings: Mapping[int, int] | None = None) -> list[Uni
         headings: Level of each line that is known to be a heading, by the line's offset, and 0 of one that is known to
             be none; then Markdown's ``#`` and fences mean nothing. By default they mark the headings.
     """
-    blocks = _blocks(text, headings)
-    width = max([NARROWEST, *(line.indent + columns(line.text) for block in blocks for line in block)])
+    blocks = gather_lines(text, headings)
     levels = underline_levels(text) if headings is None else MARKDOWN
-    return [_kept_short(unit) for block in blocks for unit in _units(block, width, levels)]
+    return [_kept_short(unit) for block in blocks for unit in _units(block, levels)]
 
 
 def _kept_short(unit: Unit) -> Unit:
@@ -121,36 +109,9 @@ def _kept_short(unit: Unit) -> Unit:
     return replace(unit, kind="body", body=max(unit.start, unit.body))
 
 
-def _blocks(text: str, headings: Mapping[int, int] | None) -> list[list[Line]]:
-    """Gather lines into blocks between blank lines; a fenced block stays whole."""
-    position = 0
-    last = {mark: text.rfind(f"\n{mark}") for mark in ("```", "~~~")} if headings is None else {}
-    blocks: list[list[Line]] = [[]]
-    fence: str | None = None
-    for raw in text.split("\n"):
-        line = raw.strip()
-        mark = FENCE.match(line) if headings is None else None
-        fenced = fence is not None or mark is not None
-        if mark and fence is None and last[mark[1]] >= position + len(raw):
-            fence = mark[1]
-        elif mark and mark[1] == fence:
-            fence = None
-        if line:
-            start = position + raw.index(line[0])
-            hashes = HASH.match(line) if headings is None else None
-            known = (headings or {}).get(start)
-            level = len(hashes[1]) if hashes else known or 0
-            marks = hashes.end() if hashes else 0
-            is_fenced = fenced or known == 0
-            blocks[-1].append(Line(start, start + len(line), line, start - position, is_fenced, level, marks))
-        elif fence is None:
-            blocks.append([])
-        position += len(raw) + 1
-    return [block for block in blocks if block]
-
-
-def _units(block: list[Line], width: int, levels: Mapping[str, int]) -> list[Unit]:
+def _units(block: list[Line], levels: Mapping[str, int]) -> list[Unit]:
     """Take a block apart into headings, numbered paragraphs, list items and plain paragraphs."""
+    width = max([NARROWEST, *(line.indent + columns(line.text) for line in block)])
     units: list[Unit] = []
     skip = False
     for index, line in enumerate(block):
@@ -243,9 +204,12 @@ def _numbered(line: Line, after: Line | None, units: list[Unit], place: _Place) 
     title = HEADING_NUMBER.match(line.text)
     listed = after is not None and PARAGRAPH_NUMBER.match(after.text)
     inner = title is not None and after is not None and after.text.startswith(f"{title[1]}.1")
+    if units and match and match[1] == "1" and IN_SENTENCE.search(f"{line.text} {after.text if after else ''}"):
+        return []
     if title and title.end() < len(line.text) and place.free and place.stands and (inner or not listed):
         rest = line.text[title.end() :]
-        if _titled(rest) and rest[0].isalpha() and not rest[0].islower():
+        named = rest[:-1] if place.alone and rest[-1] == "." and CAPITALS.fullmatch(rest) else rest
+        if _titled(named) and rest[0].isalpha() and not rest[0].islower():
             body = line.start + title.end() if match else line.start
             style, number = ("ideographic", to_digits(title[1])) if title[1][0] in NUMERALS else ("", title[1])
             return [Unit("numbered", line.start, line.end, _clean(line.text), number, body, style, indent=line.indent)]
@@ -279,6 +243,7 @@ def _titled(text: str, most: int = HEADING_WORDS) -> bool:
         0 < count_words(text) <= most
         and text.removesuffix("]")[-1:] not in UNTITLED
         and "|" not in text
+        and not SENTENCE_BREAK.search(text)
         and bool(opening)
         and opening[0].isalnum()
         and not opening[0].islower()

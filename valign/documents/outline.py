@@ -133,7 +133,7 @@ def _settle(units: list[Unit], text: str) -> list[Unit]:
             empty = after is None or (after.kind == "keyword" and ranks[after.word] <= ranks[unit.word])
             wordy = count_words(text[unit.body : unit.end]) >= RUN_IN_WORDS
             done.extend(split_run_in(unit) if empty and wordy and not unit.bare and unit.body > unit.start else [unit])
-        elif unit.kind == "numbered" and not explicit and not in_list and _heads_section(unit, after, ranks):
+        elif unit.kind == "numbered" and not in_list and _heads_section(unit, after, ranks, text, done, explicit):
             done.append(unit)
         elif unit.kind == "numbered" and unit.word not in ("arabic", "ideographic"):
             done.append(replace(unit, kind="body", number=None))
@@ -171,13 +171,30 @@ def _settle_number(unit: Unit, done: list[Unit]) -> list[Unit]:
     return [label, replace(unit, start=unit.body, number=None)]
 
 
-def _heads_section(unit: Unit, after: Unit | None, ranks: dict[str, float]) -> bool:
-    """Tell whether a numbered title has something below it: anything but its own next sibling."""
+def _heads_section(
+    unit: Unit, after: Unit | None, ranks: dict[str, float], text: str, done: list[Unit], explicit: bool
+) -> bool:
+    """Tell whether a numbered title has something below it: anything but its own next sibling.
+
+    One with a full stop is no title after a paragraph with the number before; and where the text marks its headings,
+    one is a title only by a number such as 2.1 below the heading 2.
+    """
+    above = next((u for u in reversed(done) if u.number is not None or u.kind in HEADINGS), None)
+    if text[unit.end - 1] == "." and above and above.kind == "body" and successor(above.number) == unit.number:
+        return False
+    if explicit and not (above and above.kind in HEADINGS and _is_within(unit.number or "", above.heading)):
+        return False
     if after is None:
         return False
     if after.kind == "numbered":
         return _rank(after, ranks) > _rank(unit, ranks)
     return after.number is None or after.number != successor(unit.number)
+
+
+def _is_within(number: str, heading: str) -> bool:
+    """Tell whether a number such as 2.1 or 2.2 follows a heading with the number 2, or 2.1."""
+    found = HEADING_NUMBER.match(heading)
+    return found is not None and (f"{found[1]}.1" == number or ("." in number and successor(found[1]) == number))
 
 
 def _number_styles(units: list[Unit]) -> list[Unit]:

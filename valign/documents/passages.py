@@ -123,10 +123,11 @@ def _join_openings(text: str, paragraphs: list[Paragraph]) -> list[Paragraph]:
     """Join what only opens a sentence, as "The General Assembly," on a line of its own, to the paragraph below.
 
     That is a paragraph of a few words that ends with a comma, or has no mark at its end below one that ends with a
-    comma.
+    comma; or it has a number and follows no other of a list, and the one below has none: "2. Source code." above what
+    is said of it.
     """
     joined: list[Paragraph] = []
-    opens = goes_on = False
+    opens = goes_on = listed = False
     for paragraph in paragraphs:
         if opens and paragraph.number is None and not LETTER.search(text, joined[-1].end, paragraph.start):
             joined[-1] = Paragraph(joined[-1].start, paragraph.end, joined[-1].number)
@@ -134,7 +135,10 @@ def _join_openings(text: str, paragraphs: list[Paragraph]) -> list[Paragraph]:
             joined.append(paragraph)
         final = text[paragraph.end - 1]
         is_short = count_words(text[paragraph.start : paragraph.end]) <= OPENING_WORDS
-        opens = is_short and (final in COMMAS or (goes_on and final.isalnum()))
+        opens = is_short and (
+            final in COMMAS or (goes_on and final.isalnum()) or (paragraph.number is not None and not listed)
+        )
+        listed = paragraph.number is not None
         goes_on = final in COMMAS
     return joined
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-UNDERLINE = re.compile(r"=+|-{2,}|([~^\"'*+#.:`_])\1{2,}")
+UNDERLINE = re.compile(r"=+|-{2,}|([~^\"'*+#.:_])\1{3,}")
 MARKDOWN = {"=": 1, "-": 2}
 FEW = 2  # characters by which a line of other marks may be shorter or longer than its heading
 
