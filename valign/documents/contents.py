@@ -21,7 +21,7 @@ CONTENTS_NAMES = frozenset(
     "목차".split()
 )
 _NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,3})*[.)]?\s+")
-_PAGE_NUMBER = re.compile(r"(?:[\s.·…_]*(?:\.{2,}|…)\s*|\s{2,}|\t)\d{1,4}$")
+_PAGE_NUMBER = re.compile(r"(?:[\s.·…_|]*(?:\.{2,}|(?:\. ){2}\.|…|\|)\s*|\s{2,}|\t)(?:\d{1,4}|[ivxlc]{1,7})$")
 BULLET_MARK = re.compile(r"[-*+•–—]\s+")  # noqa: RUF001
 
 Places = dict[tuple[str, str], list[int]]

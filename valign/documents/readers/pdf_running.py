@@ -21,6 +21,7 @@ PAGE_NUMBER = re.compile(
 LAST_NUMBER = re.compile(rf"(?:\d{{1,4}}|{ROMAN_NUMERAL})$")
 LEADER = re.compile(r"(?:\s?[.…·_]){4,}")
 LONGEST_RUNNING = 300
+DOTTED_ROWS = 5
 CLOCK = re.compile(r"\b\d{1,2}:\d\d(?::\d\d)?(?: ?[ap]m)?\b")
 APART = 1.6
 
@@ -42,20 +43,35 @@ def drop_running_lines(lines: list[PdfLine], omissions: Omissions, title: str = 
         for side in (rows, rows[::-1]):
             for index, row in enumerate(side[:OUTER_ROWS]):
                 inner = side[index + 1][0] if index + 1 < len(side) else None
-                is_running = _keys(row, page) & proven or (_part_keys(row) & proven and _is_apart(row, inner))
+                is_running = _keys(row, page) & proven or (_part_keys(row, page) & proven and _is_apart(row, inner))
                 is_running = is_running or (page > 1 and title.casefold() in _parts(row) and _is_apart(row, inner))
                 if not (is_running or _is_number(row, inner)):
                     break
                 dropped.update(id(line) for line in row)
-    kept = [line for line in lines if id(line) not in dropped and not _is_contents_line(line.text)]
+    contents = {id(line) for rows in pages.values() for row in _contents_rows(rows) for line in row}
+    kept = [line for line in lines if id(line) not in dropped and id(line) not in contents]
     if not kept:
         return lines
     for line in lines:
         if id(line) in dropped:
             omissions.add(Reason.FOOTER, line.text)
-        elif _is_contents_line(line.text):
+        elif id(line) in contents:
             omissions.add(Reason.CONTENTS, line.text)
     return kept
+
+
+def _contents_rows(rows: list[LineRow]) -> list[LineRow]:
+    """Return the rows of a page's table of contents: with dots and a number, and among many of these with a number."""
+    dotted = [row for row in rows if _is_contents_line(" ".join(line.text.replace(" | ", " ") for line in row))]
+    if len(dotted) < DOTTED_ROWS:
+        return dotted
+    dotted_ids = {id(row) for row in dotted}
+    return [row for row in rows if id(row) in dotted_ids or _ends_apart_in_number(row)]
+
+
+def _ends_apart_in_number(row: LineRow) -> bool:
+    parts = _parts(row)
+    return len(parts) > 1 and LAST_NUMBER.fullmatch(parts[-1]) is not None
 
 
 def _is_contents_line(text: str) -> bool:
@@ -90,7 +106,7 @@ def _proven(pages: dict[int, list[LineRow]]) -> set[tuple[str, int, int]]:
     seen: dict[tuple[str, int, int], set[int]] = defaultdict(set)
     for page, rows in pages.items():
         for row in [*rows[:OUTER_ROWS], *rows[OUTER_ROWS:][-OUTER_ROWS:]]:
-            for key in _keys(row, page) | _part_keys(row):
+            for key in _keys(row, page) | _part_keys(row, page):
                 seen[key].add(page)
     enough = min(PAGES_FOR_PROOF, max(2, len(pages)))
     return {key for key, where in seen.items() if len(where) >= enough}
@@ -114,12 +130,16 @@ def _keys(row: LineRow, page: int) -> set[tuple[str, int, int]]:
     return keys
 
 
-def _part_keys(row: LineRow) -> set[tuple[str, int, int]]:
-    """Return the first and last part of a row that has several: beside the document's name may stand the chapter's."""
+def _part_keys(row: LineRow, page: int) -> set[tuple[str, int, int]]:
+    """Return the first and last part of a row that has several.
+
+    Beside the document's name, or a number that counts the pages, may stand the chapter's name.
+    """
     parts = _parts(row)
     if len(parts) < 2:
         return set()
-    ends = (("first", parts[0]), ("last", parts[-1]))
+    counted = [f"#{int(part) - page}" if re.fullmatch(r"\d{1,5}", part) else part for part in parts]
+    ends = (("first", counted[0]), ("last", counted[-1]))
     return {
         (f"{end}: {part}", round(row[0].base / 3), round(row[0].size)) for end, part in ends if LETTERS.search(part)
     }
