@@ -42,6 +42,8 @@ REFUSAL = re.compile(
 NO_WIDTH = "\u200b"
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=[\w-]+\.[\w-])|(?<=(?<!\w)@)(?=\w)", re.I)
 """Where a reader of Markdown sees a web or mail address, or a person's name, in plain text."""
+_LOGIN = re.compile(r"(?<=://)(?:(?!://)[^\s'\"\]])*@")  # up to the last @: a password may hold one
+_QUERY = re.compile(r"(\bhttps?://[^\s'\",\]?]*)\?[^\s'\",\]]+")
 REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
@@ -65,6 +67,15 @@ def markdown(text: str) -> str:
     escaped = re.sub(r"([\\`*_\[\]<>|#!~&$])", r"\\\1", one_line(text))
     escaped = re.sub(r"^(\d*)([-+=.)])(?=[-=]*(?:\s|$))", r"\1\\\2", escaped)
     return _ADDRESS.sub(NO_WIDTH, escaped)
+
+
+def hide_logins(text: str) -> str:
+    """Return a text without the logins and queries of the URLs in it, as somebody may have typed them.
+
+    >>> hide_logins("base_urls=['http://me:p@ss@host:8/v1','https://host/v1?key=1'] seed=1")
+    "base_urls=['http://***@host:8/v1','https://host/v1?***'] seed=1"
+    """
+    return _QUERY.sub(r"\1?***", _LOGIN.sub("***@", text))
 
 
 def _shown(character: str) -> bool:
