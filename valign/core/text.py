@@ -83,7 +83,7 @@ def _shown(character: str) -> bool:
 
 
 def typed(key: str, value: str) -> str:
-    r"""Return a setting as it is typed in a shell, whatever characters its text has.
+    r"""Return a setting as it is typed in a shell and printed on one line, whatever characters its text has.
 
     >>> print(typed("document.path", "a, b's.txt"))
     'document.path="a, b'"'"'s.txt"'
@@ -91,7 +91,19 @@ def typed(key: str, value: str) -> str:
     backslashes = re.sub(r"(\\+)(?=\"|$)", r"\1\1", value)
     is_plain = re.fullmatch(r"[\w./:@%+-]*[./][\w./:@%+-]*", value, re.ASCII)
     quoted = value if is_plain else '"' + backslashes.replace('"', '\\"') + '"'
-    return shlex.quote(f"{key}={quoted}")
+    whole = f"{key}={quoted}"
+    if one_line(whole) == whole:
+        return shlex.quote(whole)
+    return f"\"$(printf '{''.join(map(_printed, whole))}')\""  # a message has one line, and would change such signs
+
+
+def _printed(character: str) -> str:
+    """Return a character as the shell's printf prints it."""
+    if character == "%":
+        return "%%"
+    if character in "\\'" or character.isspace() or not _shown(character):
+        return "".join(f"\\{byte:03o}" for byte in character.encode())
+    return character
 
 
 def words(text: str) -> tuple[str, ...]:
