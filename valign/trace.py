@@ -13,12 +13,15 @@ def main(config: DictConfig) -> None:
     """Print the entry of an example, of an evaluation question, or of a clause."""
     from valign.provenance.entries import clause_entry, trace_entry
     from valign.provenance.ledger import read_ledger, resolve_id
+    from valign.runs.damage import describe_damage
 
-    ledger = read_ledger(Path(config.artifacts).expanduser(), Path(config.runs).expanduser())
-    if config.clause is None:
-        text = trace_entry(ledger, config.id)
-    else:
-        text = clause_entry(ledger, resolve_id(config.clause, ledger.clauses, "clause"))
+    store, runs = Path(config.artifacts).expanduser(), Path(config.runs).expanduser()
+    ledger = read_ledger(store, runs)
+    with describe_damage(store):
+        if config.clause is None:
+            text = trace_entry(ledger, config.id)
+        else:
+            text = clause_entry(ledger, resolve_id(config.clause, ledger.clauses, "clause"))
     print_text(text)
 
 

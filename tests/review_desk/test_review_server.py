@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -278,3 +279,24 @@ def test_a_port_that_is_taken_and_a_name_that_is_none_are_one_line(desk: ReviewS
         ReviewServer(desk.desk, desk.server.server_port)
     with pytest.raises(ValignError, match="is no name"):
         DecisionFile(file, "")
+
+
+def test_odd_addresses_and_many_slow_clients(desk: ReviewServer, file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An address that cannot be taken apart is not here; clients that never finish keep nobody waiting."""
+    port, place = desk.server.server_port, desk.address.split("/", 3)[3]
+    with socket.create_connection(("127.0.0.1", port)) as odd:
+        odd.sendall(f"GET http://[/{place}rows HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        assert odd.recv(100).startswith(b"HTTP/1.0 404")
+    began = time.monotonic()
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+    for client in slow:
+        client.sendall(b"POST /")
+    assert send(desk.address, "rows")[0] == 200
+    assert time.monotonic() - began < 10
+    for client in slow:
+        client.close()
+    file.mkdir(parents=True)
+    status, said = send(desk.address, "decide", {"action": "keep", "key": first(desk)})
+    assert (status, "\n" in said) == (400, False) and "Is a directory" in said
+    file.rmdir()
+    assert capfd.readouterr().err == ""

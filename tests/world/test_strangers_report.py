@@ -17,14 +17,17 @@ from stored import write_data, write_run
 
 from valign.core import whole_text
 from valign.core.errors import ValignError
-from valign.core.files import read_json, read_rows, write_json, write_text
+from valign.core.files import read_json, read_line, read_rows, write_json, write_text
+from valign.core.records import Instruction
 from valign.evaluation.arm_names import is_arm_name
 from valign.pipeline.finished_run import context_of_run
 from valign.provenance.entries import trace_entry
+from valign.provenance.formats import write_portable
 from valign.provenance.ledger import read_ledger
-from valign.provenance.runs import data_of_run
+from valign.provenance.runs import chosen_data, data_of_run
 from valign.reporting.study import compare_folder
 from valign.reporting.write import write_report
+from valign.review_desk.opening import open_server
 from valign.runs.damage import describe_damage
 from valign.runs.layout import CONFIG, RUN
 
@@ -178,3 +181,58 @@ def test_damage_names_where_it_was_noticed() -> None:
         raise KeyError("x")
     with pytest.raises(ValignError, match=r"^plain$"), describe_damage(Path("a")):
         raise ValignError("plain")
+
+
+def test_rows_of_another_shape_are_named() -> None:
+    """What a row of the data set holds is checked as it is read, so that no filter, page or table stumbles over it."""
+    row = {"example_id": "1", "clauses": ["c"], "kind": "k", "question": "Q?", "answer": "A."}
+    origin = {"quote": "", "start": 0, "end": 0, "template": "", "template_hash": "", "teacher": ""}
+    for change, said in (
+        ({"filters": {"rank": "x"}}, "'filters' must be a JSON object of numbers, not dict"),
+        ({"filters": [1]}, "'filters' must be a JSON object of numbers, not list"),
+        ({"filters": {"rank": 10**400}}, "'filters' must be a JSON object of numbers"),
+        ({"provenance": {**origin, "end": 10**400}}, "'end' must be a whole number, not one of more than 64 bits"),
+        ({"provenance": {**origin, "sampling": []}}, "'sampling' must be a JSON object, not list"),
+    ):
+        line = json.dumps({**row, "provenance": origin, **change})
+        with pytest.raises(ValignError, match=said):
+            read_line(line, Instruction, "sft.jsonl, line 1")
+    with pytest.raises(ValignError, match=r"line 1: not a JSON object on one line \(Exceeds the limit \(4300 digits\)"):
+        read_line('{"example_id": ' + "1" * 5000 + "}", Instruction, "sft.jsonl, line 1")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "funnel.json", "source.json", "sft.jsonl", "preferences.jsonl"])
+def test_odd_values_in_a_data_set_are_one_line(name: str, tmp_path: Path) -> None:
+    """In the review, the export and the trace of a data set that comes from a stranger or another version."""
+    data = write_data(tmp_path / "store")
+    is_rows = name.endswith("jsonl")
+    good = read_rows(data / name) if is_rows else read_json(data / name)
+    choice = random.Random(name)
+    where = [path for path in places(good) if path or not is_rows]
+    refused = 0
+    for i in range(15):
+        bad = with_value(good, choice.choice(where), choice.choice([*ODD, 10**400]))
+        write_text(data / name, "".join(json.dumps(row) + "\n" for row in bad) if is_rows else json.dumps(bad))
+        for use in (_review, _export, _trace):
+            try:
+                use(tmp_path / "store", data, tmp_path / f"out{i}")
+            except ValignError as error:
+                assert "\n" not in str(error) and str(tmp_path) in str(error)
+                refused += 1
+    assert 0 < refused < 45
+
+
+def _review(store: Path, data: Path, output: Path) -> None:
+    server = open_server(chosen_data(None, str(data)), str(output.with_suffix(".jsonl")), "ann", 0)
+    server.server.server_close()
+    json.dumps(server.desk.everything({}))
+
+
+def _export(store: Path, data: Path, output: Path) -> None:
+    write_portable(chosen_data(None, str(data)), output, "other")
+
+
+def _trace(store: Path, data: Path, output: Path) -> None:
+    ledger = read_ledger(store, store / "none")
+    with describe_damage(store):
+        trace_entry(ledger, next(iter(ledger.examples)))

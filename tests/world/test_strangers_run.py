@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +19,11 @@ from valign.config import checks, run_identity
 from valign.config.arguments import plain
 from valign.config.schema import ScoringSettings
 from valign.core.errors import ValignError
-from valign.core.files import read_json, read_jsonl, write_json
+from valign.core.files import append_text, read_json, read_jsonl, write_json
 from valign.core.records import Message, Passage, Question
 from valign.documents.read import parse_document
 from valign.evaluation.answering import conversation
+from valign.evaluation.judging.labels import LABELS
 from valign.evaluation.settings import ServerSettings
 from valign.pipeline import evaluation_run
 from valign.pipeline.artifacts import Artifacts, pinned_by
@@ -28,6 +31,8 @@ from valign.pipeline.evaluation_run import evaluation_name
 from valign.pipeline.finished_run import arms_of_run, context_of_run, require_known_servers
 from valign.pipeline.run import run as run_pipeline
 from valign.reporting.study import compare_runs
+from valign.reporting.write import write_report
+from valign.review_desk.decision_file import DecisionFile
 from valign.runs.layout import ARTIFACTS, CONFIG, PAGE, RUN, run_folders, run_is_current
 from valign.serving.settings import VllmSettings
 
@@ -213,3 +218,47 @@ def test_rows_that_are_none_are_one_line_and_braces_stay_text(tmp_path: Path) ->
     shown: tuple[Message, ...] = conversation("Why?", [Passage("d/1", ("D",), "Fill {question} and {rules}.", 0, 9)])
     assert shown[-1]["content"].count("Why?") == 1
     assert "Fill {question} and {rules}." in shown[-1]["content"]
+
+
+def test_links_in_a_run_write_nothing_outside_of_it(
+    tmp_path: Path, compose_config: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's run may hold links where a command writes: pages, tables, labels, another evaluation."""
+    (tmp_path / "mine").mkdir()
+    mine = tmp_path / "mine" / "notes.txt"
+    for name in (PAGE, "table.md", "card.md"):
+        folder = run(tmp_path / name / "run", 0, {"base": BASE, "sft": {"q1": 1.0, "q2": 0.0}})
+        mine.write_text("precious")
+        (folder / name).symlink_to(mine)
+        with pytest.raises(ValignError, match=r"is a link to .*notes\.txt, outside of its folder, and is not written"):
+            write_report(folder, folder / PAGE)
+    (folder / LABELS).symlink_to(mine)
+    with pytest.raises(ValignError, match=r"is a link to .*notes\.txt, outside of its folder"):
+        append_text(folder / LABELS, "{}\n")
+    monkeypatch.setattr(evaluation_run, "connect", lambda *_: nullcontext(SimpleNamespace(is_first=True)))
+    noted(compose_config("base_model=tiny"), folder)
+    write_json(folder / RUN, {"arms": [], "artifacts": {}, "state": "x"})
+    scoring = ScoringSettings(vllm=VllmSettings(), server=ServerSettings())
+    for place in ("evaluations", "evaluations/own", "evaluations/own/arms"):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).symlink_to(mine.parent)
+        with pytest.raises(
+            ValignError, match=rf"{place} leads out of .*, to .*mine; delete that link, or give another"
+        ):
+            evaluation_run.evaluate(folder, None, None, scoring)
+        (folder / place).unlink()
+    assert os.listdir(mine.parent) == ["notes.txt"] and mine.read_text() == "precious"
+
+
+def test_a_file_that_holds_no_decisions_is_not_cut(tmp_path: Path) -> None:
+    """What stands behind the last line end is cut off before a decision is added, where a power cut left it."""
+    file = tmp_path / "notes.txt"
+    for text in ("my notes", "a\nb", "\x00x"):
+        file.write_text(text)
+        with pytest.raises(ValignError, match=r"notes\.txt.*line.*"):
+            DecisionFile(file, "ann")
+        assert file.read_text() == text
+    file.write_bytes(b'{"action": "ke\0\0\0')
+    decisions = DecisionFile(file, "ann")
+    decisions.add("keep", "k", "D_sft", "c")
+    assert len(DecisionFile(file, "ann").decisions) == 1

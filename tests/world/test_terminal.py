@@ -29,17 +29,21 @@ from valign.runs.wandb_mode import logged_in
 ESCAPE = "\x1b]0;pwned\x07\x1b[2J\u202e"
 PATHS = (
     "it's mine.txt", 'a "b" c.md', "a, b (1).pdf", "[x]{y}.txt", "$HOME `id` !.md", "back\\slash.txt", "end\\",
-    "a=b&c;d.txt", "plain/rules.txt", "#1 % ~.txt", "ü ñ 规则.txt", "a:b, 'c\".txt",
+    "a=b&c;d.txt", "plain/rules.txt", "#1 % ~.txt", "ü ñ 规则.txt", "a:b, 'c\".txt", "new\nline's %.txt", "tab\t\\.txt",
+    "two  spaces.txt", "no\u00a0break\u200e.txt", "\x1b[2J.txt",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_what_is_typed_in_a_shell_is_the_path(path: str, compose_config: Callable[..., DictConfig]) -> None:
     done = subprocess.run(
-        ["sh", "-c", f"printf %s {typed('document.path', path)}"], capture_output=True, text=True, check=True
+        ["sh", "-c", f"printf %s {(command := typed('document.path', path))}"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     given = OverridesParser.create().parse_override(done.stdout)
-    assert given.key_or_group == "document.path"
+    assert given.key_or_group == "document.path" and typed("document.path", path) in str(ValignError(f"so: {command}"))
     assert str(compose_config(done.stdout, "document=file").document.path) == path
 
 
@@ -137,7 +141,7 @@ def test_no_home_and_no_entry_in_passwd() -> None:
     assert done.stdout.splitlines() == [
         "False",
         "this user has no home folder for converted models; set VALIGN_CACHE to a folder.",
-        "this user has no home folder; set HOME to a folder, or give paths without ~.",
+        "~ in a path names no home folder; set HOME to a folder, or give paths without ~ (./~NAME for that name).",
     ]
 
 

@@ -25,6 +25,7 @@ from valign.config import checks, run_identity
 from valign.config.schema import SCHEMAS, keys
 from valign.core.disk import describe_disk_errors, disk_error
 from valign.core.errors import INTERRUPTED, Interrupted, Pending, ValignError, first_line
+from valign.core.text import hide_logins
 from valign.distributed import place
 
 USER_ERROR = 2
@@ -143,7 +144,8 @@ class HydraJob:
                 return self.task(cfg)
         except ValignError as error:
             sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-            text = f"{error} [job: {' '.join(run_identity.task_overrides())}]" if sweeping else str(error)
+            job = hide_logins(" ".join(run_identity.task_overrides()))
+            text = f"{error} [job: {job}]" if sweeping else str(error)
             if os.getpid() != self.process:
                 raise ValignError(text) from None
             if isinstance(error, Pending):

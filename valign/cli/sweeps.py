@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,35 @@ from omegaconf import DictConfig, OmegaConf
 
 from valign.cli.slurm import check_launcher
 from valign.core.errors import ValignError
+from valign.core.files import write_text
+from valign.core.text import hide_logins
 from valign.runs import layout
+
+NOTES = "multirun.yaml"  # Hydra's, with all overrides
+
+
+class HideLogins(logging.Filter):
+    """Leaves the logins of URLs out of what Hydra says of its jobs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record, and keep it."""
+        record.msg = hide_logins(str(record.msg))
+        return True
+
+
+def mask_notes(folder: Path) -> None:
+    """Take the logins of URLs out of the file in which Hydra notes a multirun's overrides."""
+    file = folder / NOTES
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if (masked := hide_logins(text)) != text:
+        write_text(file, masked)
 
 
 class SweepCallback(Callback):
-    """Checks the launcher before a multirun, and compares the runs of the experiment after it."""
+    """Checks the launcher before a multirun, and compares the runs of the experiment after it.
+
+    What Hydra prints and notes of the multirun is without the logins of URLs, from its first job on.
+    """
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Exit with one line where the jobs cannot be launched; Hydra would turn an exception into a warning."""
@@ -24,6 +50,12 @@ class SweepCallback(Callback):
         except ValignError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
+        logging.getLogger("hydra._internal.core_plugins.basic_launcher").addFilter(HideLogins())
+        atexit.register(mask_notes, Path(config.hydra.sweep.dir))
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Mask the notes: Hydra has written them by now."""
+        mask_notes(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the table and write the page, if any job of the sweep finished."""

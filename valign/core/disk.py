@@ -55,7 +55,9 @@ def disk_error(error: BaseException, place: Path | str | None = None) -> ValignE
         The line; None for any other error.
     """
     if isinstance(error, RuntimeError) and "determine home directory" in str(error):  # pathlib's, of ~ in a path
-        return ValignError("this user has no home folder; set HOME to a folder, or give paths without ~.")
+        return ValignError(
+            "~ in a path names no home folder; set HOME to a folder, or give paths without ~ (./~NAME for that name)."
+        )
     if isinstance(error, FileNotFoundError) and _NO_TEMPORARY in str(error):  # tempfile's
         return ValignError(
             "no folder for temporary files can be written (TMPDIR, /tmp, /var/tmp, the current one); set TMPDIR to one."

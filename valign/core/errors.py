@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from valign.core.text import one_line, printable
+from valign.core.text import hide_logins, one_line, printable
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
@@ -22,7 +22,7 @@ class ValignError(Exception):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))  # file names, titles and servers' words may be a stranger's
+        super().__init__(hide_logins(one_line(message)))  # file names, titles, servers' words may be a stranger's
 
 
 class LimitReached(ValignError):

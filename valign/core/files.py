@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from valign.core.disk import describe_disk_errors, flush_path, follow_umask, partial_path
-from valign.core.errors import ValignError
+from valign.core.errors import ValignError, first_line
+from valign.core.json_forms import FORMS
 from valign.core.records import Original, Provenance
 from valign.core.whole_text import describe_absence, read_whole_text
 
@@ -59,14 +60,13 @@ def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
             raise ValignError(f"{where}: '{name}' must be a JSON object, not {type(value).__name__}.")
         place = f"{where}, {name}"
         return from_dict(Original if expected.startswith("Original") else Provenance, value, place)
-    if expected == "int" and (isinstance(value, bool) or not isinstance(value, int)):
-        raise ValignError(f"{where}: '{name}' must be a whole number, not {type(value).__name__}.")
-    if expected == "str" and not isinstance(value, str):
-        raise ValignError(f"{where}: '{name}' must be text, not {type(value).__name__}; put it in quotes.")
-    if expected == "tuple[str, ...]":
-        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
-            raise ValignError(f"{where}: '{name}' must be a list of texts.")
-        return tuple(value)
+    if expected in FORMS:
+        is_such, form, remedy = FORMS[expected]
+        if not is_such(value):
+            is_large = type(value) is int and "number" in form
+            given = "one of more than 64 bits" if is_large else type(value).__name__
+            raise ValignError(f"{where}: '{name}' must be {form}, not {given}{remedy}.")
+        return tuple(value) if isinstance(value, list) else value
     if expected == "tuple[tuple[str, ...], ...]":
         if not isinstance(value, list | tuple) or not all(isinstance(v, list | tuple) and v for v in value):
             raise ValignError(f"{where}: '{name}' must be a list of lists of accepted wordings.")
@@ -76,6 +76,21 @@ def _typed(name: str, annotation: Any, value: Any, where: str) -> Any:
     if name == "verdict" and value not in ("yes", "no", None):
         raise ValignError(f'{where}: \'verdict\' must be "yes", "no" or null, not {value!r}.')
     return value
+
+
+def _linked(path: Path) -> Path:
+    """Return the file that a path names, of a link in the same folder what it leads to.
+
+    Raises:
+        ValignError: It is a link that leads out of its folder, as a stranger's folder may hold.
+    """
+    real = Path(os.path.realpath(path))
+    if path.is_symlink() and not real.is_relative_to(os.path.realpath(path.parent)):
+        raise ValignError(
+            f"{path} is a link to {real}, outside of its folder, and is not written through; delete the link, or give "
+            "the path of the file itself."
+        )
+    return real
 
 
 @contextmanager
@@ -92,10 +107,11 @@ def write_atomically(path: Path) -> Iterator[Path]:
         The path at which the block creates the file.
 
     Raises:
-        ValignError: A folder, a device or the like has this name, or the disk is full or read-only.
+        ValignError: A folder, a device or the like has this name, it is a link that leads out of its folder, or the
+            disk is full or read-only.
     """
     with describe_disk_errors(path):
-        path = Path(os.path.realpath(path))  # a link stays, and what it names is written
+        path = _linked(path)  # a link stays, and what it names is written
         if path.exists() and not path.is_file():
             raise ValignError(f"{path} is there already and no ordinary file; choose another place.")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,9 +151,10 @@ def append_text(path: Path, text: str, is_durable: bool = False) -> None:
         is_durable: Whether it is to be on the disk, safe from a power cut, before this returns.
 
     Raises:
-        ValignError: The disk is full or read-only.
+        ValignError: It is a link that leads out of its folder, or the disk is full or read-only.
     """
     with describe_disk_errors(path):
+        path = _linked(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
             before = file.tell()
@@ -214,10 +231,9 @@ def read_line(line: str, kind: type[Record], where: str) -> Record:
             data = _writable(data)
     except RecursionError:
         raise ValignError(f"{where}: lists or objects are nested too deep; mend the line.") from None
-    except json.JSONDecodeError as error:
-        raise ValignError(
-            f"{where}: not a JSON object on one line ({error.msg} at column {error.colno}); mend the line."
-        ) from None
+    except ValueError as error:  # JSONDecodeError, or a number of thousands of digits
+        said = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else first_line(error)
+        raise ValignError(f"{where}: not a JSON object on one line ({said}); mend the line.") from None
     if not isinstance(data, dict):
         raise ValignError(f"{where}: a JSON object is expected, not {type(data).__name__}.")
     return from_dict(kind, data, where)

@@ -104,7 +104,10 @@ class LocalServer:
 
     def get(self, target: str) -> Response:
         """Answer a request for the page or for data."""
-        parts = urlsplit(target)
+        try:
+            parts = urlsplit(target)
+        except ValueError:
+            return HTTPStatus.NOT_FOUND, PLAIN, b"not here"
         name = self._name(parts.path)
         if name == "":
             return HTTPStatus.OK, "text/html; charset=utf-8", self._page
@@ -136,6 +139,7 @@ class LocalServer:
 
 class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # connections that wait to be taken; with five, some of a page's wait for seconds
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a browser that did not wait for its reply, or never sent its request."""
@@ -164,7 +168,7 @@ def _answer(function: Callable[[Any], Any], given: Any) -> Response:
         return HTTPStatus.OK, JSON, json.dumps(function(given)).encode()
     except Conflict as error:
         return HTTPStatus.CONFLICT, PLAIN, one_line(str(error)).encode(errors="replace")
-    except (ValignError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+    except (ValignError, OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         said = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) and error.args else str(error)
         return HTTPStatus.BAD_REQUEST, PLAIN, one_line(said).encode(errors="replace")
 

@@ -45,6 +45,8 @@ REFUSAL = re.compile(
 NO_WIDTH = "\u200b"
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=[\w-]+\.[\w-])|(?<=(?<!\w)@)(?=\w)", re.I)
 """Where a reader of Markdown sees a web or mail address, or a person's name, in plain text."""
+_LOGIN = re.compile(r"(?<=://)(?:(?!://)[^\s'\"\]])*@")  # up to the last @: a password may hold one
+_QUERY = re.compile(r"(\bhttps?://[^\s'\",\]?]*)\?[^\s'\",\]]+")
 REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
@@ -70,12 +72,21 @@ def markdown(text: str) -> str:
     return _ADDRESS.sub(NO_WIDTH, escaped)
 
 
+def hide_logins(text: str) -> str:
+    """Return a text without the logins and queries of the URLs in it, as somebody may have typed them.
+
+    >>> hide_logins("base_urls=['http://me:p@ss@host:8/v1','https://host/v1?key=1'] seed=1")
+    "base_urls=['http://***@host:8/v1','https://host/v1?***'] seed=1"
+    """
+    return _QUERY.sub(r"\1?***", _LOGIN.sub("***@", text))
+
+
 def _shown(character: str) -> bool:
     return character not in REORDERING and unicodedata.category(character) not in ("Cc", "Cs")
 
 
 def typed(key: str, value: str) -> str:
-    r"""Return a setting as it is typed in a shell, whatever characters its text has.
+    r"""Return a setting as it is typed in a shell and printed on one line, whatever characters its text has.
 
     >>> print(typed("document.path", "a, b's.txt"))
     'document.path="a, b'"'"'s.txt"'
@@ -83,7 +94,19 @@ def typed(key: str, value: str) -> str:
     backslashes = re.sub(r"(\\+)(?=\"|$)", r"\1\1", value)
     is_plain = re.fullmatch(r"[\w./:@%+-]*[./][\w./:@%+-]*", value, re.ASCII)
     quoted = value if is_plain else '"' + backslashes.replace('"', '\\"') + '"'
-    return shlex.quote(f"{key}={quoted}")
+    whole = f"{key}={quoted}"
+    if one_line(whole) == whole:
+        return shlex.quote(whole)
+    return f"\"$(printf '{''.join(map(_printed, whole))}')\""  # a message has one line, and would change such signs
+
+
+def _printed(character: str) -> str:
+    """Return a character as the shell's printf prints it."""
+    if character == "%":
+        return "%%"
+    if character in "\\'" or character.isspace() or not _shown(character):
+        return "".join(f"\\{byte:03o}" for byte in character.encode())
+    return character
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.models.huggingface import quiet_transformers
+from valign.core.files import read_json
+from valign.models.huggingface import loading_errors, quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -78,17 +79,40 @@ def save_adapter(model: PeftModel, folder: Path, state: dict[str, torch.Tensor] 
     model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state, selected_adapters=["default"])
 
 
+def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """Return the config of a saved adapter, of the sort that training writes.
+
+    Raises:
+        ValignError: The folder holds no adapter, it is damaged, or it is no LoRA. The config may be a stranger's, and
+            others of PEFT's kinds load tokenizers, models and modules that it names.
+    """
+    file = folder / ADAPTER_CONFIG
+    if not file.is_file():
+        raise ValignError(f"{folder} holds no adapter (adapter_config.json); train it first.")
+    config = read_json(file)
+    if not isinstance(config, dict) or config.get("peft_type", "LORA") != "LORA" or config.get("megatron_config"):
+        raise ValignError(
+            f"{file} is not the config of a LoRA adapter, the one kind that valign trains; train it again."
+        )
+    numbers = {name: config.get(name) for name in ("r", "lora_alpha")}
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int if name == "r" else int | float) or value < 1:
+            raise ValignError(f"{file} is damaged: {name}={value!r} is no number of 1 or more; train it again.")
+    return config
+
+
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Put a saved adapter on a model, frozen and in float32.
 
     Raises:
-        ValignError: The folder holds no adapter.
+        ValignError: The folder holds no adapter, or it is damaged or belongs to another model.
     """
     from peft import PeftModel
 
-    if not (folder / ADAPTER_CONFIG).is_file():
-        raise ValignError(f"{folder} holds no adapter (adapter_config.json); train it first.")
-    with quiet_transformers():
+    read_adapter_config(folder)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ValignError(f"{folder} holds no {ADAPTER_WEIGHTS}; train it again.")
+    with loading_errors(folder, "adapter"), quiet_transformers():
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False, autocast_adapter_dtype=True)
     return adapted.eval()
 

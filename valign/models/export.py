@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.core.files import read_json, write_text
+from valign.core.files import write_text
 from valign.core.folders import new_folder
-from valign.models.adapters import ADAPTER_CONFIG, save_model
+from valign.models.adapters import ADAPTER_CONFIG, read_adapter_config, save_model
 from valign.models.lora_folder import write_lora
 from valign.models.policy import load_merged
 from valign.models.template_traits import end_tokens
@@ -91,7 +91,7 @@ def write_adapter(output: Path, base: str, weights: Sequence[Path], card: str = 
     whole = [folder for folder in weights if not (folder / ADAPTER_CONFIG).is_file()]
     if whole:
         raise ValignError(f"{whole[0]} has every weight trained and no adapter; use what=model.")
-    configs = [read_json(folder / ADAPTER_CONFIG) for folder in weights]
+    configs = [read_adapter_config(folder) for folder in weights]
     if len(weights) > 1 and any(config.get("target_parameters") for config in configs):
         raise ValignError(
             "the adapters of several stages of a mixture of experts do not become one; use what=model, or export the "

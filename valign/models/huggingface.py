@@ -7,17 +7,33 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from valign.core.errors import ValignError
+from valign.core.errors import ValignError, first_line
+from valign.core.out_of_memory import exhausted_memory
 
 
 @contextlib.contextmanager
-def loading_errors(path: Path | str) -> Iterator[None]:
-    """Turn what transformers says about a model it cannot load into one line."""
+def loading_errors(path: Path | str, what: str = "model") -> Iterator[None]:
+    """Turn what libraries raise about a model that they cannot load into one line.
+
+    A folder that is damaged or a stranger's makes transformers, PEFT, safetensors and tokenizers raise nearly anything.
+
+    Args:
+        path: The model's folder or its id on the hub, or an adapter's folder.
+        what: What is loaded, for the message.
+
+    Raises:
+        ValignError: It cannot be loaded, for another reason than too little memory.
+    """
     try:
         yield
-    except (OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValignError(f"model {path} cannot be loaded: {reason}") from error
+    except ValignError:
+        raise
+    except Exception as error:
+        if exhausted_memory(error):
+            raise
+        kind = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__} "
+        reason = f"{kind}{first_line(error)}" if str(error).strip() else type(error).__name__
+        raise ValignError(f"{what} {path} cannot be loaded: {reason}") from error
 
 
 @contextlib.contextmanager

@@ -128,14 +128,19 @@ def _from_pretrained(
         options["device_map"] = {"": device}
     attention = attention or suitable_implementation(load_config(path, trust_remote_code), device)
     with loading_errors(path), quiet_transformers():
-        return AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
             attn_implementation=attention,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            output_loading_info=True,
             **options,
         )
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):  # transformers would leave them random
+        raise ValignError(f"model {path} lacks {len(missing)} of its weights, such as {missing[0]}; get it again.")
+    return model
 
 
 def load_quantized(

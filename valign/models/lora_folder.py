@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from valign.core.files import read_json, write_json
-from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from valign.core.files import write_json
+from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapter_config
 from valign.models.stacked_adapters import MATRIX, StackedAdapter
 
 SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vllm serve --max-lora-rank takes
@@ -25,8 +25,8 @@ def write_lora(folder: Path, weights: Sequence[Path], changes: Mapping[str, Any]
     Raises:
         ValignError: Several adapters do not become one.
     """
-    configs = [read_json(each / ADAPTER_CONFIG) for each in weights]
-    rank = sum(int(config["r"]) for config in configs)
+    configs = [read_adapter_config(each) for each in weights]
+    rank = sum(config["r"] for config in configs)
     changed: dict[str, Any] = {}
     if len(weights) == 1:
         shutil.copyfile(weights[0] / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)

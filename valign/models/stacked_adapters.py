@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
-from valign.core.files import read_json
-from valign.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from valign.models.huggingface import quiet_transformers
+from valign.models.adapters import ADAPTER_WEIGHTS, read_adapter_config
+from valign.models.huggingface import loading_errors, quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -181,11 +180,7 @@ def _other_layers() -> Iterator[None]:
 
 def _what_else(folder: Path) -> str | None:
     """Say what an adapter is that is no plain LoRA of linear layers."""
-    if not (folder / ADAPTER_CONFIG).is_file():
-        raise ValignError(f"{folder} holds no adapter (adapter_config.json); train it first.")
-    config = read_json(folder / ADAPTER_CONFIG)
-    if config.get("peft_type", "LORA") != "LORA":
-        return str(config["peft_type"])
+    config = read_adapter_config(folder)
     strange = [key for key in OTHER_SUMS if config.get(key)]
     return ", ".join([*strange, *(["bias"] if config.get("bias", "none") != "none" else [])]) or None
 
@@ -196,12 +191,18 @@ def _read_matrices(folder: Path) -> StackedAdapter:
 
     if other := _what_else(folder):
         raise ValignError(f"{folder} is no plain LoRA of linear layers ({other}).")
-    config = read_json(folder / ADAPTER_CONFIG)
+    config = read_adapter_config(folder)
+    rank, scale = config["r"], config["lora_alpha"] / config["r"]
     halves: dict[str, dict[str, Any]] = {}
-    for key, value in load_file(folder / ADAPTER_WEIGHTS).items():
+    with loading_errors(folder, "adapter"):
+        weights = load_file(folder / ADAPTER_WEIGHTS)
+    for key, value in weights.items():
         found = MATRIX.fullmatch(key)
         if found is None:
             raise ValignError(f"{folder}: {key} is no weight of a LoRA of linear layers.")
         halves.setdefault(found["layer"], {})[found["half"]] = value.float()
-    scale = config["lora_alpha"] / config["r"]
-    return StackedAdapter(int(config["r"]), {name: (both["A"], both["B"] * scale) for name, both in halves.items()})
+    for name, both in halves.items():
+        shapes = [tuple(both[half].shape) for half in "AB" if half in both]
+        if [len(shape) for shape in shapes] != [2, 2] or not shapes[0][0] == shapes[1][1] == rank:
+            raise ValignError(f"adapter {folder} is damaged: {name} has matrices {shapes}, and r is {rank}.")
+    return StackedAdapter(rank, {name: (both["A"], both["B"] * scale) for name, both in halves.items()})

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from valign.core.control_tokens import CONTROL_TOKEN
-from valign.core.errors import ValignError
+from valign.core.errors import ValignError, first_line
 from valign.core.records import Message
 
 if TYPE_CHECKING:
@@ -74,7 +74,12 @@ def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """
     named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     more = named if isinstance(named, (list, tuple)) else [] if named is None else [named]
-    return list(dict.fromkeys(int(token) for token in (_eos(tokenizer), template_traits(tokenizer).end, *more)))
+    if not all(isinstance(token, int) for token in more):
+        raise ValignError(
+            f"generation_config.json of {_name(tokenizer)} has eos_token_id={named!r}, which is no token's number; "
+            "mend it, or choose another model."
+        )
+    return list(dict.fromkeys((_eos(tokenizer), template_traits(tokenizer).end, *more)))
 
 
 def template_traits(tokenizer: PreTrainedTokenizerBase) -> TemplateTraits:
@@ -120,16 +125,15 @@ def render_template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message]
     Raises:
         ValignError: The template does not take the turns.
     """
-    from jinja2 import TemplateError
-
     conversation: Any = list(turns)
     options: dict[str, Any] = {"chat_template": _dated(_template(tokenizer)), **NO_THOUGHT}
     try:
         return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=opened, **options))
-    except (TemplateError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # a template is a program, and can raise anything
+        said = first_line(error) if str(error).strip() else type(error).__name__
         raise ValignError(
             f"The chat template of {_name(tokenizer)} cannot render {len(turns)} turns "
-            f"({', '.join(turn['role'] for turn in turns)}): {error}"
+            f"({', '.join(turn['role'] for turn in turns)}): {said}"
         ) from error
 
 

@@ -29,7 +29,7 @@ from valign.pipeline.size_checks import require_context_length, warn_of_size
 from valign.pipeline.worker import follow, take_devices
 from valign.reporting.study import compare_runs
 from valign.reporting.write import comparison_table, write_page
-from valign.runs.layout import EVALUATIONS, PAGE, RUN, RUN_LOCK, run_folder
+from valign.runs.layout import EVALUATIONS, PAGE, RUN, RUN_LOCK, refuse_links_out, run_folder
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,9 @@ def evaluate(
         scoring: What computes the arms' answers, in place of what the run's own settings say.
         is_trusted: Whether the run's config may run code, and may name servers and keys.
         policy_probes: Probes of the policy that are asked besides: a file, or ``shipped``; None for the run's own.
+
+    Raises:
+        ValignError: The folder is not that of a finished run, is a stranger's in what it asks for, or leads elsewhere.
     """
     folder = run_folder(run)
     details, arms = arms_of_run(folder)
@@ -69,6 +72,8 @@ def evaluate(
         context = replace(with_evaluation(known, **chosen, policy_probes=probes), ranks=ranks)
         if ranks.is_first:
             place = folder / EVALUATIONS
+            if output is None:
+                refuse_links_out(place, folder)
             lock = (output or place) / RUN_LOCK
             with locked(lock, partial(log.info, "another process writes to %s; waiting for it", lock.parent)):
                 name = evaluation_name(place, questions)

@@ -18,6 +18,7 @@ from valign.core.files import write_json, write_jsonl, write_text
 from valign.core.folders import new_folder
 from valign.core.records import Instruction, Message, Preference
 from valign.provenance.dataset_card import dataset_name, make_card
+from valign.runs.damage import describe_damage
 from valign.synthesis.dataset import DataSet
 
 PortableRow = dict[str, Any]
@@ -36,9 +37,9 @@ def write_portable(data: DataSet, output: Path, license: str) -> None:
         license: Identifier of the licence, for the card.
 
     Raises:
-        ValignError: The folder is not empty or cannot be written.
+        ValignError: The folder is not empty or cannot be written, or the data hold values of another shape.
     """
-    with new_folder(output) as folder:
+    with new_folder(output) as folder, describe_damage(data.folder):
         _write(data, folder, license)
 
 

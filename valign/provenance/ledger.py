@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 DataRow = Instruction | Preference
 NEAREST = 3
-DAMAGE = (ValignError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+DAMAGE = (ValignError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ def chosen_data(run: str | None, artifact: str | None) -> DataSet:
     folder = Path(artifact or "").expanduser()
     if (folder / RUN).is_file():
         raise ValignError(f"{folder} is the folder of a run, not of data; give it so: {typed('run', str(folder))}.")
-    return read_data(folder)
+    with describe_damage(folder):
+        return read_data(folder)
 
 
 def data_of_run(folder: Path) -> DataSet:

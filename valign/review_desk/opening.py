@@ -7,6 +7,7 @@ from valign.core.text import one_line, typed
 from valign.review_desk.decision_file import DecisionFile, decision_file
 from valign.review_desk.desk import ReviewDesk, ReviewWork
 from valign.review_desk.server import ReviewServer
+from valign.runs.damage import describe_damage
 from valign.synthesis.dataset import DECISIONS, DataSet
 from valign.synthesis.review_rows import data_rows
 
@@ -23,15 +24,17 @@ def open_server(data: DataSet, file: str | None, reviewer: str, port: int) -> Re
         port: The page's port; 0 for any that is free.
 
     Raises:
-        ValignError: The data lack their source, the reviewer a name, or the file cannot be read.
+        ValignError: The data lack their source or are damaged, the reviewer has no name, or the file cannot be read.
     """
-    rows = data_rows(data)
-    if data.source is None:
-        raise ValignError(f"{data.folder} does not say what it was written from; have the data made again.")
-    noted = str(data.funnel.get("review", {}).get("file", ""))
-    path = decision_file(data.folder, noted, file, DECISIONS)
-    work = ReviewWork(one_line(data.source.title), rows, data.source.passages)
-    return ReviewServer(ReviewDesk(work, DecisionFile(path, reviewer)), port)
+    with describe_damage(data.folder):
+        rows = data_rows(data)
+        if data.source is None:
+            raise ValignError(f"{data.folder} does not say what it was written from; have the data made again.")
+        noted = str(data.funnel.get("review", {}).get("file", ""))
+        path = decision_file(data.folder, noted, file, DECISIONS)
+        work = ReviewWork(one_line(data.source.title), rows, data.source.passages)
+        desk = ReviewDesk(work, DecisionFile(path, reviewer))
+    return ReviewServer(desk, port)
 
 
 def opening_lines(server: ReviewServer) -> list[str]:

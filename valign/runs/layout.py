@@ -67,6 +67,26 @@ def run_folders(runs: Path) -> list[Path]:
     return found
 
 
+def refuse_links_out(place: Path, folder: Path) -> None:
+    """Refuse links by which what is written to a place in a run's folder would land outside of it.
+
+    Args:
+        place: In the folder; need not be there yet.
+        folder: The run's folder, which may be a stranger's.
+
+    Raises:
+        ValignError: There is such a link at the place, above it in the folder, or below it.
+    """
+    root = os.path.realpath(folder)
+    inside = (Path(at, name) for at, inner, files in os.walk(place) for name in (*inner, *files))
+    for path in (place, *inside):
+        real = os.path.realpath(path)
+        if real != root and not real.startswith(root + os.sep):
+            raise ValignError(
+                f"{path} leads out of {folder}, to {real}; delete that link, or give another place: output=FOLDER."
+            )
+
+
 def _folders(root: Path) -> Iterator[Path]:
     """Yield the folders in a folder, those behind links too, each once."""
     seen: set[str] = set()

@@ -106,7 +106,7 @@ def read_source(folder: Path) -> DataSource | None:
         data["templates"] = {name: (pair[0], pair[1]) for name, pair in data["templates"].items()}
         data["without_value"] = tuple(data.get("without_value", ()))
         return DataSource(**data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ValignError(f"{file} is damaged ({error}); delete its folder and have the data made again.") from None
 
 

@@ -24,6 +24,7 @@ D_SFT, D_PREF, QUESTION_SET, PROBE_SET = "D_sft", "D_pref", "questions", "probes
 CHANGEABLE = ("question", "answer", "rejected", "rejected_kind", "verdict", "facts")
 LONGEST_TEXT = 4000  # characters of a question or an answer
 LONGEST_REVIEWER = 80
+_EMPTY = b" \t\r\0"  # zeros are what a power cut leaves of a block that was not written
 
 
 @dataclass(frozen=True)
@@ -214,12 +215,13 @@ def parse_decisions(raw: bytes, path: Path, before: int = 0) -> tuple[list[Decis
     found = [
         _decision(line, f"{path}, line {number}") for number, line in enumerate(lines, start=before + 1) if line.strip()
     ]
-    if tail := raw[whole:].strip():
+    if tail := raw[whole:].strip(_EMPTY):
         try:
             found.append(_decision(tail.decode(), f"{path}, last line"))
             whole = len(raw)
         except (ValignError, UnicodeDecodeError):
-            pass
+            if not tail.startswith(b"{"):
+                raise ValignError(f"{path}: the last line is no decision; give a file of decisions alone.") from None
     return found, whole
 
 

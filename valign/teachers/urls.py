@@ -16,7 +16,18 @@ def is_local(url: str) -> bool:
     return address.is_private or address.is_loopback
 
 
+def is_broken(url: str) -> bool:
+    """Tell whether a URL cannot be taken apart: no port, or a password with signs that end the host's part."""
+    try:
+        parts = urlsplit(url)
+        return parts.port == 0 or (":" in parts.netloc and "@" in parts.path)
+    except ValueError:
+        return True
+
+
 def strip_login(url: str) -> str:
-    """Return a URL without the user name, password and query that it may hold."""
+    """Return a URL without the user name, password and query that it may hold; of a broken one nothing before an @."""
+    if is_broken(url) or "//" not in url:
+        return url.rpartition("@")[2]
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
