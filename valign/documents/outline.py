@@ -150,7 +150,7 @@ def _settle(units: list[Unit], text: str) -> list[Unit]:
             empty = after is None or (after.kind == "keyword" and ranks[after.word] <= ranks[unit.word])
             wordy = count_words(text[unit.body : unit.end]) >= RUN_IN_WORDS
             done.extend(split_run_in(unit) if empty and wordy and not unit.bare and unit.body > unit.start else [unit])
-        elif unit.kind == "numbered" and not explicit and not in_list and _heads_section(unit, after, ranks):
+        elif unit.kind == "numbered" and not explicit and not in_list and _heads_section(unit, done, after, ranks):
             done.append(unit)
         elif unit.kind == "numbered" and unit.word not in ("arabic", "ideographic"):
             done.append(replace(unit, kind="body", number=None))
@@ -188,10 +188,15 @@ def _settle_number(unit: Unit, done: list[Unit]) -> list[Unit]:
     return [label, replace(unit, start=unit.body, number=None)]
 
 
-def _heads_section(unit: Unit, after: Unit | None, ranks: dict[str, float]) -> bool:
-    """Tell whether a numbered title has something below it: anything but its own next sibling."""
+def _heads_section(unit: Unit, done: list[Unit], after: Unit | None, ranks: dict[str, float]) -> bool:
+    """Tell whether a numbered title has something below it: anything but its own next sibling.
+
+    The last item of a list has a label below it that is further out.
+    """
     if after is None:
         return False
+    if after.kind == "keyword" and done and done[-1].kind == "body" and done[-1].number is not None:
+        return successor(done[-1].number) != unit.number
     if after.kind == "numbered":
         return _rank(after, ranks) > _rank(unit, ranks)
     return after.number is None or after.number != successor(unit.number)
