@@ -49,6 +49,7 @@ def test_what_a_style_sheet_or_a_well_known_class_hides(html: str) -> None:
         "<style>.x{display:none}</style><p class=x style='display:block'>Rule.</p>",
         "<style>div.x{display:none}</style><p class=x>Rule.</p>",
         "<style>.accordion-panel{display:none}</style><div class=accordion-panel>Rule.</div>",
+        "<style>#more{display:none}</style><p><b id=more>Rule.</b></p>",
         "<style>.x{display:none</style><p class=x>Rule.</p>",
         "<p class='hidden md:block'>Rule.</p>",
         "<p class='d-none d-md-block'>Rule.</p>",
@@ -71,6 +72,9 @@ def test_a_page_whose_body_waits_for_a_script_is_read() -> None:
         ("<h2>Gifts<a class=headerlink href='#g'>¶</a></h2><p>None.</p>", "Gifts\n\nNone.", {"navigation": 1}),
         ("<h2 class=sr-only>Gifts</h2><p>None.</p>", "Gifts\n\nNone.", {}),
         ("<ol style='list-style:none'><li>§ 5 None.</ol>", "- § 5 None.", {}),
+        ("<b style='float:left'>30</b>40 or 5<b style='display:inline-block'>0</b>.", "30 40 or 5 0.", {}),
+        ("<style>.r{display:flex}</style><p class=r><b>30</b><b>40</b></p>", "30 40", {}),
+        ("<p><b style='float:left'>G</b>ifts.</p>", "Gifts.", {}),
         ("<b style='display:block'>Fee 30</b><b style='display:block'>40 euros.</b>", "Fee 30\n\n40 euros.", {}),
     ],
 )

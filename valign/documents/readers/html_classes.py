@@ -13,7 +13,7 @@ SELECTOR = re.compile(r"[a-z0-9]*[.#][\w-]+", re.IGNORECASE)
 CLASS_OR_ID = re.compile(r"[.#][\w-]+")
 LOOK = re.compile(
     r"vertical-align\s*:[^;]*|text-decoration(?:-line)?\s*:[^;]*line-through|list-style(?:-type)?\s*:[^;]*"
-    r"|font-size\s*:[^;]*|display\s*:\s*(?:block|flex|grid|list-item|table(?:-row)?)\b",
+    r"|font-size\s*:[^;]*|float\s*:[^;]*|display\s*:\s*(?!none)[^;]*",
     re.IGNORECASE,
 )
 HIDES = re.compile(r"display\s*:\s*none\b|visibility\s*:\s*(?:hidden|collapse)\b", re.IGNORECASE)

@@ -11,6 +11,7 @@ from valign.documents.blocks import GAP, Block, clean_text
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.raised import exponent, is_mark, place_lowered, place_numerator, place_raised
 from valign.documents.readers.html_lists import ListMarkers
+from valign.documents.readers.html_looks import ON_THE_LINE, gap_behind_number, is_own_block
 from valign.documents.readers.html_notes import NOTE_CLASS, is_note_link
 from valign.documents.readers.html_parts import (
     BLOCKS,
@@ -34,10 +35,8 @@ MOST_IN_FRACTION = 2
 RAISED_BY = re.compile(
     r"vertical-align\s*:\s*(?P<place>(?:text-)?top\b|[\d.]*[1-9][\d.]*(?:px|pt|r?em|ex|%))", re.IGNORECASE
 )
-OWN_BLOCK = re.compile(r"display\s*:\s*(?:block|flex|grid|list-item|table(?:-row)?)\b", re.IGNORECASE)
 IN_PAGE_MARK = re.compile(r"\W*\d{1,3}\W*|[^\w\s]{1,3}")
 LINE_MARKS = {"br": BREAK, "img": GAP, "area": GAP}
-ON_THE_LINE = frozenset("a b em font i small span strong".split())
 OWN_LINES = frozenset(("nav", "footer"))
 LEAVES_GAP = frozenset((Reason.CONTROL, Reason.MEDIA, Reason.NAVIGATION))
 """What stands in a line although it is no text of it."""
@@ -68,8 +67,7 @@ class PageReader:
         self.raised: list[_Raised] = []
         self.lists = ListMarkers()
         self.levels: list[tuple[Tag, int]] = []
-        self.last_level = 0
-        self.pre = 0
+        self.last_level = self.pre = 0
         self.is_code = False
         self.table: TableRows | None = None
 
@@ -114,8 +112,9 @@ class PageReader:
     def _open(self, tag: Tag) -> Iterator[Block]:
         name = tag.name
         level = _level(tag, self.parts, self.last_level)
-        if name in BLOCKS or name in ("td", "th") or level or OWN_BLOCK.search(tag.get("style")):
+        if name in BLOCKS or name in ("td", "th") or level or is_own_block(tag):
             yield from self._flush()
+        self.buffer += gap_behind_number(tag, self.buffer)
         if title := self.parts.panel_titles.pop(tag, None):
             yield Block(clean_text(title), self.last_level + 1)
         if level:
@@ -145,6 +144,7 @@ class PageReader:
         name = tag.name
         if sign := signs(tag)[1]:
             self.buffer.append(sign)
+        self.buffer += gap_behind_number(tag, self.buffer)
         if self.raised and self.raised[-1].tag is tag:
             self._place(self.raised.pop(), following)
         if name in ("td", "th") and self.table is not None and self.table.is_in_row:
@@ -154,7 +154,7 @@ class PageReader:
         if name == "tr" and self.table is not None:
             self.table.end_row()
         ends_heading = bool(self.levels) and self.levels[-1][0] is tag
-        if name in BLOCKS or name in ("td", "th") or ends_heading or OWN_BLOCK.search(tag.get("style")):
+        if name in BLOCKS or name in ("td", "th") or ends_heading or is_own_block(tag):
             yield from self._flush()
         if ends_heading:
             _, level = self.levels.pop()

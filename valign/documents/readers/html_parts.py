@@ -48,6 +48,7 @@ POPUP = re.compile(
     r"dialog|modal|cookie|consent|pop-?up|overlay|tooltip|lightbox|\bmenu|dropdown|search|banner|toast|offcanvas|\bnav",
     re.IGNORECASE,
 )
+READ_MORE = re.compile(r"\b(?:read-?)?more(?:-?text)?\b|\bfull-?text\b", re.IGNORECASE)
 OPENER = re.compile(r"accordion|collaps|disclos|expand|faq", re.IGNORECASE)
 GENERIC = re.compile(
     r"\W*(?:(?:read|show|see|view|learn) (?:more|less|all)|more|less|(?:expand|collapse|open|close|show|hide)(?: all)?"
@@ -198,6 +199,8 @@ class PageParts:
         names = _names(tag)
         if POPUP.search(names):
             return Reason.HIDDEN
+        if READ_MORE.search(names) and tag in self._with_words:
+            return None
         if tag.get("id") in self._targets or tag.get("role") == "tabpanel" or tag.get("aria-labelledby"):
             return None if tag in self._with_words else Reason.NAVIGATION
         before = self._before.get(tag)
