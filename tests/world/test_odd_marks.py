@@ -125,6 +125,7 @@ def test_lowered_numbers_in_pdf_are_not_part_of_a_number() -> None:
         ("3. three\n4. four\n7. seven\n", "T\n\n3. three\n4. four\n7. seven\n"),
         ("1. one\n1. two\n1. three\n", "T\n\n1. one\n2. two\n3. three\n"),
         ("- x\n  2. two\n  5. five\n", "T\n\n- x\n   2. two\n   5. five\n"),
+        ('[50]{.deletion author="A"}[60]{.insertion} [40?]{.comment-start id="0"}euros.', "T\n\n60 euros.\n"),
         ("Up to [30]{.mark} euros[]{#here}.", "T\n\nUp to 30 euros.\n"),
     ],
 )

@@ -18,6 +18,7 @@ ATTRIBUTE = r"[#.][\w:.-]+|[\w:-]+=(?:\"[^\"{}\n]*\"|'[^'{}\n]*'|[^\s{}\"']+)"
 ATTRIBUTES = rf"\{{(?:-|:?[ \t]*(?:{ATTRIBUTE})(?:[ \t]+(?:{ATTRIBUTE}))*)[ \t]*\}}"
 IN_BRACES = re.compile(ATTRIBUTES)
 WITH_ATTRIBUTES = re.compile(rf"\[([^\[\]\n]*)\]({ATTRIBUTES})")
+OFF_CLASS = re.compile(r"\.(deletion|comment-start)(?![\w-])")
 OWN_LINE = re.compile(r"\{:[^{}\n]*\}")
 DEFINITION = re.compile(r":[ \t]+(?=\S)")
 ALERT = re.compile(r"\[!(?:note|tip|important|warning|caution)\][-+]?[ \t]*", re.IGNORECASE)
@@ -201,9 +202,7 @@ def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token
 
 def _clean_words(child: Token, omissions: Omissions, fresh: bool, span: bool, first: bool) -> str:
     """Return words without attributes in braces and without the mark of an alert."""
-    for spanned in WITH_ATTRIBUTES.finditer(child.content):
-        omissions.add(Reason.ATTRIBUTES, spanned[2])
-    words = WITH_ATTRIBUTES.sub(r"\1", child.content)
+    words = _without_spans(child.content, omissions)
     found = IN_BRACES.match(words) if span else OWN_LINE.fullmatch(words.strip()) if fresh else None
     if found is None and first:
         found = ALERT.match(words)
@@ -211,6 +210,20 @@ def _clean_words(child: Token, omissions: Omissions, fresh: bool, span: bool, fi
         return words
     omissions.add(Reason.ATTRIBUTES, found[0])
     return words[found.end() :] if found.string is words else ""
+
+
+def _without_spans(words: str, omissions: Omissions) -> str:
+    """Return words without the marks of spans (``[30]{.mark}``); Pandoc's deleted ones and comments go."""
+    kept: list[str] = []
+    end = 0
+    for span in WITH_ATTRIBUTES.finditer(words):
+        off = OFF_CLASS.search(span[2])
+        omissions.add(Reason.ATTRIBUTES, span[2])
+        if off:
+            omissions.add(Reason.COMMENT if off[1] == "comment-start" else Reason.DELETED, span[1])
+        kept += [words[end : span.start()], "" if off else span[1]]
+        end = span.end()
+    return "".join([*kept, words[end:]])
 
 
 def _tildes(children: list[Token]) -> set[int]:
