@@ -33,7 +33,7 @@ LOWERED_STYLE = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
 MOST_TITLE_WORDS = 25
 MOST_IN_FRACTION = 2
 RAISED_BY = re.compile(
-    r"vertical-align\s*:\s*(?P<place>(?:text-)?top\b|[\d.]*[1-9][\d.]*(?:px|pt|r?em|ex|%))", re.IGNORECASE
+    r"vertical-align\s*:\s*(?P<place>(?:text-)?top\b|[\d.]{0,6}[1-9][\d.]{0,6}(?:px|pt|r?em|ex|%))", re.IGNORECASE
 )
 IN_PAGE_MARK = re.compile(r"\W*\d{1,3}\W*|[^\w\s]{1,3}")
 LINE_MARKS = {"br": BREAK, "img": GAP, "area": GAP}
