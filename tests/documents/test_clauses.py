@@ -27,7 +27,7 @@ def test_each_passage_is_a_line_that_a_question_file_can_name(
     assert capsys.readouterr().out.splitlines() == [
         "clause\twords\tbegins with",
         "harbour/section-1\t3\tBoats keep left.",
-        "harbour/section-2\t3\tDogs stay [31mashore.",
+        "harbour/section-2\t3\tDogs stay ashore.",
     ]
 
 

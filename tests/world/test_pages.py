@@ -132,6 +132,13 @@ HOSTILE = {
     "marks": "<p>word 30" + "<sup>2</sup>" * 3000,
     "deep": "<div>" * 50_000 + "</b>" * 50_000,
     "hidden": "<div hidden class=panel>" * 2000 + "word",
+    "heights": "<p>30<span style='vertical-align:" + "1." * 50_000 + "'>2</span>word",
+    "rules": "<style>"
+    + ".a{" * 30_000
+    + ".a{display:none}/*" * 30_000
+    + "</style><p class='"
+    + "b " * 50_000
+    + "'>word",
     "declaration": "<p>word<![x",
 }
 

@@ -25,15 +25,15 @@ def opened(raw: bytes) -> Source:
     return read_pdf(raw, "policy.pdf", 1_000_000)
 
 
-def raised(line: str) -> bytes:
-    """Return a page of text in which what stands between ``^`` is smaller and raised."""
+def raised(line: str, small: int = 6, rise: float = 3.5) -> bytes:
+    """Return a page of text in which what stands between ``^`` is smaller and raised, by this many points."""
     buffer = io.BytesIO()
     canvas = Canvas(buffer, pagesize=(595, 842), invariant=1)
     left = 72.0
     for index, words in enumerate(line.split("^")):
-        size = 6 if index % 2 else 10
+        size = small if index % 2 else 10
         canvas.setFont("Times-Roman", size)
-        canvas.drawString(left, 743.5 if index % 2 else 740, words)
+        canvas.drawString(left, 740 + rise if index % 2 else 740, words)
         left += stringWidth(words, "Times-Roman", size)
     canvas.setFont("Times-Roman", 10)
     for row in range(4):

@@ -13,8 +13,11 @@ from valign.documents.labels import read_section_label
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.lines import LETTER
 
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u2060\ufeff\ufffe\uffff\ud800-\udfff]")
-"""What is not seen; the control characters that are white space divide words."""
+CONTROL = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069"
+    r"\ufeff\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""What is not seen, such as marks of direction; the control characters that are white space divide words."""
 GAP = "\x1a"
 """Stands for what is shown within a line and is no text, such as a picture: it divides words, and goes elsewhere."""
 BETWEEN_WORDS = re.compile(rf"(?<=\w)\s*{GAP}[\s{GAP}]*(?=\w)")

@@ -24,8 +24,8 @@ TRANSLATED = {
     "chapter": "chapitre capítulo capitolo capo kapitel kapittel hoofdstuk rozdział глава розділ bölüm κεφάλαιο "
     "kapitola chương",
     "article": "artículo artikel artikkel articolo artigo artykuł статья стаття член madde άρθρο článek articolul "
-    "điều pasal المادة مادة סעיף अनुच्छेद ข้อ ມາດຕາ အပိုဒ် មាត្រា",
-    "section": "sección sezione seção secção abschnitt afdeling avsnitt раздел",
+    "điều pasal المادة مادة ماده סעיף अनुच्छेद ข้อ ມາດຕາ အပိုဒ် មាត្រា มาตรา článok",
+    "section": "sección sezione seção secção abschnitt afdeling avsnitt раздел धारा",
     "rule": "règle regla regel regola regra zasada правило",
     "clause": "cláusula klausel clausola пункт",
     "principle": "principe principio princípio grundsatz prinzip beginsel принцип",
@@ -38,8 +38,16 @@ NUMBER_FIRST = {
     "madde": "article",
     "straipsnis": "article",
     "pants": "article",
+    "§": "section",
 }
-ABBREVIATED = {"art": "article", "arts": "article", "sec": "section", "sect": "section", "cap": "chapter"}
+ABBREVIATED = {
+    "art": "article",
+    "čl": "article",
+    "arts": "article",
+    "sec": "section",
+    "sect": "section",
+    "cap": "chapter",
+}
 ABBREVIATED |= {"ch": "chapter", "chap": "chapter", "kap": "chapter", "para": "paragraph", "cl": "clause"}
 PREAMBLE = (
     "préambule preámbulo präambel preambolo preâmbulo preàmbul preambule preambuła преамбула преамбюл inledning "
@@ -70,7 +78,7 @@ _NUMBER_FIRST = re.compile(
 _DIVIDED = r"\s*[:：．.、]|(?=\s|[(（【][^)）】]{1,20}[)）】]|$)|(?<=[章节節编編篇分장절편])"  # noqa: RUF001
 _IDEOGRAPHIC_LABEL = re.compile(
     rf"[第제]\s*(?P<number>\d+|[{NUMERALS}]{{1,9}})\s*(?P<word>{'|'.join(sorted(IDEOGRAPHIC, key=len, reverse=True))})"
-    rf"(?P<inner>[之의](?:\d+|[{NUMERALS}]{{1,9}}))?(?:{_DIVIDED})\s*(?P<rest>.*)"
+    rf"(?P<inner>[之의の](?:\d+|[{NUMERALS}]{{1,9}}))?(?:{_DIVIDED})\s*(?P<rest>.*)"
 )
 
 
@@ -110,19 +118,22 @@ def read_section_label(text: str) -> SectionLabel | None:
         marked = bool(rest) and (end < match.start("rest") or rest[0] in "(（【")  # noqa: RUF001
         return SectionLabel(IDEOGRAPHIC[match["word"]], to_digits(match["number"]) + inner, end, marked, rest)
     if match := _NUMBER_FIRST.match(text):
-        word, marked = NUMBER_FIRST[match["word"].lower()], bool(match["mark"])
-        return SectionLabel(word, to_digits(match["number"]), match.end("word"), marked, match["rest"])
+        word, rest = NUMBER_FIRST[match["word"].lower()], match["rest"]
+        marked = bool(match["mark"]) or (match["word"] == "§" and rest[:1].isupper())
+        return SectionLabel(word, to_digits(match["number"]), match.end("word"), marked, rest)
     match = _LABEL.match(text)
     if match is None:
         return None
     said = match["word"].lower()
     word = ABBREVIATED[said[:-1]] if said.endswith(".") else _WORDS.get(said, said)
     number, rest, marked = match["number"], match["rest"], bool(match["mark"])
-    if number.lower() in _FIRST_WORDS or number.isdecimal():
-        number = "1" if number.lower() in _FIRST_WORDS else to_digits(number)
+    if number.lower() in _FIRST_WORDS:
+        number = "1"
     elif ordinal := re.fullmatch(r"(\d+)(?:er|re|[ºª°])", number):
-        number = ordinal[1]
-    elif marked and (ordinal := re.match(r"[ºª°](?=[\s.:)–—-]|$)[.:]?\s*", rest)):  # noqa: RUF001
+        number, marked = to_digits(ordinal[1]), marked or (number[-1] in "ºª°" and rest[:1].isupper())
+    elif number.isdecimal():
+        number = to_digits(number)
+    if marked and (ordinal := re.match(r"[ºª°](?=[\s.:)–—-]|$)[.:]?\s*", rest)):  # noqa: RUF001
         rest = rest[ordinal.end() :]
     return SectionLabel(word, number, match.end("number"), marked, rest)
 

@@ -176,8 +176,9 @@ def _heads_section(
 ) -> bool:
     """Tell whether a numbered title has something below it: anything but its own next sibling.
 
-    One with a full stop is no title after a paragraph with the number before; and where the text marks its headings,
-    one is a title only by a number such as 2.1 below the heading 2.
+    One with a full stop is no title after a paragraph with the number before, and the last item of a list is none,
+    which has a label below it that is further out. Where the text marks its headings, one is a title only by a number
+    such as 2.1 below the heading 2.
     """
     above = next((u for u in reversed(done) if u.number is not None or u.kind in HEADINGS), None)
     if text[unit.end - 1] == "." and above and above.kind == "body" and successor(above.number) == unit.number:
@@ -186,6 +187,8 @@ def _heads_section(
         return False
     if after is None:
         return False
+    if after.kind == "keyword" and done and done[-1].kind == "body" and done[-1].number is not None:
+        return successor(done[-1].number) != unit.number
     if after.kind == "numbered":
         return _rank(after, ranks) > _rank(unit, ranks)
     return after.number is None or after.number != successor(unit.number)

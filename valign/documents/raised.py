@@ -18,6 +18,10 @@ PRICE = re.compile(r"[$€£¥]\s?\d[\d.,]*$")
 EXPONENT = re.compile(r"[-+\u2212\u2013]?\d{1,3}|n")
 MARK = re.compile(r"[\[(]?(?:\d{1,4}|[^\W\d_])(?:\s*[-,;\u2013]\s*(?:\d{1,4}|[^\W\d_]))*[\])]?\W?")
 
+NUMERATOR = re.compile(r"[0-9]{1,3}")
+DENOMINATOR = re.compile(r"\s*(?P<stroke>[/\u2044\u2215])\s*(?P<number>[0-9]{1,3})(?![0-9])")
+LARGEST_DENOMINATOR = 16
+
 
 def place_raised(before: str, raised: str, is_note: bool = False) -> str | None:
     """Return what a line holds for raised text, or None where it is the mark of a note, which goes.
@@ -42,6 +46,23 @@ def place_raised(before: str, raised: str, is_note: bool = False) -> str | None:
     if EXPONENT.fullmatch(text) and _has_exponent(before, text, last):
         return text.translate(SUPERSCRIPTS)
     return None if is_mark(text) else f" {text}"
+
+
+def place_numerator(before: str, raised: str, behind: str, is_lowered: bool) -> str | None:
+    """Return what a line holds for a raised number that begins a fraction (3 1/2), or None where it begins none.
+
+    Args:
+        before: The line up to there.
+        raised: The raised text.
+        behind: What follows on the line: a stroke and a number, in a fraction.
+        is_lowered: Whether that number is lowered; behind a plain one, only what looks like part of a measure counts.
+    """
+    text, below = raised.strip(), DENOMINATOR.match(behind)
+    if below is None or not NUMERATOR.fullmatch(text):
+        return None
+    if not is_lowered and below["stroke"] == "/" and not int(text) < int(below["number"]) <= LARGEST_DENOMINATOR:
+        return None
+    return f" {text}" if before[-1:].isalnum() else text
 
 
 def is_mark(text: str) -> bool:

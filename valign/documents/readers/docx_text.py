@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from valign.documents.blocks import GAP, clean_text
 from valign.documents.left_out import Omissions, Reason
-from valign.documents.raised import exponent, place_lowered, place_raised
+from valign.documents.raised import exponent, place_lowered, place_numerator, place_raised
 from valign.documents.readers.docx_formulas import PLACES, M, formula_parts
 from valign.documents.readers.docx_styles import RunLook, Styles, W, child_value
 from valign.documents.readers.docx_symbols import SYMBOL_FONT
@@ -26,6 +26,7 @@ IN_LINE = frozenset((f"{W}object", "{http://schemas.openxmlformats.org/drawingml
 """Pictures and the like that stand between words as a letter does."""
 LINE_BREAKS = (None, "textWrapping")
 PRIVATE_USE = 0xF000
+IN_SYMBOL_FONT = re.compile("[\uf020-\uf0ff]")
 
 
 class _Piece(NamedTuple):
@@ -86,10 +87,13 @@ class TextReader:
         """Join the pieces of a paragraph, raised and lowered ones as the words before them ask for."""
         joined: list[str] = []
         tail = ""
-        for piece in _merged(pieces):
+        merged = [*_merged(pieces), _Piece(""), _Piece("")]
+        for index, piece in enumerate(merged[:-2]):
             placed: str | None = piece.text
             if piece.place == "superscript":
-                placed = place_raised(tail, piece.text, piece.is_note)
+                after, last = merged[index + 1 : index + 3]
+                placed = place_numerator(tail, piece.text, after.text + last.text, last.place == "subscript")
+                placed = placed or place_raised(tail, piece.text, piece.is_note)
             elif piece.place == "subscript":
                 placed = place_lowered(tail, piece.text)
             elif piece.place == "exponent":
@@ -104,6 +108,7 @@ class TextReader:
     def _pieces(self, paragraph: Any, base: RunLook) -> list[_Piece]:
         """Return the words below a paragraph with their looks; text boxes and cited notes are kept for later."""
         pieces: list[_Piece] = []
+        fields: list[int | None] = []
         stack: list[tuple[Any, _Piece]] = [(child, _Piece("")) for child in reversed(paragraph)]
         while stack:
             element, look = stack.pop()
@@ -128,6 +133,9 @@ class TextReader:
                 raised = found.place if found.place in ("superscript", "subscript") else look.place
                 inner = look._replace(place=raised, is_note=bool(found.is_note))
                 stack.extend((child, inner) for child in reversed(element))
+            elif tag == f"{W}fldChar":
+                pieces += [look._replace(text=_chosen_entry(choices)) for choices in element.iter(f"{W}ddList")]
+                self._follow_field(element.get(f"{W}fldCharType"), fields, pieces)
             elif (text := self._own_text(element)) is not None:
                 pieces.append(look._replace(text=text))
             else:
@@ -136,19 +144,30 @@ class TextReader:
                 stack.extend(reversed([*_inside(element, look)]))
         return pieces
 
+    def _follow_field(self, kind: str | None, fields: list[int | None], pieces: list[_Piece]) -> None:
+        """Begin or end a field or its instruction, which is not shown, nor is a field within it.
+
+        ``fields`` holds those that are open: where the pieces of an instruction begin, None behind it.
+        """
+        if kind == "begin":
+            fields.append(len(pieces))
+        elif fields and (start := fields.pop()) is not None:
+            self.omissions.add(Reason.HIDDEN, "".join(piece.text for piece in pieces[start:]))
+            del pieces[start:]
+        if kind == "separate":
+            fields.append(None)
+
     def _own_text(self, element: Any) -> str | None:
         """Return what an element without children stands for, or None for any other one."""
         name = element.tag.removeprefix(W)
         if element.tag == f"{M}t" or name == "t":
-            return (element.text or "").replace("\n", " ")
+            return _shown(element).replace("\n", " ")
         if name in ("tab", "ptab"):
             return " "
         if name in ("br", "cr"):
             return "\n" if element.get(f"{W}type") in LINE_BREAKS else " "
         if name == "sym":
             return self._symbol(element)
-        if name == "ddList":
-            return _chosen_entry(element)
         return "-" if name == "noBreakHyphen" else None
 
     def _symbol(self, element: Any) -> str:
@@ -163,6 +182,17 @@ class TextReader:
         if known is None:
             self.omissions.add(Reason.MEDIA, "\N{WHITE SQUARE}")
         return known or ""
+
+
+def _shown(element: Any) -> str:
+    """Return the words of a run; of those in the font Symbol, the characters that it shows."""
+    words: str = element.text or ""
+    if not IN_SYMBOL_FONT.search(words):
+        return words
+    fonts = element.find(f"../{W}rPr/{W}rFonts")
+    if fonts is None or "symbol" not in (fonts.get(f"{W}ascii", "").lower(), fonts.get(f"{W}hAnsi", "").lower()):
+        return words
+    return IN_SYMBOL_FONT.sub(lambda found: SYMBOL_FONT.get(ord(found[0]) & 0xFF, found[0]), words)
 
 
 def raw_words(element: Any) -> str:

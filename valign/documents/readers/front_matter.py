@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from typing import NamedTuple
@@ -13,6 +14,8 @@ CLOSING = {
     "---": re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.MULTILINE),
     "+++": re.compile(r"^\+\+\+[ \t]*(?:\n|\Z)", re.MULTILINE),
 }
+TITLE_BLOCK = re.compile(r"%[ \t]+(?P<title>[^\n]+\n(?:[ \t]+[^\n]+\n)*)(?:%[^\n]*\n(?:[ \t]+[^\n]+\n)*){0,2}(?=\s*\n)")
+"""Pandoc's title, authors and date."""
 LONGEST_FRONT_MATTER = 64 * 1024
 
 
@@ -25,7 +28,7 @@ class FrontMatter(NamedTuple):
 
 
 def split_front_matter(text: str) -> FrontMatter:
-    """Split off front matter in YAML (between ``---``) or TOML (between ``+++``).
+    """Split off front matter in YAML (between ``---``), TOML (between ``+++``) or JSON, or Pandoc's (after ``%``).
 
     A text between two rules that is no mapping, such as a sentence, is no front matter.
 
@@ -33,6 +36,10 @@ def split_front_matter(text: str) -> FrontMatter:
         text: A Markdown file, with LF line ends.
     """
     none = FrontMatter("", None, text)
+    if block := TITLE_BLOCK.match(text, 0, LONGEST_FRONT_MATTER):
+        return FrontMatter(block[0], " ".join(block["title"].split()), text[block.end() :])
+    if text.startswith("{"):
+        return _split_json(text) or none
     opening = OPENING.match(text)
     if opening is None:
         return none
@@ -46,6 +53,19 @@ def split_front_matter(text: str) -> FrontMatter:
         return none
     own = " ".join(title.split()) if isinstance(title, str) else None
     return FrontMatter(text[: closing.end()], own or None, text[closing.end() :])
+
+
+def _split_json(text: str) -> FrontMatter | None:
+    """Split off a JSON object that stands on lines of its own before other text."""
+    try:
+        found, end = json.JSONDecoder().raw_decode(text[:LONGEST_FRONT_MATTER])
+    except (ValueError, RecursionError):
+        return None
+    rest = text[end:]
+    if not found or not rest.strip() or not rest.lstrip(" \t").startswith("\n"):
+        return None
+    title = found.get("title")
+    return FrontMatter(text[:end], title if isinstance(title, str) and title.strip() else None, rest)
 
 
 def _yaml_title(inner: str) -> str | None:

@@ -14,6 +14,7 @@ STYLES = {
     "upper-latin": "upperLetter", "lower-roman": "lowerRoman", "upper-roman": "upperRoman",
 }  # fmt: skip
 STYLE = re.compile(r"list-style(?:-type)?\s*:[^;]*?\b((?:lower|upper)-(?:alpha|latin|roman))")
+WITHOUT_NUMBERS = re.compile(r"list-style(?:-type)?\s*:[^;]*\bnone\b", re.IGNORECASE)
 DEEPEST_INDENT = 20
 
 
@@ -39,8 +40,8 @@ class ListMarkers:
         return len(self._lists)
 
     def open(self, tag: Tag) -> None:
-        """Begin a list: ``ol``, or one with bullets."""
-        if tag.name != "ol":
+        """Begin a list: one with numbers, or one with bullets or nothing before its items."""
+        if tag.name != "ol" or WITHOUT_NUMBERS.search(tag.get("style")):
             self._lists.append(None)
             return
         style = STYLE.search(tag.get("style"))

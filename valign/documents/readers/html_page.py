@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from valign.core.text import count_words
 from valign.documents.blocks import GAP, Block, clean_text
 from valign.documents.left_out import Omissions, Reason
-from valign.documents.raised import exponent, is_mark, place_lowered, place_raised
+from valign.documents.raised import exponent, is_mark, place_lowered, place_numerator, place_raised
 from valign.documents.readers.html_lists import ListMarkers
+from valign.documents.readers.html_looks import ON_THE_LINE, gap_behind_number, is_own_block
 from valign.documents.readers.html_notes import NOTE_CLASS, is_note_link
 from valign.documents.readers.html_parts import (
     BLOCKS,
@@ -27,8 +28,14 @@ from valign.documents.readers.html_tree import Tag
 BREAK = "\v"
 SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
 RAISED_STYLE = re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)
+RAISED_CLASS = re.compile(r"(?<![a-z])(?:super(?:script)?|sup)(?![a-z])|foot-?note|note-?ref|fn-?ref", re.IGNORECASE)
 LOWERED_STYLE = re.compile(r"vertical-align\s*:\s*sub", re.IGNORECASE)
 MOST_TITLE_WORDS = 25
+MOST_IN_FRACTION = 2
+RAISED_BY = re.compile(
+    r"vertical-align\s*:\s*(?P<place>(?:text-)?top\b|[\d.]{0,6}[1-9][\d.]{0,6}(?:px|pt|r?em|ex|%))", re.IGNORECASE
+)
+IN_PAGE_MARK = re.compile(r"\W*\d{1,3}\W*|[^\w\s]{1,3}")
 LINE_MARKS = {"br": BREAK, "img": GAP, "area": GAP}
 OWN_LINES = frozenset(("nav", "footer"))
 LEAVES_GAP = frozenset((Reason.CONTROL, Reason.MEDIA, Reason.NAVIGATION))
@@ -60,8 +67,7 @@ class PageReader:
         self.raised: list[_Raised] = []
         self.lists = ListMarkers()
         self.levels: list[tuple[Tag, int]] = []
-        self.last_level = 0
-        self.pre = 0
+        self.last_level = self.pre = 0
         self.is_code = False
         self.table: TableRows | None = None
 
@@ -73,7 +79,7 @@ class PageReader:
             if isinstance(node, str):
                 self.buffer.append(node.replace("\n", BREAK) if self.pre else SPACE.sub(" ", node))
             elif is_closing:
-                yield from self._close(node)
+                yield from self._close(node, [after for after, closes in stack[:-3:-1] if not closes])
             elif reason := self.parts.reason(node):
                 self.omissions.add(reason, unread_words(node))
                 if node.name in OWN_LINES:
@@ -106,8 +112,9 @@ class PageReader:
     def _open(self, tag: Tag) -> Iterator[Block]:
         name = tag.name
         level = _level(tag, self.parts, self.last_level)
-        if name in BLOCKS or name in ("td", "th") or level:
+        if name in BLOCKS or name in ("td", "th") or level or is_own_block(tag):
             yield from self._flush()
+        self.buffer += gap_behind_number(tag, self.buffer)
         if title := self.parts.panel_titles.pop(tag, None):
             yield Block(clean_text(title), self.last_level + 1)
         if level:
@@ -133,12 +140,13 @@ class PageReader:
         if sign := signs(tag)[0]:
             self.buffer.append(sign)
 
-    def _close(self, tag: Tag) -> Iterator[Block]:
+    def _close(self, tag: Tag, following: list[Tag | str]) -> Iterator[Block]:
         name = tag.name
         if sign := signs(tag)[1]:
             self.buffer.append(sign)
+        self.buffer += gap_behind_number(tag, self.buffer)
         if self.raised and self.raised[-1].tag is tag:
-            self._place(self.raised.pop())
+            self._place(self.raised.pop(), following)
         if name in ("td", "th") and self.table is not None and self.table.is_in_row:
             self.table.add_cell(tag, clean_text(SPACE.sub(" ", "".join(self.buffer).replace(BREAK, " "))))
             self.buffer = []
@@ -146,7 +154,7 @@ class PageReader:
         if name == "tr" and self.table is not None:
             self.table.end_row()
         ends_heading = bool(self.levels) and self.levels[-1][0] is tag
-        if name in BLOCKS or name in ("td", "th") or ends_heading:
+        if name in BLOCKS or name in ("td", "th") or ends_heading or is_own_block(tag):
             yield from self._flush()
         if ends_heading:
             _, level = self.levels.pop()
@@ -163,11 +171,11 @@ class PageReader:
                 yield Block("\n".join(self.table.lines))
             self.table = None
 
-    def _place(self, raised: _Raised) -> None:
+    def _place(self, raised: _Raised, following: list[Tag | str]) -> None:
         """Put raised or lowered text into its line, or count it as the mark of a note."""
         text = "".join(self.buffer[raised.start :])
         before = "".join(self.buffer[max(raised.start - 8, 0) : raised.start]).rpartition(BREAK)[2]
-        placed = _placed(raised, before, text)
+        placed = _placed_numerator(raised, before, text, following) or _placed(raised, before, text)
         if placed is None:
             self.omissions.add(Reason.NOTE_MARK, text)
         self.buffer[raised.start :] = [placed] if placed else []
@@ -200,11 +208,24 @@ def _placed(raised: _Raised, before: str, text: str) -> str | None:
     """Return raised or lowered text as it stands in a line; None for the mark of a note."""
     if raised.kind == "exponent":
         return exponent(text.strip())
+    if raised.kind == "named":
+        return place_raised(before, text, raised.is_note) if before[-1:].strip() and is_mark(text) else text
+    if raised.kind == "linked":
+        return None if before[-1:].isdigit() and IN_PAGE_MARK.fullmatch(text) else text
     if raised.kind == "sub":
         return place_lowered(before, text)
     if raised.kind == "sup" or (raised.is_note and is_mark(text)):
         return place_raised(before, text, raised.is_note)
     return text
+
+
+def _placed_numerator(raised: _Raised, before: str, text: str, following: list[Tag | str]) -> str | None:
+    """Return the upper part of a fraction as it stands in a line; None for any other text."""
+    if raised.kind not in ("sup", "named") or not following or not isinstance(following[0], str):
+        return None
+    below = following[1] if len(following) > 1 else ""
+    behind = following[0] + (below if isinstance(below, str) else below.text(MOST_IN_FRACTION))
+    return place_numerator(before, text, behind, isinstance(below, Tag) and _raised_kind(below, []) == "sub")
 
 
 def _level(tag: Tag, parts: PageParts, last_level: int) -> int:
@@ -220,7 +241,11 @@ def _level(tag: Tag, parts: PageParts, last_level: int) -> int:
 
 
 def _raised_kind(tag: Tag, around: list[_Raised]) -> str:
-    """Return ``sup``, ``sub``, ``exponent`` (in a formula) or ``note``; nothing for text on the line."""
+    """Return ``sup``, ``sub``, ``exponent`` (in a formula), ``note``, ``named`` or ``linked``; nothing on the line.
+
+    What is ``named`` has a class that is called so, as on pages whose style sheet stands elsewhere, or is only a little
+    higher; what is ``linked`` leads to another place on the page. Both are read as the mark of a note behind a number.
+    """
     if is_exponent(tag):
         return "exponent"
     if is_note_link(tag):
@@ -229,4 +254,17 @@ def _raised_kind(tag: Tag, around: list[_Raised]) -> str:
         around[-1].is_note = True
     if tag.name == "sup" or RAISED_STYLE.search(tag.get("style")):
         return "sup"
-    return "sub" if tag.name == "sub" or LOWERED_STYLE.search(tag.get("style")) else ""
+    if tag.name == "sub" or LOWERED_STYLE.search(tag.get("style")):
+        return "sub"
+    return "" if around else _likely_kind(tag)
+
+
+def _likely_kind(tag: Tag) -> str:
+    """Return ``named`` or ``linked`` for what can be the mark of a note by its class, height or target."""
+    if tag.name not in ON_THE_LINE:
+        return ""
+    place = RAISED_BY.search(tag.get("style"))
+    is_higher = place is not None and (not place["place"].lower().endswith("top") or "font-size" in tag.get("style"))
+    if is_higher or RAISED_CLASS.search(tag.get("class")):
+        return "named"
+    return "linked" if tag.get("href").startswith("#") else ""

@@ -6,6 +6,7 @@ import re
 from itertools import islice, pairwise
 
 from valign.documents.left_out import Reason
+from valign.documents.lines import LETTER
 from valign.documents.readers.html_tree import COMMENT, Tag
 
 HEADING_TAGS = frozenset("h1 h2 h3 h4 h5 h6".split())
@@ -17,7 +18,7 @@ BLOCKS = HEADING_TAGS | frozenset(
 NAMES = {
     **dict.fromkeys(("script", "style", "noscript", "template"), Reason.SCRIPT),
     **dict.fromkeys("svg iframe object audio video canvas noembed noframes".split(), Reason.MEDIA),
-    **dict.fromkeys(("select", "textarea", "input", "datalist"), Reason.CONTROL),
+    **dict.fromkeys(("select", "textarea", "input", "datalist", "progress", "meter"), Reason.CONTROL),
     **dict.fromkeys(("del", "s", "strike"), Reason.DELETED),
     **dict.fromkeys(("dialog", "annotation", "annotation-xml"), Reason.HIDDEN),
     "nav": Reason.NAVIGATION,
@@ -30,6 +31,14 @@ ROLES = {
 }
 RUNNING = frozenset(("header", "footer"))  # of a page, as LibreOffice marks them
 INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)", re.IGNORECASE)
+WHOLE = frozenset(("html", "body"))
+"""Not shown until a script runs, if at all."""
+NOT_SHOWN = frozenset(("hidden", "d-none", "is-hidden", "hide"))
+FOR_SCREEN_READERS = frozenset(
+    "sr-only visually-hidden visuallyhidden screen-reader-text screen-reader-only screenreader-only a11y-hidden".split()
+)
+"""Classes of well-known style sheets, which a page does not hold itself."""
+AT_WIDTHS = re.compile(r"(?:d-)?(?:sm|md|lg|xl|2xl|xxl)[:-](?!none|hidden)\w", re.IGNORECASE)
 STRUCK = re.compile(r"text-decoration(?:-line)?\s*:[^;]*line-through", re.IGNORECASE)
 PANEL = re.compile(
     r"panel|accordion|collaps|\btabs?\b|tab-?pane|tab-?content|toggle|expand|disclos|faq|answer|content|body|detail",
@@ -39,6 +48,7 @@ POPUP = re.compile(
     r"dialog|modal|cookie|consent|pop-?up|overlay|tooltip|lightbox|\bmenu|dropdown|search|banner|toast|offcanvas|\bnav",
     re.IGNORECASE,
 )
+READ_MORE = re.compile(r"\b(?:read-?)?more(?:-?text)?\b|\bfull-?text\b", re.IGNORECASE)
 OPENER = re.compile(r"accordion|collaps|disclos|expand|faq", re.IGNORECASE)
 GENERIC = re.compile(
     r"\W*(?:(?:read|show|see|view|learn) (?:more|less|all)|more|less|(?:expand|collapse|open|close|show|hide)(?: all)?"
@@ -156,6 +166,8 @@ class PageParts:
         if tag.attributes:
             found = found or ROLES.get(tag.get("role")) or self._tabs.get(tag) or self._unseen(tag)
         is_read = tag in self._with_heading or tag in self._in_heading or tag in self._tabs
+        if not found and tag.name == "a" and tag in self._in_heading and tag.get("href")[:1] == "#":
+            found = None if LETTER.search(tag.text(MOST_TITLE_TAGS)) else Reason.NAVIGATION  # such as "¶"
         if not found and tag.name == "button" and not is_read and not self.is_opener(tag):
             found = Reason.CONTROL
         return found
@@ -167,10 +179,14 @@ class PageParts:
             return Reason.FOOTER
         if STRUCK.search(style):
             return Reason.DELETED
-        hidden = tag.attributes.get("hidden")
-        if (hidden is not None and hidden.lower() != "until-found") or INVISIBLE.search(style):
+        if _is_off(tag):
             return self._closed(tag)
+        if not FOR_SCREEN_READERS.isdisjoint(tag.get("class").split()) and not self._is_titled(tag):
+            return Reason.HIDDEN
         return Reason.HIDDEN if tag.get("aria-hidden").lower() == "true" and not self._is_large(tag) else None
+
+    def _is_titled(self, tag: Tag) -> bool:
+        return is_heading(tag) or tag in self._with_heading or tag in self._in_heading
 
     def _is_large(self, tag: Tag) -> bool:
         """Tell whether a tag that is hidden from screen readers only is more than an ornament within a line."""
@@ -183,6 +199,8 @@ class PageParts:
         names = _names(tag)
         if POPUP.search(names):
             return Reason.HIDDEN
+        if READ_MORE.search(names) and tag in self._with_words:
+            return None
         if tag.get("id") in self._targets or tag.get("role") == "tabpanel" or tag.get("aria-labelledby"):
             return None if tag in self._with_words else Reason.NAVIGATION
         before = self._before.get(tag)
@@ -200,7 +218,7 @@ def unread_words(tag: Tag) -> str:
         return str(tag.children[0] if tag.children else "")
     if tag.name == "input" and tag.get("type").lower() in UNLABELLED:
         return ""
-    words = (tag.text(), *(tag.get(name) for name in ("alt", "value", "placeholder", "srcdoc")))
+    words = (tag.get("srcdoc"), tag.text(), *(tag.get(name) for name in ("alt", "value", "placeholder")))
     return next((text for text in words if text.strip()), "")
 
 
@@ -224,6 +242,14 @@ def _targets(tag: Tag) -> list[str]:
         if (value := tag.get(attribute)).startswith("#") and len(value) > 1:
             names.append(value[1:])
     return names
+
+
+def _is_off(tag: Tag) -> bool:
+    """Tell whether a tag is not shown at first."""
+    hidden, classes = tag.attributes.get("hidden"), tag.get("class").split()
+    by_class = tag.name not in WHOLE and not NOT_SHOWN.isdisjoint(classes) and not any(map(AT_WIDTHS.match, classes))
+    by_attribute = (hidden is not None and hidden.lower() != "until-found") or "popover" in tag.attributes
+    return by_attribute or by_class or INVISIBLE.search(tag.get("style")) is not None
 
 
 def _is_button(tag: Tag) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ATTRIBUTE = r"[#.][\w:.-]+|[\w:-]+=(?:\"[^\"{}\n]*\"|'[^'{}\n]*'|[^\s{}\"']+)"
 ATTRIBUTES = rf"\{{(?:-|:?[ \t]*(?:{ATTRIBUTE})(?:[ \t]+(?:{ATTRIBUTE}))*)[ \t]*\}}"
 IN_BRACES = re.compile(ATTRIBUTES)
+WITH_ATTRIBUTES = re.compile(rf"\[([^\[\]\n]*)\]({ATTRIBUTES})")
+OFF_CLASS = re.compile(r"\.(deletion|comment-start)(?![\w-])")
 OWN_LINE = re.compile(r"\{:[^{}\n]*\}")
 DEFINITION = re.compile(r":[ \t]+(?=\S)")
 ALERT = re.compile(r"\[!(?:note|tip|important|warning|caution)\][-+]?[ \t]*", re.IGNORECASE)
@@ -117,6 +119,7 @@ def _cited_notes(children: list[Token], omissions: Omissions | None) -> list[Any
 
 def clean_tokens(tokens: list[Token], omissions: Omissions) -> list[Token]:
     """Take off what is no text: attributes, addresses, pictures; and what is no tag of HTML is made text."""
+    _number_items(tokens)
     bold_lines = not any(token.type == "heading_open" for token in tokens)
     for index, token in enumerate(tokens):
         if token.type == "html_block":
@@ -132,6 +135,22 @@ def clean_tokens(tokens: list[Token], omissions: Omissions) -> list[Token]:
         elif bold_lines and token.level == 1 and opening.type == "paragraph_open" and _is_bold(token.children):
             token.children = [_text("**"), *token.children[1:-1], _text("**")]
     return tokens
+
+
+def _number_items(tokens: list[Token]) -> None:
+    """Give the items of a list the numbers that are written, where they grow: 3, 4, 7 are no 3, 4, 5."""
+    lists: list[list[Token]] = []
+    for token in tokens:
+        if token.type == "ordered_list_open":
+            lists.append([])
+        elif token.type == "list_item_open" and token.info:
+            lists[-1].append(token)
+        elif token.type == "ordered_list_close":
+            items = lists.pop()
+            numbers = [int(item.info) for item in items]
+            if all(early < late for early, late in pairwise(numbers)):
+                for item in items:
+                    item.attrSet("value", item.info)
 
 
 def escape_unknown_tags(markup: str) -> str:
@@ -183,7 +202,7 @@ def _clean_inline(children: list[Token], omissions: Omissions) -> Iterator[Token
 
 def _clean_words(child: Token, omissions: Omissions, fresh: bool, span: bool, first: bool) -> str:
     """Return words without attributes in braces and without the mark of an alert."""
-    words = child.content
+    words = _without_spans(child.content, omissions)
     found = IN_BRACES.match(words) if span else OWN_LINE.fullmatch(words.strip()) if fresh else None
     if found is None and first:
         found = ALERT.match(words)
@@ -191,6 +210,20 @@ def _clean_words(child: Token, omissions: Omissions, fresh: bool, span: bool, fi
         return words
     omissions.add(Reason.ATTRIBUTES, found[0])
     return words[found.end() :] if found.string is words else ""
+
+
+def _without_spans(words: str, omissions: Omissions) -> str:
+    """Return words without the marks of spans (``[30]{.mark}``); Pandoc's deleted ones and comments go."""
+    kept: list[str] = []
+    end = 0
+    for span in WITH_ATTRIBUTES.finditer(words):
+        off = OFF_CLASS.search(span[2])
+        omissions.add(Reason.ATTRIBUTES, span[2])
+        if off:
+            omissions.add(Reason.COMMENT if off[1] == "comment-start" else Reason.DELETED, span[1])
+        kept += [words[end : span.start()], "" if off else span[1]]
+        end = span.end()
+    return "".join([*kept, words[end:]])
 
 
 def _tildes(children: list[Token]) -> set[int]:

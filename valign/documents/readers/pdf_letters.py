@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 BOLD_NAME = re.compile(r"bold|black|heavy|semibd|demi", re.IGNORECASE)
 BOLD_WEIGHT = 600
 HYPHEN = 0x2
+RAISED, SMALL = 0.15, 0.85
+FAR_RAISED = 0.25
+"""What is raised that far, in sizes of the letters beside it, need not be smaller."""
 UNPAINTED = (3, 7)  # modes of text that only places or clips
 
 
@@ -69,6 +72,22 @@ class PageLetters:
             angle = raw.FPDFText_GetCharAngle(self.page, index)
             self.styles[key] = LetterStyle(round(size, 1) or 1.0, bold, angle, is_seen)
         return self.styles[key]
+
+    def is_above(self, small: int, index: int) -> bool:
+        """Tell whether a character is raised beside another one, and smaller than that or far above it."""
+        return self._rises(small, index, 1)
+
+    def is_below(self, small: int, index: int) -> bool:
+        """Tell whether a character is lowered beside another one, and smaller."""
+        return self._rises(small, index, -1)
+
+    def _rises(self, small: int, index: int, sign: int) -> bool:
+        placed, own = self.style_of(small), self.style_of(index)
+        if placed.size > own.size or placed.angle != own.angle:
+            return False
+        rise = sign * (self.origin(small, own.angle)[1] - self.origin(index, own.angle)[1])
+        least = RAISED if placed.size < SMALL * own.size else FAR_RAISED
+        return least * own.size < rise < own.size
 
     def _font_name(self, text_object: Any) -> str:
         font = self.raw.FPDFTextObj_GetFont(text_object)

@@ -7,14 +7,13 @@ import re
 from collections import Counter
 from typing import Any, NamedTuple
 
-from valign.documents.raised import place_raised
+from valign.documents.raised import place_lowered, place_raised
 from valign.documents.readers.pdf_letters import HYPHEN, LetterStyle, PageLetters, turned
 
 SPACE_CODES = frozenset((0x9, 0xA, 0xB, 0xC, 0xD, 0x20, 0xA0, 0x3000))
 QUARTER_TURN = math.pi / 2
 TILT = 0.1
-RAISED, SMALL = 0.15, 0.85
-RAISED_CHARS = frozenset("0123456789+-\u2212\u2013,*†‡")
+RAISED_CHARS = frozenset("0123456789+-\u2212\u2013,*†‡()[]")
 STROKES = frozenset("/\u2044\u2215")
 NEAR, TOUCHING = 0.6, 0.1
 FARTHEST = 14_400.0  # points: the largest page that PDF allows
@@ -152,8 +151,9 @@ class _Reader(PageLetters):
                 finish()
             if not letters:
                 first = foot = index
+            is_lowered = bool(letters) and letters[-1].isdigit() and self.is_below(index, foot)
             last = index
-            letters.append(self.character(index))
+            letters.append(place_lowered(letters[-1], self.character(index)) if is_lowered else self.character(index))
             if code == HYPHEN:
                 finish()
             index += 1
@@ -175,7 +175,9 @@ class _Reader(PageLetters):
 
     def _raised_end(self, letters: list[str], words: list[Any], last: int, index: int, count: int) -> int:
         """Return the index behind a number or sign that is smaller and higher than what it stands behind."""
-        if not (letters or words) or not self._is_raised(index, last) or self.code(index) == HYPHEN:
+        if not (letters or words) or self.code(index) == HYPHEN:
+            return index
+        if not self._is_raised(index, last) and not self._is_raised_letter(letters, last, index):
             return index
         if not letters:
             own, before = self.style_of(index), self.style_of(last)
@@ -190,20 +192,21 @@ class _Reader(PageLetters):
         return end
 
     def _is_raised(self, index: int, last: int) -> bool:
-        return self.character(index) in RAISED_CHARS and self._is_above(index, last)
+        return self.character(index) in RAISED_CHARS and self.is_above(index, last)
 
-    def _is_above(self, small: int, index: int) -> bool:
-        """Tell whether a character is smaller than another one, and raised beside it."""
-        raised, own = self.style_of(small), self.style_of(index)
-        if raised.size >= SMALL * own.size or raised.angle != own.angle:
-            return False
-        rise = self.origin(small, own.angle)[1] - self.origin(index, own.angle)[1]
-        return RAISED * own.size < rise < own.size
+    def _is_raised_letter(self, letters: list[str], last: int, index: int) -> bool:
+        """Tell whether a letter can be the mark of a note behind a number."""
+        return (
+            letters[-1:] != []
+            and letters[-1].isdigit()
+            and self.character(index).islower()
+            and self.is_above(index, last)
+        )
 
     def _sinks(self, letters: list[str], last: int, index: int) -> bool:
         """Tell whether all letters before this one are the raised number or sign with which a note begins."""
         is_number = RAISED_CHARS.issuperset(letters) and self.character(index) not in STROKES
-        return is_number and self._is_above(last, index)
+        return is_number and self.is_above(last, index)
 
     def _behind_seen_space(self, end: int, count: int) -> int:
         """Return the index behind raised text, and behind a space that the library only saw there: ``(m²)``."""

@@ -20,6 +20,8 @@ UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 LINE_END = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028]")
 OVERSTRUCK = re.compile("[^\n\b]\b")
 """A letter that a printer prints over, as manual pages make bold and underlined words."""
+TERMINAL_CODE = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]{0,500}(?:\x07|\x1b\\)")
+"""What colours words in a terminal, or links them."""
 UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
@@ -74,5 +76,8 @@ def decode(raw: bytes, where: str, fallback: str | None = None) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """Return the text with LF line ends; a new page begins a line, and Unicode's paragraph separator a paragraph."""
-    return LINE_END.sub("\n", text).replace("\u2029", "\n\n")
+    """Return the text with LF line ends, without a terminal's colours.
+
+    A new page begins a line, and Unicode's paragraph separator a paragraph.
+    """
+    return LINE_END.sub("\n", TERMINAL_CODE.sub("", text)).replace("\u2029", "\n\n")
