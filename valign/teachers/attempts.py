@@ -7,7 +7,7 @@ from typing import Any
 
 from valign.teachers.calls import Call, RequestForm, request_body
 from valign.teachers.faults import Fault
-from valign.teachers.refusals import REFUSALS, TOO_LONG, next_form
+from valign.teachers.refusals import REFUSALS, REFUSING, TOO_LONG, next_form
 from valign.teachers.servers import Server
 
 
@@ -54,7 +54,7 @@ class Attempt:
 
         A call that was too long is tried with less room to think, if it had some.
         """
-        if fault.status not in REFUSALS:
+        if fault.status not in REFUSALS and not (fault.status and REFUSING.search(fault.said)):
             return None
         if TOO_LONG.search(fault.said):
             return Trial(self.form, fault.said) if server.narrow(self.thinking_tokens) else None
