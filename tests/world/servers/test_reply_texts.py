@@ -130,8 +130,8 @@ def test_line_ends_are_those_of_a_text() -> None:
     "end",
     [
         "model_context_window_exceeded", "token_limit", "truncated", "sensitive", "SPII", "LANGUAGE", "OTHER",
-        "MALFORMED_FUNCTION_CALL", "guardrail_intervened", "time_limit", "timeout", "preempted", "pause_turn", "partial",
-        {"type": "length", "length": 64},
+        "MALFORMED_FUNCTION_CALL", "guardrail_intervened", "time_limit", "timeout", "preempted", "pause_turn",
+        "partial", {"type": "length", "length": 64},
     ],
 )  # fmt: skip
 def test_other_names_of_an_end_that_is_none(end: Any) -> None:
