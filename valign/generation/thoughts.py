@@ -19,7 +19,7 @@ _MESSAGE = r"[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>"
 _MARKS = re.compile(
     rf"(?P<closes>{_LT}(?:end_working_out|/(?:{_NAMES}))\s*{_GT}|\[/THINK\]|\u25c1/think\u25b7|<unused95>|\[unused17\]"
     rf"|<\|end_{_STAGES}\|>|<\|inner_suffix\|>|<channel\|>|(?:<\|end\|>)?{_CHANNEL}final{_MESSAGE})"
-    rf"|(?P<opens>{_LT}(?:{_NAMES})(?:\s[^<>]*)?{_GT}|\[THINK\]|\u25c1think\u25b7|<unused94>(?:thought\n)?"
+    rf"|(?P<opens>{_LT}(?:{_NAMES})(?:\s[^<>]{{0,200}})?{_GT}|\[THINK\]|\u25c1think\u25b7|<unused94>(?:thought\n)?"
     rf"|\[unused16\]|<\|(?:begin|start)_{_STAGES}\|>|<\|inner_prefix\|>|<\|channel>thought\b"
     rf"|{_CHANNEL}(?:analysis|commentary){_MESSAGE})",
     re.I,
