@@ -98,7 +98,8 @@ ITEMS = st.lists(st.fixed_dictionaries({"number": st.integers(1, 99), "question"
 MARKS = [
     ("<think>", "</think>"), ("", "</think>"), ("<thinking>\n", "</thinking>\n"), ("[THINK]", "[/THINK]"),
     ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"), ("", ""),
-    ("<|START_THINKING|>", "<|END_THINKING|>"), ("<|channel>thought\n", "<channel|>"), ("&lt;think&gt;", "&lt;/think&gt;"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"), ("<|channel>thought\n", "<channel|>"),
+    ("&lt;think&gt;", "&lt;/think&gt;"),
     ('<details type="reasoning">', "</details>"), ("Here is my thought process: ", "Here is my response:"),
 ]  # fmt: skip
 

@@ -187,7 +187,7 @@ class CallRunner:
             await self.servers.wait(wait)
         self.servers.record_success(server)
         if trial := trials.get(server.url):
-            server.adopt(trial.form, trial.said)
+            server.adopt(trial.steps)
         self._report(call, server, attempt, reply)
 
     def _report(self, call: Call, server: Server, attempt: Attempt, reply: Reply) -> None:

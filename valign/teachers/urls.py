@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -16,7 +17,27 @@ def is_local(url: str) -> bool:
     return address.is_private or address.is_loopback
 
 
+def is_address(url: str) -> bool:
+    """Tell whether a URL names a host, and a port that there can be.
+
+    >>> [is_address(f"http://{place}/v1") for place in ("localhost:8000", "[::1]:8000", "h:99999", "[::1", "a b", "")]
+    [True, True, False, False, False, False]
+    """
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and re.fullmatch(r"\S+", parts.hostname or "") is not None
+            and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:
+        return False
+
+
 def strip_login(url: str) -> str:
     """Return a URL without the user name, password and query that it may hold."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its brackets do not match
+        return re.sub(r"//[^/\s]*@|[?#].*", lambda found: found[0][:2] if found[0].startswith("//") else "", url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

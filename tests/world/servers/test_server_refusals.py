@@ -212,3 +212,12 @@ def test_a_parameter_is_not_left_out_where_a_server_merely_fails(odd: Face) -> N
     with pytest.raises(ValignError, match="status 500"):
         one(odd("seed-500"))
     assert all("seed" in body for body in bodies(odd("seed-500")))
+
+
+def test_each_refusal_is_shown_with_its_own_words(odd: Face, caplog: pytest.LogCaptureFixture) -> None:
+    """As of OpenAI's models that think, which refuse one parameter after the other."""
+    ApiTeacher("m", [odd("several")], concurrency=1).complete([ask()])
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == 3
+    for line, name in zip(said, ("seed", "top_p", "temperature"), strict=True):
+        assert f"takes no {name};" in line and f"Unsupported parameter: '{name}'" in line
