@@ -6,12 +6,13 @@ import re
 
 _BEGINS = re.compile(
     r"\s*(?:(?:<\|im_start\|>|<\|start_header_id\|>|<\|start\|>|<start_of_turn>|<\|turn>)\s*(?:assistant|model)\s*"
-    r"(?:<\|end_header_id\|>|<\|im_sep\|>|<\|message\|>)?|<\|(?:assistant|START_OF_TURN_TOKEN)\|>|assistant\n)\s*"
+    r"(?:<\|end_header_id\|>|<\|im_sep\|>|<\|message\|>)?|<\|(?:assistant|START_OF_TURN_TOKEN)\|>|\[/INST\]"
+    r"|assistant\n)\s*"
 )
 _ENDS = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|eot|eos|endoftext|end_of_text|end_of_turn|end_of_sentence|END_OF_TURN_TOKEN|role_end"
-    r"|endofturn|im_start|start_header_id|user|return|call)\|>|<\|end\|>(?!\s*<\|start\|>)|</s>|<eos>|<end_of_turn>"
-    r"|<start_of_turn>|<turn\|>|<\|turn>|<\uff5cend\u2581of\u2581sentence\uff5c>|\[/?INST\]"
+    r"|endofturn|im_start|start_header_id|user|return|call)\|>|<\|end\|>(?!\s*<\|start\|>)|</s>(?=\s*(?:$|[<\[]))|<eos>"
+    r"|<end_of_turn>|<start_of_turn>|<turn\|>|<\|turn>|<\uff5cend\u2581of\u2581sentence\uff5c>|\[/?INST\]"
 )
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff]")
 _BLANK = " \t\n\u00a0\u200b\u2060"

@@ -75,6 +75,7 @@ def test_thoughts_in_every_dress_are_taken_off(text: str) -> None:
         "<analyst>Yes.</analyst>",
         "Here is my response: yes.",
         "analysis of the rule: yes.",
+        "At most <s>50</s> 30 euros.",
     ],
 )
 def test_a_text_without_thoughts_is_left_alone(text: str) -> None:
@@ -110,12 +111,14 @@ def test_a_broken_block_of_thoughts_is_no_text() -> None:
         f"<start_of_turn>model\n{Q}<end_of_turn>",
         f"<|start|>assistant<|message|>{Q}<|return|>",
         f"assistant\n\n{Q}",
+        f"[/INST] {Q}</s>",
+        f"{Q}</s><s>[INST] And for meals? [/INST] Yes.</s>",
         f"<think>{T}</think>\n{Q}<|im_end|>",
         f"<think>{T}</think>\n<answer>{Q}</answer><|eos|>",
         f"\ufeff{Q}\u200b",
         f"\x1b[1m{Q}\x1b[0m\x00",
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_marks_of_turns_and_control_characters_are_taken_off(text: str) -> None:
     """A server with a wrong template leaves them in, and lets the model go on with turns of its own making."""
