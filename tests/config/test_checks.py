@@ -52,6 +52,15 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
         (["teacher=api", "teacher.model=m", "teacher.base_urls=[]"], r"add teacher\.base_urls="),
         (["teacher=api", "teacher.model=m", "teacher.base_urls=['localhost:8000']"], r"is not a URL"),
         (
+            ["teacher=api", "teacher.model=m", "teacher.base_urls=['http://h:99999/v1']"],
+            r"'http://h:99999/v1' is not a URL",
+        ),
+        (
+            ["teacher=api", "teacher.model=m", "teacher.base_urls=['http://u:pw@[::1/v1']"],
+            r"'http://\[::1/v1' is not a URL",
+        ),
+        (["teacher=api", "teacher.model=m", "teacher.base_urls=['http://a b/v1']"], r"'http://a b/v1' is not a URL"),
+        (
             ["teacher=api", "teacher.model=m", "teacher.base_urls=['http://me:pw@h:8/v1/chat/completions']"],
             r"^teacher\.base_urls: 'http://h:8/v1/chat/completions' names a call; end it before that, like http://loc",
         ),

@@ -156,6 +156,12 @@ FACES: dict[str, Callable[[dict[str, Any]], Answer]] = {
     "tokens-forbidden": refuses("max_tokens", 422, {"detail": [{**EXTRA, "loc": ["body", "max_tokens"]}]}),
     "no-n": refuses("n", 400, error("Only n = 1 is supported.")),
     "no-schema": refuses("response_format", 400, error("This response_format type is unavailable now")),
+    "param-500": refuses("n", 500, error("Unsupported param: n", code=500)),
+    "param-404": refuses("seed", 404, error("No endpoints found that support the requested parameters: seed")),
+    "seed-500": lambda body: (500, error("Internal error in the seed store")),
+    "no-system": lambda body: (
+        (400, error("System role not supported")) if body["messages"][0]["role"] == "system" else GOOD(body)
+    ),
     "mute": refuses("response_format", 400, ""),
     "too-long": lambda body: (400, error(TOO_LONG, param=None)),
     "small": lambda body: (

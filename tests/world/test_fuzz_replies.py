@@ -15,6 +15,7 @@ from valign.synthesis.judge_replies import find_letters
 from valign.synthesis.reply_forms import CASES, text_of
 from valign.teachers.json_replies import read_items, read_object
 from valign.teachers.replies import read_choice
+from valign.teachers.turn_marks import plain_text
 
 KEYS = {"number", "question"}
 LONG = {
@@ -27,6 +28,15 @@ LONG = {
     "marks of the end": "<think>x</think>" + "<|end|>" * 20_000 + "x",
     "opening marks": "<think " * 20_000,
     "channels": "<|channel|>" * 20_000 + "x",
+    "blocks of details": '<details type="reasoning">' * 10_000,
+    "details without a type": "<details " + "type=" * 40_000,
+    "names of marks": "<" + "a-" * 60_000 + "think>",
+    "marks that are escaped": "&lt;think " * 20_000,
+    "answers that do not end": "<think>x</think>" + "<answer>" * 20_000,
+    "ends of answers": "<think>x</think><answer>" + "</answer> " * 20_000 + "b",
+    "ends of turns": "<|end|> " * 30_000 + "<|start|>",
+    "beginnings of turns": "<|im_start|>" + " " * 60_000 + "b",
+    "Granite's words": "Here is my thought process: " * 10_000,
     "nested as deep as is read": '{"a":' + "[" * 960 + "]" * 960 + "}",
     "brackets of Python": "{'a':" + "(" * 5_000 + "}",
 }
@@ -54,6 +64,7 @@ def read_all(reply: str) -> list[dict[str, Any]]:
         letters = find_letters(reply, "decides", "ABC")
         assert letters is None or set(letters) <= set("ABC")
         visible = without_thoughts(reply)
+        plain_text(reply)
         assert not (visible.has_thoughts and visible.text != visible.text.strip())
     return items
 
@@ -87,6 +98,9 @@ ITEMS = st.lists(st.fixed_dictionaries({"number": st.integers(1, 99), "question"
 MARKS = [
     ("<think>", "</think>"), ("", "</think>"), ("<thinking>\n", "</thinking>\n"), ("[THINK]", "[/THINK]"),
     ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"), ("", ""),
+    ("<|START_THINKING|>", "<|END_THINKING|>"), ("<|channel>thought\n", "<channel|>"),
+    ("&lt;think&gt;", "&lt;/think&gt;"),
+    ('<details type="reasoning">', "</details>"), ("Here is my thought process: ", "Here is my response:"),
 ]  # fmt: skip
 
 

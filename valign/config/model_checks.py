@@ -13,7 +13,7 @@ from valign.config.messages import did_you_mean, missing
 from valign.core.errors import ValignError
 from valign.serving.settings import find_program
 from valign.teachers.clients import check_key_name
-from valign.teachers.urls import is_broken, strip_login
+from valign.teachers.urls import is_address, is_broken, strip_login
 
 EMBEDDED = ("embedded:smollm2-135m",)
 
@@ -111,14 +111,14 @@ def _check_batch(key: str, teacher: DictConfig) -> None:
 
 def _check_urls(key: str, urls: Iterable[str]) -> None:
     for url in urls:
-        if not re.match(r"https?://[^/\s]", url):
-            raise ValignError(
-                f"{key}.base_urls: {strip_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
-            )
         if is_broken(url):
             raise ValignError(
                 f"{key}.base_urls: {strip_login(url)!r} is not a URL: its port is no number, or a login in it has /, ? "
                 "or #, which are written %2F, %3F and %23."
+            )
+        if not is_address(url):
+            raise ValignError(
+                f"{key}.base_urls: {strip_login(url)!r} is not a URL; write it like http://localhost:8000/v1."
             )
         if re.search(r"/(?:chat/)?completions/?(?:[?#]|$)", url):
             raise ValignError(

@@ -8,20 +8,34 @@ from dataclasses import dataclass
 
 from valign.generation.requests import Completion
 
-_NAMES = "think|thinking|thoughts?|reasoning|reflection|antthinking|seed:think"
+_NAMES = (
+    r"(?:[\w-]{1,24}[:_])?(?:think|thinking|thoughts?|reasoning|reflection|antthinking|scratchpad|analysis"
+    r"|(?:inner_)?monologue|working_out)(?:_fast|_never_used_\w{1,64})?"
+)
+_STAGES = r"(?:of_)?(?:thoughts?|thinking|reasoning)"
+_LT, _GT = "(?:<|&lt;)", "(?:>|&gt;)"  # some servers escape what a model writes
+_CHANNEL = r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*"
+_MESSAGE = r"[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>"
 _MARKS = re.compile(
-    rf"(?P<opens><(?:{_NAMES})(?:\s[^<>]*)?>|\[THINK\]|\u25c1think\u25b7|<\|begin_of_thought\|>|<unused94>(?:thought\n)?"
-    r"|(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*(?:analysis|commentary)[^<]*<\|message\|>)"
-    rf"|(?P<closes></(?:{_NAMES})\s*>|\[/THINK\]|\u25c1/think\u25b7|<\|end_of_thought\|>|<unused95>"
-    r"|(?:<\|end\|>)?(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final[^<]*<\|message\|>)",
+    rf"(?P<closes>{_LT}(?:end_working_out|/(?:{_NAMES}))\s*{_GT}|\[/THINK\]|\u25c1/think\u25b7|<unused95>|\[unused17\]"
+    rf"|<\|end_{_STAGES}\|>|<\|inner_suffix\|>|<channel\|>|(?:<\|end\|>)?{_CHANNEL}final{_MESSAGE})"
+    rf"|(?P<opens>{_LT}(?:{_NAMES})(?:\s[^<>]{{0,200}})?{_GT}|\[THINK\]|\u25c1think\u25b7|<unused94>(?:thought\n)?"
+    rf"|\[unused16\]|<\|(?:begin|start)_{_STAGES}\|>|<\|inner_prefix\|>|<\|channel>thought\b"
+    rf"|{_CHANNEL}(?:analysis|commentary){_MESSAGE})",
     re.I,
 )
-_FIRST = "<[\u25c1"  # what marks begin with; to look for these first is thirty times as fast
+_FIRST = "<[\u25c1&"  # what marks begin with; to look for these first is thirty times as fast
 # The channels of gpt-oss where the server has left their marks out: "analysisThe user asks ...assistantfinalYes."
-_BARE_OPENS = re.compile(r"\s*analysis(?=[A-Z\"'(])")
+_BARE_OPENS = re.compile(r"\s*analysis(?=[A-Z\"'(]|.*assistantfinal)", re.S)
 _BARE_CLOSES = "assistantfinal"
+# Granite says in words what it does.
+_SPOKEN = re.compile(r"\s*here(?:'s| is) my thought process:(?P<rest>.*)", re.S | re.I)
+_SPOKEN_CLOSES = re.compile(r"here(?:'s| is) my response:", re.I)
+_DETAILS = re.compile(r"<details\s[^<>]*type=[\"']?reasoning[^<>]*>(.*?)(</details>|$)", re.S | re.I)
+_WRAPS = "<(?P<name>(?:final_)?answer|response|solution|output)>"
 _WRAPPED = re.compile(
-    r"\s*(?:<(answer|response)>(?P<text>.*)</\1>|<\|begin_of_solution\|>(?P<solution>.*)<\|end_of_solution\|>)\s*",
+    rf"\s*(?:{_WRAPS}(?P<text>.*?)(?:</(?P=name)>|$)|<\|begin_of_(?P<stage>solution|box)\|>(?P<solution>.*?)"
+    r"(?:<\|end_of_(?P=stage)\|>|$)|<\|START_(?P<part>RESPONSE|TEXT)\|>(?P<response>.*?)(?:<\|END_(?P=part)\|>|$))\s*",
     re.S | re.I,
 )
 _ENDS = ("<|return|>", "<|end|>")
@@ -58,7 +72,13 @@ def without_thoughts(text: str) -> Visible:
     if bare := _BARE_OPENS.match(text):
         _, found, rest = text[bare.end() :].rpartition(_BARE_CLOSES)
         return Visible(rest.strip() if found else "", True, not found)
-    if not any(first in text for first in _FIRST) or not _MARKS.search(text):
+    if spoken := _SPOKEN.fullmatch(text):
+        found, *answer = _SPOKEN_CLOSES.split(spoken["rest"], maxsplit=1)
+        return Visible(answer[0].strip() if answer else "", True, not answer)
+    if not any(first in text for first in _FIRST):
+        return Visible(text)
+    text = _DETAILS.sub(lambda block: f"<think>{block[1]}{'</think>' if block[2] else ''}", text)
+    if not _MARKS.search(text):
         return Visible(text)
     kept: list[str] = []
     place, is_open = 0, False
@@ -72,10 +92,18 @@ def without_thoughts(text: str) -> Visible:
             is_open = True
     if not is_open:
         kept.append(text[place:])
-    left = _without_ends("".join(kept))
-    if wrapped := _WRAPPED.fullmatch(left):
-        left = wrapped["text"] or wrapped["solution"] or ""
-    return Visible(left.strip(), True, is_open)
+    return Visible(unwrapped(_without_ends("".join(kept))), True, is_open)
+
+
+def unwrapped(text: str) -> str:
+    """Return an answer without the marks around it that some models set after their thoughts.
+
+    >>> unwrapped("<answer>Yes.</answer>")
+    'Yes.'
+    """
+    if wrapped := _WRAPPED.fullmatch(text):
+        text = wrapped["text"] or wrapped["solution"] or wrapped["response"] or ""
+    return text.strip()
 
 
 def _without_ends(text: str) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from valign.core.errors import ValignError, first_line
 from valign.core.out_of_memory import exhausted_memory
 
+MISMATCHED = "ignore_mismatched_sizes"
+
 
 @contextlib.contextmanager
 def loading_errors(path: Path | str, what: str = "model") -> Iterator[None]:
@@ -32,7 +34,11 @@ def loading_errors(path: Path | str, what: str = "model") -> Iterator[None]:
         if exhausted_memory(error):
             raise
         kind = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__} "
-        reason = f"{kind}{first_line(error)}" if str(error).strip() else type(error).__name__
+        reason = f"{kind}{first_line(error).rstrip(':')}" if str(error).strip() else type(error).__name__
+        if MISMATCHED in str(error):
+            reason = "its weights have other shapes than its config.json says"
+        elif type(error).__name__ == "SafetensorError":
+            reason = f"a file of its weights is damaged or cut off ({first_line(error)})"
         raise ValignError(f"{what} {path} cannot be loaded: {reason}") from error
 
 

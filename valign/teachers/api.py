@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import TypeVar
@@ -113,18 +114,21 @@ class ApiTeacher:
         Raises:
             ValignError: The model is not there, says nothing, or has too short a context.
         """
-        if not self._checked:
-            listed = asyncio.run(self._connected(_list, self._key or _read_key(self.settings, self.base_urls)))
-            lacking = {url: found for url, found in listed.items() if not found.has(self.id)}
-            for url, found in lacking.items():
-                if self.settings.keeps_empty or is_local(url):
-                    raise ValignError(f"{url} {found.describe_lack(self.id)}; give the name that it lists.")
-            contexts = [found.context(self.id) for found in listed.values()]
-            self._context = min((context for context in contexts if context), default=None)
-            if not self.settings.keeps_empty:
-                _try_out(self, lacking)
-            self._checked = True
-        check_fit(f"{strip_login(self.base_urls[0])} (model {self.id})", self._context, requests)
+        where = f"{strip_login(self.base_urls[0])} (model {self.id})"
+        if self._checked:
+            check_fit(where, self._context, requests)
+            return
+        listed = asyncio.run(self._connected(_list, self._key or _read_key(self.settings, self.base_urls)))
+        lacking = {url: found for url, found in listed.items() if not found.has(self.id)}
+        for url, found in lacking.items():
+            if self.settings.keeps_empty or is_local(url):
+                raise ValignError(f"{url} {found.describe_lack(self.id)}; give the name that it lists.")
+        contexts = [found.context(self.id) for found in listed.values()]
+        self._context = min((context for context in contexts if context), default=None)
+        check_fit(where, self._context, requests)
+        if not self.settings.keeps_empty:
+            _try_out(self, lacking)
+        self._checked = True
 
     def complete_each(self, jobs: Iterator[Job], done: Callable[[CallResult], None]) -> None:
         """Do jobs, at most ``concurrency`` calls at once, and report every finished call.
@@ -182,11 +186,25 @@ def _read_key(settings: CallSettings, urls: Sequence[str]) -> str:
     """Return the key from the environment; servers of one's own, and those with a login in the URL, need none."""
     key = os.environ.get(settings.api_key_env, "").strip()
     if key:
+        _check_key(settings.api_key_env, key)
         return key
     for url in urls:
         if not is_local(url) and "@" not in urlsplit(url).netloc:
             raise ValignError(f"{strip_login(url)} needs a key: set the environment variable {settings.api_key_env}.")
     return NO_KEY
+
+
+def _check_key(name: str, key: str) -> None:
+    """Refuse what cannot be a key, without repeating it: a header holds no line ends, and quotes come from a file.
+
+    Raises:
+        ValignError: It cannot.
+    """
+    if not re.fullmatch(r"[!#-&(-~]+", key):
+        raise ValignError(
+            f"the key in ${name} holds a space, a quotation mark, a line end or a letter that is not ASCII; set the "
+            "variable to the key alone, without 'Bearer'."
+        )
 
 
 def _try_out(teacher: ApiTeacher, lacking: Mapping[str, ModelList]) -> None:

@@ -13,7 +13,7 @@ from valign.core.errors import ValignError
 from valign.core.whole_text import describe_absence
 from valign.teachers.faults import redact, server_words
 from valign.teachers.refusals import REFUSALS
-from valign.teachers.replies import read_choice
+from valign.teachers.replies import read_all_choices
 from valign.teachers.usage import plausible_count
 
 REQUESTS_PREFIX = "requests-"
@@ -157,9 +157,9 @@ def _reply(data: dict[str, Any]) -> tuple[dict[str, Any] | FailedResult, int]:
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices or not all(map(_is_choice, choices)):
         return FailedResult(status, "no completion"), 0
-    read = [read_choice(choice) for choice in choices]
     usage = body.get("usage")
     usage = usage if isinstance(usage, dict) else {}
+    read = read_all_choices(choices, usage)
     thought = 0
     if any(choice.has_thoughts and choice.is_cut for choice in read):
         thought = max(1, (plausible_count(usage.get("completion_tokens")) or 0) // len(read))

@@ -32,6 +32,7 @@ REMEDIES = {
     402: "check the account's credit",
     403: "check what the key in ${key} may do",
     404: "check the model's name and {group}.base_urls, which usually end in /v1",
+    405: "check {group}.base_urls, which usually end in /v1",
     422: "check the settings that the server names",
     429: "wait, or lower {group}.concurrency",
 }
@@ -186,7 +187,7 @@ class CallRunner:
             await self.servers.wait(wait)
         self.servers.record_success(server)
         if trial := trials.get(server.url):
-            server.adopt(trial.form, trial.said)
+            server.adopt(trial.steps)
         self._report(call, server, attempt, reply)
 
     def _report(self, call: Call, server: Server, attempt: Attempt, reply: Reply) -> None:
@@ -253,7 +254,10 @@ def _failure(fault: Fault, server: Server, settings: CallSettings) -> ValignErro
     if fault.status is None and fault.kind == "fatal":
         return ValignError(f"{where} {fault.text}; {KEPT}")
     if fault.status is None:
-        return ValignError(f"{where} {fault.text}; check that the server runs and {settings.group}.base_urls; {KEPT}")
+        return ValignError(
+            f"{where} {fault.text}; check that the server runs, and {settings.group}.base_urls, which usually "
+            f"end in /v1; {KEPT}"
+        )
     remedy = REMEDIES.get(402 if CREDIT.search(fault.said) else fault.status, "see the server's log")
     remedy = remedy.format(key=settings.api_key_env, group=settings.group)
     return ValignError(f"{where} {fault.text}; {remedy}; {KEPT}")

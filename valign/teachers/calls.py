@@ -9,6 +9,7 @@ from typing import Any
 from valign.core.control_tokens import break_up_control_tokens
 from valign.core.records import Message
 from valign.generation.requests import Request, call_seed
+from valign.models.chat_template import fold_system
 from valign.teachers.protocol import Job
 
 INSIDE = 0.01
@@ -59,7 +60,7 @@ class RequestForm:
     """How a server wants to be asked.
 
     Attributes:
-        left_out: Parameters that are not sent, ``n`` and ``response_format`` among them.
+        left_out: Parameters that are not sent, ``n``, ``response_format`` and the system turn among them.
         max_tokens_name: The name of its parameter for the longest completion.
         inside: Parameters whose values are kept off the end of their range.
     """
@@ -87,7 +88,7 @@ def request_body(model: str, call: Call, form: RequestForm, thinking_tokens: int
     least, largest = INSIDE if "temperature" in form.inside else 0.0, 1 - INSIDE if "top_p" in form.inside else 1.0
     body = {
         "model": model,
-        "messages": call.messages,
+        "messages": fold_system(call.messages) if "system" in form.left_out else call.messages,
         form.max_tokens_name: sampling.max_new_tokens + thinking_tokens,
         "temperature": max(least, sampling.temperature),
         "top_p": min(largest, sampling.top_p),

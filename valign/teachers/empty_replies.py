@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from valign.core.errors import ValignError
 
 MOST_EMPTY = 24
+DECLINED = re.compile(r"refusal|filter|safety|sensitive|prohibited|guardrail|block", re.I)
 EMPTY_TRIES = 2  # of a completion that comes back empty
 KEPT = "what was completed before is kept, the same command goes on from there."
 
@@ -64,5 +67,9 @@ class EmptyReplies:
             remedy = (
                 f"raise {self.group}.thinking_tokens (the last call had {self._had}), or turn the model's thinking off "
                 "where it is served"
+            )
+        elif DECLINED.search(self._why):
+            remedy = (
+                "the model, or a filter before it, declines the prompts: choose another model, or loosen the filter"
             )
         return ValignError(f"{where} answers without a text ({number}, the last with {self._why}); {remedy}; {KEPT}")

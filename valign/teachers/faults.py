@@ -20,7 +20,8 @@ WORDS_READ = 2000  # of an error's words, in which parameters are looked for
 LONGEST_ERROR = 20_000
 SHORTEST_PART = 8  # of a secret, that is hidden where it stands alone
 MOST_PARTS = 5
-WORD_FIELDS = ("error", "errors", "message", "msg", "detail", "error_description", "metadata", "raw")
+SAID_FIELDS = ("message", "msg", "detail", "error_msg", "error_description")
+WORD_FIELDS = ("error", "errors", *SAID_FIELDS, "metadata", "raw")
 TRIED_AGAIN = (408, 409, 425)
 BUSY = (429, 529)
 DOWN = (502, 503, 504, 521, 522, 523)
@@ -142,11 +143,20 @@ def reply_fault(data: Any, secrets: Sequence[str]) -> Fault | None:
         data: The decoded reply.
         secrets: The key and logins.
     """
-    if not isinstance(data, Mapping) or data.get("choices") or not data.get("error"):
+    if isinstance(data, list) and data:
+        data = data[0]
+    if not isinstance(data, Mapping):
+        return None
+    choices = data.get("choices")
+    broken = choices[0] if isinstance(choices, list) and choices else None
+    if isinstance(broken, Mapping) and broken.get("error"):
+        data = {"error": broken["error"]}
+    elif choices or not (data.get("error") or any(isinstance(data.get(name), str) for name in SAID_FIELDS)):
         return None
     said, fields = redact(server_words(data), secrets, WORDS_READ), server_fields(data)
-    error = data["error"]
-    codes = [data.get("status"), *([error.get("code"), error.get("status")] if isinstance(error, Mapping) else [])]
+    error = data.get("error")
+    codes = [data.get("status"), data.get("code")]
+    codes += [error.get("code"), error.get("status")] if isinstance(error, Mapping) else []
     status = next((int(str(code)) for code in codes if re.fullmatch(r"[45]\d\d", str(code))), None)
     if status is None:
         return Fault(f"answered with an error ({first_words(said) or 'no words'})", "call", said=said)

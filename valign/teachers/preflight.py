@@ -111,7 +111,9 @@ def read_models(data: Any) -> ModelList:
 def _items(data: Any) -> Iterator[Mapping[str, Any]]:
     found = (data.get("data") or data.get("models")) if isinstance(data, Mapping) else data
     for item in found[:MOST_NAMES] if isinstance(found, list) else []:
-        if isinstance(item, Mapping):
+        if isinstance(item, str):
+            yield {"id": item}
+        elif isinstance(item, Mapping):
             yield item
 
 

@@ -10,10 +10,14 @@ from typing import Any
 from valign.teachers.calls import RequestForm
 
 REFUSALS = (400, 422)
+REFUSING = re.compile(r"unsupported param|requested parameters|support (?:the |these )?param", re.I)
+"""What some servers say of a parameter with another status."""
 # What servers say of a prompt or completion that does not fit; in another form it would not fit either.
 TOO_LONG = re.compile(
-    r"context[ _](?:length|size|window|limit)|reduce the length|longer than|max_(?:model_len|total_tokens)"
-    r"|too (?:long|many (?:input |prompt )?tokens)|max_(?:completion_|new_)?tokens\W{0,3}(?:is |are )?too large"
+    r"context[ _]?(?:length|size|window|limit)|reduce the length|longer than|max_(?:model_len|total_tokens)"
+    r"|(?:prompt|input) (?:is )?too large|(?:prompt|input length).{0,20} exceeds|range of (?:input length|max_tokens)"
+    r"|must have less than \d+ tokens|too (?:long|many (?:input |prompt )?tokens)"
+    r"|max_(?:completion_|new_)?tokens\W{0,3}(?:is |are )?too large"
     r"|tokens?\b.{0,60}(?:too large|exceeds?|maximum|must be <=)|(?:exceeds?|maximum|at most)\b.{0,60}\btokens?\b",
     re.I,
 )
@@ -21,9 +25,17 @@ TOO_LONG = re.compile(
 PATTERNS = {
     "seed": re.compile(r"(?<![\w\\])seed(?!\w)", re.I),
     "top_p": re.compile(r"(?<!\w)top_?p(?!\w)", re.I),
-    "n": re.compile(r"(?<![\w\\.])n(?!\w)|best_of|(?:number of|multiple|several) (?:completions|choices)"),
+    "n": re.compile(
+        r"(?<![\w\\.])n(?!\w)|best_of|candidateCount"
+        r"|(?i:number of|multiple|several|only one) (?:completions?|choices?|candidates?)\b"
+    ),
     "response_format": re.compile(
         r"response_?format|json_?(?:schema|object)|schema|grammar|guided|structured.output", re.I
+    ),
+    "system": re.compile(
+        r"(?:system|developer) (?:role|message|prompt|instruction|turn)s?\W.{0,60}\b(?:not|n't|un\w+|only)\b"
+        r"|only user and",
+        re.I,
     ),
     "temperature": re.compile(r"(?<!\w)temperature(?!\w)", re.I),
     "max_tokens": re.compile(r"(?<!\w)max_(?:completion_)?tokens(?!\w)"),
@@ -31,6 +43,7 @@ PATTERNS = {
 WITHOUT_A_WORD = ("response_format", "n")  # tried where a server refuses a call and names nothing
 LEFT_OUT = {
     "n": "call for several completions (n); they are asked for one by one",
+    "system": "system turn; its words stand before the first question",
     "response_format": "JSON schema (response_format); replies are read as they come",
 }
 RANGE = re.compile(r"positive|must be|greater|less|between|range|[<>]", re.I)
@@ -48,7 +61,9 @@ def next_form(form: RequestForm, body: Mapping[str, Any], said: str, fields: Seq
     """
     if TOO_LONG.search(said):
         return None
-    sent = [name for name in PATTERNS if name in body or (name == "max_tokens" and form.max_tokens_name in body)]
+    is_told = any(turn["role"] == "system" for turn in body.get("messages", ()))
+    there = {*body, *(["max_tokens"] if form.max_tokens_name in body else []), *(["system"] if is_told else [])}
+    sent = [name for name in PATTERNS if name in there]
     named = [name for name in sent if name in fields or (name == "max_tokens" and form.max_tokens_name in fields)]
     named = named or [name for name in sent if re.search(rf"['\"`]{name}['\"`]", said)]
     named = named or [name for name in sent if PATTERNS[name].search(said)]
@@ -56,7 +71,7 @@ def next_form(form: RequestForm, body: Mapping[str, Any], said: str, fields: Seq
         if name == "max_tokens":
             if form.max_tokens_name == "max_tokens":
                 return replace(form, max_tokens_name="max_completion_tokens")
-        elif name not in form.inside and body[name] == RANGE_ENDS.get(name, "") and RANGE.search(said):
+        elif name not in form.inside and body.get(name) == RANGE_ENDS.get(name, "") and RANGE.search(said):
             return replace(form, inside=form.inside | {name})
         else:
             return replace(form, left_out=form.left_out | {name})

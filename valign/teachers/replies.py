@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from valign.generation.requests import Completion
-from valign.generation.thoughts import without_thoughts
+from valign.generation.thoughts import unwrapped, without_thoughts
 from valign.teachers.calls import Call
 from valign.teachers.protocol import CallResult
+from valign.teachers.turn_marks import plain_text
 from valign.teachers.usage import Usage, estimate_prompt_tokens, estimate_tokens, plausible_count
 
 # Names that servers give to the end of a text that is not whole; every other one is an end by itself.
-_TOO_LONG = re.compile(r"length|max.*token", re.I)
+_TOO_LONG = re.compile(r"length|max.*token|token_?limit|window_exceeded|truncat|^limit$", re.I)
 _BROKEN = re.compile(
-    r"filter|safety|recitation|block|prohibited|abort|error|cancel|incomplete|insufficient|refusal", re.I
+    r"filter|safety|recitation|block|prohibited|abort|error|cancel|incomplete|insufficient|refusal|sensitive|spii|language"
+    r"|guardrail|malformed|time_?(?:out|limit)|preempt|interrupt|partial|not_?finished|pause|^other$",
+    re.I,
 )
-THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+THOUGHT_FIELDS = (
+    *("reasoning_content", "reasoning", "reasoning_text", "reasoning_details"),
+    *("thinking", "thinking_blocks", "thinking_content", "thoughts"),
+)
 TEXT_PARTS = ("text", "output_text", None)
+_THOUGHT = re.compile(r"think|thought|reason", re.I)
 
 
 @dataclass(frozen=True)
@@ -118,9 +125,9 @@ def parse_reply(call: Call, reply: Any, seconds: float, keeps_empty: bool = Fals
     found = sorted(reply["choices"], key=lambda one: plausible_count(one.get("index")) or 0)[: len(call.numbers)]
     if not found:
         raise ValueError("no choices")
-    choices = [read_choice(one) for one in found]
     usage = reply.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
+    choices = read_all_choices(found, usage)
     estimates = [estimate_tokens(choice.text) for choice in choices]
     completion = plausible_count(usage.get("completion_tokens")) or sum(estimates)
     prompt = plausible_count(usage.get("prompt_tokens")) or estimate_prompt_tokens(call.messages)
@@ -140,19 +147,38 @@ def parse_reply(call: Call, reply: Any, seconds: float, keeps_empty: bool = Fals
     return Reply(result, tuple(empty), tuple(overrun), why)
 
 
+def read_all_choices(found: Sequence[Mapping[str, Any]], usage: Mapping[str, Any]) -> list[Choice]:
+    """Read the choices of a reply, whose model may have thought without showing it.
+
+    It has where the server counts tokens for that, or where a choice was cut off before its first word.
+
+    Args:
+        found: The choices.
+        usage: What the server counts.
+    """
+    details = usage.get("completion_tokens_details")
+    is_hidden = isinstance(details, Mapping) and bool(plausible_count(details.get("reasoning_tokens")))
+    choices = [read_choice(one) for one in found]
+    return [
+        replace(choice, has_thoughts=choice.has_thoughts or is_hidden or (choice.is_cut and not choice.text))
+        for choice in choices
+    ]
+
+
 def read_choice(choice: Mapping[str, Any]) -> Choice:
     """Read one choice of a chat completion.
 
     Raises:
         KeyError: It has no message; another error where it is no choice at all.
     """
-    message = choice["message"]
+    message = choice["message"] or {}
     text, is_text, is_thinking = _content(message.get("content"))
-    visible = without_thoughts(_writable(text).strip())
-    is_thinking = is_thinking or visible.has_thoughts or any(message.get(name) for name in THOUGHT_FIELDS)
-    end = choice.get("finish_reason")
+    visible = without_thoughts(plain_text(text))
+    is_beside = is_thinking or any(message.get(name) for name in THOUGHT_FIELDS)
+    end = "refusal" if message.get("refusal") else choice.get("finish_reason")
     end = "" if end is None else str(end)
-    return Choice(visible.text, is_thinking, end, is_text, visible.is_open)
+    said = unwrapped(visible.text) if is_beside else visible.text
+    return Choice(said, is_beside or visible.has_thoughts, end, is_text, visible.is_open)
 
 
 def _content(content: Any) -> tuple[str, bool, bool]:
@@ -167,10 +193,13 @@ def _content(content: Any) -> tuple[str, bool, bool]:
     for part in content:
         if isinstance(part, str):
             texts.append(part)
-        elif part.get("type") in TEXT_PARTS and isinstance(part.get("text"), str) and not part.get("thought"):
-            texts.append(part["text"])
-        else:
-            is_thinking = True
+        elif isinstance(part, Mapping):
+            is_thought = bool(part.get("thought") or _THOUGHT.search(str(part.get("type"))))
+            is_thinking = is_thinking or is_thought
+            text = part.get("text")
+            text = text.get("value") if isinstance(text, Mapping) else text
+            if part.get("type") in TEXT_PARTS and isinstance(text, str) and not is_thought:
+                texts.append(text)
     return "".join(texts), bool(texts), is_thinking
 
 
@@ -189,8 +218,3 @@ def _why_empty(choice: Choice) -> str:
     if choice.has_thoughts:
         return f"thoughts and no answer{end}"
     return f"{'an empty text' if choice.is_text else 'no text'}{end}"
-
-
-def _writable(text: str) -> str:
-    """Return a text without the halves of characters (lone surrogates) that JSON allows and no file can hold."""
-    return text.encode("utf-8", "replace").decode()

@@ -60,16 +60,16 @@ class Server:
             self.thinking_tokens, self.most_thinking_tokens = other.thinking_tokens, other.most_thinking_tokens
         return self
 
-    def adopt(self, form: RequestForm, said: str) -> None:
-        """Ask in another form from now on, which has done after a refusal, and say so in a line.
+    def adopt(self, steps: Sequence[tuple[RequestForm, str]]) -> None:
+        """Ask in other forms from now on, which have done after refusals, and say so in a line for each change.
 
         Args:
-            form: What is added to the server's own.
-            said: The server's words when it refused.
+            steps: What is added to the server's own form, each with the server's words when it refused.
         """
-        before, self.form = self.form, self.form.joined(form)
-        for line in describe_change(before, self.form):
-            log.warning("%s %s (it says: %s)", self.url, line, first_words(said) or "nothing")
+        for form, said in steps:
+            before, self.form = self.form, self.form.joined(form)
+            for line in describe_change(before, self.form):
+                log.warning("%s %s (it says: %s)", self.url, line, first_words(said) or "nothing")
 
     def widen(self, sent: int) -> bool:
         """Give later calls more tokens to think; False where they have had the most already.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -14,6 +15,23 @@ def is_local(url: str) -> bool:
     except ValueError:
         return "." not in host or host.endswith((".local", ".localhost", ".internal"))
     return address.is_private or address.is_loopback
+
+
+def is_address(url: str) -> bool:
+    """Tell whether a URL names a host, and a port that there can be.
+
+    >>> [is_address(f"http://{place}/v1") for place in ("localhost:8000", "[::1]:8000", "h:99999", "[::1", "a b", "")]
+    [True, True, False, False, False, False]
+    """
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and re.fullmatch(r"\S+", parts.hostname or "") is not None
+            and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:
+        return False
 
 
 def is_broken(url: str) -> bool:

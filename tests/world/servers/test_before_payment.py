@@ -67,14 +67,14 @@ def test_what_is_not_there_is_found_before_anybody_is_asked(
 
 
 def test_all_servers_are_tried_once(odd: Face, compose_config: Compose, tmp_path: Path) -> None:
-    """The prompts do not fit the teacher's context of 64 tokens, which ends it; the judge has had its trial call."""
+    """The prompts do not fit the teacher's context of 64 tokens, which ends it before its trial call."""
     teacher, judge = odd("good"), odd("beside")
     config = compose_config(
         "teacher=api", *asking(teacher), *JUDGE, *asking(judge, "evaluation.judge_model"), f"artifacts={tmp_path}"
     )
     with pytest.raises(ValignError, match="context of 64 tokens"):
         synthesize(config)
-    assert [[body["max_tokens"] for body in bodies(url)] for url in (teacher, judge)] == [[16], [16]]
+    assert [[body["max_tokens"] for body in bodies(url)] for url in (teacher, judge)] == [[], [16]]
 
 
 def test_the_base_model_is_looked_at_before_data_are_made(odd: Face, compose_config: Compose, tmp_path: Path) -> None:

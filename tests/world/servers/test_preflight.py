@@ -74,7 +74,7 @@ def test_prompts_that_do_not_fit_are_not_sent(odd: Face, tmp_path: Path) -> None
         ValignError, match=r"context of 64 tokens, and 1 of 1 prompts do not fit: the longest takes about 7"
     ):
         complete(odd("good"), tmp_path, "x" * 400)
-    assert len(bodies(odd("good"))) == before + 1
+    assert len(bodies(odd("good"))) == before
 
 
 def test_measured_arms_have_to_be_listed_and_are_not_tried(odd: Face) -> None:
@@ -92,7 +92,8 @@ def test_measured_arms_have_to_be_listed_and_are_not_tried(odd: Face) -> None:
         ({"models": [{"name": "m:latest"}]}, ("m:latest",), None),
         ([{"id": "m", "meta": {"n_ctx": 9}}], ("m",), 9),
         ({"data": [{"id": "models/m", "context_window": 7, "aliases": ["x"]}]}, ("models/m", "x"), 7),
-        ({"data": [{"id": "m", "context_length": -4}, "odd", {"id": 3}]}, ("m",), None),
+        ({"data": [{"id": "m", "context_length": -4}, "odd", 5, {"id": 3}]}, ("m", "odd"), None),
+        ({"data": ["m", "n"]}, ("m", "n"), None),
         ("no list", (), None),
         ({"data": None}, (), None),
     ],
@@ -160,3 +161,19 @@ def test_a_base_model_that_will_not_do(
     with pytest.raises(ValignError, match=words) as caught:
         base_check.check_base_model(context)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-abc\n123", '"sk-abc"', "Bearer sk-abc", "sk-abc\u201d", "sk\tabc"])
+def test_what_cannot_be_a_key_is_one_line(odd: Face, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(ValignError, match=r"the key in \$MY_KEY holds a space, a quotation mark, a line end") as caught:
+        ApiTeacher("m", [odd("good")], api_key_env="MY_KEY").check_before([])
+    assert "abc" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_line_ends_around_a_key_are_no_part_of_it(odd: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a key read from a file has them."""
+    monkeypatch.setenv("MY_KEY", " sk-abc\r\n")
+    place = odd("place").removesuffix("/v1") + "/d?api-version=1"
+    found = ApiTeacher("m", [place], api_key_env="MY_KEY").complete([ask()])[0][0]
+    assert found.text.endswith(" sk-abc")

@@ -93,14 +93,18 @@ def test_a_query_in_the_address_goes_with_every_call(odd: Face, monkeypatch: pyt
     assert "2024-10-21" not in secrets_of("", ["https://h/v1?api-version=2024-10-21&key=s3cr3t-in-query"])
 
 
-def test_servers_of_ones_own_are_not_asked_through_a_proxy(odd: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "127.0.0.1:9", "http://me:pw@127.0.0.1:9"])
+def test_servers_of_ones_own_are_not_asked_through_a_proxy(
+    odd: Face, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name, proxy)
     assert one(odd("good")).text == QUESTION
-    with pytest.raises(ValignError, match="not reached through the proxy that the environment names"):
+    with pytest.raises(ValignError, match="not reached through the proxy that the environment names") as caught:
         ApiTeacher("m", ["http://model.example/v1"], api_key_env="PATH", max_retries=0).complete([ask()])
+    assert "pw" not in str(caught.value)
 
 
 def test_an_address_of_ipv6_is_an_address() -> None:

@@ -11,6 +11,7 @@ from odd_server import QUESTION
 from odd_servers import Face, ask, bodies, one
 
 from valign.core.errors import ValignError
+from valign.generation.requests import Request, Sampling
 from valign.teachers.api import ApiTeacher
 from valign.teachers.calls import RequestForm
 from valign.teachers.faults import redact, server_fields, server_words
@@ -144,3 +145,79 @@ def test_secrets_are_left_out_in_every_spelling() -> None:
         assert not any(key[i : i + 8] in left for i in range(len(key) - 7))
     assert redact("at http://me:p@w@host/v1 by pw1", ("pw1",)) == "at http://host/v1 by ***"
     assert redact("x" * 50 + key, (key,), 55) == "x" * 50 + "***"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("Only one completion choice is allowed", "n"),
+        ("Multiple candidates is not enabled for this model", "n"),
+        ("Unable to submit request because it must have a candidateCount value of 1.", "n"),
+        ("Range of n should be [1, 1]", "n"),
+        ("At body -> n: Extra inputs are not permitted", "n"),
+        ("JSON schema conversion failed: Unrecognized schema: {}", "response_format"),
+        ("The provided JSON schema contains features not supported by xgrammar.", "response_format"),
+        ("invalid temperature: only 1 is allowed for this model", "temperature"),
+        ("Malformed input request: #: extraneous key [seed] is not permitted, please reformat.", "seed"),
+        ("Argument not supported on this model: seed", "seed"),
+        ("System role not supported", "system"),
+        ("Developer instruction is not enabled for models/gemma-3-27b-it", "system"),
+        ("Only user and assistant roles are supported!", "system"),
+    ],
+)
+def test_more_words_of_refusals(words: str, name: str) -> None:
+    body = {**SENT, "messages": [{"role": "system", "content": "Obey."}, {"role": "user", "content": "May I?"}]}
+    assert next_form(RequestForm(), body, words) == RequestForm(left_out=frozenset([name]))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "litellm.ContextWindowExceededError: litellm.BadRequestError",
+        "`inputs` must have less than 3072 tokens. Given: 5000",
+        "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]",
+        "Range of input length should be [1, 30720]",
+        "Input length 5000 exceeds the maximum allowed length 4096",
+        "Prompt too large",
+    ],
+)
+def test_more_words_for_what_is_too_long(words: str) -> None:
+    assert next_form(RequestForm(), SENT, words) is None
+
+
+def test_a_system_turn_that_is_refused_stands_before_the_question(odd: Face, caplog: pytest.LogCaptureFixture) -> None:
+    url = odd("no-system")
+    told = Request(({"role": "system", "content": "Obey."}, {"role": "user", "content": "May I?"}), Sampling(64))
+    teacher = ApiTeacher("m", [url], concurrency=1)
+    assert teacher.complete([told, told])[0][0].text == QUESTION
+    assert [[turn["content"] for turn in body["messages"]] for body in bodies(url)] == [
+        ["Obey.", "May I?"],
+        ["Obey.\n\nMay I?"],
+        ["Obey.\n\nMay I?"],
+    ]
+    assert "takes no system turn; its words stand before the first question from now on" in caplog.text
+    assert ApiTeacher("m", [url]).complete([ask()])[0][0].text == QUESTION
+
+
+@pytest.mark.parametrize(("face", "name"), [("param-500", "n"), ("param-404", "seed")])
+def test_a_parameter_refused_with_another_status(odd: Face, face: str, name: str) -> None:
+    """llama.cpp says 500, and OpenRouter that none of its hosts takes it."""
+    url = odd(face)
+    teacher = ApiTeacher("m", [url], concurrency=1)
+    assert [one.text for one in teacher.complete([ask(n=2)])[0]] == [QUESTION] * 2
+    assert [name in body for body in bodies(url)][:2] == [True, False]
+
+
+def test_a_parameter_is_not_left_out_where_a_server_merely_fails(odd: Face) -> None:
+    with pytest.raises(ValignError, match="status 500"):
+        one(odd("seed-500"))
+    assert all("seed" in body for body in bodies(odd("seed-500")))
+
+
+def test_each_refusal_is_shown_with_its_own_words(odd: Face, caplog: pytest.LogCaptureFixture) -> None:
+    """As of OpenAI's models that think, which refuse one parameter after the other."""
+    ApiTeacher("m", [odd("several")], concurrency=1).complete([ask()])
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == 3
+    for line, name in zip(said, ("seed", "top_p", "temperature"), strict=True):
+        assert f"takes no {name};" in line and f"Unsupported parameter: '{name}'" in line

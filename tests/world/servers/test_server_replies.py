@@ -78,7 +78,7 @@ def test_room_to_think_does_not_exceed_the_context(odd: Face) -> None:
         ("open", "thoughts and no answer, finish_reason length.; raise judge.thinking_tokens"),
         ("silent", "no text, finish_reason stop.; check the model's chat template"),
         ("empty", "an empty text, finish_reason stop.; check the model's chat template"),
-        ("filtered", "no text, finish_reason content_filter.; check"),
+        ("filtered", "no text, finish_reason content_filter.; the model, or a filter before it, declines"),
     ],
 )
 def test_empty_replies_end_a_run_after_two_dozen(odd: Face, tmp_path: Path, face: str, why: str) -> None:

@@ -52,16 +52,24 @@ def test_a_model_that_thinks_gets_room_in_the_next_round(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("tokens", "more", "words"),
+    ("finish", "tokens", "more", "words"),
     [
-        (4160, {"reasoning_content": THOUGHT}, r"hold thoughts and no answer; raise teacher\.thinking_tokens=4096"),
-        (0, {}, "hold no text; check the model's chat template"),
+        (
+            "length",
+            4160,
+            {"reasoning_content": THOUGHT},
+            r"hold thoughts and no answer; raise teacher\.thinking_tokens=4096",
+        ),
+        ("length", 4160, {}, r"hold thoughts and no answer; raise teacher\.thinking_tokens=4096"),
+        ("stop", 0, {}, "hold no text; check the model's chat template"),
     ],
 )
-def test_rounds_end_where_nothing_has_a_text(tmp_path: Path, tokens: int, more: dict[str, str], words: str) -> None:
+def test_rounds_end_where_nothing_has_a_text(
+    tmp_path: Path, finish: str, tokens: int, more: dict[str, str], words: str
+) -> None:
     requests = [ask(f"p{i}") for i in range(30)]
     with pytest.raises(Pending):
         ask_round(tmp_path, requests)
-    reply(tmp_path, "a.jsonl", tokens, "length", content=None, **more)
+    reply(tmp_path, "a.jsonl", tokens, finish, content=None, **more)
     with pytest.raises(ValignError, match=f"30 of 30 results of m {words}"):
         ask_round(tmp_path, requests)
