@@ -21,9 +21,9 @@ def test_rows_are_read_in_the_order_of_doubt() -> None:
     order = [row.name for row in doubtful_first(rows, doubts)]
     assert order[:3] == ["sft-7", "sft-9", "sft-3"]
     assert doubts[rows[7].key].reasons == ("the verdict is no, but the answer says yes",)
-    assert doubts[rows[9].key].reasons[0] == (
+    assert doubts[rows[9].key].reasons == (
         "the filters disagree: the answer is among the farthest from the clause, and the question is not (relevance "
-        "0.7, faithfulness 0.1)"
+        "0.7, faithfulness 0.1)",
     )
     assert doubts[rows[3].key].reasons == ("the question is among the farthest from its clause (relevance 0.3)",)
     assert doubts[rows[0].key].reasons == ()

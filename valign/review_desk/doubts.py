@@ -60,7 +60,8 @@ def find_doubts(rows: Sequence[ReviewRow]) -> dict[str, Doubt]:
             if (row.set, name) in better and not (name == ANSWER_SCORE and _is_quoted(row))
         }
         wrong, split = _against_words(row), _disagreement(row, bad)
-        worst = sorted((name for name, share in bad.items() if share >= WORST), key=lambda name: -bad[name])
+        told = (QUESTION_SCORE, ANSWER_SCORE) if split else ()
+        worst = sorted((name for name in bad if bad[name] >= WORST and name not in told), key=lambda name: -bad[name])
         low = tuple(f"{IN_WORDS[name]} ({name.replace('_', ' ')} {row.scores[name]:g})" for name in worst)
         level = AGAINST_WORDS * bool(wrong) + DISAGREEMENT * bool(split) + max(bad.values(), default=0.0)
         found[row.key] = Doubt(level, (*wrong, *split, *low))
