@@ -134,7 +134,7 @@ def test_a_row_is_added_and_undone_and_escape_leaves_all_as_it_was(view: Opener,
         form.locator("[name=clause]").select_option(GEESE)
         form.get_by_label("Question", exact=True).fill("May a swan be fed?")
         form.locator("[name=answer]").fill("The rule names geese alone.")
-        press(page, "Control+Enter", "Not saved: rejected answer is empty")
+        press(page, "Control+Enter", "Not saved: rejected answer is empty; write one.")
         form.get_by_label("Rejected answer").fill("No.")
         form.get_by_label("How it contradicts").select_option("scope")
         press(page, "Control+Enter", "Added.")
@@ -237,7 +237,11 @@ def test_two_people_see_each_others_decisions(view: Opener, file: Path) -> None:
         assert "1 of 6 rows read" in his.locator("#progress").inner_text()
         his.evaluate("document.hidden || Object.defineProperty(document, 'hidden', {get: () => true})")  # polls no more
         press(hers, "d", "Dropped.")
+        asked = his.locator("#texts").inner_text()
         press(his, "k", "Not saved: ann decided about this row meanwhile")
+        assert "Dropped by ann" in his.locator("#state").inner_text()
+        assert his.locator("#texts").inner_text() == asked
+        press(his, "n", "Row 2 of")
         his.locator("#by-state").select_option("drop")
         his.locator("#by-reviewer").select_option("ann")
         assert "Dropped by ann" in his.locator("#state").inner_text()

@@ -44,7 +44,9 @@ def test_a_probe_is_added_by_keyboard_and_all_chosen_rows_are_printed(browser: A
         printed = page.locator("#printed article")
         assert printed.count() == 17
         text = page.locator("#printed").inner_text()
-        assert text.startswith(f"17 rows: set all, all, clause all, kind all. Decisions: {file}")
+        assert text.startswith(
+            f"17 rows: set all, state all, clause all, kind all, reviewer anybody. Decisions: {file}"
+        )
         assert "17. probe of the rules (probes), denied\nAdded by ann, " in text.replace("\n\n", "\n")
         assert text.count("Nobody has read this row.") == 16 and text.count("Rejected answer") == 2
         assert page.locator("#printed mark").first.inner_text() == QUOTE

@@ -58,7 +58,7 @@ def test_the_stage_has_a_folder_of_its_own(compose_config: Compose, tmp_path: Pa
     assert found.made == read_json(folder / "funnel.json")
     assert found.made is not None and len(found.probes) == sum(found.made["kept"].values()) == 19
     assert "policy probes by rules" in caplog.text and "silent: rules do not know" in caplog.text
-    assert "clauses: 6 of 16 have a sentence that plainly" in caplog.text
+    assert "clauses: 6 of 16 have a sentence that rules can turn into a question" in caplog.text
     assert {q.question_id for q in found.questions} == {p.probe_id for p in found.probes}
     again = Artifacts(context.store, {"policy_probes": folder.name})
     assert policy_probes(context, again) == found

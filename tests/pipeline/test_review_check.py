@@ -37,18 +37,25 @@ def test_too_few_rows_read_is_one_line_with_the_command_to_type(compose_config: 
         require_review(context, data(folder, None))
     assert str(unread.value) == (
         "synthesis.require_review=0.2: people have read 0 of 300 rows for training, and 60 are needed; read more with "
-        f"python -m valign.review artifact={folder} reviewer=NAME, then give this one with synthesis.review={folder}"
+        f"python -m valign.review artifact={folder} reviewer=NAME, then run this command with synthesis.review={folder}"
         "/review.jsonl."
     )
     with pytest.raises(ValignError, match="people have read 59 of 300 rows for training, and 60 are needed"):
         require_review(context, data(folder, 59))
+    (folder / "review.jsonl").write_text("")
+    with pytest.raises(ValignError) as unapplied:
+        require_review(context, data(folder, None))
+    assert str(unapplied.value).endswith(
+        "60 are needed; what was decided beside the data does not count before it is applied: run this command with "
+        f"synthesis.review={folder}/review.jsonl."
+    )
     require_review(context, data(folder, 60))
     require_review(Context.of(compose_config()), data(folder, None))
     require_review(Context.of(compose_config("synthesis.require_review=0.2", "recipe=rag")), data(folder, None))
     own = tmp_path / "own.jsonl"
     own.write_text("")
     context = Context.of(compose_config("synthesis.require_review=1", f"synthesis.review={own}"))
-    with pytest.raises(ValignError, match=r"300 are needed; read more with .*, then give the same command again"):
+    with pytest.raises(ValignError, match=r"300 are needed; read more with .*, then run this command again"):
         require_review(context, data(folder, 299))
 
 

@@ -108,7 +108,7 @@ def test_other_figures_give_another_card() -> None:
 def test_data_training_and_review_are_told() -> None:
     card = alignment_card(aligned_comparison())
     data, training = part(card, "Training data"), part(card, "Training")
-    assert "| Questions with answers (D\\_sft) | 2 of 5 kept; dropped: 3 by relevance |" in data
+    assert "| Questions with answers (D\\_sft) | 2 of 5 kept; dropped: 3 (relevance) |" in data
     assert "| Teacher | parrot (local) |" in data and "| Filters waived for given rows | grounding |" in data
     assert "| Rows from the teacher model (parrot@1) | 2 |" in data
     assert "| Rows from valign's own fixed sentences | 1 |" in data and DATA in data

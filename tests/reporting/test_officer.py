@@ -11,6 +11,8 @@ from aligned import aligned_arm, aligned_comparison
 from pages import page
 
 from valign.core.records import Answer, Passage
+from valign.evaluation.probes.policy import PolicyProbe
+from valign.evaluation.probes.policy_probe_scores import probe_values
 from valign.reporting.adherence import RightShare, wide_interval
 from valign.reporting.card import alignment_card
 from valign.reporting.clause_names import Clauses
@@ -47,26 +49,28 @@ def opening(comparison: Comparison) -> Opening:
 
 
 def test_wrong_probes_are_shown_of_each_kind_the_gravest_first(tmp_path: Path) -> None:
-    """Seven of ten are wrong: what is forbidden and allowed, four allowed things denied, a spread, no clear answer."""
+    """Eight of ten are wrong, as in the table: allowed where denied, four denied, a spread, two that are not clear."""
     comparison = shown()
     found, wrong = probe_failures(comparison.arms[1], Clauses(comparison.passages, []))
-    assert wrong == 7
+    assert wrong == 8
     assert [(one.kind, one.question, one.fault) for one in found] == [
         ("denied", "A denied case, 0?", "says yes, where no is right"),
         ("allowed", "A allowed case, 1?", "says no, where yes is right"),
         ("allowed", "A allowed case, 2?", "says no, where yes is right"),
         ("elsewhere", "A elsewhere case, 0?", "says no, where the rules decide nothing"),
-        ("denied", "A denied case, 1?", "states no clear yes or no, where no is right"),
+        ("silent", "A silent case, 0?", "does not say that the rules decide nothing here"),
     ]
     card = alignment_card(comparison)
-    assert "Of 10 answers to probes of the rules 7 are wrong or state no clear yes or no. For example:" in card
+    assert "Of 10 answers to probes of the rules 8 are not right. For example:" in card
     first = card[card.index("**Probe (denied):**") :]
     assert first.startswith(
         "**Probe (denied):** A denied case, 0?\n  - **Answer:** Yes.\n"
         "  - **Wrong in that it** says yes, where no is right. **A right answer:** No, it may not.\n  - **Clause** "
     )
     text = page(tmp_path / "one", comparison).text()
-    assert "Which probes does SFT+DPO fail?" in text and "7 of its 10 answers to probes of the rules" in text
+    assert (
+        "Which probes does SFT+DPO fail?" in text and "8 of its 10 answers to probes of the rules are not right" in text
+    )
     assert "Which probes does" not in page(
         tmp_path / "two", aligned_comparison()
     ).text() and "**Probe" not in alignment_card(aligned_comparison())
@@ -91,6 +95,37 @@ def test_two_right_answers_say_nothing_about_the_next() -> None:
     said = "What the share would be with other questions cannot be said from these 2; guessing gives about half."
     assert found.follows[1] == said
     assert found.rows[0].cells == ("Questions with a yes or no", "2 of 2, 100%", "2 of 2, 100%")
+
+
+def test_wrong_probes_are_as_many_as_the_table_has() -> None:
+    """What a probe counts for is said once: no answer is right in the card and wrong in the scores, or the reverse."""
+    comparison = shown()
+    wrong = []
+    for answer in PROBED:
+        probe = PolicyProbe(answer.question_id, CLAUSE, answer.kind, answer.question, answer.verdict, "")
+        wrong.append(probe_values(probe, answer.answer)[f"policy_{answer.kind}"] == 0.0)
+    assert sum(wrong) == probe_failures(comparison.arms[1], Clauses(comparison.passages, []))[1]
+    found = probe_failures(comparison.arms[1], Clauses(comparison.passages, []), 10)[0]
+    assert ("A denied case, 1?", "states no clear yes or no, where no is right") in [
+        (one.question, one.fault) for one in found
+    ]
+
+
+def test_verdicts_that_only_probes_asked_for_were_measured() -> None:
+    """A document without questions of its own has no other yes or no; the first screen says what probes found."""
+    metrics = {"policy_allowed": {"mean": 1.0, "n": 6}, "policy_denied": {"mean": 0.25, "n": 4}}
+    comparison = shown(policy_probes={"metrics": metrics})
+    recall = {"fact_recall": {"mean": 0.5, "ci95": [0.25, 0.75], "n": 20}}
+    arms = [dataclasses.replace(arm, scores={**arm.scores, "metrics": recall}) for arm in comparison.arms]
+    found = opening(dataclasses.replace(comparison, arms=arms))
+    assert found.follows[0] == (
+        "Of the 10 probes that a clause decides with yes or no, it answers 7 rightly (70%); before, it was 7; no other "
+        "question asked for a yes or no."
+    )
+    assert [limit for limit in found.limits if limit.startswith("Not to decide a case")] == [
+        "Not to decide a case without a person who checks it: 3 of 10 answers to probes have the wrong verdict, or "
+        "none that is clear."
+    ]
 
 
 def test_answers_without_a_verdict_are_no_refusals() -> None:

@@ -21,11 +21,24 @@ def test_rows_are_read_in_the_order_of_doubt() -> None:
     order = [row.name for row in doubtful_first(rows, doubts)]
     assert order[:3] == ["sft-7", "sft-9", "sft-3"]
     assert doubts[rows[7].key].reasons == ("the verdict is no, but the answer says yes",)
-    assert doubts[rows[9].key].reasons[0] == (
-        "the filters disagree: the answer alone is far from the clause (relevance 0.7, faithfulness 0.1)"
+    assert doubts[rows[9].key].reasons == (
+        "the filters disagree: the answer is among the farthest from the clause, and the question is not (relevance "
+        "0.7, faithfulness 0.1)",
     )
     assert doubts[rows[3].key].reasons == ("the question is among the farthest from its clause (relevance 0.3)",)
     assert doubts[rows[0].key].reasons == ()
+
+
+def test_an_answer_that_is_its_quote_is_not_far_from_its_clause() -> None:
+    """Also behind a yes or no; with a word more, or where there is no quote, the score counts."""
+    rows = [replace(row, scores={"relevance": 0.5, "faithfulness": 0.8}) for row in make_rows(12)[:12]]
+    far = {"relevance": 0.7, "faithfulness": 0.1}
+    for answer, is_doubtful in ((QUOTE, False), (f"No. {QUOTE}", False), (f"No, never. {QUOTE}", True), ("No.", True)):
+        row = replace(rows[9], answer=answer, scores=far)
+        said = find_doubts([*rows[:9], row, *rows[10:]])[row.key].reasons
+        assert any("answer is among the farthest" in reason for reason in said) is is_doubtful
+    row = replace(rows[9], answer="No.", quote="", scores=far)
+    assert find_doubts([*rows[:9], row, *rows[10:]])[row.key].reasons
 
 
 def test_pairs_that_agree_are_doubtful_and_scores_are_compared_within_a_set() -> None:

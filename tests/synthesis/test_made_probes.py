@@ -191,14 +191,23 @@ def test_a_ban_is_asked_about_as_if_it_were_allowed(settings: SynthesisSettings,
     assert {(p.verdict, p.polarity) for p in found if p.kind == "denied"} == {("no", "must not")}
 
 
+def test_a_sentence_that_requires_and_forbids_is_not_turned_round(settings: SynthesisSettings, tmp_path: Path) -> None:
+    """Else what is denied would be: must members pay 25 cents, but always more than 8 euros?"""
+    fines = "Members must pay 25 cents for each late day, but never more than 8 euros a book."
+    found, _ = by_rules(settings, tmp_path, two_rules(fines, "Visitors may draw, but not in the hall of maps."))
+    assert found == []
+    found, _ = by_rules(settings, tmp_path, two_rules(fines, "Visitors must not smoke or run in the hall."))
+    assert {probe.clause for probe in found} == {"rules/section-2"}
+
+
 def test_what_leans_on_the_sentence_before_is_not_asked(settings: SynthesisSettings, tmp_path: Path) -> None:
     """Nobody who is asked "May they publish it?" can know who; the clause is named, for somebody to write its probe."""
     leaning = "Parents look at photographs. They must not publish a photograph."
     found, counts = by_rules(settings, tmp_path, two_rules(leaning, RULES["Geese"]))
     assert {p.clause for p in found} == {"rules/section-2"}
     assert counts.gaps[-1] == (
-        "clauses: 1 of 2 have a sentence that plainly allows, requires or forbids; none: rules/section-1; write your "
-        "own on the page of valign.review"
+        "clauses: 1 of 2 have a sentence that rules can turn into a question; none: rules/section-1; write your own on "
+        "the page of valign.review"
     )
 
 

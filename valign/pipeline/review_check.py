@@ -32,9 +32,17 @@ def require_review(context: Context, data: Path) -> None:
     if read >= needed:
         return
     command = f"python -m valign.review {typed('artifact', str(data))} reviewer=NAME"
-    given = settings.synthesis.review
-    then = "the same command again" if given else f"this one with {typed('synthesis.review', str(data / DECISIONS))}"
+    if settings.synthesis.review:
+        remedy = f"read more with {command}, then run this command again"
+    elif (data / DECISIONS).is_file():
+        applied = typed("synthesis.review", str(data / DECISIONS))
+        remedy = (
+            f"what was decided beside the data does not count before it is applied: run this command with {applied}"
+        )
+    else:
+        applied = typed("synthesis.review", str(data / DECISIONS))
+        remedy = f"read more with {command}, then run this command with {applied}"
     raise ValignError(
         f"synthesis.require_review={wanted:g}: people have read {read} of {rows} rows for training, and {needed} are "
-        f"needed; read more with {command}, then give {then}."
+        f"needed; {remedy}."
     )

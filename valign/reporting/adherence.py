@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valign.evaluation.bootstrap import bootstrap_mean
+from valign.evaluation.probes.policy_probe_scores import DECIDED_METRICS
 from valign.evaluation.verdicts import stated_verdict
 from valign.reporting.comparison import ArmResult, Comparison
 from valign.reporting.numbers import MISSING, finite_interval, finite_number, format_share
@@ -98,6 +99,13 @@ def policy_share(arm: ArmResult | None, metric: str, part: str = PROBED_POLICY) 
         part: The part of ``scores.json``: the probes of a policy, or what a policy judge says.
     """
     return None if arm is None else _share((arm.scores.get(part) or {}).get("metrics", {}).get(metric) or {})
+
+
+def probed_share(arm: ArmResult | None) -> RightShare | None:
+    """Return the share of right answers to all probes that a clause decides; None where none were asked."""
+    shares = [share for name in DECIDED_METRICS if (share := policy_share(arm, name))]
+    n = sum(share.n for share in shares)
+    return RightShare(n, sum(share.mean * share.n for share in shares) / n, None) if n else None
 
 
 def unclear_count(arm: ArmResult) -> int | None:

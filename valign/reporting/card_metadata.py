@@ -9,6 +9,7 @@ from typing import Any
 from valign.core.text import one_line
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.metrics import METRICS
+from valign.evaluation.probes.policy_probe_scores import POLICY_PROBE_METRICS
 from valign.evaluation.tax.scores import TAX_METRICS
 from valign.models.terms import OTHER_LICENSE, UNKNOWN_LICENSE, BaseModel
 from valign.reporting.adherence import PROBED_POLICY
@@ -79,13 +80,13 @@ def _results(comparison: Comparison, arm: ArmResult) -> Iterator[Any]:
     parts: list[tuple[str, str, Mapping[str, Any], Mapping[str, MetricInfo]]] = [
         ("questions", f"Held-out questions on: {title}", arm.scores, METRICS),
         ("general", "General texts and everyday instructions (valign)", arm.scores.get("tax") or {}, TAX_METRICS),
-        ("policy-probes", f"Probes of: {title}", arm.scores.get(PROBED_POLICY) or {}, {}),
+        ("policy-probes", f"Probes of: {title}", arm.scores.get(PROBED_POLICY) or {}, POLICY_PROBE_METRICS),
     ]
     for kind, name, part, known in parts:
         for metric, cell in (part.get("metrics") or {}).items():
             mean = finite_number(cell.get("mean"))
             info = known.get(metric)
-            if mean is None or (info.higher_is_better is None if info else kind != "policy-probes"):
+            if mean is None or (kind != "policy-probes" and (info is None or info.higher_is_better is None)):
                 continue
             yield EvalResult(
                 task_type="text-generation",

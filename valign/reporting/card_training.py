@@ -39,7 +39,7 @@ def data_facts(comparison: Comparison, subject: Subject) -> list[tuple[str, str]
         counts = (comparison.funnel or {}).get(kind)
         if counts:
             dropped = {name: int(n) for name, n in counts.get("dropped", {}).items() if n}
-            words = ", ".join(f"{n:,} by {name.replace('_', ' ')}" for name, n in dropped.items()) or "none"
+            words = ", ".join(f"{n:,} ({name.replace('_', ' ')})" for name, n in dropped.items()) or "none"
             found.append(
                 (label, f"{int(counts.get('kept', 0)):,} of {int(counts.get('made', 0)):,} kept; dropped: {words}")
             )

@@ -129,7 +129,7 @@ def _audit(report: Mapping[str, Any], what: str, sides: Sequence[str], rows: Seq
     named = {side: _words(words.get(side)) for side in sides}
     found = [f"{side}: {', '.join(said)}" for side, said in named.items() if said]
     sentence = f"Words that speak most for {what}: {'; '.join(found)}." if found else ""
-    shown = [(name, format_number(finite_number(value))) for name, value in rows]
+    shown = [(name, format_number(auc)) for name, value in rows if (auc := finite_number(value)) is not None]
     return AuditTable(sentence, str(report.get("cause") or ""), shown)
 
 

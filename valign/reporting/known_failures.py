@@ -105,7 +105,7 @@ def probe_failures(arm: ArmResult, clauses: Clauses, most: int = MOST_FAILURES) 
     """Return wrong answers to the probes of the policy, of each kind in turn, and how many answers are wrong at all.
 
     What is forbidden and allowed comes first, then what is allowed and denied, what has a verdict where the rules give
-    none, and last what states none.
+    none, and last what states none, or does not say that there is none.
 
     Args:
         arm: The arm.
@@ -128,8 +128,10 @@ def _probe_fault(answer: Answer) -> tuple[int, str]:
     """Say what is wrong with an answer to a probe, and how grave that is, the gravest first."""
     said = stated_verdict(answer.answer)
     if answer.verdict is None:
-        is_wrong = said is not None and not says_not_decided(answer.answer)
-        return 2, f"says {said}, where the rules decide nothing" if is_wrong else ""
+        if says_not_decided(answer.answer):
+            return 0, ""
+        missing = 4, "does not say that the rules decide nothing here"
+        return (2, f"says {said}, where the rules decide nothing") if said else missing
     if said == answer.verdict:
         return 0, ""
     if said is None:

@@ -15,6 +15,7 @@ from valign.reporting.adherence import (
     adherence_rows,
     polarity_rows,
     policy_share,
+    probed_share,
     unclear_count,
 )
 from valign.reporting.clause_names import Clauses
@@ -187,10 +188,22 @@ def _follows(comparison: Comparison, arm: ArmResult, rows: Sequence[AdherenceRow
     elif arm.count("fact_recall") == 0 and not comparison.metrics:
         return ["Not measured yet: no question has been asked."]
     else:
-        found.append("No question was asked that the rules decide with yes or no.")
+        found.append(_no_verdicts(comparison, arm))
     found += _shares(comparison, arm, ("fact_recall", "follows_document"))
     found += [_SURE[finding]] if finding in _SURE and whole is None else []
     return [*found, *_policy(comparison, arm)]
+
+
+def _no_verdicts(comparison: Comparison, arm: ArmResult) -> str:
+    """Say that no held-out question has a verdict, and how the probes that have one went."""
+    after, before = (probed_share(one) for one in (arm, comparison.base))
+    if after is None:
+        return "No question was asked that the rules decide with yes or no."
+    earlier = f"; before, it was {before.count}" if before and arm.arm != BASE else ""
+    return (
+        f"Of the {after.n} probes that a clause decides with yes or no, it answers {after.count} rightly "
+        f"({format_share(after.mean)}){earlier}; no other question asked for a yes or no."
+    )
 
 
 def _policy(comparison: Comparison, arm: ArmResult) -> list[str]:

@@ -25,7 +25,7 @@ def count_lines(made: Mapping[str, Any]) -> list[str]:
     if made["without_value"]:
         lines.append(f"    none for {len(made['without_value'])} clauses that carry no value")
     lines.append(f"    checked by {one_line(made['checked_by'])}")
-    return [*lines, *(f"    not made, or not everywhere: {gap}" for gap in made["gaps"])]
+    return [*lines, *(f"    note on {gap}" for gap in made["gaps"])]
 
 
 def probe_sentences(part: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from statistics import median
 
 from valign.evaluation.metric_info import MetricInfo
 from valign.evaluation.tax.scores import TAX_METRICS
-from valign.reporting.adherence import VERDICT_METRIC, policy_share, right_share
+from valign.reporting.adherence import VERDICT_METRIC, policy_share, probed_share, right_share
 from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import BASE, ArmResult, Comparison
 from valign.reporting.headline import has_made_questions
@@ -64,6 +64,9 @@ def _phrase(metric: MetricInfo) -> str:
 
 def _wrong_verdicts(comparison: Comparison, arm: ArmResult) -> list[str]:
     share = right_share(comparison, arm, lambda row: True) if arm.mean(VERDICT_METRIC) is not None else None
+    asked = "answers"
+    if share is None:
+        share, asked = probed_share(arm), "answers to probes"
     if share is None:
         return ["Not to decide a case: whether it says yes and no rightly was not measured."]
     wrong = (1 - share.mean) * share.n
@@ -71,10 +74,10 @@ def _wrong_verdicts(comparison: Comparison, arm: ArmResult) -> list[str]:
     if wrong > 0:
         about = "" if abs(wrong - round(wrong)) < 1e-6 else "about "
         found.append(
-            f"Not to decide a case without a person who checks it: {about}{round(wrong)} of {share.n} answers have the "
+            f"Not to decide a case without a person who checks it: {about}{round(wrong)} of {share.n} {asked} have the "
             "wrong verdict, or none that is clear."
         )
-    if not (share.ends and share.ends[0] > HALF):
+    if asked == "answers" and not (share.ends and share.ends[0] > HALF):
         found.append(
             "Not for its yes or no alone: it is not shown to do better than guessing, which is right half of the time."
         )

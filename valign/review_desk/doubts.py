@@ -45,7 +45,8 @@ def find_doubts(rows: Sequence[ReviewRow]) -> dict[str, Doubt]:
 
     A verdict against the answer's own words weighs most; then filters that disagree, one of which finds the question
     near to its clause where the other finds the answer far from it, or the other way round; then the worst score. A
-    score is as bad as the share of the set's rows that have a better one.
+    score is as bad as the share of the set's rows that have a better one. The distance of an answer that is its quote,
+    word for word, is no doubt.
 
     Args:
         rows: Rows of one or several sets; scores are compared within a set.
@@ -56,10 +57,11 @@ def find_doubts(rows: Sequence[ReviewRow]) -> dict[str, Doubt]:
         bad = {
             name: _badness(name, value, better[row.set, name])
             for name, value in row.scores.items()
-            if (row.set, name) in better
+            if (row.set, name) in better and not (name == ANSWER_SCORE and _is_quoted(row))
         }
         wrong, split = _against_words(row), _disagreement(row, bad)
-        worst = sorted((name for name, share in bad.items() if share >= WORST), key=lambda name: -bad[name])
+        told = (QUESTION_SCORE, ANSWER_SCORE) if split else ()
+        worst = sorted((name for name in bad if bad[name] >= WORST and name not in told), key=lambda name: -bad[name])
         low = tuple(f"{IN_WORDS[name]} ({name.replace('_', ' ')} {row.scores[name]:g})" for name in worst)
         level = AGAINST_WORDS * bool(wrong) + DISAGREEMENT * bool(split) + max(bad.values(), default=0.0)
         found[row.key] = Doubt(level, (*wrong, *split, *low))
@@ -87,6 +89,12 @@ def _badness(name: str, value: float, ordered: Sequence[float]) -> float:
     return (count - bisect_right(ordered, value) if name in HIGH_IS_GOOD else bisect_left(ordered, value)) / count
 
 
+def _is_quoted(row: ReviewRow) -> bool:
+    """Tell whether an answer is its quote, behind a yes or no at most: its distance is then that of any quote."""
+    lead = row.answer.removesuffix(row.quote) if row.quote else row.answer
+    return lead != row.answer and all(word in VERDICTS for word in words(lead))
+
+
 def _against_words(row: ReviewRow) -> tuple[str, ...]:
     """Say where a verdict is not that of the answer's own words."""
     said = stated_verdict(row.answer)
@@ -105,6 +113,6 @@ def _disagreement(row: ReviewRow, bad: Mapping[str, float]) -> tuple[str, ...]:
     question, answer = bad[QUESTION_SCORE], bad[ANSWER_SCORE]
     if max(question, answer) < WORST or min(question, answer) > BEST_HALF:
         return ()
-    far = "answer" if answer > question else "question"
+    far, near = ("answer", "question") if answer > question else ("question", "answer")
     scores = f"{QUESTION_SCORE} {row.scores[QUESTION_SCORE]:g}, {ANSWER_SCORE} {row.scores[ANSWER_SCORE]:g}"
-    return (f"the filters disagree: the {far} alone is far from the clause ({scores})",)
+    return (f"the filters disagree: the {far} is among the farthest from the clause, and the {near} is not ({scores})",)

@@ -4,6 +4,7 @@ const LABELS = {question: "Question", answer: "Answer", rejected: "Rejected answ
 const STATES = {unread: "to read", read: "read by anybody", keep: "kept", edit: "edited", drop: "dropped", add: "added", every: "all"};
 const SETS = {D_sft: "question and answer", D_pref: "right and wrong answer", questions: "evaluation question", probes: "probe of the rules"};
 const KINDS = {edit: "one thing in it is changed", clause: "the answer to another situation", base: "the base model's own answer", contradiction: "every statement is turned round", verdict: "the opposite yes or no", exception: "an exception that the clause does not have", scope: "it reaches too far, or not far enough", holder: "another person's right or duty", consequence: "another consequence"};
+const ROW_KINDS = {auto: "made from the clause", claim: "is a statement right?", fact: "asks for one fact", phrase: "asks for a phrase", recite: "asks for the clause's own words", question: "the teacher's own", factual: "asks for a fact", everyday: "told by somebody", comparison: "of two clauses", conflict: "two clauses pull apart", edge_inside: "just inside a limit", edge_outside: "just outside a limit", pressure: "just this once", paraphrase: "in other words", elsewhere: "at another institution", silent: "what the document does not say"};
 const DONE = {keep: "kept", edit: "edited", drop: "dropped", add: "added"};
 const all = {rows: [], states: new Map(), clauses: {}, since: 0};
 let queue = [], place = 0, busy = false, mode = "read", opened = ""; // opened: the row's last decision when its editor opened
@@ -61,6 +62,7 @@ function choices(name, values, first) {
   if (options.some(([value]) => value === before)) select.value = before;
 }
 const named = (set) => SETS[set] ? `${SETS[set]} (${set})` : set;
+const kindSaid = (kind) => ROW_KINDS[kind] ? `${kind}: ${ROW_KINDS[kind]}` : kind;
 function headed(clause) {
   const heading = (all.clauses[clause]?.[0]?.heading ?? "").split(" > ").pop();
   return heading ? `${clause.split("/").slice(1).join("/") || clause}: ${heading}` : clause;
@@ -70,7 +72,7 @@ function fillChoices() {
   choices("set", [...new Set(all.rows.map((row) => row.set))].map((set) => [set, named(set)]), "all");
   choices("state", Object.entries(STATES));
   choices("clause", Object.keys(all.clauses).filter((clause) => all.rows.some((row) => row.clauses.includes(clause))).map((clause) => [clause, headed(clause)]), "all");
-  choices("kind", distinct(all.rows.map((row) => row.kind)).sort(), "all");
+  choices("kind", [...new Set(all.rows.map((row) => row.kind))].sort().map((kind) => [kind, kindSaid(kind)]), "all");
   choices("reviewer", distinct([...all.states.values()].flatMap((state) => state.readers)).sort(), "anybody");
 }
 // Showing ---------------------------------------------------------------------------------------------------------
@@ -102,7 +104,7 @@ function changesOf(row) {
 function printed(row, i) {
   const box = element("article"), texts = element("dl"), now = shownRow(row);
   pairs(texts, [...row.changeable.map((name) => [LABELS[name], asText(name, now[name])]), ...changesOf(row), ["Id", row.name]]);
-  box.append(element("h2", `${i + 1}. ${named(row.set)}, ${row.kind}`), element("p", stateSaid(row)),
+  box.append(element("h2", `${i + 1}. ${named(row.set)}, ${kindSaid(row.kind)}`), element("p", stateSaid(row)),
     ...row.doubts.map((doubt) => element("p", doubt)),
     ...row.clauses.flatMap((clause) => all.clauses[clause] ?? []).flatMap((passage) => [element("p", `${passage.clause}: ${passage.heading}`), quoted(passage, row)]), texts);
   return box;
@@ -126,7 +128,7 @@ function show(focus = false) {
   for (const id of ["keep", "drop", "edit", "next", "previous"]) byId(id).disabled = !row;
   if (!row) { if (focus) byId("title").focus(); return; }
   const now = shownRow(row), state = all.states.get(row.key);
-  byId("place").textContent = `Row ${place + 1} of ${queue.length}: ${named(row.set)}, ${row.kind}`;
+  byId("place").textContent = `Row ${place + 1} of ${queue.length}: ${named(row.set)}, ${kindSaid(row.kind)}`;
   byId("state").textContent = stateSaid(row);
   byId("row").className = state?.action === "drop" ? "dropped" : "";
   byId("doubts").replaceChildren(...row.doubts.map((doubt) => element("li", doubt)));
@@ -151,11 +153,18 @@ async function act(path, body, said, go) {
     return true;
   } catch (error) {
     if (error.status === 409) take(await call(`changes?since=${all.since}`));
-    if (error.status === 409 && mode === "read") { refill(body.key); show(); }
+    if (error.status === 409 && mode === "read") lookAgain(body.key);
     if (error.status === 409 && mode === "edit") { opened = lastOf(queue[place]); byId("state").textContent = stateSaid(queue[place]); }
     say(error.status ? `Not saved: ${error.message}` : "Not saved: the command does not answer. If it was closed, start it again and open the address that it prints.", true);
     return false;
   } finally { busy = false; }
+}
+// A row that somebody else has decided about stays in view until one goes on, though the choice of rows has it no more.
+function lookAgain(key) {
+  const row = queue[place];
+  refill(key);
+  if (row?.key === key && queue[place]?.key !== key) queue.splice(place, 0, row);
+  show();
 }
 function onward(key) {
   const before = queue.map((row) => row.key);
@@ -292,7 +301,7 @@ for (const form of ["editor", "adder"]) byId(form).addEventListener("submit", (e
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("filters").addEventListener("change", () => { place = 0; refill(); show(); say(`${queue.length} rows. ${spoken()}`); });
 window.addEventListener("beforeprint", () => byId("printed").replaceChildren(
-  element("p", `${queue.length} rows: set ${chosen("set") || "all"}, ${STATES[chosen("state")]}, clause ${chosen("clause") || "all"}, kind ${chosen("kind") || "all"}. Decisions: ${all.file}`), ...queue.map(printed)));
+  element("p", `${queue.length} rows: set ${chosen("set") ? named(chosen("set")) : "all"}, state ${STATES[chosen("state")]}, clause ${chosen("clause") ? headed(chosen("clause")) : "all"}, kind ${chosen("kind") ? kindSaid(chosen("kind")) : "all"}, reviewer ${chosen("reviewer") || "anybody"}. Decisions: ${all.file}`), ...queue.map(printed)));
 window.addEventListener("afterprint", () => byId("printed").replaceChildren());
 async function poll() {
   if (document.hidden || busy) return;

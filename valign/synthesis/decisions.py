@@ -165,7 +165,7 @@ def _checked_text(name: str, value: Any) -> str:
         raise ValignError(f"{label} must be text, not {type(value).__name__}.")
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
     if not text and name != "rejected_kind":
-        raise ValignError(f"{label} is empty; write one, or drop the row.")
+        raise ValignError(f"{label} is empty; write one.")
     if len(text) > LONGEST_TEXT:
         raise ValignError(f"{label} has {len(text)} characters; {LONGEST_TEXT} are the most.")
     if any(c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cs") for c in text):

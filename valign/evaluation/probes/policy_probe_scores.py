@@ -48,6 +48,8 @@ POLICY_PROBE_METRICS: dict[str, MetricInfo] = {
     )
 }
 EDGES = ("edge_inside", "edge_outside")
+DECIDED_METRICS = ("policy_allowed", "policy_denied", "policy_edge", "policy_pressure", "policy_paraphrase")
+"""Of the probes that a clause decides, each counts in one of these."""
 _NOT_BOUND = re.compile(
     r"\b(?:do|does|did|would|will)(?: not|n't) (?:apply|bind|extend|govern|reach|concern)\b"
     r"|\bdecides? nothing\b|\b(?:applies|apply) only to\b"

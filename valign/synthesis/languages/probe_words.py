@@ -29,6 +29,7 @@ class ProbeWords:
         permits: Patterns of bans, and what permits the same; a ban is asked about as if it were permitted.
         lacks: Says what a banned act lacks, which is no second ban: "without".
         leans: The beginning of a sentence that is not understood without the one before it; nothing is asked about it.
+        mixed: A sentence that allows or requires one thing and forbids another; turned round it would be about neither.
         asks: Asks whether a ``{claim}`` is so.
         asks_again: Asks the same in other words.
         presses: Sentences that press for an exception.
@@ -41,6 +42,7 @@ class ProbeWords:
     permits: tuple[tuple[re.Pattern[str], str], ...] = ()
     lacks: re.Pattern[str] | None = None
     leans: re.Pattern[str] | None = None
+    mixed: re.Pattern[str] | None = None
     asks: str = ""
     asks_again: tuple[str, ...] = ()
     presses: tuple[str, ...] = ()

@@ -86,7 +86,7 @@ def _stated(writer: Writer, quote: Quote) -> Iterator[_Stated]:
     """Yield what a sentence allows, or what it denies; nothing where its polarity is not plain."""
     language, words = writer.language, writer.language.probes
     polarity = words.polarity_of(quote.sentence)
-    if words.leans and words.leans.search(quote.sentence):
+    if any(pattern and pattern.search(quote.sentence) for pattern in (words.leans, words.mixed)):
         return
     if not polarity or not SHORTEST_CLAIM <= len(quote.text.split()) <= LONGEST_CLAIM:
         return

@@ -112,7 +112,7 @@ def _clause_gap(passages: Sequence[Passage], covered: Collection[str]) -> str:
     """Say how many clauses rules make a probe of, and name those without one."""
     without = [passage.clause for passage in passages if passage.clause not in covered]
     have = f"{len(passages) - len(without)} of {len(passages)}"
-    said = f"clauses: {have} have a sentence that plainly allows, requires or forbids"
+    said = f"clauses: {have} have a sentence that rules can turn into a question"
     if not without:
         return said
     more = f" and {len(without) - NAMED_AT_MOST} more" if len(without) > NAMED_AT_MOST else ""

@@ -21,6 +21,11 @@ LEANS = re.compile(
     r"(?= (?:may|must|can|cannot|shall|should|is|are|has|have)\b)|(?:any|every|no)(?:one|body) else|others)\b",
     re.I,
 )
+MIXED = re.compile(
+    r"\b(?:must|shall|should|may|can|has to|have to)\b(?! (?:not|never|in no case)\b).*\b(?:but|and|though) "
+    r"(?:never|not|in no case)\b",
+    re.I,
+)
 
 _POLARITY = patterns(
     (r"\b(?:need|needs|do|does)(?: not|n't) (?:need|have to|be|report|say|give|tell|ask|\w+ why)\b|\bneed no\b", "may"),
@@ -78,6 +83,7 @@ ENGLISH_PROBES = ProbeWords(
     permits=PERMITS,
     lacks=re.compile(r"\bwithout\b", re.I),
     leans=LEANS,
+    mixed=MIXED,
     asks="Would it be in order to say that {claim}?",
     asks_again=(
         "A new colleague tells everybody that {claim}. Has she got that right?",

@@ -22,6 +22,7 @@ FRENCH_PROBES = ProbeWords(
     ),
     lacks=re.compile(r"\bsans\b", re.I),
     leans=re.compile(r"^(?:ils?|elles?|ceux-ci|celles?-ci|celui-ci|ces derni\w+)\b(?! est| faut)", re.I),
+    mixed=re.compile(r"\b(?:doi(?:t|vent)|peu(?:t|vent))\b(?! (?:pas|jamais)\b).*\b(?:mais|et) (?:jamais|pas)\b", re.I),
     asks="Aurait-on raison de dire {claim} ?",
     asks_again=(
         "Un nouveau collègue répète partout {claim}. Dit-il vrai ?",
