@@ -253,7 +253,7 @@ def _titled(text: str, most: int = HEADING_WORDS) -> bool:
 def _clean(text: str) -> str:
     """Return a heading without Markdown's marks and a closing colon or stop."""
     kept = UNDERSCORES.sub(lambda found: found[0] if _within_word(found) else "", re.sub(r"[*`]", "", text))
-    return kept.strip().rstrip(CLOSING_MARKS)
+    return " ".join(kept.split()).rstrip(CLOSING_MARKS)
 
 
 def _within_word(found: re.Match[str]) -> bool:

@@ -9,6 +9,7 @@ from valign.core.errors import ValignError
 from valign.documents.blocks import CONTROL, LIGATURES, Source
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.readers.front_matter import split_front_matter
+from valign.documents.readers.text_pages import join_pages
 
 MAGIC = {
     b"%PDF-": "a PDF file; rename it to end in .pdf",
@@ -17,7 +18,7 @@ MAGIC = {
     b"{\\rtf": "an RTF file; save it as .docx",
 }
 UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-LINE_END = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028]")
+LINE_END = re.compile("\r\n?|[\v\x1c-\x1e\x85\u2028]")
 OVERSTRUCK = re.compile("[^\n\b]\b")
 """A letter that a printer prints over, as manual pages make bold and underlined words."""
 TERMINAL_CODE = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]{0,500}(?:\x07|\x1b\\)")
@@ -31,8 +32,8 @@ def read_text(raw: bytes, where: str) -> Source:
     Raises:
         ValignError: The bytes are another encoding or no text.
     """
-    front = split_front_matter(read_characters(raw, where))
     omissions = Omissions()
+    front = split_front_matter(join_pages(_read_lines(raw, where), omissions))
     omissions.add(Reason.FRONT_MATTER, front.text)
     text = CONTROL.sub("", OVERSTRUCK.sub("", front.rest).translate(LIGATURES))
     return Source(text, front.title, left_out=omissions.counts())
@@ -44,6 +45,10 @@ def read_characters(raw: bytes, where: str) -> str:
     Raises:
         ValignError: The bytes are another encoding or no text.
     """
+    return _read_lines(raw, where).replace("\f", "\n")
+
+
+def _read_lines(raw: bytes, where: str) -> str:
     for magic, wrong in MAGIC.items():
         if raw.startswith(magic):
             raise ValignError(f"{where} is no text but {wrong}.")
@@ -76,8 +81,8 @@ def decode(raw: bytes, where: str, fallback: str | None = None) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """Return the text with LF line ends, without a terminal's colours.
+    """Return the text with LF line ends, without a terminal's colours; a form feed stays where a page begins.
 
-    A new page begins a line, and Unicode's paragraph separator a paragraph.
+    Unicode's paragraph separator begins a paragraph.
     """
     return LINE_END.sub("\n", TERMINAL_CODE.sub("", text)).replace("\u2029", "\n\n")
