@@ -246,7 +246,8 @@ def test_questions_of_the_user_are_a_warning_and_made_ones_an_error(
         "coverage asked of every clause: 4 D_sft, 2 D_pref, 1 evaluation questions",
         f"    {note}",
     ]
-    with pytest.raises(ValignError, match=r"min_questions=1: harbour/rule-2 \(0\)\. Let more be asked"):
+    more = r"\(synthesis.evaluation_questions.per_passage, synthesis.coverage.top_up_rounds\)"
+    with pytest.raises(ValignError, match=rf"min_questions=1: harbour/rule-2 \(0\)\. Let more be asked {more} or set"):
         check_coverage(writer(settings, tmp_path), counts, given_questions=False)
 
 

@@ -26,6 +26,12 @@ from valign.teachers.cache import CachedTeacher
 
 log = logging.getLogger(__name__)
 
+ASKED_BY = {
+    "instructions": "synthesis.instructions.questions_per_passage",
+    "preferences": "synthesis.preferences.scenarios_per_passage",
+    "questions": "synthesis.evaluation_questions.per_passage",
+}
+ROUNDS = "synthesis.coverage.top_up_rounds"
 NOUNS = {"instructions": "D_sft", "preferences": "D_pref", "questions": "evaluation questions"}
 
 
@@ -229,11 +235,10 @@ def check_coverage(
     lacking = {kind: r for kind, r in report.items() if r["short"]}
     tolerated = {kind for kind in lacking if settings.waive or (kind == "questions" and given_questions)}
     if fatal := {kind: r for kind, r in lacking.items() if kind not in tolerated}:
+        more = ", ".join([*(ASKED_BY[kind] for kind in fatal), ROUNDS])
         raise ValignError(
             f"coverage: {'; '.join(_listed(kind, r) for kind, r in fatal.items())}. "
-            f"{_blame(fatal, lost)}Let more be asked (synthesis.instructions.questions_per_passage, "
-            "synthesis.preferences.scenarios_per_passage, synthesis.coverage.top_up_rounds) or set "
-            "synthesis.coverage.waive=true."
+            f"{_blame(fatal, lost)}Let more be asked ({more}) or set synthesis.coverage.waive=true."
         )
     for kind in sorted(tolerated):
         log.warning("coverage: %s", _as_warning(kind, lacking[kind]))
