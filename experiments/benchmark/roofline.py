@@ -144,7 +144,13 @@ def count(spec: dict[str, Any], layers: int, folder: Path) -> Counter[str]:
         subjects.draw_weights("cpu")
         draw = AutoModelForCausalLM.from_pretrained
         if spec["kernels"]:
-            fused = lambda *given, **named: stand_in_for_liger(draw(*given, **named), active, undo)  # noqa: E731
+
+            def fused(*given: Any, **named: Any) -> Any:
+                drawn = draw(*given, **named)
+                model, *info = drawn if isinstance(drawn, tuple) else (drawn,)
+                stood_in = stand_in_for_liger(model, active, undo)
+                return (stood_in, *info) if info else stood_in
+
             undo.enter_context(patch.object(AutoModelForCausalLM, "from_pretrained", fused))
         if spec["engine"] == "trl":
             stand_in_for_trl_kernels(active, undo)

@@ -157,13 +157,13 @@ def draw_weights(device: str) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    def draw(path: Any, dtype: Any, attn_implementation: str, **_: Any) -> Any:
+    def draw(path: Any, dtype: Any, attn_implementation: str, output_loading_info: bool = False, **_: Any) -> Any:
         torch.manual_seed(0)
         with torch.device(device):
             model = AutoModelForCausalLM.from_config(
                 AutoConfig.from_pretrained(path), dtype=dtype, attn_implementation=attn_implementation
             )
-        return model.eval()
+        return (model.eval(), {"missing_keys": set()}) if output_loading_info else model.eval()
 
     AutoModelForCausalLM.from_pretrained = draw
 

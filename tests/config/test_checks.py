@@ -57,7 +57,7 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
         ),
         (
             ["teacher=api", "teacher.model=m", "teacher.base_urls=['http://u:pw@[::1/v1']"],
-            r"'http://\[::1/v1' is not a URL",
+            r"'\[::1/v1' is not a URL",
         ),
         (["teacher=api", "teacher.model=m", "teacher.base_urls=['http://a b/v1']"], r"'http://a b/v1' is not a URL"),
         (

@@ -16,7 +16,7 @@ from valign.cli import main
 from valign.config import checks
 from valign.config.arguments import plain
 from valign.config.schema import SCHEMAS, key_type, keys, limits
-from valign.documents.shipped import shipped_names
+from valign.documents.settings import shipped_names
 from valign.evaluation.metrics import METRICS
 
 FILES = sorted(main.config_folder().rglob("*.yaml"))

@@ -13,8 +13,9 @@ from valign.core.errors import ValignError
 from valign.core.records import Document
 from valign.documents import read
 from valign.documents.outline import slug
-from valign.documents.read import parse_document, read_document
-from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
+from valign.documents.read import READERS, parse_document, read_document
+from valign.documents.settings import SUFFIXES, shipped_names
+from valign.documents.shipped import shipped_document, shipped_questions
 
 DATA = Path(__file__).parents[2] / "valign" / "documents" / "data"
 # Number of numbered or separate paragraphs of each article that has more than one; the other 16 articles have one.
@@ -350,3 +351,7 @@ def test_bad_settings() -> None:
         shipped_document("bill")
     with pytest.raises(ValignError, match="no shipped document"):
         shipped_questions("../udhr")
+
+
+def test_every_suffix_that_is_offered_has_a_reader() -> None:
+    assert tuple(READERS) == SUFFIXES

@@ -13,7 +13,8 @@ from shipped_data import LOOSE, build
 
 from valign.core.files import read_jsonl
 from valign.core.records import Fact, Instruction, Preference, Question
-from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
+from valign.documents.settings import shipped_names
+from valign.documents.shipped import shipped_document, shipped_questions
 from valign.synthesis.filters import Filters
 from valign.synthesis.settings import SynthesisSettings
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fakes import Bag, Parrot
 
-from valign.documents.shipped import shipped_document, shipped_names
+from valign.documents.settings import shipped_names
+from valign.documents.shipped import shipped_document
 from valign.synthesis.claims import write_claims
 from valign.synthesis.languages.en.edits import (
     NUMBER_WORDS,

@@ -14,7 +14,8 @@ from fakes import Bag, Parrot
 
 from valign.core.records import Document, Instruction, Passage
 from valign.documents.read import parse_document
-from valign.documents.shipped import shipped_document, shipped_names
+from valign.documents.settings import shipped_names
+from valign.documents.shipped import shipped_document
 from valign.generation.requests import Completion, Request, Sampling
 from valign.synthesis.fact_examples import count_taught, write_fact_examples
 from valign.synthesis.fact_extraction import FACTS_SCHEMA, list_facts, locate_facts, parse_facts

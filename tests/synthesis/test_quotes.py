@@ -9,7 +9,8 @@ from shipped_data import passages
 from valign.core.errors import ValignError
 from valign.core.records import Fact, Passage
 from valign.documents.clauses import labelled, topic
-from valign.documents.shipped import shipped_document, shipped_names
+from valign.documents.settings import shipped_names
+from valign.documents.shipped import shipped_document
 from valign.synthesis.build import TEMPLATES
 from valign.synthesis.languages.en.fact_phrasings import phrasings
 from valign.synthesis.languages.en.words import ENGLISH

@@ -11,7 +11,8 @@ import pytest
 from fakes import Noting
 
 from valign.core.errors import ValignError
-from valign.documents.shipped import shipped_names, shipped_questions
+from valign.documents.settings import shipped_names
+from valign.documents.shipped import shipped_questions
 from valign.evaluation.leakage import question_overlap
 from valign.evaluation.tax.items import everyday_tasks, general_texts
 from valign.generation.requests import Completion, Request

@@ -16,7 +16,8 @@ from fakes import Bag, Noting
 from valign.core.errors import ValignError
 from valign.core.records import Passage
 from valign.core.text import refuses
-from valign.documents.shipped import shipped_document, shipped_names, shipped_questions
+from valign.documents.settings import shipped_names
+from valign.documents.shipped import shipped_document, shipped_questions
 from valign.generation.requests import Completion, Request
 from valign.synthesis.faithfulness import ByEntailment, make_faithfulness, verbatim
 from valign.synthesis.filters import Filters

@@ -15,7 +15,8 @@ from fakes import Bag
 from valign.core.records import Document, Passage
 from valign.core.text import refuses
 from valign.documents.read import read_document
-from valign.documents.shipped import shipped_document, shipped_names
+from valign.documents.settings import shipped_names
+from valign.documents.shipped import shipped_document
 from valign.evaluation.verdicts import stated_verdict
 from valign.synthesis.claims import write_claims
 from valign.synthesis.contrast_checks import leading_verdict

@@ -30,8 +30,7 @@ from valign.config.schema import (
 )
 from valign.core.errors import ValignError
 from valign.core.settings import make_settings
-from valign.documents.read import SUFFIXES
-from valign.documents.shipped import shipped_names
+from valign.documents.settings import SUFFIXES, shipped_names
 from valign.synthesis.settings import WRITTEN_KINDS
 from valign.training.preference import PreferenceLoss
 from valign.training.settings import DPOSettings

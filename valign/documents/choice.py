@@ -9,8 +9,8 @@ from valign.core.control_tokens import NamedText, warn_of_control_tokens
 from valign.core.errors import ValignError
 from valign.core.records import Document
 from valign.documents.read import read_document
-from valign.documents.settings import DocumentSettings
-from valign.documents.shipped import shipped_document, shipped_names
+from valign.documents.settings import DocumentSettings, shipped_names
+from valign.documents.shipped import shipped_document
 
 
 def chosen_document(settings: DocumentSettings) -> Document:

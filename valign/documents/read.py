@@ -21,6 +21,7 @@ from valign.documents.readers.html import read_html
 from valign.documents.readers.markdown import read_markdown
 from valign.documents.readers.pdf import read_pdf
 from valign.documents.readers.text import read_text
+from valign.documents.settings import SUFFIXES
 
 MAX_BYTES = 50 * 1024 * 1024
 MAX_CHARS = 10_000_000
@@ -33,8 +34,7 @@ READERS: dict[str, Callable[[bytes, str], Source]] = {
     "docx": read_docx,
     "pdf": lambda raw, where: read_pdf(raw, where, MAX_CHARS),
 }
-"""What reads a file, by its suffix."""
-SUFFIXES = tuple(READERS)
+"""What reads a file, by its suffix, which is one of SUFFIXES."""
 
 
 def read_document(path: Path, name: str, title: str | None = None, max_words: int = MAX_WORDS) -> Document:

@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 from valign.core.settings import setting
 
+SHIPPED = ("udhr", "lanternfield", "saltmarsh", "udhr_counterfactual")
+SUFFIXES = ("txt", "md", "html", "htm", "docx", "pdf")
+"""Of the files that can be read."""
+
+
+def shipped_names() -> tuple[str, ...]:
+    """Return the names of the shipped documents."""
+    return SHIPPED
+
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentSettings:

@@ -9,14 +9,9 @@ from valign.core.errors import ValignError
 from valign.core.files import read_jsonl
 from valign.core.records import Document, Question
 from valign.documents.read import MAX_WORDS, parse_document
+from valign.documents.settings import SHIPPED
 
-SHIPPED = ("udhr", "lanternfield", "saltmarsh", "udhr_counterfactual")
 SHIPPED_FILES = resources.files("valign.documents").joinpath("data")
-
-
-def shipped_names() -> tuple[str, ...]:
-    """Return the names of the shipped documents."""
-    return SHIPPED
 
 
 def shipped_document(name: str, max_words: int = MAX_WORDS) -> Document:

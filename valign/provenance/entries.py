@@ -12,7 +12,8 @@ from valign.core.errors import ValignError
 from valign.core.records import Answer, Instruction, Preference, Provenance
 from valign.core.text import one_line, printable
 from valign.documents.read import read_document
-from valign.documents.shipped import shipped_document, shipped_names
+from valign.documents.settings import shipped_names
+from valign.documents.shipped import shipped_document
 from valign.evaluation.arm_names import arm_label
 from valign.evaluation.probes.policy import PolicyProbe
 from valign.provenance.ledger import DataRow, Ledger, LedgerRun, passage_of, resolve_id, rows_of

@@ -31,7 +31,7 @@ ASKED_BY = {
     "preferences": "synthesis.preferences.scenarios_per_passage",
     "questions": "synthesis.evaluation_questions.per_passage",
 }
-ROUNDS = "synthesis.coverage.top_up_rounds"
+TOP_UP_ROUNDS = "synthesis.coverage.top_up_rounds"
 NOUNS = {"instructions": "D_sft", "preferences": "D_pref", "questions": "evaluation questions"}
 
 
@@ -235,7 +235,7 @@ def check_coverage(
     lacking = {kind: r for kind, r in report.items() if r["short"]}
     tolerated = {kind for kind in lacking if settings.waive or (kind == "questions" and given_questions)}
     if fatal := {kind: r for kind, r in lacking.items() if kind not in tolerated}:
-        more = ", ".join([*(ASKED_BY[kind] for kind in fatal), ROUNDS])
+        more = ", ".join([*(ASKED_BY[kind] for kind in fatal), TOP_UP_ROUNDS])
         raise ValignError(
             f"coverage: {'; '.join(_listed(kind, r) for kind, r in fatal.items())}. "
             f"{_blame(fatal, lost)}Let more be asked ({more}) or set synthesis.coverage.waive=true."
