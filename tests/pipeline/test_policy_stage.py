@@ -157,7 +157,7 @@ def test_a_recorded_judge_is_in_scores_tables_and_page(
     assert "Policy judge: replay (large). Of 4 answers, 1 count as undecided for a fault: quotes that" in text
     assert "policy judge large, the questions' own verdicts: 67% of 3 answers alike, kappa" in text
     assert "policy judge large, ann (a person): 50% of 2 answers alike, kappa" in text and "too few to tell" in text
-    assert "The most that one person labelled are 2; with 30 or more" in text
+    assert "No person has labelled more than 2 single answers yet; with 30 or more" in text
     table = {(r["arm"], r["metric"]): r["mean"] for r in csv.DictReader(io.StringIO(csv_table(comparison)))}
     assert (table["sft", "policy_complies"], table["base", "policy_violates"]) == ("0.5", "0.5")
     summary = comparison_summary(comparison)["policy"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -54,7 +55,8 @@ def _data(comparison: Comparison) -> str:
     done = ", ".join(f"{count:,} {name}" for count, name in changes if count) or "none was changed"
     people = len((comparison.funnel or {})["review"].get("reviewers") or {})
     by = f" by {_people(people)}" if people else ""
-    return f"The training data: {read:,} of {rows:,} rows ({format_share(read / rows)}) were read{by}; {done}."
+    share = format_share(math.floor(100 * read / rows) / 100)  # 19.8% are not the 20% that may be required
+    return f"The training data: {read:,} of {rows:,} rows ({share}) were read{by}; {done}."
 
 
 def _people(number: int) -> str:

@@ -27,7 +27,7 @@ from valign.evaluation.judging.policy_judgement import (
 )
 from valign.reporting.clause_names import Clauses
 from valign.reporting.comparison import ArmResult, Comparison, metric_named
-from valign.reporting.numbers import finite_number, format_number
+from valign.reporting.numbers import count_noun, finite_number, format_number
 
 MOST_SHOWN = {VIOLATES: 3, COMPLIES: 1, UNDECIDED: 1}  # examples of each arm
 INSTEAD = ("verdict_accuracy", "verdict_preference", "contradiction", "faithfulness")
@@ -148,9 +148,8 @@ def policy_lines(comparison: Comparison) -> list[str]:
     """Return the audit for a terminal."""
     rows = [_row(found) for found in policy_audits(comparison)]
     lines = [
-        f"does the answer follow its clause? {row.names}: {row.same} of {row.n} answers alike, kappa {row.kappa}"
-        + (f" [{row.ends}]" if row.ends else "")
-        + (f"; {row.remark}" if row.remark else "")
+        f"does the answer follow its clause? {row.names}: {row.same} of {count_noun(row.n, 'answer')} alike, "
+        f"kappa {row.kappa}" + (f" [{row.ends}]" if row.ends else "") + (f"; {row.remark}" if row.remark else "")
         for row in rows
     ]
     lacking = _lacking(comparison) if any(result.policy for result in comparison.arms) else ""
@@ -184,10 +183,10 @@ def _lacking(comparison: Comparison) -> str:
     most = max(map(len, people_s_verdicts(comparison.answer_labels, answers).values()), default=0)
     if most >= FEWEST_LABELS:
         return ""
-    who = f"The most that one person labelled are {most}" if most else "No person has labelled single answers yet"
+    more = f"more than {count_noun(most, 'single answer')}" if most else "single answers"
     return (
-        f"{who}; with {FEWEST_LABELS} or more it shows how far people agree with the policy judge: "
-        "python -m valign.label runs=FOLDER task=policy."
+        f"No person has labelled {more} yet; with {FEWEST_LABELS} or more it shows how far people agree with the "
+        "policy judge: python -m valign.label runs=FOLDER task=policy."
     )
 
 
