@@ -203,3 +203,10 @@ def test_the_page_opens_with_it(tmp_path: Path) -> None:
         text.rindex(words) if words == "Scores" else text.index(words, text.index("How to read")) for words in order
     ]
     assert places == sorted(places)
+
+
+def test_a_share_that_was_read_is_rounded_down() -> None:
+    """42 of 212 rows are 19.8%, which are refused where 20% are required."""
+    review = {"sets": {"D_sft": {"rows": 212, "read": 42}}, "reviewers": {"ann": {}}}
+    shown = aligned_comparison(funnel={**(aligned_comparison().funnel or {}), "review": review})
+    assert opening(shown).read[0] == "The training data: 42 of 212 rows (19%) were read by 1 person; none was changed."
