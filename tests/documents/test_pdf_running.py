@@ -80,3 +80,12 @@ def test_a_table_with_numbers_stays_without_dots_around_it() -> None:
     document = opened([*column([f"{FULL}:"], top=760), *contents(rows)])
     text = " ".join(p.text for p in document.passages)
     assert "Food | 9" in text and "Drink | 4" in text and "Gifts" not in text
+
+
+def test_dotted_prices_are_no_table_of_contents() -> None:
+    """Their numbers fall, as pages do not."""
+    dots = " ".join("." * 60)
+    prices = (("Tea", 4), ("Cake", 9), ("Rolls", 3), ("Soup", 12), ("Water", 1), ("Juice", 5))
+    rows = [*((name, dots, str(price)) for name, price in prices), ("Deposit", "", "100")]
+    text = " ".join(p.text for p in opened([*column([f"{FULL}:"], top=760), *contents(rows)]).passages)
+    assert "Deposit | 100" in text and all(name in text for name, _ in prices)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from valign.documents.read import parse_document
 
 INDENTED = """\
@@ -157,3 +159,37 @@ def test_underlines_and_fences_of_code_are_told_apart() -> None:
     found = parse_document(text.encode(), "x", suffix="txt")
     assert [p.clause for p in found.passages] == ["x/lights", "x/oars/1", "x/oars/2"]
     assert found.passages[1].text.endswith("# no heading\n```")
+
+
+@pytest.mark.parametrize("marks", ["____________________", ".....................", "~~~~~~~~~~~~~~~~~~~~~"])
+def test_blanks_of_a_form_and_marks_below_a_sentence_underline_nothing(marks: str) -> None:
+    found = parse_document(f"Rules\n\nGuests must sign here:\n{marks}\n\nNo dogs are let in.\n{marks}\n".encode(), "x")
+    told = " ".join(p.text for p in found.passages)
+    assert "Guests must sign here:" in told and "No dogs are let in." in told and found.title == "Rules"
+
+
+@pytest.mark.parametrize("indent", ["\t", " "])
+def test_the_outer_list_goes_on_behind_an_inner_one(indent: str) -> None:
+    """Also where the inner one is indented by a tab or a single space, and the next number would go on with it."""
+    first, second = (f"{indent}1. {one}\n{indent}2. {two}\n" for one, two in (("sign", "pay"), ("rest", "smile")))
+    text = f"1. Guests must\n{first}2. Staff must\n{second}3. Dogs are out.\n"
+    assert list(clauses(text).values())[-1] == "Dogs are out."
+
+
+def test_ragged_and_right_aligned_numbers_are_one_list() -> None:
+    ragged = "Rules\n\n1. Guests pay.\n 2. Staff rest.\n3. Dogs are out.\n4. Cats too.\n"
+    assert list(clauses(ragged).values()) == ["Guests pay.", "Staff rest.", "Dogs are out.", "Cats too."]
+
+
+@pytest.mark.parametrize("suffix", ["md", "txt"])
+def test_numbers_may_be_left_out(suffix: str) -> None:
+    title = "# Rules\n\n## A\n\n" if suffix == "md" else "Rules\n\n"
+    found = clauses(f"{title}3. Guests pay.\n4. Staff rest.\n7. Dogs stay out.\n", suffix)
+    assert [(key.rpartition("-")[2].rpartition("/")[2], text) for key, text in found.items()] == [
+        *(("3", "Guests pay."), ("4", "Staff rest."), ("7", "Dogs stay out.")),
+    ]
+
+
+@pytest.mark.parametrize("first", ["% 10 of fees are due", '{"a": 1}'])
+def test_front_matter_of_markdown_is_text_elsewhere(first: str) -> None:
+    assert first in parse_document(f"{first}\n\nNo dogs.\n".encode(), "x", suffix="txt").text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from valign.documents.read import parse_document
 
 TOPICS = ("Gifts", "Travel", "Safety", "Records")
@@ -68,3 +70,26 @@ def test_many_pages_take_time_by_their_number() -> None:
 
     seconds(20)
     assert seconds(2000) < 40 * seconds(200) + 1
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [f"Guests must pay {n} euros." for n in range(1, 5)],
+        [f"Day {n}\nBe in by 8 o'clock." for n in range(1, 4)],
+        [f"Level {n}\n\nAccidents are reported." for n in range(1, 5)],
+        [f"{n}. Scope\n\nAll of it." for n in range(1, 5)],
+        [f"Rest on day {n}.\n\n{n}. No smoking." for n in range(1, 5)],
+        [f"Topic {letter}\n\nBreaches lead to dismissal." for letter in "abcd"],
+    ],
+)
+def test_what_counts_like_the_pages_or_comes_again_and_says_something_stays(pages: list[str]) -> None:
+    document = parse_document("\f".join(pages).encode(), "x", suffix="txt")
+    told = f"{document.title} " + " ".join(" ".join((*p.heading, p.text)) for p in document.passages)
+    assert all(word in told for page in pages for word in page.split())
+    assert not any(one.reason == "header or footer" for one in document.left_out)
+
+
+def test_pages_of_nothing_but_what_comes_again_are_read_whole() -> None:
+    document = parse_document("\f".join(["Be kind"] * 4).encode(), "x", suffix="txt")
+    assert "Be kind" in document.text and document.passages

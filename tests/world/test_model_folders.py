@@ -79,6 +79,12 @@ def pickled_beside(folder: Path) -> None:
     torch.save({"model.embed_tokens.weight": torch.zeros(1)}, folder / "pytorch_model.bin")
 
 
+def others_beside(folder: Path) -> None:
+    """Add other weights that are not fetched, and a link that leads nowhere; transformers reads neither."""
+    (folder / "consolidated.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:a\n")
+    (folder / "gone.safetensors").symlink_to(folder / "nowhere")
+
+
 NAMED = [{"name": "default", "template": LLAMA.template}, {"name": "tool_use", "template": "{{ 1/0 }}"}]
 EVERY_END = ["<|end_of_text|>", "<|eot_id|>", "<|eom_id|>"]
 
@@ -99,8 +105,9 @@ EVERY_END = ["<|end_of_text|>", "<|eot_id|>", "<|eom_id|>"]
         (edited("config.json", _name_or_path="/home/someone/base"), EVERY_END),
         (sharded, EVERY_END),
         (pickled_beside, EVERY_END),
+        (others_beside, EVERY_END),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_folder_is_read_as_it_is_meant(tmp_path: Path, change: Change, ends: list[str]) -> None:
     """The prompt has one begin token, and the export answers with the same tokens and names no path."""

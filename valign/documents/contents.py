@@ -13,15 +13,17 @@ from valign.documents.sections import Paragraph, Section
 FEWEST_ENTRIES = 3
 MOST_LINES = 3
 COMPLETE = 0.8
-STRANGERS = 0.1
+LONG = 10
 ANY = "any"
+SENTENCE_ENDS = (".", "!", "?", ";", "\u3002", "\uff01")
 CONTENTS_NAMES = frozenset(
     "contents tableofcontents toc index inhalt inhaltsverzeichnis sommaire tabledesmatières índice índicegeneral "
     "contenido sumário indice sommario inhoud inhoudsopgave spistreści содержание оглавление 目录 目次 차례 "
     "목차".split()
 )
 _NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,3})*[.)]?\s+")
-_PAGE_NUMBER = re.compile(r"(?:[\s.·…_|]*(?:\.{2,}|(?:\. ){2}\.|…|\|)\s*|\s{2,}|\t)(?:\d{1,4}|[ivxlc]{1,7})$")
+_LAST_NUMBER = re.compile(r"(?<![^\W_])(?:\d{1,4}|[ivxlc]{1,7})$")
+_DOTS = ("..", ". .", "…", "··", "__", "  ", "\t")
 BULLET_MARK = re.compile(r"[-*+•–—]\s+")  # noqa: RUF001
 
 Places = dict[tuple[str, str], list[int]]
@@ -31,9 +33,10 @@ Places = dict[tuple[str, str], list[int]]
 def take_contents(text: str, sections: Sequence[Section]) -> list[tuple[int, int]]:
     """Take the tables of contents out of the sections, and return their spans.
 
-    A table of contents names at least three headings in their order, all or nearly all of those between the first and
-    the last that are no deeper. It stands in a section that is called so, or names headings of other sections: a list
-    of what its own section goes on to explain is a statement, and stays.
+    A table of contents names at least three headings in their order, with pages that do not fall, and all or nearly all
+    of those between the first and the last that are no deeper. It stands in a section that is called so; or with
+    nothing above it before the first heading; or it is long, and names headings of other sections. Other lists state
+    something, and stay, and so do those of sentences and those that a colon leads to.
 
     Args:
         text: The document's text.
@@ -54,18 +57,23 @@ def take_contents(text: str, sections: Sequence[Section]) -> list[tuple[int, int
 def _take(text: str, sections: Sequence[Section], index: int, places: Places) -> list[tuple[int, int]]:
     """Take the first table of contents out of one section."""
     section = sections[index]
-    at, first, named = index, len(section.paragraphs), list[int]()
+    at, page, first, named = index, 0, len(section.paragraphs), list[int]()
     spans: list[tuple[int, int]] = []
     for number, paragraph in enumerate(section.paragraphs):
         start = paragraph.start if spans else _list_start(text, paragraph)
-        found = _named(text[start : paragraph.end], places, at) if start is not None else None
+        found = _named(text[start : paragraph.end], places, at, page) if start is not None else None
         if start is not None and found:
             first = min(first, number)
-            at, named = found[-1], [*named, *found]
+            (at, page), named = found[-1], [*named, *(place for place, _ in found)]
             spans.append((start, paragraph.end))
         elif spans:
             break
-    if not spans or not _is_table(sections, index, named):
+    if not spans:
+        return []
+    is_led_to = first > 0 or spans[0][0] > section.paragraphs[0].start
+    above = section.paragraphs[first - 1] if first else None
+    ends_open = above is not None and text[above.end - 1] in ":\uff1a"
+    if ends_open or not _is_table(sections, index, named, is_led_to):
         return []
     opening = section.paragraphs[first]
     rest = replace(opening, end=opening.start + len(text[opening.start : spans[0][0]].rstrip()))
@@ -84,34 +92,50 @@ def _list_start(text: str, paragraph: Paragraph) -> int | None:
     return paragraph.start
 
 
-def _named(text: str, places: Places, at: int) -> list[int] | None:
-    """Return the sections that the lines of a list name, in their order; None where more than one in ten name none."""
+def _named(text: str, places: Places, at: int, page: int) -> list[tuple[int, int]] | None:
+    """Return the sections that the lines of a list name, each with its page or the one before; None for another list.
+
+    Args:
+        text: The list.
+        places: The sections of each heading.
+        at: The section behind which they are.
+        page: The page behind which they are.
+    """
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    found: list[int] = []
-    index = strangers = 0
+    found: list[tuple[int, int]] = []
+    index = 0
     while index < len(lines):
         for count in range(1, MOST_LINES + 1):
-            place = _place(" ".join(lines[index : index + count]), places, at)
-            if place is not None:
+            entry, own = _without_page(" ".join(lines[index : index + count]))
+            place = None if entry.endswith(SENTENCE_ENDS) else _place(entry, places, at)
+            if place is not None and (own is None or own >= page):
                 break
         else:
-            strangers, index = strangers + 1, index + 1
-            if strangers > len(found) * STRANGERS:
-                return None
-            continue
-        found.append(place)
-        at, index = place, index + count
+            return None
+        at, index, page = place, index + count, page if own is None else own
+        found.append((at, page))
     return found
 
 
-def _place(line: str, places: Places, at: int) -> int | None:
-    """Return the next section behind a place that a line names, with or without a page's number."""
-    for entry in (line, _PAGE_NUMBER.sub("", line)):
-        number, words = _parts(entry)
-        for key in ((number, words), ("", words)) if number else ((ANY, words),):
-            indices = places.get(key, [])
-            if (position := bisect_right(indices, at)) < len(indices):
-                return indices[position]
+def _without_page(line: str) -> tuple[str, int | None]:
+    """Return an entry without the page's number that dots or a gap part from it, and the number in digits."""
+    number = _LAST_NUMBER.search(line[-8:])
+    if number is None:
+        return line, None
+    head = line[: len(line) - len(number[0])]
+    entry = head.rstrip(" .\u00b7\u2026_\t\u00a0")
+    if not any(dots in head[len(entry) :] for dots in _DOTS):
+        return line, None
+    return entry, int(number[0]) if number[0].isdigit() else None
+
+
+def _place(entry: str, places: Places, at: int) -> int | None:
+    """Return the next section behind a place that an entry names."""
+    number, words = _parts(entry)
+    for key in ((number, words), ("", words)) if number else ((ANY, words),):
+        indices = places.get(key, [])
+        if (position := bisect_right(indices, at)) < len(indices):
+            return indices[position]
     return None
 
 
@@ -123,13 +147,16 @@ def _parts(heading: str) -> tuple[str, str]:
     return (number[0].strip().rstrip(".)") if number else ""), re.sub(r"[\W_]", "", words.lower())
 
 
-def _is_table(sections: Sequence[Section], index: int, named: Sequence[int]) -> bool:
+def _is_table(sections: Sequence[Section], index: int, named: Sequence[int], is_led_to: bool) -> bool:
     """Tell whether a list of headings is a table of contents, by how many it leaves out and where it stands."""
     if len(named) < FEWEST_ENTRIES:
         return False
     deepest = max(len(sections[place].path) for place in named)
     between = sum(0 < len(sections[place].path) <= deepest for place in range(named[0], named[-1] + 1))
     own = sections[index].path
-    called = bool(own) and _parts(own[-1])[1] in CONTENTS_NAMES
-    beyond = any(sections[place].path[: len(own)] != own for place in named) or not own
-    return len(named) >= COMPLETE * between and (called or beyond)
+    if own and _parts(own[-1])[1] in CONTENTS_NAMES:
+        is_placed = True
+    else:
+        beyond = not own or any(sections[place].path[: len(own)] != own for place in named)
+        is_placed = beyond and (len(named) >= LONG or not (own or is_led_to))
+    return len(named) >= COMPLETE * between and is_placed

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from valign.documents.underlines import is_underline
 
+TAB = 4
 FENCE = re.compile(r"(```|~~~)")
 HASH = re.compile(r"(#{1,6})\s+")
 
@@ -47,7 +48,8 @@ def gather_lines(text: str, headings: Mapping[int, int] | None) -> list[list[Lin
             level = len(hashes[1]) if hashes else known or 0
             marks = hashes.end() if hashes else 0
             is_fenced = fenced or known == 0
-            blocks[-1].append(Line(start, start + len(line), line, start - position, is_fenced, level, marks))
+            indent = len(text[position:start].expandtabs(TAB))
+            blocks[-1].append(Line(start, start + len(line), line, indent, is_fenced, level, marks))
         elif fence is None:
             blocks.append([])
         position += len(raw) + 1

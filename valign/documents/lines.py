@@ -7,7 +7,7 @@ their neighbours; ``valign.documents.outline`` decides on them. The text is not 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ COMMAS = ",\uff0c"
 CLOSING_MARKS = ".:\uff1a\u3002 "
 CLOSERS = f"{ENDS}{WIDE_ENDS}:\uff1a"
 HEADINGS = ("hash", "keyword", "numbered", "caps", "title")
-NARROWEST = 60
+NARROWEST, MOST_SKIPPED = 60, 20
 
 
 @dataclass(frozen=True)
@@ -219,21 +219,33 @@ def _numbered(line: Line, after: Line | None, units: list[Unit], place: _Place) 
     rest = line.text[match.end() :]
     if match[3] and not (rest[0].isupper() or rest[0] in '"“(‘'):  # noqa: RUF001
         return []
-    last = _last_beside(line, units)
-    follows = last is not None and last.number is not None and successor(last.number) == number
+    last = units[-1] if units else None
+    follows = any(successor(unit.number) == number for unit in _last_beside(line, units))
     first = number.split(".")[-1] == "1" or match[3] is not None
-    if follows or (place.free and (last is None or last.kind in HEADINGS or first)):
+    begins = last is None or last.kind in HEADINGS or first or _skips_to(number, line, last)
+    if follows or (place.free and begins):
         return [Unit("body", line.start, line.end, number=number, body=line.start + match.end(), indent=line.indent)]
     return []
 
 
-def _last_beside(line: Line, units: list[Unit]) -> Unit | None:
-    """Return the last unit of a block, or the one above a list that is indented further than the line."""
-    last = units[-1] if units else None
-    if last is None or last.number is None or last.indent <= line.indent:
-        return last
-    outer = (u for u in reversed(units) if u.kind in HEADINGS or (u.number is not None and u.indent <= line.indent))
-    return next(outer, last)
+def _skips_to(number: str, line: Line, last: Unit | None) -> bool:
+    """Tell whether a number goes on with the one above in the same list, with some left out: 3, 4, 7."""
+    if last is None or last.indent != line.indent or not (number.isdigit() and (last.number or "").isdigit()):
+        return False
+    return 0 < int(number) - int(last.number or 0) <= MOST_SKIPPED
+
+
+def _last_beside(line: Line, units: list[Unit]) -> Iterator[Unit]:
+    """Yield the last numbered unit of a block, and of those above lists that are indented further than the line."""
+    least = line.indent + 2
+    for index, unit in enumerate(reversed(units)):
+        if unit.kind in HEADINGS:
+            return
+        if unit.number is not None and (index == 0 or unit.indent < least):
+            yield unit
+            least = min(least, unit.indent)
+        if least <= 0 or unit.indent < line.indent:
+            return
 
 
 def _titled(text: str, most: int = HEADING_WORDS) -> bool:

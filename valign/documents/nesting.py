@@ -26,9 +26,11 @@ def nest_lists(units: list[Unit], text: str) -> list[Unit]:
             levels = [] if unit.kind in HEADINGS else levels
             nested.append(unit)
             continue
-        while levels and unit.indent < levels[-1].indent - (successor(levels[-1].number) == unit.number):
+        if exact := [level for level in levels if level.indent == unit.indent and _follows(unit, level)]:
+            del levels[levels.index(exact[-1]) + 1 :]
+        while levels and unit.indent < levels[-1].indent - _follows(unit, levels[-1]):
             levels.pop()
-        if levels and successor(levels[-1].number) == unit.number and abs(unit.indent - levels[-1].indent) <= 1:
+        if levels and _follows(unit, levels[-1]) and abs(unit.indent - levels[-1].indent) <= 1:
             levels[-1] = unit
         elif levels and unit.number == "1" and unit.indent > levels[-1].indent:
             levels.append(unit)
@@ -39,3 +41,7 @@ def nest_lists(units: list[Unit], text: str) -> list[Unit]:
         else:
             nested.append(replace(unit, kind="body") if levels and unit.indent else unit)
     return nested
+
+
+def _follows(unit: Unit, last: Unit) -> bool:
+    return successor(last.number) == unit.number

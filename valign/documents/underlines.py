@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 
-UNDERLINE = re.compile(r"=+|-{2,}|([~^\"'*+#.:_])\1{3,}")
+UNDERLINE = re.compile(r"=+|-{2,}|([~^\"'*+#])\1{3,}")
 MARKDOWN = {"=": 1, "-": 2}
 FEW = 2  # characters by which a line of other marks may be shorter or longer than its heading
 
 
 def is_underline(heading: str, below: str) -> bool:
-    """Tell whether a line underlines the one above it; of other marks than Markdown's it is about as long."""
+    """Tell whether a line underlines the one above it.
+
+    Of other marks than Markdown's it is about as long, and below no sentence.
+    """
     found = UNDERLINE.fullmatch(below)
-    return found is not None and (found[1] is None or abs(len(below) - len(heading)) <= FEW)
+    if found is None or found[1] is None:
+        return found is not None
+    return abs(len(below) - len(heading)) <= FEW and heading[-1:] not in ".:;,!"
 
 
 def underline_levels(text: str) -> dict[str, int]:

@@ -24,6 +24,8 @@ _MARKS = re.compile(
     rf"|{_CHANNEL}(?:analysis|commentary){_MESSAGE})",
     re.I,
 )
+# Names that an answer may use itself, and marks that are quoted: these open a block at the beginning of a text alone.
+_LOOSE = re.compile(r"&lt;|</?\s*(?:[\w-]{1,24}_|analysis\b|monologue\b|working_out\b)", re.I)
 _FIRST = "<[\u25c1&"  # what marks begin with; to look for these first is thirty times as fast
 # The channels of gpt-oss where the server has left their marks out: "analysisThe user asks ...assistantfinalYes."
 _BARE_OPENS = re.compile(r"\s*analysis(?=[A-Z\"'(]|.*assistantfinal)", re.S)
@@ -81,8 +83,13 @@ def without_thoughts(text: str) -> Visible:
     if not _MARKS.search(text):
         return Visible(text)
     kept: list[str] = []
-    place, is_open = 0, False
+    place, is_open, own = 0, False, 0
     for mark in _MARKS.finditer(text):
+        is_quoted = "`" in (text[mark.start() - 1 : mark.start()], text[mark.end() : mark.end() + 1])
+        is_loose = _LOOSE.match(mark[0]) is not None and bool("".join([*kept, text[place : mark.start()]]).strip())
+        if not is_open and (is_quoted or (is_loose and (mark["opens"] or own))):
+            own += 0 if is_quoted else 1 if mark["opens"] else -1
+            continue
         if mark["closes"]:
             if not is_open:
                 kept.clear()
@@ -92,6 +99,8 @@ def without_thoughts(text: str) -> Visible:
             is_open = True
     if not is_open:
         kept.append(text[place:])
+    if not place and not is_open:
+        return Visible(text)  # all its marks were the answer's own
     return Visible(unwrapped(_without_ends("".join(kept))), True, is_open)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,9 @@ def _require_safetensors(folder: Path) -> None:
             f"{folder} holds an adapter ({ADAPTER_CONFIG}); give the folder of its base model, or one with the adapter "
             "merged in and without that file."
         )
-    files = list(folder.glob("*.safetensors"))
-    if pointers := [file.name for file in files if _is_pointer(file)]:
+    files = [file for file in folder.glob("*.safetensors") if file.is_file()]
+    read = [file for file in files if re.fullmatch(r"model(?:-\d+-of-\d+)?\.safetensors", file.name)] or files
+    if pointers := [file.name for file in read if _is_pointer(file)]:
         raise ValignError(
             f"{folder}: {pointers[0]} is a pointer of Git LFS and no weights; fetch them with git lfs pull."
         )

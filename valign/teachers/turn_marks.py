@@ -30,6 +30,16 @@ def plain_text(text: str) -> str:
     text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip(_BLANK)
     if begins := _BEGINS.match(text):
         text = text[begins.end() :]
-    if ends := _ENDS.search(text):
+    ends = next((mark for mark in _ENDS.finditer(text) if not _is_own(mark)), None)
+    if ends:
         text = text[: ends.start()]
     return text.strip(_BLANK)
+
+
+def _is_own(mark: re.Match[str]) -> bool:
+    """Tell whether a mark belongs to the answer: in backticks, or the end of words that HTML strikes through."""
+    text = mark.string
+    if "`" in (text[mark.start() - 1 : mark.start()], text[mark.end() : mark.end() + 1]):
+        return True
+    before = text[: mark.start()]
+    return mark[0] == "</s>" and before.count("<s>") > before.count("</s>")

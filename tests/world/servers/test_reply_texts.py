@@ -13,6 +13,7 @@ from valign.teachers.calls import Call
 from valign.teachers.faults import reply_fault
 from valign.teachers.protocol import Job
 from valign.teachers.replies import Reply, parse_reply
+from valign.teachers.turn_marks import plain_text
 
 T, Q = THOUGHT, QUESTION
 ASKED = Request(({"role": "user", "content": "Ask."},), Sampling(64))
@@ -222,3 +223,34 @@ def test_errors_with_the_status_of_success(data: Any, kind: str, words: str) -> 
 @pytest.mark.parametrize("data", [[], None, {"message": {"content": "Yes"}, "done": True}, {"choices": ["Yes"]}, "Yes"])
 def test_what_is_no_error(data: Any) -> None:
     assert reply_fault(data, ()) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Send the <risk_analysis> and <cost> files to the board by noon.",
+        "A List<Analysis> holds them.",
+        "The &lt;analysis&gt; element is read.",
+        "Write it so:\n<risk_analysis>high</risk_analysis>",
+        "Write `<think>` first.",
+        "Guests may smoke <s>indoors</s> <b>outdoors only</b>. They must pay.",
+        "<s>10</s>[^1] euros.",
+        "Use `<|im_end|>` at the end of a turn.",
+    ],
+)
+def test_marks_that_an_answer_uses_itself_stay(answer: str) -> None:
+    assert plain_text(answer) == answer
+    assert without_thoughts(answer) == Visible(answer)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<analysis>hm</analysis>Yes.",
+        "hm\n</analysis>\n\nYes.",
+        "<my_thoughts>a</my_thoughts><analysis>b</analysis>Yes.",
+        "&lt;think&gt;a&lt;/think&gt;Yes.",
+    ],
+)
+def test_the_same_marks_around_thoughts_are_taken_off(reply: str) -> None:
+    assert without_thoughts(reply).text == "Yes."

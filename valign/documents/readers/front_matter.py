@@ -27,18 +27,22 @@ class FrontMatter(NamedTuple):
     rest: str
 
 
-def split_front_matter(text: str) -> FrontMatter:
-    """Split off front matter in YAML (between ``---``), TOML (between ``+++``) or JSON, or Pandoc's (after ``%``).
+def split_front_matter(text: str, is_markdown: bool = True) -> FrontMatter:
+    """Split off front matter in YAML (between ``---``) or TOML (between ``+++``); of Markdown also JSON, and Pandoc's.
+
+    Pandoc's stands behind ``%``.
 
     A text between two rules that is no mapping, such as a sentence, is no front matter.
 
     Args:
-        text: A Markdown file, with LF line ends.
+        text: A Markdown or plain text file, with LF line ends.
+        is_markdown: Which of the two it is.
     """
     none = FrontMatter("", None, text)
-    if block := TITLE_BLOCK.match(text, 0, LONGEST_FRONT_MATTER):
+    block = TITLE_BLOCK.match(text, 0, LONGEST_FRONT_MATTER) if is_markdown else None
+    if block:
         return FrontMatter(block[0], " ".join(block["title"].split()), text[block.end() :])
-    if text.startswith("{"):
+    if is_markdown and text.startswith("{"):
         return _split_json(text) or none
     opening = OPENING.match(text)
     if opening is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 
 from valign.documents.left_out import Omissions, Reason
 from valign.documents.readers.pdf_lines import PdfLine
@@ -61,12 +62,20 @@ def drop_running_lines(lines: list[PdfLine], omissions: Omissions, title: str = 
 
 
 def _contents_rows(rows: list[LineRow]) -> list[LineRow]:
-    """Return the rows of a page's table of contents: with dots and a number, and among many of these with a number."""
+    """Return the rows of a page's table of contents: with dots and a number, and among many of these with a number.
+
+    Of five rows and more the numbers are pages, which do not fall; prices and the like stay.
+    """
     dotted = [row for row in rows if _is_contents_line(" ".join(line.text.replace(" | ", " ") for line in row))]
     if len(dotted) < DOTTED_ROWS:
         return dotted
     dotted_ids = {id(row) for row in dotted}
-    return [row for row in rows if id(row) in dotted_ids or _ends_apart_in_number(row)]
+    found = [row for row in rows if id(row) in dotted_ids or _ends_apart_in_number(row)]
+    for chosen in (found, dotted):
+        pages = [int(number[0]) for row in chosen if (number := re.search(r"\d+\Z", row[-1].text.rstrip()))]
+        if all(early <= late for early, late in pairwise(pages)):
+            return chosen
+    return []
 
 
 def _ends_apart_in_number(row: LineRow) -> bool:

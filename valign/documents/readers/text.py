@@ -33,7 +33,7 @@ def read_text(raw: bytes, where: str) -> Source:
         ValignError: The bytes are another encoding or no text.
     """
     omissions = Omissions()
-    front = split_front_matter(join_pages(_read_lines(raw, where), omissions))
+    front = split_front_matter(join_pages(_read_lines(raw, where), omissions), is_markdown=False)
     omissions.add(Reason.FRONT_MATTER, front.text)
     text = CONTROL.sub("", OVERSTRUCK.sub("", front.rest).translate(LIGATURES))
     return Source(text, front.title, left_out=omissions.counts())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from valign.documents.labels import read_section_label
 from valign.documents.left_out import Omissions, Reason
+from valign.documents.lines import LETTER
 from valign.documents.readers.pdf_running import LONGEST_RUNNING, PAGES_FOR_PROOF
 
 OUTER_LINES = 2
@@ -15,6 +15,11 @@ UNFINISHED = re.compile(r"[\w,;\u2013\u2014-]\Z")
 LOWER = re.compile(r"\s*[^\W\d_A-Z]")
 
 COUNTED = "\f"
+ENDED_SENTENCE = re.compile(r"[^\W\d_]{2}[.!?;:]\Z")
+COUNTED_PAGE = re.compile(
+    rf"(?:[\W_]*(?:page|seite|p\.|p\u00e1gina|pagina))?[\W_]*{COUNTED}(?:\s*(?:of|/|von|de|sur)\s*\d+)?[\W_]*", re.I
+)
+COLUMNS = re.compile(r"\S(?: {3,}|\t)\s*\S")
 TITLE = "top 0: "
 
 Key = tuple[str, int]
@@ -25,9 +30,9 @@ def join_pages(text: str, omissions: Omissions) -> str:
     """Return a text without the form feeds between its pages, and without what its pages repeat at their edges.
 
     That is the first or last line of a page, or the one that touches it, where it stands on three pages in the same
-    words, or in words with a number that counts the pages; a label such as ``Rule 7`` may count as it likes. The words
-    at the top of the first page stay, as they may be the title. A paragraph whose last line has no end goes on with a
-    line in lower case on the next page.
+    words and is no sentence; and where it is a number that counts the pages, or one beside words that a gap parts from
+    it. The words at the top of the first page stay, as they may be the title. A paragraph whose last line has no end
+    goes on with a line in lower case on the next page. Where nothing else would be left, all lines stay.
 
     Args:
         text: With LF line ends, and a form feed where a page begins.
@@ -40,14 +45,15 @@ def join_pages(text: str, omissions: Omissions) -> str:
     kept: list[str] = []
     for number, page in enumerate(pages):
         edges = [edge for edge in _edges(page, number) if seen[edge[1]] >= PAGES_FOR_PROOF]
-        running = {index for index, (words, _) in edges if number or not words.startswith(TITLE) or COUNTED in words}
+        running = {index for index, (words, _) in edges if number or not words.startswith(TITLE) or _is_number(words)}
         for index in sorted(running):
             omissions.add(Reason.FOOTER, page[index])
         rest = "\n".join(line for index, line in enumerate(page) if index not in running)
         if kept and UNFINISHED.search(kept[-1].rstrip()) and LOWER.match(rest):
             kept[-1], rest = kept[-1].rstrip(), rest.lstrip("\n")
         kept.append(rest)
-    return "\n".join(kept)
+    joined = "\n".join(kept)
+    return joined if LETTER.search(joined) else text.replace("\f", "\n")
 
 
 def _edges(page: list[str], number: int) -> list[Edge]:
@@ -58,10 +64,15 @@ def _edges(page: list[str], number: int) -> list[Edge]:
         touching = [index for index in indices if abs(index - indices[0]) < OUTER_LINES]
         for place, index in enumerate(touching):
             words = " ".join(page[index].split())
+            if len(words) > LONGEST_RUNNING or ENDED_SENTENCE.search(words):
+                continue
             found.append((index, (f"{side} {place}: {words}", 0)))
-            countable = len(words) <= LONGEST_RUNNING and read_section_label(words) is None
-            for match in NUMBERS.finditer(words) if countable else ():
-                if len(match[0]) < 6:
-                    counted = f"{words[: match.start()]}{COUNTED}{words[match.end() :]}"
+            for match in NUMBERS.finditer(words):
+                counted = f"{words[: match.start()]}{COUNTED}{words[match.end() :]}"
+                if len(match[0]) < 6 and (COLUMNS.search(page[index].strip()) or COUNTED_PAGE.fullmatch(counted)):
                     found.append((index, (f"{side} {place}: {counted}", int(match[0]) - number)))
     return found
+
+
+def _is_number(key: str) -> bool:
+    return COUNTED_PAGE.fullmatch(key.partition(": ")[2]) is not None
